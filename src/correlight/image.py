@@ -1,0 +1,183 @@
+"""Image: pixels that may stay on disk, the grid they lie on, channel names, and which pixels may vote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import UsageError
+from correlight.geometry import Grid
+
+Float = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+
+class Pixels(Protocol):
+    """Anything that can be cut into NumPy arrays: NumPy, zarr and Dask arrays, memory maps."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Channels first: ``(C, Y, X)`` or ``(C, Z, Y, X)``."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Pixel type of the file."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """A block of pixels."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One specimen seen by one instrument.
+
+    Parameters
+    ----------
+    levels : sequence of Pixels
+        Full resolution first, then the smaller levels of a pyramid if the file holds one. Each of shape
+        ``(C, Y, X)`` or ``(C, Z, Y, X)``; pixels may stay on disk until they are cut out.
+    grid : Grid
+        Where the pixels of the full resolution lie.
+    channels : tuple of str
+        One name per channel.
+    rgb : bool
+        Whether the three channels are the colours of one picture, which then counts as one image.
+    mask : array of bool or None
+        Valid pixels at full resolution, shape ``grid.shape``; None where every pixel is valid.
+    findings : tuple of str
+        What was found about the pixels on reading ("a data bar of 79 rows at the bottom is ignored").
+    source : mapping
+        Where the image comes from: path, sha256, spacing_source and what else a report should state.
+
+    Raises
+    ------
+    UsageError
+        If shapes or names do not fit together.
+    """
+
+    levels: Sequence[Pixels]
+    grid: Grid
+    channels: tuple[str, ...]
+    rgb: bool = False
+    mask: Mask | None = None
+    findings: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = self.levels[0].shape
+        if shape[1:] != self.grid.shape or shape[0] != len(self.channels):
+            raise UsageError(
+                f"Pixels of shape {shape} do not fit {len(self.channels)} channels on a grid of {self.grid.shape}."
+            )
+        if self.mask is not None and self.mask.shape != self.grid.shape:
+            raise UsageError(f"The mask has shape {self.mask.shape}, the image {self.grid.shape}.")
+        if self.rgb and shape[0] != 3:
+            raise UsageError(f"An RGB picture has three channels; got {shape[0]}.")
+
+    @classmethod
+    def from_array(
+        cls,
+        pixels: NDArray[Any],
+        spacing: float | Sequence[float] | None = None,
+        channels: Sequence[str] | None = None,
+        rgb: bool = False,
+        mask: Mask | None = None,
+    ) -> Image:
+        """Make an image from an array: ``(Y, X)``, or channels first ``(C, Y, X)`` or ``(C, Z, Y, X)``.
+
+        Parameters
+        ----------
+        pixels : array
+            Any integer or float type.
+        spacing : float or sequence of float, optional
+            Micrometres per pixel, array order; without it the grid is uncalibrated.
+        channels : sequence of str, optional
+            Names; "channel 0" and so on without them.
+        rgb : bool
+            Whether three channels are the colours of one picture.
+        mask : (Y, X) array of bool, optional
+            Which pixels are valid.
+        """
+        array = pixels[None] if pixels.ndim == 2 else pixels
+        names = tuple(channels) if channels is not None else default_channels(array.shape[0], rgb)
+        grid = Grid.of(
+            array.shape[1:], 1.0 if spacing is None else spacing, unit="pixel" if spacing is None else "micrometre"
+        )
+        return cls((array,), grid, names, rgb=rgb, mask=mask)
+
+    @property
+    def ndim(self) -> int:
+        """Number of spatial axes, 2 or 3."""
+        return self.grid.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Pixel type."""
+        return np.dtype(self.levels[0].dtype)
+
+    @property
+    def votes(self) -> tuple[int | None, ...]:
+        """The channels that can be registered on their own; ``(None,)`` for a picture in colours."""
+        return (None,) if self.rgb else tuple(range(len(self.channels)))
+
+    def channel_index(self, channel: int | str | None) -> int | None:
+        """The 0-based number of a channel given by number or name; None (all colours) for an RGB picture.
+
+        Raises
+        ------
+        UsageError
+            If there is no such channel; the message lists those that exist.
+        """
+        if self.rgb and channel is None:
+            return None
+        if isinstance(channel, str) and channel in self.channels:
+            return self.channels.index(channel)
+        if isinstance(channel, int | str) and str(channel).isdigit() and int(channel) < len(self.channels):
+            return int(channel)
+        if channel is None and len(self.channels) == 1:
+            return 0
+        known = ", ".join(f"{i} ({name})" for i, name in enumerate(self.channels))
+        raise UsageError(f"There is no channel {channel!r}; this image has {known}.")
+
+    def channel_name(self, channel: int | None) -> str:
+        """How a channel is called in a report; an RGB picture taken as one image is "RGB"."""
+        return "RGB" if channel is None else self.channels[channel]
+
+    def grey(self, channel: int | None = None, level: int = 0) -> Float:
+        """One channel as float32, shape of the level; the mean of the colours where ``channel`` is None."""
+        pixels = self.levels[level]
+        if channel is not None:
+            return np.asarray(pixels[channel], dtype=np.float32)
+        total = np.asarray(pixels[0], dtype=np.float32)
+        for index in range(1, pixels.shape[0]):
+            total = total + np.asarray(pixels[index], dtype=np.float32)
+        return np.asarray(total / np.float32(pixels.shape[0]))
+
+    def level_grid(self, level: int) -> Grid:
+        """The grid of a pyramid level, which covers the field of the full resolution."""
+        return self.grid.resized(self.levels[level].shape[1:])
+
+    def valid(self) -> Mask:
+        """Valid pixels at full resolution, shape ``grid.shape``."""
+        return np.ones(self.grid.shape, bool) if self.mask is None else self.mask
+
+    def with_mask(self, mask: Mask, *findings: str) -> Image:
+        """The same image with fewer valid pixels (the old mask stays in force) and what was found."""
+        return replace(self, mask=mask & self.valid(), findings=(*self.findings, *findings))
+
+    def with_spacing(self, spacing: float | Sequence[float], source: str) -> Image:
+        """The same image with another pixel size in micrometres, and where that comes from."""
+        grid = Grid.of(self.grid.shape, spacing, unit="micrometre")
+        return replace(self, grid=grid, source={**self.source, "spacing_source": source})
+
+
+def default_channels(count: int, rgb: bool = False) -> tuple[str, ...]:
+    """Names for channels that the file does not name."""
+    return ("red", "green", "blue") if rgb else tuple(f"channel {index}" for index in range(count))

@@ -1,0 +1,292 @@
+"""What a registration hands back: the transform, the verdict with its evidence, and where it all came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.geometry import Grid, Unit
+from correlight.transforms import Affine, Projective, Transform
+
+Status = Literal["accepted", "doubtful", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """One hypothesis of where the fixed image lies in the moving image.
+
+    Parameters
+    ----------
+    moving_from_fixed : Affine or Projective
+        In the units of the two grids.
+    score : float
+        What the poses of one list were ranked by; larger is better, comparable within one list only.
+    overlap : float
+        Fraction of the smaller image's valid field that the other covers.
+    """
+
+    moving_from_fixed: Affine | Projective
+    score: float
+    overlap: float
+
+    @property
+    def linear(self) -> Affine:
+        """The pose without its perspective part."""
+        return Affine.of(self.moving_from_fixed.linear, self.moving_from_fixed.offset)
+
+    def to_json(self) -> dict[str, Any]:
+        """The pose as it stands in ``result.json``."""
+        linear = self.linear
+        return {
+            "score": self.score,
+            "rotation_degrees": linear.rotation if linear.ndim == 2 else None,
+            "scale": linear.scale,
+            "mirrored": linear.mirrored,
+            "overlap": self.overlap,
+            "matrix": self.moving_from_fixed.matrix.tolist(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Clue:
+    """One piece of evidence for or against a result.
+
+    Parameters
+    ----------
+    name : str
+        Short title, for a table.
+    value : float
+        The number measured.
+    limit : float
+        What it is compared with.
+    favours : bool
+        Whether it speaks for the result.
+    sentence : str
+        The finding in words, with the number in it.
+    """
+
+    name: str
+    value: float
+    limit: float
+    favours: bool
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The clue as it stands in ``result.json``."""
+        return {
+            "name": self.name,
+            "value": self.value if np.isfinite(self.value) else None,
+            "limit": self.limit,
+            "favours": self.favours,
+            "sentence": self.sentence,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedError:
+    """How far a place may be from where it belongs.
+
+    Parameters
+    ----------
+    values : (*grid.shape) array of float32
+        Predicted error at each point of a coarse grid over the fixed image; NaN where nothing is known.
+    grid : Grid
+        Where the values stand; its unit is the unit of the values.
+    """
+
+    values: NDArray[np.float32]
+    grid: Grid
+
+    @property
+    def median(self) -> float:
+        """Median over the places that the moving image covers; NaN if there are none."""
+        known = self.values[np.isfinite(self.values)]
+        return float(np.median(known)) if known.size else float("nan")
+
+    @property
+    def p95(self) -> float:
+        """95th percentile over the places that the moving image covers; NaN if there are none."""
+        known = self.values[np.isfinite(self.values)]
+        return float(np.percentile(known, 95)) if known.size else float("nan")
+
+    def to_json(self) -> dict[str, Any]:
+        """Median and 95th percentile with the unit, as in ``result.json``."""
+        return {
+            "median": self.median if np.isfinite(self.median) else None,
+            "p95": self.p95 if np.isfinite(self.p95) else None,
+            "unit": self.grid.unit,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """May this result be trusted?
+
+    Parameters
+    ----------
+    status : {"accepted", "doubtful", "refused"}
+        The answer.
+    confidence : float
+        Between 0 and 1.
+    reasons : tuple of str
+        Sentences that say why.
+    evidence : tuple of Clue
+        Everything that was weighed.
+    """
+
+    status: Status
+    confidence: float
+    reasons: tuple[str, ...]
+    evidence: tuple[Clue, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Whether the result is accepted."""
+        return self.status == "accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """What a result remembers of an image.
+
+    Parameters
+    ----------
+    path, sha256 : str or None
+        The file and its checksum; None for an array.
+    shape : tuple of int
+        Pixels per axis.
+    spacing : tuple of float
+        Pixel size per axis, in ``unit``.
+    unit : {"micrometre", "pixel"}
+        "pixel" where the file states no calibration.
+    spacing_source : str
+        Where the pixel size comes from, in words.
+    channel : str
+        The channel that voted.
+    channels : tuple of str
+        All channels.
+    findings : tuple of str
+        What was found on reading: data bars, padding.
+    """
+
+    path: str | None
+    sha256: str | None
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    unit: Unit
+    spacing_source: str
+    channel: str
+    channels: tuple[str, ...]
+    findings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as it stands in ``result.json``."""
+        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Everything that a registration found out. Falsy unless accepted.
+
+    Parameters
+    ----------
+    moving_from_fixed : Transform
+        Takes positions in the fixed image to positions in the moving image, each in its own unit.
+    model : str
+        The kind of transform: rigid, similarity, affine, projective.
+    model_reason : str
+        Why this kind and no richer one, in words.
+    verdict : Verdict
+        Whether to trust it, and why.
+    predicted_error : PredictedError
+        How far off it may be, place by place.
+    poses : tuple of Pose
+        The best distinct hypotheses, ranked; the first is where the result comes from.
+    fixed, moving : ImageRecord
+        The two images.
+    scale_found : float
+        Moving pixels per fixed pixel (geometric mean over the axes).
+    scale_claimed : float or None
+        The same according to the pixel sizes that the files state; None where one states none.
+    recipe : str
+        Name of the recipe.
+    seed : int
+        Seed of every random draw.
+    seconds : mapping of str to float
+        Wall time per stage, and "total".
+    peak_memory_mb : float
+        Largest resident memory of the process so far.
+    versions : mapping of str to str
+        Versions of correlight, Python and what it stands on.
+    """
+
+    moving_from_fixed: Transform
+    model: str
+    model_reason: str
+    verdict: Verdict
+    predicted_error: PredictedError
+    poses: tuple[Pose, ...]
+    fixed: ImageRecord
+    moving: ImageRecord
+    scale_found: float
+    scale_claimed: float | None
+    recipe: str
+    seed: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory_mb: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether the result is accepted."""
+        return bool(self.verdict)
+
+    @property
+    def status(self) -> Status:
+        """Shorthand for ``verdict.status``."""
+        return self.verdict.status
+
+    def to_json(self, transform_file: str | None = None) -> dict[str, Any]:
+        """The content of ``result.json``.
+
+        Parameters
+        ----------
+        transform_file : str, optional
+            Where the transform is stored if it has no matrix.
+        """
+        transform: dict[str, Any] = {"type": self.model, "axes": "".join(self._axes)}
+        if isinstance(self.moving_from_fixed, Affine | Projective):
+            transform["matrix"] = self.moving_from_fixed.matrix.tolist()
+        else:
+            transform["file"] = transform_file
+        return {
+            "status": self.verdict.status,
+            "reasons": list(self.verdict.reasons),
+            "confidence": self.verdict.confidence,
+            "evidence": [clue.to_json() for clue in self.verdict.evidence],
+            "fixed_unit": self.fixed.unit,
+            "moving_unit": self.moving.unit,
+            "predicted_error": self.predicted_error.to_json(),
+            "moving_from_fixed": transform,
+            "model_reason": self.model_reason,
+            "scale_found": self.scale_found,
+            "scale_claimed": self.scale_claimed,
+            "poses": [pose.to_json() for pose in self.poses],
+            "fixed": self.fixed.to_json(),
+            "moving": self.moving.to_json(),
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "peak_memory_mb": round(self.peak_memory_mb, 1),
+            "versions": dict(self.versions),
+        }
+
+    @property
+    def _axes(self) -> tuple[str, ...]:
+        return ("z", "y", "x")[-self.moving_from_fixed.ndim :]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
