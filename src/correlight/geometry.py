@@ -152,7 +152,8 @@ class Grid:
 
     def points(self, index: ArrayLike) -> Points:
         """Positions of pixel indices, shape ``(N, D)``; fractions are allowed."""
-        return np.asarray(index, float) * self.spacing + self.origin
+        result: Points = np.asarray(index, float) * self.spacing + self.origin
+        return result
 
     def index(self, points: ArrayLike) -> Points:
         """Fractional pixel indices of positions, shape ``(N, D)``."""

@@ -124,7 +124,7 @@ class PredictedError:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """May this result be trusted?
+    """Whether a result may be trusted, and why.
 
     Parameters
     ----------
