@@ -148,7 +148,8 @@ class Grid:
     @property
     def centre(self) -> Points:
         """Position of the middle of the field, shape ``(D,)``."""
-        return self.points((np.asarray(self.shape, float) - 1)[None] / 2)[0]
+        middle: Points = self.points((np.asarray(self.shape, float) - 1)[None] / 2)[0]
+        return middle
 
     def points(self, index: ArrayLike) -> Points:
         """Positions of pixel indices, shape ``(N, D)``; fractions are allowed."""
