@@ -1,0 +1,367 @@
+"""Resampling: every channel moved once, straight from the original pixels, with the footprint of what was sampled.
+
+There is one kernel for two and three dimensions. It interpolates with weights in floating point; OpenCV's own
+warps round positions to 1/32 pixel, which shows as a stair in smooth gradients and would blur what "sub-pixel" means.
+There is one dispatcher: the output is made block by block, and each block reads only the part of the moving image that
+it needs, so neither pixels on disk nor large outputs pass through memory at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import UsageError
+from correlight.geometry import Grid
+from correlight.image import Image, Mask, Pixels
+from correlight.transforms import Affine, Projective, Transform
+
+Order = Literal["linear", "nearest"]
+Array = NDArray[Any]
+Coordinates = list[NDArray[np.float64]]
+
+# Positions this close to a pixel centre are on it. Otherwise the rounding of a change of units would make the last
+# row of an unmoved image seem to need the row beyond it.
+_ON_PIXEL = 1e-6
+
+# More output pixels than this per channel is a slip of the unit rather than a wish.
+_MOST_PIXELS = 2**34
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """One part of a resampled image.
+
+    Parameters
+    ----------
+    region : tuple of slice
+        Where it lies in the output grid.
+    values : (C, *shape) array
+        Pixels in the type of the moving image.
+    footprint : (*shape) array of bool
+        Which pixels were really sampled.
+    """
+
+    region: tuple[slice, ...]
+    values: Array
+    footprint: Mask
+
+
+def warp(
+    image: Image | Pixels,
+    image_grid: Grid,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    order: Order = "linear",
+    mask: Mask | None = None,
+    block: int = 1024,
+) -> tuple[Array, Mask]:
+    """Resample every channel of the moving image on a grid of the fixed frame.
+
+    Where the output is coarser than the input by a factor of two or more, the input is averaged over blocks of whole
+    pixels first (linear only), so that fine texture does not turn into moiré.
+
+    Parameters
+    ----------
+    image : Image or (C, *image_grid.shape) array
+        The moving image. Pixels on disk stay there but for the part in use.
+    image_grid : Grid
+        Where its pixels lie, in the unit of the moving frame.
+    moving_from_fixed : Transform
+        Takes positions on ``onto`` to positions in the moving image.
+    onto : Grid
+        Where the output pixels lie.
+    order : {"linear", "nearest"}
+        "nearest" keeps the values of label images.
+    mask : (*image_grid.shape) array of bool, optional
+        Valid pixels of the moving image; the mask of an `Image` where none is given. Invalid pixels are moved like
+        others but do not count as sampled.
+    block : int
+        Side of an output block in pixels (of a volume: as many voxels as a square of that side).
+
+    Returns
+    -------
+    values : (C, *onto.shape) array
+        In the type of the input; integers are rounded and clipped. Outside the moving image 0.
+    footprint : (*onto.shape) array of bool
+        Where every pixel that took part in the interpolation lies in the moving image and is valid.
+
+    Raises
+    ------
+    UsageError
+        If the pixels do not fit their grid, dimensions differ, or ``order`` is unknown.
+
+    Notes
+    -----
+    About 0.15 s per megapixel of output for the first channel and less for the next, in the plane, on one core.
+
+    Examples
+    --------
+    >>> ramp = np.arange(16.0).reshape(1, 4, 4)
+    >>> values, footprint = warp(ramp, Grid.of((4, 4)), Affine.of(np.eye(2), (0.5, 0)), Grid.of((4, 4)))
+    >>> values[0, 0].tolist(), footprint[:, 0].tolist()
+    ([2.0, 3.0, 4.0, 5.0], [True, True, True, False])
+    """
+    channels, dtype = _pixels(image).shape[0], np.dtype(_pixels(image).dtype)
+    values = np.zeros((channels, *onto.shape), dtype)
+    footprint = np.zeros(onto.shape, bool)
+    for part in warp_blocks(image, image_grid, moving_from_fixed, onto, order, mask, block):
+        values[(slice(None), *part.region)] = part.values
+        footprint[part.region] = part.footprint
+    return values, footprint
+
+
+def warp_blocks(
+    image: Image | Pixels,
+    image_grid: Grid,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    order: Order = "linear",
+    mask: Mask | None = None,
+    block: int = 1024,
+) -> Iterator[Block]:
+    """Resample block by block, for outputs that do not fit in memory; parameters as in `warp`.
+
+    Yields
+    ------
+    Block
+        Blocks that lie wholly outside the moving image are left out: they are 0 and not sampled.
+    """
+    pixels = _pixels(image)
+    if mask is None and isinstance(image, Image):
+        mask = image.mask
+    _check(pixels, image_grid, moving_from_fixed, onto, order, mask)
+    factors = _averaging(image_grid, moving_from_fixed, onto) if order == "linear" else (1,) * onto.ndim
+    for region in _regions(onto.shape, block, max(factors)):
+        coordinates = _source_coordinates(image_grid, moving_from_fixed, onto, region)
+        part = _block(pixels, mask, coordinates, factors, order)
+        if part is not None:
+            yield Block(region, *part)
+
+
+def output_grid(
+    fixed: Grid, moving: Grid, moving_from_fixed: Transform, choice: Literal["fixed", "moving"] | float
+) -> Grid:
+    """The grid that the moving image is resampled on.
+
+    Parameters
+    ----------
+    fixed, moving : Grid
+        Grids of the two images.
+    moving_from_fixed : Transform
+        Takes fixed positions to moving positions.
+    choice : {"fixed", "moving"} or float
+        "fixed": the pixels of the fixed image. "moving": the field of the fixed image in pixels that are as large as
+        those of the moving image (measured in the middle of the field). A number: the field of the fixed image in
+        pixels of that many micrometres.
+
+    Returns
+    -------
+    Grid
+        In the unit of the fixed frame; its first pixel shares its outer corner with the first pixel of the fixed image.
+
+    Raises
+    ------
+    UsageError
+        If micrometres are asked for and the fixed image has no calibration, or the pixel size is not positive and
+        finite, or the grid would have more than 17 thousand million pixels.
+
+    Examples
+    --------
+    >>> fixed, moving = Grid.of((100, 100), 0.01, unit="micrometre"), Grid.of((50, 50), 0.05, unit="micrometre")
+    >>> output_grid(fixed, moving, Affine.identity(), "moving").shape
+    (20, 20)
+    """
+    if choice == "fixed":
+        return fixed
+    if choice == "moving":
+        steps = _index_jacobian(moving, moving_from_fixed, fixed, fixed.centre[None])[0]
+        spacing = np.asarray(fixed.spacing) / np.linalg.norm(steps, axis=0)
+    elif not (np.isfinite(choice) and float(choice) > 0):
+        raise UsageError(f"The pixel size of the output must be a positive number of micrometres; got {choice}.")
+    elif not fixed.calibrated:
+        raise UsageError(
+            f"An output grid of {choice} µm needs a fixed image with a pixel size and this one states none; "
+            "give its pixel size or choose the grid 'fixed' or 'moving'."
+        )
+    else:
+        spacing = np.full(fixed.ndim, float(choice))
+    # The slack keeps a field of exactly n pixels from growing to n + 1 by rounding.
+    shape = np.maximum(np.ceil(np.asarray(fixed.extent) / spacing - 1e-6), 1.0)
+    if float(np.prod(shape)) > _MOST_PIXELS:
+        raise UsageError(
+            f"Pixels of {float(spacing.min()):.3g} {fixed.frame.symbol} would make an output of "
+            f"{' x '.join(f'{n:.0f}' for n in shape)} pixels, which is too large; choose a coarser grid."
+        )
+    origin = np.asarray(fixed.origin) + (spacing - fixed.spacing) / 2
+    return Grid.of(shape.astype(int).tolist(), spacing.tolist(), origin.tolist(), fixed.unit)
+
+
+def _pixels(image: Image | Pixels) -> Pixels:
+    return image.levels[0] if isinstance(image, Image) else image
+
+
+def _check(
+    pixels: Pixels, image_grid: Grid, moving_from_fixed: Transform, onto: Grid, order: str, mask: Mask | None
+) -> None:
+    if tuple(pixels.shape[1:]) != image_grid.shape:
+        raise UsageError(
+            f"Pixels of shape (channels, {', '.join(map(str, image_grid.shape))}) were expected from the grid; "
+            f"got {tuple(pixels.shape)}."
+        )
+    if mask is not None and mask.shape != image_grid.shape:
+        raise UsageError(f"A mask of shape {image_grid.shape} was expected; got {mask.shape}.")
+    if not image_grid.ndim == moving_from_fixed.ndim == onto.ndim:
+        raise UsageError(
+            f"Image, transform and output must have one dimension; got {image_grid.ndim}, "
+            f"{moving_from_fixed.ndim} and {onto.ndim}."
+        )
+    if order not in ("linear", "nearest"):
+        raise UsageError(f"The order of interpolation is 'linear' or 'nearest'; got {order!r}.")
+
+
+def _regions(shape: Sequence[int], block: int, shrink: int) -> Iterator[tuple[slice, ...]]:
+    """Cut the output into blocks; where ``shrink`` input pixels make one, blocks are as much smaller."""
+    if block < 1:
+        raise UsageError(f"Blocks have at least one pixel per side; got {block}.")
+    side = max(1, round(block ** (2 / len(shape)) / shrink)) if len(shape) == 3 else max(1, block // shrink)
+    lines = [[slice(a, min(a + side, n)) for a in range(0, n, side)] for n in shape]
+    yield from product(*lines)
+
+
+def _source_coordinates(
+    image_grid: Grid, moving_from_fixed: Transform, onto: Grid, region: tuple[slice, ...]
+) -> Coordinates:
+    """Fractional pixel indices in the moving image, one array of the block's shape per axis."""
+    lines = np.meshgrid(*[np.arange(s.start, s.stop, dtype=float) for s in region], indexing="ij", sparse=True)
+    if not isinstance(moving_from_fixed, Affine | Projective):
+        dense = np.stack(np.broadcast_arrays(*lines), -1)
+        index = image_grid.index(moving_from_fixed(onto.points(dense.reshape(-1, onto.ndim))))
+        return [np.ascontiguousarray(column).reshape(dense.shape[:-1]) for column in index.T]
+    matrix = np.linalg.inv(image_grid.matrix) @ moving_from_fixed.matrix @ onto.matrix
+    rows = [sum((c * line for c, line in zip(row[:-1], lines, strict=True)), np.array(row[-1])) for row in matrix]
+    if isinstance(moving_from_fixed, Affine):
+        return [np.asarray(row) for row in rows[:-1]]
+    # Beyond its vanishing line a projective map shows the image a second time, from behind.
+    weight = np.where(rows[-1] > 0, rows[-1], np.nan)
+    return [np.asarray(row / weight) for row in rows[:-1]]
+
+
+def _index_jacobian(
+    image_grid: Grid, moving_from_fixed: Transform, onto: Grid, points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Moving pixels (rows) per output pixel (columns) at each point, shape ``(N, D, D)``."""
+    per_pixel = np.asarray(onto.spacing) / np.asarray(image_grid.spacing)[:, None]
+    return np.asarray(moving_from_fixed.jacobian(points) * per_pixel)
+
+
+def _averaging(image_grid: Grid, moving_from_fixed: Transform, onto: Grid) -> tuple[int, ...]:
+    """How many moving pixels are averaged into one along each axis before linear interpolation."""
+    points = onto.lattice(9)
+    points = points[image_grid.contains(moving_from_fixed(points))]
+    if not len(points):
+        return (1,) * onto.ndim
+    reach = np.linalg.norm(_index_jacobian(image_grid, moving_from_fixed, onto, points), axis=-1)
+    factors = np.floor(np.median(reach, axis=0) + _ON_PIXEL).astype(int)
+    return tuple(int(f) for f in np.clip(factors, 1, image_grid.shape))
+
+
+def _block(
+    pixels: Pixels, mask: Mask | None, coordinates: Coordinates, factors: tuple[int, ...], order: Order
+) -> tuple[Array, Mask] | None:
+    """Sample every channel at the coordinates; None where no coordinate lies in the moving image."""
+    shape = tuple(n // f for n, f in zip(pixels.shape[1:], factors, strict=True))
+    coordinates = [(c - (f - 1) / 2) / f for c, f in zip(coordinates, factors, strict=True)]
+    inside = np.ones(coordinates[0].shape, bool)
+    for axis, size in enumerate(shape):
+        index = np.rint(coordinates[axis])
+        near = index if order == "nearest" else np.abs(coordinates[axis] - index) < _ON_PIXEL
+        coordinates[axis] = index if order == "nearest" else np.where(near, index, coordinates[axis])
+        inside &= (coordinates[axis] >= 0) & (coordinates[axis] <= size - 1)
+    if not inside.any():
+        return None
+    low = [int(np.floor(c[inside].min())) for c in coordinates]
+    high = [int(np.ceil(c[inside].max())) + 1 for c in coordinates]
+    region = tuple(slice(a * f, b * f) for a, b, f in zip(low, high, factors, strict=True))
+    crop = tuple(b - a for a, b in zip(low, high, strict=True))
+    support = _Support.of([np.where(inside, c - a, 0.0) for c, a in zip(coordinates, low, strict=True)], crop)
+    values = np.zeros((pixels.shape[0], *inside.shape), pixels.dtype)
+    for channel in range(pixels.shape[0]):
+        source = _shrink(np.asarray(pixels[(channel, *region)]), factors)
+        sampled = support.nearest(source) if order == "nearest" else support.linear(source)
+        values[channel] = np.where(inside, _as_type(sampled, values.dtype), values.dtype.type(0))
+    if mask is not None:
+        inside &= support.all_true(_shrink(np.asarray(mask[region]), factors) == 1)
+    return values, inside
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Support:
+    """Which pixels of a crop each output pixel is made of, and with which weights; shared by all channels.
+
+    A neighbour without weight is replaced by the pixel itself, so what lies there (an edge, a NaN) cannot matter.
+    """
+
+    first: NDArray[np.intp]
+    steps: tuple[NDArray[np.intp], ...]
+    weights: Coordinates
+
+    @classmethod
+    def of(cls, coordinates: Coordinates, crop: tuple[int, ...]) -> _Support:
+        strides = np.cumprod((1, *crop[:0:-1]))[::-1]
+        floors = [np.floor(c).astype(np.intp) for c in coordinates]
+        weights = [c - f for c, f in zip(coordinates, floors, strict=True)]
+        first = sum((f * int(s) for f, s in zip(floors, strides, strict=True)), np.zeros(1, np.intp))
+        steps = tuple((w > 0) * np.intp(s) for w, s in zip(weights, strides, strict=True))
+        return cls(first, steps, weights)
+
+    def _corners(self) -> Iterator[NDArray[np.intp]]:
+        for chosen in product((False, True), repeat=len(self.steps)):
+            yield sum((s for s, use in zip(self.steps, chosen, strict=True) if use), self.first)
+
+    def nearest(self, source: Array) -> Array:
+        return np.asarray(source.ravel().take(self.first))
+
+    def linear(self, source: Array) -> Array:
+        # Single precision carries 16-bit values and their weights exactly enough to round to the right integer.
+        exact = source.dtype.itemsize <= 2 or source.dtype == np.float32
+        flat = source.ravel().astype(np.float32 if exact else np.float64, copy=False)
+        corners: list[Array] = [flat.take(index) for index in self._corners()]
+        for weight in reversed(self.weights):
+            w = weight.astype(flat.dtype)
+            corners = [np.asarray(a + w * (b - a)) for a, b in zip(corners[::2], corners[1::2], strict=True)]
+        return corners[0]
+
+    def all_true(self, source: Mask) -> Mask:
+        flat = source.ravel()
+        result = np.ones(self.weights[0].shape, bool)
+        for index in self._corners():
+            result &= flat.take(index)
+        return result
+
+
+def _shrink(source: Array, factors: tuple[int, ...]) -> Array:
+    """Means of blocks of ``factors`` pixels; the shape is a multiple of the factors."""
+    if max(factors) == 1:
+        return source
+    exact = source.dtype.itemsize <= 2 or source.dtype == np.float32
+    split = [n for size, f in zip(source.shape, factors, strict=True) for n in (size // f, f)]
+    axes = tuple(range(1, 2 * len(factors), 2))
+    return np.asarray(source.reshape(split).mean(axis=axes, dtype=np.float32 if exact else np.float64))
+
+
+def _as_type(values: Array, dtype: np.dtype[Any]) -> Array:
+    if values.dtype == dtype or dtype.kind == "f":
+        return values.astype(dtype, copy=False)
+    if dtype.kind == "b":
+        return values >= 0.5
+    limits = np.iinfo(dtype)
+    # The largest 64-bit integers have no twin in double precision: their float lies beyond them and would overflow.
+    high = float(limits.max)
+    high = high if int(high) <= limits.max else float(np.nextafter(high, 0.0))
+    return np.clip(np.rint(values), float(limits.min), high).astype(dtype)
