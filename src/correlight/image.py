@@ -139,7 +139,7 @@ class Image:
             return None
         if isinstance(channel, str) and channel in self.channels:
             return self.channels.index(channel)
-        if isinstance(channel, int | str) and str(channel).isdigit() and int(channel) < len(self.channels):
+        if isinstance(channel, int | str) and str(channel).isdecimal() and int(channel) < len(self.channels):
             return int(channel)
         if channel is None and len(self.channels) == 1:
             return 0
@@ -173,8 +173,13 @@ class Image:
         return replace(self, mask=mask & self.valid(), findings=(*self.findings, *findings))
 
     def with_spacing(self, spacing: float | Sequence[float], source: str) -> Image:
-        """The same image with another pixel size in micrometres, and where that comes from."""
-        grid = Grid.of(self.grid.shape, spacing, unit="micrometre")
+        """The same image with another pixel size in micrometres, and where that comes from.
+
+        A region cut out of a larger image stays as many pixels from the first one as it was.
+        """
+        whole = Grid.of(self.grid.shape, spacing, unit="micrometre")
+        first = whole.points(-self.grid.index(np.zeros((1, self.ndim))))[0]
+        grid = replace(whole, origin=tuple(float(position) for position in first))
         return replace(self, grid=grid, source={**self.source, "spacing_source": source})
 
 

@@ -80,13 +80,13 @@ class Clue:
         return {
             "name": self.name,
             "value": self.value if np.isfinite(self.value) else None,
-            "limit": self.limit,
+            "limit": self.limit if np.isfinite(self.limit) else None,
             "favours": self.favours,
             "sentence": self.sentence,
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PredictedError:
     """How far a place may be from where it belongs.
 
@@ -187,7 +187,7 @@ class ImageRecord:
         return {name: _plain(getattr(self, name)) for name in self.__slots__}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """Everything that a registration found out. Falsy unless accepted.
 

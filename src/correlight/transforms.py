@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -85,11 +86,10 @@ class _Homogeneous:
         """The ``(D,)`` last column: where the origin goes."""
         return self.matrix[:-1, -1]
 
-    def _inverse_matrix(self) -> Matrix:
+    def _require_volume(self) -> None:
         scale = np.linalg.norm(self.linear)
         if abs(np.linalg.det(self.linear)) <= 1e-12 * scale**self.ndim:
             raise TransformError("The transform is singular (it flattens the image) and has no inverse.")
-        return np.asarray(np.linalg.inv(self.matrix))
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ class Affine(_Homogeneous):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not np.allclose(self.matrix[-1], np.eye(len(self.matrix))[-1], atol=1e-12):
+        if not np.allclose(self.matrix[-1], np.eye(len(self.matrix))[-1], rtol=0.0, atol=1e-12):
             raise TransformError(f"The last row of an affine matrix is 0 ... 0 1; got {self.matrix[-1].tolist()}.")
 
     @classmethod
@@ -180,7 +180,8 @@ class Affine(_Homogeneous):
 
     def inverse(self) -> Affine:
         """The affine map back."""
-        inverse = self._inverse_matrix()
+        self._require_volume()
+        inverse: Matrix = np.linalg.inv(self.matrix).astype(float)
         inverse[-1] = np.eye(len(inverse))[-1]
         return Affine(inverse)
 
@@ -205,7 +206,8 @@ class Affine(_Homogeneous):
             raise TransformError("A single rotation angle exists in two dimensions only.")
         linear = self.linear @ np.diag([1.0, -1.0]) if self.mirrored else self.linear
         angle = np.arctan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1])
-        return float(np.rad2deg(angle) % 360.0)
+        # The remainder of a tiny negative angle rounds to 360 itself, hence twice.
+        return float(np.rad2deg(angle) % 360.0 % 360.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,7 +244,12 @@ class Projective(_Homogeneous):
 
     def inverse(self) -> Projective:
         """The projective map back."""
-        return Projective(self._inverse_matrix())
+        self._require_volume()
+        # det(matrix) / det(linear); zero where everything falls onto one line.
+        terms = self.matrix[-1, :-1] * np.linalg.solve(self.linear, self.offset)
+        if abs(1.0 - terms.sum()) <= 1e-12 * (1.0 + np.abs(terms).sum()):
+            raise TransformError("The projective transform is singular (it flattens the image) and has no inverse.")
+        return Projective(np.asarray(np.linalg.inv(self.matrix), float))
 
     def jacobian(self, points: ArrayLike) -> NDArray[np.float64]:
         """Derivative at each of ``(N, D)`` points, shape ``(N, D, D)``."""
@@ -273,6 +280,8 @@ class Displacement:
                 f"Displacements on a grid of shape {self.grid.shape} must have the shape "
                 f"{(*self.grid.shape, self.grid.ndim)}; got {vectors.shape}."
             )
+        if not np.all(np.isfinite(vectors)):
+            raise TransformError("Displacements must be finite; fill the unknown ones before making a transform.")
         vectors.flags.writeable = False
         object.__setattr__(self, "vectors", vectors)
 
@@ -281,48 +290,74 @@ class Displacement:
         """Number of axes, 2 or 3."""
         return self.grid.ndim
 
-    def _at(self, field: NDArray[np.float64], points: Points) -> NDArray[np.float64]:
-        index = self.grid.index(points).T
-        return np.stack(
-            [ndimage.map_coordinates(part, index, order=1, mode="nearest") for part in np.moveaxis(field, -1, 0)],
-            axis=-1,
-        )
-
     def __call__(self, points: ArrayLike) -> Points:
         """Map ``(N, D)`` points."""
         array = _points(points, self.ndim)
-        return array + self._at(self.vectors, array)
+        index = self.grid.index(array).T
+        parts = np.moveaxis(self.vectors, -1, 0)
+        moved: Points = array + np.stack(
+            [ndimage.map_coordinates(p, index, order=1, mode="nearest") for p in parts], axis=-1
+        )
+        return moved
 
     def __matmul__(self, other: Transform) -> Transform:
         """The transform that applies ``other`` first."""
         return Sequence((other, self))
 
     def inverse(self) -> Transform:
-        """The map back, found by iteration at every call; raises if the field folds."""
-        if np.any(np.linalg.det(self._gradients) <= 0):
+        """The map back, found by iteration at every call; raises if the field folds.
+
+        A point that the iteration does not reach comes out as NaN.
+        """
+        if self._smallest_volume <= 0:
             raise TransformError("The displacement field folds over itself and has no inverse.")
         return _Inverted(self)
 
     @cached_property
-    def _gradients(self) -> NDArray[np.float64]:
-        parts = [np.moveaxis(self.vectors, -1, 0)]
-        columns = [
-            np.gradient(parts[0], step, axis=axis + 1) if self.grid.shape[axis] > 1 else np.zeros_like(parts[0])
-            for axis, step in enumerate(self.grid.spacing)
-        ]
-        result: NDArray[np.float64] = np.moveaxis(np.stack(columns, 1), (0, 1), (-2, -1)) + np.eye(self.ndim)
-        return result
+    def _smallest_volume(self) -> float:
+        """Smallest determinant over the corners of every cell.
+
+        In two dimensions the determinant is linear within a cell, so its corners tell all; in three they tell
+        nearly all.
+        """
+        field = self.vectors
+        for axis, count in enumerate(self.grid.shape):
+            field = np.repeat(field, 2, axis=axis) if count == 1 else field
+        edges = [np.diff(field, axis=axis) / step for axis, step in enumerate(self.grid.spacing)]
+        smallest = np.inf
+        for corner in product((0, 1), repeat=self.ndim):
+            columns = []
+            for axis, edge in enumerate(edges):
+                window = [slice(low, low + n - 1) for low, n in zip(corner, field.shape, strict=False)]
+                window[axis] = slice(None)
+                columns.append(edge[tuple(window)])
+            smallest = min(smallest, float(np.linalg.det(np.stack(columns, -1) + np.eye(self.ndim)).min()))
+        return smallest
 
     def jacobian(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Derivative at each of ``(N, D)`` points from central differences of the field, ``(N, D, D)``."""
+        """Derivative of the interpolated map at each point, shape ``(N, D, D)``; constant beyond the edge."""
         array = _points(points, self.ndim)
-        flat = self._gradients.reshape(*self.grid.shape, self.ndim**2)
-        return self._at(flat, array).reshape(-1, self.ndim, self.ndim)
+        last = np.asarray(self.grid.shape) - 1
+        index = np.nan_to_num(self.grid.index(array))
+        low = np.clip(np.floor(index), 0, np.maximum(last - 1, 0)).astype(int)
+        high = np.minimum(low + 1, last)
+        share = np.clip(index - low, 0.0, 1.0)
+        inside = (index >= 0) & (index <= last)
+        result = np.zeros((len(array), self.ndim, self.ndim))
+        for corner in product((0, 1), repeat=self.ndim):
+            upper = np.asarray(corner, bool)
+            vectors = self.vectors[tuple(np.where(upper, high, low).T)]
+            weights = np.where(upper, share, 1.0 - share)
+            for axis in range(self.ndim):
+                others = np.prod(np.delete(weights, axis, axis=1), axis=1)
+                slope = (1.0 if upper[axis] else -1.0) * others * inside[:, axis] / self.grid.spacing[axis]
+                result[:, :, axis] += slope[:, None] * vectors
+        return result + np.eye(self.ndim)
 
 
 @dataclass(frozen=True, eq=False)
 class _Inverted:
-    """The inverse of a displacement field by fixed-point iteration with Newton steps."""
+    """The inverse of a displacement field by Newton steps, shortened for a point where they lead away."""
 
     of: Displacement
 
@@ -332,12 +367,23 @@ class _Inverted:
 
     def __call__(self, points: ArrayLike) -> Points:
         target = _points(points, self.ndim)
+        tolerance = 1e-10 * max(self.of.grid.extent)
         guess = target.copy()
-        for _ in range(50):
-            wrong = self.of(guess) - target
-            if np.max(np.abs(wrong), initial=0.0) < 1e-10 * max(self.of.grid.extent):
+        wrong = self.of(guess) - target
+        reach = np.ones(len(target))
+        for _ in range(100):
+            todo = np.flatnonzero(np.linalg.norm(wrong, axis=1) > tolerance)
+            if not todo.size:
                 break
-            guess = guess - np.linalg.solve(self.of.jacobian(guess), wrong[..., None])[..., 0]
+            slopes = self.of.jacobian(guess[todo])
+            slopes[np.linalg.det(slopes) <= 0] = np.eye(self.ndim)
+            steps = np.linalg.solve(slopes, wrong[todo, :, None])[..., 0]
+            trial = guess[todo] - reach[todo, None] * steps
+            trial_wrong = self.of(trial) - target[todo]
+            better = np.linalg.norm(trial_wrong, axis=1) < np.linalg.norm(wrong[todo], axis=1)
+            guess[todo[better]], wrong[todo[better]] = trial[better], trial_wrong[better]
+            reach[todo] = np.where(better, np.minimum(2 * reach[todo], 1.0), reach[todo] / 2)
+        guess[np.linalg.norm(wrong, axis=1) > tolerance] = np.nan
         return guess
 
     def __matmul__(self, other: Transform) -> Transform:
