@@ -1,0 +1,98 @@
+"""Transforms as plain matrices: text with one row per line, and JSON.
+
+The matrix is homogeneous, ``(D+1, D+1)``, in array order, and takes fixed to moving positions in the units of the two
+images. This is how a projective transform is stored, for which ITK has no file.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import ReadError, TransformError, WriteError
+from correlight.transforms import Affine, Projective, Transform
+
+
+def write_matrix(path: str | Path, moving_from_fixed: Transform) -> None:
+    """Write an affine or projective transform as text, or as JSON where the name ends in ``.json``.
+
+    Raises
+    ------
+    TransformError
+        If the transform has no matrix.
+    WriteError
+        If the file cannot be written.
+    """
+    if not isinstance(moving_from_fixed, Affine | Projective):
+        raise TransformError(f"A {type(moving_from_fixed).__name__} has no matrix and cannot be written to {path}.")
+    axes = "zyx"[-moving_from_fixed.ndim :]
+    rows = (moving_from_fixed.matrix + 0.0).tolist()
+    if Path(path).suffix.lower() == ".json":
+        kind = "affine" if isinstance(moving_from_fixed, Affine) else "projective"
+        text = json.dumps({"moving_from_fixed": {"type": kind, "axes": axes, "matrix": rows}}, indent=2) + "\n"
+    else:
+        lines = [" ".join(repr(value) for value in row) for row in rows]
+        text = "\n".join([f"# moving_from_fixed, homogeneous, axes {' '.join(axes)} 1", *lines, ""])
+    try:
+        Path(path).write_text(text, encoding="ascii", newline="\n")
+    except OSError as error:
+        raise WriteError(f"The transform cannot be written to {path}: {error.strerror or error}.") from error
+
+
+def read_matrix(path: str | Path) -> Affine | Projective:
+    """Read a matrix of numbers: rows of text (spaces or commas, ``#`` comments) or JSON.
+
+    JSON is a list of rows, or an object with the rows under ``matrix`` or ``moving_from_fixed`` (as in
+    ``result.json``). The last row may be left out where it is ``0 ... 0 1``.
+
+    Raises
+    ------
+    ReadError
+        If the file is missing or holds no matrix of 3 x 3 or 4 x 4 finite numbers.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ReadError(f"A matrix in text was expected in {path}, which is no plain text.") from error
+    except OSError as error:
+        raise ReadError(f"The transform {path} cannot be read: {error.strerror or error}.") from error
+    rows = _json_rows(text, path) if Path(path).suffix.lower() == ".json" else _text_rows(text)
+    try:
+        matrix = np.array(rows, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ReadError(f"A matrix of numbers with rows of one length was expected in {path}.") from error
+    return _transform(matrix, path)
+
+
+def _text_rows(text: str) -> list[list[str]]:
+    lines = (line.partition("#")[0].replace(",", " ").split() for line in text.splitlines())
+    return [line for line in lines if line]
+
+
+def _json_rows(text: str, path: str | Path) -> Any:
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ReadError(f"Valid JSON was expected in {path}; check that the file is complete.") from error
+    for key in ("moving_from_fixed", "matrix"):
+        if isinstance(content, dict) and key in content:
+            content = content[key]
+    if isinstance(content, dict):
+        raise ReadError(f"No matrix was found in {path}; expected rows of numbers under 'moving_from_fixed'.")
+    return content
+
+
+def _transform(matrix: NDArray[np.float64], path: str | Path) -> Affine | Projective:
+    if matrix.shape in ((2, 3), (3, 4)):
+        matrix = np.vstack([matrix, np.eye(matrix.shape[1])[-1]])
+    if matrix.shape not in ((3, 3), (4, 4)) or not np.isfinite(matrix).all():
+        size = " x ".join(map(str, matrix.shape)) or "a single number"
+        raise ReadError(f"A matrix of 3 x 3 or 4 x 4 finite numbers was expected in {path}; got {size}.")
+    try:
+        return Affine(matrix) if np.array_equal(matrix[-1], np.eye(len(matrix))[-1]) else Projective(matrix)
+    except TransformError as error:
+        raise ReadError(f"The matrix in {path} is no transform: {error}") from error

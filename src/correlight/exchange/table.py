@@ -1,0 +1,195 @@
+"""Points and landmarks as CSV that a spreadsheet opens.
+
+Points: ``name,unit,z,y,x``. Landmarks: ``name,fixed_y,fixed_x,moving_y,moving_x`` with optional ``fixed_z`` and
+``moving_z``. Coordinates are pixels (whole numbers at pixel centres) unless a column ``unit`` (for landmarks also
+``fixed_unit`` and ``moving_unit``) says micrometres.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from correlight.errors import ReadError, UsageError, WriteError
+from correlight.geometry import Grid, Points, Unit
+
+_UNITS: dict[str, Unit] = {
+    **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometre", "micrometer"), "micrometre"),
+    **dict.fromkeys(("", "px", "pixel", "pixels"), "pixel"),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointTable:
+    """Named places in one image.
+
+    Parameters
+    ----------
+    names : tuple of str
+        One per point.
+    points : (N, D) array
+        Array order.
+    unit : {"micrometre", "pixel"}
+        What the numbers count.
+
+    Raises
+    ------
+    UsageError
+        If names and points differ in number or the points are neither 2-D nor 3-D.
+    """
+
+    names: tuple[str, ...]
+    points: Points
+    unit: Unit
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 2 or self.points.shape[1] not in (2, 3) or len(self.points) != len(self.names):
+            raise UsageError(
+                f"One name per point in 2-D or 3-D was expected; got {len(self.names)} names and points of shape "
+                f"{self.points.shape}."
+            )
+
+    def positions(self, grid: Grid) -> Points:
+        """The points as positions in the frame of an image, shape ``(N, D)``.
+
+        Raises
+        ------
+        UsageError
+            If the table counts micrometres and the image has no calibration, or the dimensions differ.
+        """
+        if self.points.shape[1] != grid.ndim:
+            raise UsageError(f"Points with {grid.ndim} coordinates were expected; got {self.points.shape[1]}.")
+        if self.unit == "pixel":
+            return grid.points(self.points)
+        if not grid.calibrated:
+            raise UsageError("Points in micrometres need an image with a pixel size; give it or use pixels.")
+        return self.points
+
+    @classmethod
+    def at(cls, names: Sequence[str], positions: Points, grid: Grid, unit: Unit) -> PointTable:
+        """A table of positions in the frame of an image; in pixels where asked for or where nothing else is known."""
+        if unit == "micrometre" and grid.calibrated:
+            return cls(tuple(names), positions, unit)
+        return cls(tuple(names), grid.index(positions), "pixel")
+
+
+@dataclass(frozen=True, slots=True)
+class LandmarkTable:
+    """The same places in both images; row *n* of each is one landmark.
+
+    Parameters
+    ----------
+    fixed, moving : PointTable
+        Each with its own unit.
+    """
+
+    fixed: PointTable
+    moving: PointTable
+
+
+def read_points(path: str | Path) -> PointTable:
+    """Read points from a CSV file with the columns ``name,unit,z,y,x`` (name, unit and z optional).
+
+    Raises
+    ------
+    ReadError
+        If the file is missing, has other columns, holds no points, mixes units, or a coordinate is no number.
+    """
+    rows = _rows(path)
+    return PointTable(_names(rows), _coordinates(rows, "", path), _unit(rows, ("unit",), path))
+
+
+def write_points(path: str | Path, table: PointTable) -> None:
+    """Write points as ``name,unit,z,y,x`` (no z in 2-D); every number reads back as the same number.
+
+    Raises
+    ------
+    WriteError
+        If the file cannot be written.
+    """
+    axes = "zyx"[-table.points.shape[1] :]
+    unit = "um" if table.unit == "micrometre" else "px"
+    try:
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["name", "unit", *axes])
+            for name, point in zip(table.names, table.points, strict=True):
+                writer.writerow([name, unit, *(repr(float(value) + 0.0) for value in point)])
+    except OSError as error:
+        raise WriteError(f"The points cannot be written to {path}: {error.strerror or error}.") from error
+
+
+def read_landmarks(path: str | Path) -> LandmarkTable:
+    """Read landmarks from a CSV file with the columns ``name,fixed_y,fixed_x,moving_y,moving_x``.
+
+    ``fixed_z`` and ``moving_z`` make them 3-D. A column ``unit``, or ``fixed_unit`` and ``moving_unit``, says "um" or
+    "px"; without it they are pixels. Rows whose column ``active`` says "false" or "0" are left out.
+
+    Raises
+    ------
+    ReadError
+        As for `read_points`.
+    """
+    rows = [row for row in _rows(path) if row.get("active", "true").lower() not in ("false", "0", "no")]
+    if not rows:
+        raise ReadError(f"No landmark of {path} is active; switch some on.")
+    names = _names(rows)
+    return LandmarkTable(
+        PointTable(names, _coordinates(rows, "fixed_", path), _unit(rows, ("fixed_unit", "unit"), path)),
+        PointTable(names, _coordinates(rows, "moving_", path), _unit(rows, ("moving_unit", "unit"), path)),
+    )
+
+
+def _rows(path: str | Path) -> list[dict[str, str]]:
+    """The lines of a CSV file as dictionaries, keys in lower case, everything stripped."""
+    try:
+        # A byte-order mark is what spreadsheets put first.
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, strict=True)
+            header = [cell.strip().lower() for cell in next(reader, [])]
+            lines = [[cell.strip() for cell in line] for line in reader if any(cell.strip() for cell in line)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ReadError(f"A table in CSV was expected in {path}: {error}.") from error
+    except OSError as error:
+        raise ReadError(f"The table {path} cannot be read: {error.strerror or error}.") from error
+    if not lines:
+        raise ReadError(f"A header line and at least one row were expected in {path}; got none.")
+    for number, line in enumerate(lines, start=1):
+        if len(line) != len(header):
+            raise ReadError(f"Row {number} of {path} has {len(line)} fields where the header has {len(header)}.")
+    return [dict(zip(header, line, strict=True)) for line in lines]
+
+
+def _names(rows: list[dict[str, str]]) -> tuple[str, ...]:
+    return tuple(row.get("name", "") or str(number) for number, row in enumerate(rows, start=1))
+
+
+def _coordinates(rows: list[dict[str, str]], prefix: str, path: str | Path) -> Points:
+    # A z column that is empty throughout comes from a template for stacks that was filled in for a plane.
+    flat = not any(row.get(f"{prefix}z") for row in rows)
+    axes = [f"{prefix}{axis}" for axis in ("yx" if flat else "zyx")]
+    missing = [axis for axis in axes if axis not in rows[0]]
+    if missing:
+        raise ReadError(f"The columns {', '.join(axes)} were expected in {path}; missing: {', '.join(missing)}.")
+    try:
+        points = np.array([[float(row[axis]) for axis in axes] for row in rows])
+    except ValueError as error:
+        raise ReadError(f"Every coordinate in {path} must be a number: {error}.") from error
+    if not np.isfinite(points).all():
+        raise ReadError(f"Every coordinate in {path} must be finite; remove the points without a place.")
+    return points
+
+
+def _unit(rows: list[dict[str, str]], columns: tuple[str, ...], path: str | Path) -> Unit:
+    stated = {next((row[column] for column in columns if column in row), "").lower() for row in rows}
+    unknown = sorted(text for text in stated if text not in _UNITS)
+    if unknown:
+        raise ReadError(f"A unit in {path} is um or px; got {unknown[0]!r}.")
+    units = {_UNITS[text] for text in stated}
+    if len(units) > 1:
+        raise ReadError(f"All points of {path} must have one unit; got both micrometres and pixels.")
+    return units.pop()
