@@ -1,0 +1,35 @@
+# make demo   simulate a specimen, register it, write ./demo (open demo/.../report.html)
+# make test   everything that must hold before a change is merged
+# make learn  adds what training and learned appearance need
+# make clean  removes what the other targets made
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH  ?= torch==2.13.0
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: demo test learn clean
+
+demo: $(STAMP)
+	$(BIN)/correlight demo -o demo --overwrite
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+learn: $(STAMP)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+
+# The stamp is older than pyproject.toml when the dependencies may have changed, and missing when a run was cut short.
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "correlight needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python" >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
