@@ -203,4 +203,5 @@ class Grid:
         shape = tuple(b - a for a, b in zip(start, stop, strict=True))
         if any(a < 0 or b > n for a, b, n in zip(start, stop, self.shape, strict=True)) or min(shape) < 1:
             raise UsageError(f"The region {tuple(start)} to {tuple(stop)} does not lie in {self.shape} pixels.")
-        return replace(self, shape=shape, origin=tuple(self.points(np.asarray(start, float)[None])[0]))
+        origin = tuple(float(position) for position in self.points(np.asarray(start, float)[None])[0])
+        return replace(self, shape=shape, origin=origin)
