@@ -8,6 +8,7 @@ exact value as well, but nothing touches the sides of its outline, and it stays 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -78,24 +79,48 @@ def find_valid(grey: ArrayLike) -> Validity:
     >>> find_valid(picture).findings
     ('constant padding (value 0) around the picture, 26 % of the pixels, is ignored',)
     """
-    pixels = np.asarray(grey)
-    if pixels.ndim != 2:
-        raise UsageError(f"Valid pixels are sought in one (Y, X) picture; got an array of shape {pixels.shape}.")
-    pixels = np.ascontiguousarray(pixels, dtype=np.float32)
-    mask = np.isfinite(pixels)
+    return find_valid_channels((grey,))
+
+
+def find_valid_channels(channels: Sequence[ArrayLike]) -> Validity:
+    """Find what is not valid in a picture of several channels that were taken on one grid.
+
+    Parameters
+    ----------
+    channels : sequence of (Y, X) arrays
+        Their exact values.
+
+    Returns
+    -------
+    Validity
+        A pixel counts as padding only if every channel is constant in the region, a row as part of a data bar if
+        any channel has one, and a pixel as missing if any channel has no finite number there.
+
+    Raises
+    ------
+    UsageError
+        If there is no channel, or they are not two-dimensional and of one shape.
+    """
+    shapes = {np.shape(channel) for channel in channels}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 2:
+        raise UsageError(f"Valid pixels are sought in (Y, X) channels of one shape; got the shapes {sorted(shapes)}.")
+    pixels = [np.ascontiguousarray(channel, dtype=np.float32) for channel in channels]
+    mask = np.ones(shape, bool)
+    for channel in pixels:
+        mask &= np.isfinite(channel)
     findings: list[str] = []
     missing = 1.0 - float(mask.mean())
     if missing > 0:
         findings.append(f"pixels that are not finite numbers, {_percent(missing)}, are ignored")
-        pixels = np.where(mask, pixels, np.float32(np.nan))
-    top, bottom = _data_bars(pixels)
-    for rows, where in ((top, "top"), (bottom, "bottom")):
+        pixels = [np.where(np.isfinite(channel), channel, np.float32(np.nan)) for channel in pixels]
+    heights = np.array([_data_bars(channel) for channel in pixels]).max(axis=0)
+    first, last = int(heights[0]), shape[0] - int(heights[1])
+    for rows, where in zip(heights, ("top", "bottom"), strict=True):
         if rows:
             findings.append(f"a data bar of {rows} rows at the {where} is ignored")
-    first, last = top, pixels.shape[0] - bottom
     mask[:first] = False
     mask[last:] = False
-    inner, padding = _find_padding(pixels[first:last])
+    inner, padding = _shared_padding([channel[first:last] for channel in pixels])
     mask[first:last] &= inner
     return Validity(mask, (*findings, *padding))
 
@@ -152,6 +177,21 @@ def _bar_height(pixels: Float) -> int:
 
 
 # ------------------------------------------------------------------------------------------------------ padding
+
+
+def _shared_padding(channels: Sequence[Float]) -> tuple[Mask, list[str]]:
+    """The largest padding found in any channel that every other channel agrees with."""
+    best = (np.ones(channels[0].shape, bool), list[str]())
+    for channel in channels:
+        mask, findings = _find_padding(channel)
+        if not findings or mask.sum() >= best[0].sum():
+            continue
+        # The rim lost along the padding holds content, so only what lies deeper must be constant.
+        depth = 2 * int(np.ceil(2 * RIM)) + 1
+        deep = cv2.erode((~mask).astype(np.uint8), np.ones((depth, depth), np.uint8)).astype(bool)
+        if all(other is channel or len(np.unique(other[deep])) <= len(findings) for other in channels):
+            best = mask, findings
+    return best
 
 
 def _find_padding(pixels: Float) -> tuple[Mask, list[str]]:
@@ -389,9 +429,9 @@ def _missing_tiles(flat: Mask) -> Mask | None:
             return None
         for step in steps:
             columns: NDArray[np.intp] = np.flatnonzero(change[step])
-            upper = bool(np.take(region[step], columns[0]))
+            upper = bool(region[step, columns[0]])
             near = content[step + 1 : step + 1 + _DEPTH] if upper else content[max(0, step + 1 - _DEPTH) : step + 1]
-            pieces = np.array_split(near.any(axis=0)[columns], max(1, min(40, len(columns) // 4)))
+            pieces = np.array_split(near[:, columns].any(axis=0), max(1, min(40, len(columns) // 4)))
             if float(np.mean([piece.any() for piece in pieces])) < _OCCUPIED:
                 return None
     return tiles

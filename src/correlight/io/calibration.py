@@ -1,0 +1,112 @@
+"""Pixel sizes as files state them: lengths with units, and which statements are none.
+
+A resolution in dots per inch describes paper. Software writes 72, 96 or 300 dpi when it knows nothing, and programs
+that read it keep it as "inch" or "cm"; whole numbers of dots per inch are therefore never a calibration.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from correlight.errors import ReadError
+
+SMALLEST, LARGEST = 1e-6, 1e5  # micrometres per pixel that a microscope can mean
+
+_METRE = 1e6
+_PREFIXES = {
+    "Y": 24, "Z": 21, "E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "h": 2, "da": 1, "": 0, "d": -1, "c": -2,
+    "m": -3, "µ": -6, "n": -9, "p": -12, "f": -15, "a": -18, "z": -21, "y": -24,
+}  # fmt: skip
+_INCH = 25_400.0
+MICROMETRES: dict[str, float] = {
+    **{f"{prefix}m": _METRE * 10.0**power for prefix, power in _PREFIXES.items()},
+    "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0, "micrometers": 1.0,
+    "micrometres": 1.0, "nanometer": 1e-3, "nanometre": 1e-3, "millimeter": 1e3, "millimetre": 1e3, "meter": _METRE,
+    "metre": _METRE, "centimeter": 1e4, "centimetre": 1e4, "Å": 1e-4, "A": 1e-4, "angstrom": 1e-4,
+    "thou": _INCH / 1000, "li": _INCH / 12, "in": _INCH, "inch": _INCH, "inches": _INCH, "ft": 12 * _INCH,
+    "yd": 36 * _INCH, "mi": 63_360 * _INCH, "ua": 149_597_870_700 * _METRE, "ly": 9_460_730_472_580_800 * _METRE,
+    "pc": 3.0856775814913673e16 * _METRE, "pt": _INCH / 72,
+}  # fmt: skip
+"""Length of each unit in micrometres: every length of OME-XML, and the words that ImageJ and SEM software use."""
+
+_NO_UNIT = {"", "pixel", "pixels", "px", "reference frame", "unit", "units", "none"}
+
+
+def unit_length(unit: str) -> float | None:
+    """Length of a unit in micrometres; None for pixels and units that are no length."""
+    name = unit.strip().strip("\x00")
+    name = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda match: chr(int(match[1], 16)), name)
+    name = name.replace("\u03bc", "µ").replace("\u212b", "Å")
+    if name.lower() in _NO_UNIT:
+        return None
+    return MICROMETRES.get(name, MICROMETRES.get(name.lower()))
+
+
+def is_print_resolution(size: float) -> bool:
+    """Whether a pixel size in micrometres is a whole number of dots per inch, at most 2400."""
+    if not (math.isfinite(size) and size > 0):
+        return False
+    dots = _INCH / size
+    return 0.5 < dots < 2400.5 and abs(dots - round(dots)) < 0.02
+
+
+def checked(path: Path, sizes: Sequence[float], stated_in: str) -> tuple[float, ...]:
+    """Pixel sizes in micrometres, array order, after a test whether a microscope can mean them.
+
+    Raises
+    ------
+    ReadError
+        If one is negative, zero, not a number, or outside 1e-6 to 1e5 µm.
+    """
+    for size in sizes:
+        if not (math.isfinite(size) and SMALLEST <= size <= LARGEST):
+            raise ReadError(
+                f"Expected a pixel size between {SMALLEST:g} and {LARGEST:g} µm, but the {stated_in} of {path} "
+                f"state {size:g} µm; give the true pixel size yourself."
+            )
+    return tuple(float(size) for size in sizes)
+
+
+def number(value: Any) -> float:
+    """A number from metadata; not-a-number where there is none to read."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def local_name(element: ElementTree.Element) -> str:
+    """The name of an XML element without its namespace."""
+    return element.tag.rsplit("}", 1)[-1]
+
+
+def ome_pixels(xml: str) -> ElementTree.Element | None:
+    """The ``Pixels`` element of the first image of an OME-XML text."""
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError:
+        return None
+    return next((element for element in root.iter() if local_name(element) == "Pixels"), None)
+
+
+def ome_spacing(pixels: ElementTree.Element, axes: str) -> tuple[float, ...] | None:
+    """Micrometres per pixel for the given axes ("YX" or "ZYX") from OME-XML; None where any is not stated."""
+    sizes = []
+    for axis in axes:
+        stated = pixels.get(f"PhysicalSize{axis}")
+        length = unit_length(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        if stated is None or length is None:
+            return None
+        sizes.append(number(stated) * length)
+    return tuple(sizes)
+
+
+def ome_channels(pixels: ElementTree.Element) -> tuple[str, ...]:
+    """Names of the channels in OME-XML, one for each; empty if any has none."""
+    names = [channel.get("Name", "") for channel in pixels if local_name(channel) == "Channel"]
+    return tuple(names) if all(names) else ()

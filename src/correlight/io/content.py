@@ -1,0 +1,74 @@
+"""What an adapter hands over: pixels, channels first, and what the file says about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import ReadError
+from correlight.image import Mask
+
+LIMIT = 4 * 2**30  # bytes; what is declared beyond it is refused before any memory is taken
+NOT_STATED = "not stated"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Content:
+    """Pixels of a file and what it says about them.
+
+    Parameters
+    ----------
+    pixels : array
+        ``(C, Y, X)`` or ``(C, Z, Y, X)``, own type.
+    channels : tuple of str
+        Names, or empty where the file gives none.
+    rgb : bool
+        Whether the three channels are the colours of one picture.
+    opaque : (Y, X) array of bool or None
+        Where an alpha channel is not zero; None without one.
+    spacing : tuple of float or None
+        Micrometres per pixel in array order; None where the file states none.
+    spacing_source : str
+        Where the spacing stands, as the report calls it.
+    findings : tuple of str
+        Sentences about what was left out.
+    """
+
+    pixels: NDArray[Any]
+    channels: tuple[str, ...] = ()
+    rgb: bool = False
+    opaque: Mask | None = None
+    spacing: tuple[float, ...] | None = None
+    spacing_source: str = NOT_STATED
+    findings: tuple[str, ...] = ()
+
+    def with_finding(self, sentence: str) -> Content:
+        """The same content with one more finding."""
+        return replace(self, findings=(*self.findings, sentence))
+
+
+def from_samples(pixels: NDArray[Any]) -> Content:
+    """Content of a picture whose last axis holds the samples of a pixel: grey, grey + alpha, RGB or RGB + alpha."""
+    samples = pixels.shape[-1]
+    colours = 3 if samples >= 3 else 1
+    planes = np.ascontiguousarray(np.moveaxis(pixels[..., :colours], -1, 0))
+    opaque = pixels[..., colours] != 0 if samples in (2, 4) else None
+    return Content(planes, rgb=colours == 3, opaque=opaque)
+
+
+def check_size(path: Path, shape: tuple[int, ...], itemsize: int) -> None:
+    """Refuse pixels that would not fit into the memory set aside for one file."""
+    size = itemsize
+    for length in shape:
+        size *= int(length)
+    if size > LIMIT:
+        raise ReadError(
+            f"Expected at most {LIMIT / 2**30:.0f} GiB of pixels, but {path} declares {size / 2**30:,.1f} GiB "
+            f"(shape {shape}); crop or bin the image first."
+        )
+    if size <= 0:
+        raise ReadError(f"Expected pixels, but {path} declares none (shape {shape}); export it again.")

@@ -1,0 +1,192 @@
+"""TIFF: plain, ImageJ, OME, FEI/Thermo and Zeiss SEM, through tifffile."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from correlight.errors import ReadError
+from correlight.io import calibration
+from correlight.io.content import NOT_STATED, Content, check_size, from_samples
+
+_FEW_PAGES = 4  # so many pages of unstated meaning pass for channels
+_PALETTE = 3  # PhotometricInterpretation
+_UNCOMPRESSED = 1  # Compression
+
+Stated = tuple[tuple[float, ...] | None, str, tuple[str, ...]]
+
+
+def read_tiff(path: Path, *, calibrate: bool = True) -> Content:
+    """Read the first image series of a TIFF file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    calibrate : bool
+        Whether to read the pixel size; without, an impossible one does no harm.
+    """
+    with _quiet(), tifffile.TiffFile(path) as file:
+        if not file.series:
+            raise ReadError(f"Expected an image, but the TIFF file {path} holds none; export it again.")
+        series = file.series[0]
+        check_size(path, series.shape, series.dtype.itemsize if series.dtype is not None else 1)
+        _check_segments(path, series)
+        axes, pixels = series.axes, series.asarray()
+        content = _arranged(path, file, axes, pixels)
+        if len(file.series) > 1 and not file.series[0].is_pyramidal:
+            content = content.with_finding(f"the file holds {len(file.series)} images; the first is read")
+        names = _channel_names(file)
+        if len(names) == content.pixels.shape[0] and len(set(names)) == len(names) and not content.rgb:
+            content = replace(content, channels=names)
+        if not calibrate:
+            return content
+        spacing, source, findings = _spacing(path, file, "ZYX"[-content.pixels.ndim + 1 :])
+    return replace(content, spacing=spacing, spacing_source=source, findings=(*content.findings, *findings))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tifffile's log of oddities off the screen; what matters ends in an error of ours."""
+    logger = logging.getLogger("tifffile")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _check_segments(path: Path, series: Any) -> None:
+    """Refuse a file that ends before its pixels do."""
+    size = path.stat().st_size
+    for page in series.pages:
+        if page is None:
+            continue
+        keyframe = page.keyframe
+        segments = zip(page.dataoffsets, page.databytecounts, strict=False)
+        short = any(offset + count > size for offset, count in segments)
+        if keyframe.compression == _UNCOMPRESSED and not short:
+            short = sum(page.databytecounts) < keyframe.nbytes and not keyframe.is_tiled
+        if short:
+            raise ReadError(f"{path} is truncated: the file ends before its pixels do; copy or export it again.")
+
+
+def _arranged(path: Path, file: tifffile.TiffFile, axes: str, pixels: NDArray[Any]) -> Content:
+    """Pixels with channels first, whatever order and further axes the file has."""
+    findings: list[str] = []
+    for axis in [axis for axis in axes if axis not in "CZYXS"]:
+        position = axes.index(axis)
+        count = pixels.shape[position]
+        if count > 1 and axis in "QI" and count <= _FEW_PAGES and "C" not in axes:
+            axes = axes.replace(axis, "C")
+            findings.append(f"{count} pages whose meaning the file does not state are taken as channels")
+            continue
+        if count > 1:
+            what = "frames of a time series" if axis == "T" else "pages whose meaning it does not state"
+            findings.append(f"the file holds {count} {what}; the first is read")
+        pixels, axes = pixels.take(0, axis=position), axes[:position] + axes[position + 1 :]
+    if "Z" in axes and pixels.shape[axes.index("Z")] == 1:
+        pixels, axes = pixels.take(0, axis=axes.index("Z")), axes.replace("Z", "")
+    if "Y" not in axes or "X" not in axes:
+        raise ReadError(f"Expected a picture with rows and columns, but {path} has the axes {axes!r}; export it again.")
+    wanted = [axis for axis in "CZYXS" if axis in axes]
+    pixels = pixels.transpose([axes.index(axis) for axis in wanted])
+    pixels = pixels.astype(np.uint8) if pixels.dtype.kind == "b" else pixels
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    content = _planes(file, "".join(wanted), pixels)
+    return replace(content, findings=tuple(findings))
+
+
+def _planes(file: tifffile.TiffFile, axes: str, pixels: NDArray[Any]) -> Content:
+    """Content of pixels in the order C, Z, Y, X, S, of which C, Z and S may be missing."""
+    page = file.pages.first
+    if "S" in axes:
+        if "C" in axes and pixels.shape[0] == 1:
+            pixels, axes = pixels[0], axes[1:]
+        if "C" not in axes and "Z" not in axes and pixels.shape[-1] <= 4:
+            return from_samples(pixels)
+        merged = np.moveaxis(pixels, -1, 1 if "C" in axes else 0)
+        rest = pixels.shape[1:-1] if "C" in axes else pixels.shape[:-1]
+        return Content(np.ascontiguousarray(merged.reshape(-1, *rest)))
+    if "C" not in axes:
+        pixels = pixels[None]
+    table = None if file.is_imagej or file.is_ome or page.photometric != _PALETTE else page.colormap
+    if table is not None and pixels.shape[0] == 1 and pixels.ndim == 3:
+        # The table has 16 bits per colour; its upper byte is the 8-bit colour that was meant.
+        return from_samples(np.moveaxis((np.asarray(table) >> 8).astype(np.uint8)[:, pixels[0]], 0, -1))
+    rgb = file.is_ome is False and page.photometric == 2 and pixels.shape[0] == 3 and pixels.ndim == 3
+    return Content(np.ascontiguousarray(pixels), rgb=bool(rgb))
+
+
+def _channel_names(file: tifffile.TiffFile) -> tuple[str, ...]:
+    """Names of the channels from OME-XML or ImageJ labels; empty where none are given."""
+    if file.is_ome and file.ome_metadata:
+        pixels = calibration.ome_pixels(file.ome_metadata)
+        return () if pixels is None else calibration.ome_channels(pixels)
+    if file.is_imagej:
+        metadata = file.imagej_metadata or {}
+        labels, count = metadata.get("Labels"), int(metadata.get("channels", 1))
+        if isinstance(labels, list) and metadata.get("slices", 1) == 1 and metadata.get("frames", 1) == 1:
+            return tuple(str(label).splitlines()[0].strip() if str(label).strip() else "" for label in labels[:count])
+    return ()
+
+
+def _spacing(path: Path, file: tifffile.TiffFile, axes: str) -> Stated:
+    """Micrometres per pixel for the axes, where they stand, and what is worth saying about them."""
+    if file.is_ome and file.ome_metadata:
+        pixels = calibration.ome_pixels(file.ome_metadata)
+        if pixels is not None:
+            return _settled(path, calibration.ome_spacing(pixels, axes), "OME-XML", pixels.get("PhysicalSizeX"), axes)
+    if file.is_imagej:
+        return _imagej(path, file, axes)
+    if len(axes) == 2 and file.fei_metadata:
+        for section in ("Scan", "EScan"):
+            scan = file.fei_metadata.get(section, {})
+            if "PixelWidth" in scan and "PixelHeight" in scan:
+                sizes = [calibration.number(scan[key]) * 1e6 for key in ("PixelHeight", "PixelWidth")]
+                return calibration.checked(path, sizes, "FEI tags"), "FEI tags", ()
+    if len(axes) == 2 and file.sem_metadata:
+        for key in ("ap_image_pixel_size", "ap_pixel_size"):
+            stated = file.sem_metadata.get(key, ())
+            length = calibration.unit_length(str(stated[2])) if len(stated) == 3 else None
+            if length is not None:
+                size = calibration.number(stated[1]) * length
+                return calibration.checked(path, (size, size), "Zeiss tags"), "Zeiss tags", ()
+    return None, NOT_STATED, ()
+
+
+def _imagej(path: Path, file: tifffile.TiffFile, axes: str) -> Stated:
+    """The calibration that ImageJ keeps in resolution tags (pixels per unit), with the unit in its own text."""
+    metadata = file.imagej_metadata or {}
+    tags = file.pages.first.tags
+    length = calibration.unit_length(str(metadata.get("unit", "")))
+    if length is None or "XResolution" not in tags or "YResolution" not in tags:
+        return None, NOT_STATED, ()
+    sizes = []
+    for name in ("YResolution", "XResolution"):
+        pixels, units = tags[name].value
+        sizes.append(length * units / pixels if pixels else float("inf"))
+    if length >= 1e4 and all(calibration.is_print_resolution(size) for size in sizes):
+        return None, NOT_STATED, ("the resolution of the file describes paper and is not taken for a pixel size",)
+    if len(axes) == 2:
+        return _settled(path, tuple(sizes), "ImageJ tags", sizes, axes)
+    depth = metadata.get("spacing")
+    full = None if depth is None else (calibration.number(depth) * length, *sizes)
+    return _settled(path, full, "ImageJ tags", sizes, axes)
+
+
+def _settled(path: Path, sizes: tuple[float, ...] | None, source: str, partly: object, axes: str) -> Stated:
+    if sizes is not None:
+        return calibration.checked(path, sizes, source), source, ()
+    if partly is None or len(axes) == 2:
+        return None, NOT_STATED, ()
+    return None, NOT_STATED, ("the distance of the slices is not stated, so the stack counts as uncalibrated",)
