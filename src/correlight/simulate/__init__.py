@@ -1,0 +1,9 @@
+"""Specimens with known truth, and the images that an electron and a light microscope take of them."""
+
+from __future__ import annotations
+
+from correlight.simulate.instruments import Electron, Light
+from correlight.simulate.pair import SimulatedPair, pair
+from correlight.simulate.specimen import Specimen, specimen
+
+__all__ = ["Electron", "Light", "SimulatedPair", "Specimen", "pair", "specimen"]
