@@ -18,6 +18,7 @@ from correlight.errors import ReadError
 from correlight.io.content import Content, check_size, from_samples
 
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}
+_PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _DEFLATE = 1032  # deflate cannot pack more bytes into one
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
@@ -25,8 +26,7 @@ _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 def read_png(path: Path, *, calibrate: bool = True) -> Content:
     """Read a PNG of 1 to 16 bits, grey, in colours or with a palette; ``calibrate`` changes nothing."""
     data = path.read_bytes()
-    _check_png(path, data)
-    pixels = np.asarray(imagecodecs.png_decode(data))
+    pixels = np.asarray(imagecodecs.png_decode(_essential(path, data)))
     return Content(pixels[None]) if pixels.ndim == 2 else from_samples(pixels)
 
 
@@ -38,9 +38,13 @@ def read_jpeg(path: Path, *, calibrate: bool = True) -> Content:
     return Content(pixels[None]) if pixels.ndim == 2 else from_samples(pixels)
 
 
-def _check_png(path: Path, data: bytes) -> None:
-    """Walk the chunks (ISO/IEC 15948) to the end chunk, checking each sum."""
+def _essential(path: Path, data: bytes) -> bytes:
+    """The chunks (ISO/IEC 15948) that hold pixels, after a walk to the end chunk that checks each sum.
+
+    Others are left out: the decoder would only complain about the odd ones, on the screen.
+    """
     position, packed, declared = 8, 0, 0
+    kept = [data[:8]]
     while position + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
@@ -54,15 +58,17 @@ def _check_png(path: Path, data: bytes) -> None:
             bytes_each = _PNG_SAMPLES.get(colour, 4) * max(1, bits // 8)
             check_size(path, (height, width), bytes_each)
             declared = (width * bits + 7) // 8 * height
-        elif name == b"IDAT":
+        if name == b"IDAT":
             packed += length
-        elif name == b"IEND":
+        if name in _PNG_CHUNKS:
+            kept.append(data[position:end])
+        if name == b"IEND":
             if declared > _DEFLATE * max(packed, 1):
                 raise ReadError(
                     f"{path} declares {declared} bytes of pixels, more than its {packed} packed bytes can hold; "
                     "copy or export it again."
                 )
-            return
+            return b"".join(kept)
         position = end
     raise ReadError(f"{path} is truncated: the end of the PNG data is missing; copy or export it again.")
 
