@@ -113,6 +113,7 @@ def test_crop_leaves_its_pixels_where_they_were(grid: Grid, data: st.DataObject)
     np.testing.assert_allclose(part.points(np.zeros((1, grid.ndim))), grid.points([start]), rtol=1e-12, atol=1e-12)
     assert part.shape == tuple(b - a for a, b in zip(start, stop, strict=True))
     assert (part.spacing, part.unit) == (grid.spacing, grid.unit)
+    assert all(type(position) is float for position in part.origin)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ LAYERS = [
     PIXELS,
     {"search", "refine"},
     {"verify", "register", "result", "recipes"},
-    {"batch", "report", "folder"},
+    {"batch", "report", "folder", "apply"},
     {"cli", "napari"},
 ]
 # Rooms beside the road: what they know, and who may open their doors.
@@ -37,7 +37,7 @@ BESIDE = {
     "simulate": FORMATS | {"io"},
     "learn": set().union(*LAYERS[:4]) | {"io", "exchange", "simulate"},
 }
-SHELLS = {"batch", "folder", "cli", "napari"}
+SHELLS = {"batch", "folder", "apply", "cli", "napari"}
 
 GEOMETRY_ONLY = {"numpy", "scipy"}
 # What is heavy, or has one door only: package -> the modules that may import it.
