@@ -5,5 +5,6 @@ from __future__ import annotations
 from correlight.simulate.instruments import Electron, Light
 from correlight.simulate.pair import SimulatedPair, pair
 from correlight.simulate.specimen import Specimen, specimen
+from correlight.simulate.write import WrittenPair, write_pair
 
-__all__ = ["Electron", "Light", "SimulatedPair", "Specimen", "pair", "specimen"]
+__all__ = ["Electron", "Light", "SimulatedPair", "Specimen", "WrittenPair", "pair", "specimen", "write_pair"]

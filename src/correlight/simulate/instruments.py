@@ -182,7 +182,7 @@ def _scratch(grid: Grid, rng: Rng) -> Float:
     y, x = np.ogrid[: grid.shape[0], : grid.shape[1]]
     turn, place = rng.uniform(0, np.pi), rng.uniform(-0.4, 0.4) * min(grid.shape)
     distance = (y - grid.shape[0] / 2) * np.cos(turn) + (x - grid.shape[1] / 2) * np.sin(turn) - place
-    return np.asarray(rng.normal(0, 14) * np.exp(-0.5 * (distance / rng.uniform(0.6, 3)) ** 2), dtype=np.float32)
+    return np.asarray(rng.normal(0, 9) * np.exp(-0.5 * (distance / rng.uniform(0.6, 3)) ** 2), dtype=np.float32)
 
 
 def stain_pixels(

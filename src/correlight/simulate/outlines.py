@@ -73,7 +73,8 @@ def blob(rng: Rng, centre: ArrayLike, radius: float, roughness: float = 0.18, st
         along = np.array([np.sin(turn), np.cos(turn)])
         drawn_out = np.outer(along, along) * (stretch**0.5 - stretch**-0.5) + np.eye(2) * stretch**-0.5
         shape = np.asarray(shape @ drawn_out)
-    return shape + np.asarray(centre, float)
+    placed: Points = shape + np.asarray(centre, float)
+    return placed
 
 
 def centreline(rng: Rng, centre: ArrayLike, length: float, bend: float, direction: float, count: int = 9) -> Points:
