@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,24 @@ import correlight
 # Adding a name is a decision, removing one breaks somebody's script: both are made here on purpose.
 PUBLIC = {
     "Affine",
+    "CorrelightError",
     "Displacement",
     "Frame",
     "Grid",
     "Image",
     "Projective",
+    "ReadError",
+    "Result",
     "Sequence",
     "Transform",
+    "TransformError",
+    "UsageError",
+    "WriteError",
     "__version__",
+    "read",
+    "read_transform",
+    "warp",
+    "write_transform",
 }
 HEAVY = {"torch", "itk", "SimpleITK", "napari", "matplotlib", "cv2", "scipy", "skimage"}
 
@@ -71,6 +82,14 @@ def test_the_type_checker_sees_the_same_names() -> None:
         for alias in node.names
     }
     assert seen == PUBLIC - {"__version__"}
+
+
+def test_a_public_function_is_not_hidden_by_the_module_of_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(correlight._HOMES, "validity", "correlight.validity")
+    monkeypatch.delitem(sys.modules, "correlight.validity", raising=False)
+    monkeypatch.delitem(vars(correlight), "validity", raising=False)
+    import_module("correlight.validity")
+    assert "validity" not in vars(correlight)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
