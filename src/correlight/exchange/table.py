@@ -193,3 +193,12 @@ def _unit(rows: list[dict[str, str]], columns: tuple[str, ...], path: str | Path
     if len(units) > 1:
         raise ReadError(f"All points of {path} must have one unit; got both micrometres and pixels.")
     return units.pop()
+
+
+def holds_landmarks(path: str | Path) -> bool:
+    """Whether a file is a table of landmarks, judged by its header."""
+    try:
+        with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
+            return "fixed_y" in file.readline(10_000).lower()
+    except OSError:
+        return False
