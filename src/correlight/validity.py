@@ -148,19 +148,17 @@ def _bar_height(pixels: Float) -> int:
     reach = int(0.3 * height)
     if reach < 8 or width < 64:
         return 0
-    finite = pixels[np.isfinite(pixels)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    if high <= low:
-        return 0
     strip = pixels[-max(8, height // 50) :]
-    values, counts = np.unique(strip[np.isfinite(strip)], return_counts=True)
-    if not counts.size or counts.max() < 0.4 * strip.size:
+    if np.isnan(strip).any():
         return 0
-    paper, tolerance = float(values[counts.argmax()]), 0.02 * (high - low)
+    low, high = float(np.nanmin(pixels)), float(np.nanmax(pixels))
+    paper, tolerance = float(np.median(strip)), 0.02 * (high - low)
+    if not np.mean(np.abs(strip - paper) <= tolerance) >= 0.4:
+        return 0
     end = pixels[-reach - 4 :]
     on_paper = np.abs(end - paper) <= tolerance
     share = on_paper.mean(axis=1)
-    lined = np.nanmax(end, axis=1) - np.nanmin(end, axis=1) <= tolerance if finite.size == pixels.size else share > 1
+    lined = end.max(axis=1) - end.min(axis=1) <= tolerance
     like_bar = (share >= 0.5) | lined
     if like_bar.all():
         return 0
@@ -416,8 +414,13 @@ def _missing_tiles(flat: Mask) -> Mask | None:
     """The part of a constant region that rectangles at the border of the picture make up, or None."""
     height, width = flat.shape
     size = max(16, min(height, width) // 16)
-    bordered = cv2.copyMakeBorder(flat.astype(np.uint8), size, size, size, size, cv2.BORDER_REPLICATE)
-    opened = cv2.morphologyEx(bordered, cv2.MORPH_OPEN, np.ones((size, size), np.uint8))[size:-size, size:-size]
+    opened = cv2.morphologyEx(
+        flat.astype(np.uint8),
+        cv2.MORPH_OPEN,
+        np.ones((size, size), np.uint8),
+        borderType=cv2.BORDER_CONSTANT,
+        borderValue=0,
+    )
     if not 0.005 * flat.size <= int(opened.sum()) <= 0.9 * flat.size:
         return None
     tiles = opened.astype(bool)
