@@ -1,15 +1,31 @@
 """The pages say what is true: their examples run, their links lead somewhere."""
 
 import doctest
+import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from correlight import cli
+from correlight.result import Result
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
+
+
+CLI = ROOT / "docs" / "cli.md"
+
+
+def options(command: Callable[..., Any]) -> set[str]:
+    """The long options of a command, from its keyword-only parameters."""
+    parameters = inspect.signature(command).parameters.values()
+    names = {p.name.replace("_", "-") for p in parameters if p.kind is p.KEYWORD_ONLY}
+    return {"--no-mirror" if option == "mirror" else f"--{option}" for option in names}
 
 
 def name(page: Path) -> str:
@@ -44,3 +60,26 @@ def test_links_lead_to_files(page: Path) -> None:
 def test_every_decision_is_on_the_first_page() -> None:
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
     assert [page.name for page in (ROOT / "docs" / "decisions").glob("*.md") if page.name not in index] == []
+
+
+@pytest.mark.parametrize("command", [cli.register, cli.apply, cli.demo], ids=["register", "apply", "demo"])
+def test_the_page_of_the_command_line_names_every_option_and_no_other(command: Callable[..., Any]) -> None:
+    start = f"\n## `correlight {command.__name__}"
+    section = CLI.read_text(encoding="utf-8").partition(start)[2].partition("\n## ")[0]
+    listed = {
+        option for row in re.findall(r"^\| (`-.*?) \|", section, re.M) for option in re.findall(r"--[a-z-]+", row)
+    }
+    assert listed == options(command)
+
+
+def test_the_page_of_the_command_line_names_every_exit_code() -> None:
+    section = CLI.read_text(encoding="utf-8").partition("\n## Exit codes")[2]
+    codes = {cli.ACCEPTED, cli.UNSURE, cli.MISUSED, cli.FAILED, cli.INTERRUPTED}
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.M)} == codes
+
+
+def test_the_page_of_the_command_line_names_every_key_of_the_result() -> None:
+    keys = set(re.findall(r'^            "(\w+)":', inspect.getsource(Result.to_json), re.M))
+    section = CLI.read_text(encoding="utf-8").partition("### `result.json`")[2].partition("\n## ")[0]
+    assert len(keys) > 15
+    assert keys == set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", section, re.M))))
