@@ -24,7 +24,9 @@ from correlight.transforms import Affine
 
 # OpenCV takes vertices as fixed-point integers; with 8 fractional bits a vertex is exact to 1/256 of a drawn pixel.
 _FRACTION_BITS = 8
-_LATTICE = 1024
+# Nodes of a texture lattice: enough for this many micrometres without repeating, within what memory is worth.
+_PERIOD = 160.0
+_MOST_NODES = 1024
 # An outline is as exact as its drawn pixels; beyond this many the picture costs memory rather than gaining truth.
 _MOST_DRAWN_PIXELS = 4096
 
@@ -105,8 +107,8 @@ class Texture:
 
     Notes
     -----
-    Lattices are periodic, but with 1024 nodes a period is longer than a field in which the octave can be resolved,
-    and since each octave is turned by its own random angle the sum has no period at all.
+    Lattices are periodic, but a period is longer than any field in which the octave can be resolved, and since each
+    octave is turned by its own random angle the sum has no period at all.
     """
 
     def __init__(self, seed: Sequence[int]) -> None:
@@ -116,8 +118,9 @@ class Texture:
     def _octave(self, size: float) -> tuple[Float, NDArray[np.float64]]:
         if size not in self._octaves:
             rng = np.random.default_rng([*self._seed, round(size * 1e4)])
-            lattice = rng.standard_normal((_LATTICE, _LATTICE), dtype=np.float32)
-            turn = Affine.similarity(rng.uniform(0, 360), 1 / size, target=rng.uniform(0, _LATTICE, 2))
+            nodes = int(min(_MOST_NODES, np.ceil(_PERIOD / size)))
+            lattice = rng.standard_normal((nodes, nodes), dtype=np.float32)
+            turn = Affine.similarity(rng.uniform(0, 360), 1 / size, target=rng.uniform(0, nodes, 2))
             self._octaves[size] = lattice, turn.matrix
         return self._octaves[size]
 
