@@ -30,7 +30,8 @@ def write_report(
     """Write the report of one registration as a single HTML file that loads nothing from outside.
 
     The pictures in it are JPEG copies of at most 1600 pixels a side, for looking and not for measuring; the file
-    stays below about 12 MB whatever the size of the images. Cost: one pass over every channel.
+    stays below about 12 MB whatever the size of the images. Cost: one pass over every channel, one
+    at a time in memory.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def write_report(
         poses=viewer.pose_rows(result, fixed, moving),
         ignored=viewer.ignored_pictures(result, fixed, moving),
     )
-    _write(Path(path), page.encode("utf-8"))
+    _write(Path(path), page.encode("utf-8", "replace"))
 
 
 def write_overlay(

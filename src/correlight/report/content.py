@@ -117,11 +117,14 @@ def _notice(result: Result, has_registered: bool) -> str | None:
 
 def _facts(result: Result) -> list[tuple[str, str]]:
     error = _error(result)
+    if result.status == "refused":
+        # Large figures invite use; those of a refused result stay in the tables below, marked as such.
+        error = dict.fromkeys(error, "none given")
     return [
         ("Predicted error, median", error["median"]),
         ("Predicted error, 95 % below", error["p95"]),
-        ("Transform", result.model),
-        ("Scale found", f"{figure(result.scale_found, 4)} moving px per fixed px"),
+        ("Transform", "none to trust" if result.status == "refused" else result.model),
+        ("Moving px per fixed px", "none to trust" if result.status == "refused" else figure(result.scale_found, 4)),
     ]
 
 
@@ -164,6 +167,10 @@ def deviation(result: Result) -> float | None:
     return 100 * (result.scale_found / result.scale_claimed - 1)
 
 
+def _percent(value: float) -> str:
+    return f"{value:+.1f} %".replace("-", "−")
+
+
 def _scale(result: Result) -> dict[str, str]:
     off = deviation(result)
     return {
@@ -171,7 +178,7 @@ def _scale(result: Result) -> dict[str, str]:
         "claimed": "none (at least one image states no pixel size)"
         if result.scale_claimed is None
         else figure(result.scale_claimed, 4),
-        "deviation": "—" if off is None else f"{off:+.1f} %",
+        "deviation": "—" if off is None else _percent(off),
     }
 
 
@@ -220,12 +227,12 @@ def methods(result: Result, has_registered: bool) -> str:
             f"result. {why} No overlay of the two images was derived from it."
         ).replace("  ", " ")
     sentences = [
-        f"{images[0].upper()}{images[1:]} were registered with {by}, using a {result.model} transform with a scale "
-        f"of {figure(result.scale_found, 4)} moving pixels per fixed pixel."
+        f"{images[0].upper()}{images[1:]} were registered with {by}, using {_article(result.model)} transform "
+        f"with a scale of {figure(result.scale_found, 4)} moving pixels per fixed pixel."
     ]
     off = deviation(result)
     if off is not None:
-        sentences.append(f"This scale differs by {off:+.1f} % from the ratio of the stated pixel sizes.")
+        sentences.append(f"This scale differs by {_percent(off)} from the ratio of the stated pixel sizes.")
     if has_registered:
         sentences.append(
             "The moving image was resampled once, with linear interpolation, onto the pixel grid of the fixed image, "
@@ -244,6 +251,10 @@ def methods(result: Result, has_registered: bool) -> str:
         sentences.extend(result.verdict.reasons)
         sentences.append("It was not confirmed automatically and must be checked by eye.")
     return " ".join(sentences)
+
+
+def _article(noun: str) -> str:
+    return f"an {noun}" if noun[:1] in "aeiou" else f"a {noun}"
 
 
 def _image_text(record: ImageRecord) -> str:

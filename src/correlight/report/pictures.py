@@ -24,6 +24,7 @@ TINTS: dict[str, tuple[int, int, int]] = {"magenta": (255, 64, 255), "green": (6
 _CV_DEPTHS = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
 _HATCH = (230, 130, 0)
 _SUPERSAMPLED = 4
+_LONGEST_SIDE = 65_500
 
 
 def display_shape(grid: Grid, longest: int) -> tuple[int, int]:
@@ -60,7 +61,7 @@ def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
     return np.asarray(resize(np.asarray(mask, np.float32), shape) >= 0.5)
 
 
-def stretch(pixels: NDArray[Any], valid: Mask | None = None, percentiles: tuple[float, float] = (0.5, 99.7)) -> Grey:
+def stretch(pixels: NDArray[Any], valid: Mask | None = None, percentiles: tuple[float, float] = (0.5, 99.8)) -> Grey:
     """Eight bits for display, the given percentiles of the valid and finite pixels becoming black and white.
 
     Parameters
@@ -239,14 +240,18 @@ def lettering(words: str, size: float) -> Grey:
     stroke = max(1, round(size * _SUPERSAMPLED / 11))
     face = cv2.FONT_HERSHEY_SIMPLEX
     (width, height), below = cv2.getTextSize(words.replace("µ", "u"), face, scale, stroke)
-    canvas = np.zeros((height + below + 2 * stroke, width + 2 * stroke), np.uint8)
     base = height + stroke
-    cv2.putText(canvas, words.replace("µ", "u"), (stroke, base), face, scale, 255, stroke, cv2.LINE_AA)
+
+    def drawn(part: str) -> Grey:
+        canvas = np.zeros((height + below + 2 * stroke, width + 2 * stroke), np.uint8)
+        cv2.putText(canvas, part.replace("µ", "u"), (stroke, base), face, scale, 255, stroke, cv2.LINE_AA)
+        return canvas
+
+    canvas = drawn(words)
     for place in (index for index, letter in enumerate(words) if letter == "µ"):
-        before = cv2.getTextSize(words[:place].replace("µ", "u"), face, scale, stroke)[0][0] if place else 0
-        # Glyph "u" has its left stroke 4/21 of the way from the left, in units of the font.
-        x = stroke + before + round(4 * scale)
-        cv2.line(canvas, (x, base - round(8 * scale)), (x, base + round(6 * scale)), 255, stroke, cv2.LINE_AA)
+        letter = cv2.subtract(drawn(words[: place + 1]), drawn(words[:place]))
+        x = int(np.flatnonzero(letter.max(axis=0))[0]) + stroke // 2
+        cv2.line(canvas, (x, base - height // 3), (x, base + below), 255, stroke, cv2.LINE_AA)
     shape = max(1, canvas.shape[0] // _SUPERSAMPLED), max(1, canvas.shape[1] // _SUPERSAMPLED)
     return np.asarray(resize(canvas, shape), np.uint8)
 
@@ -262,16 +267,17 @@ def encode(picture: NDArray[np.uint8], kind: Literal["png", "jpeg"], quality: in
     Raises
     ------
     UsageError
-        If the picture cannot be encoded, because a side is zero or beyond the format's limit.
+        If a side is zero or beyond what JPEG can hold.
     """
+    if not 1 <= min(picture.shape[:2]) <= max(picture.shape[:2]) <= _LONGEST_SIDE:
+        raise UsageError(
+            f"A picture has 1 to {_LONGEST_SIDE} pixels a side; got the shape {picture.shape}, so resize it first."
+        )
     swapped: NDArray[Any] = picture
     if picture.ndim == 3:
         swapped = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 6]
-    done, coded = cv2.imencode(f".{kind}", swapped, options)
-    if not done:
-        raise UsageError(f"A picture of shape {picture.shape} cannot be encoded as {kind}; give one with pixels in it.")
-    return bytes(coded)
+    return bytes(cv2.imencode(f".{kind}", swapped, options)[1])
 
 
 def data_uri(coded: bytes) -> str:

@@ -197,7 +197,7 @@
   }
 
   function drawChecker(panel) {
-    const tile = Number(byId("tile").value);
+    const tile = Math.max(2, Math.round((data.fixed.width * Number(byId("tile").value)) / 100));
     const stamp = new OffscreenCanvas(2 * tile, 2 * tile);
     const pen = stamp.getContext("2d");
     pen.fillRect(0, 0, tile, tile);
@@ -258,12 +258,13 @@
     context.fillRect(left + 10, bottom - 12, width, 4);
     context.textBaseline = "alphabetic";
     context.fillText(words, left + 10, bottom - 20);
-    canvas.dataset.scaleBar = words;
+    return words;
   }
 
   function drawNotes(mode, all) {
     const name = (role) => `${role === "fixed" ? "Fixed" : "Moving"}: ${data[role].name}`;
     const width = canvas.clientWidth;
+    const bars = [];
     if (mode === "swipe") {
       context.fillStyle = "#fff";
       context.fillRect(dividerAt() - 1, 0, 2, canvas.clientHeight);
@@ -277,8 +278,12 @@
     all.forEach((panel, i) => {
       const left = i ? Math.max(12, panel.x * view.zoom + view.x + 8) : 12;
       if (mode === "side") tag(name(panel.role), Math.max(12, panel.x * view.zoom + view.x + 8), 12);
-      if (i === 0 || !data.registered) drawScaleBar(data[panel.role], panel.grow, left, canvas.clientHeight - 12);
+      if (i === 0 || !data.registered) {
+        bars.push(drawScaleBar(data[panel.role], panel.grow, left, canvas.clientHeight - 12));
+      }
     });
+    const words = `${name("fixed")}, ${name("moving")}; mode ${mode}; scale bar ${bars.join(", ")}`;
+    if (canvas.getAttribute("aria-label") !== words) canvas.setAttribute("aria-label", words);
   }
 
   function draw() {
@@ -396,6 +401,12 @@
   byId("zoom-in").addEventListener("click", () => zoomBy(1.4));
   byId("zoom-out").addEventListener("click", () => zoomBy(1 / 1.4));
   byId("fit").addEventListener("click", fit);
+  byId("save").addEventListener("click", () => {
+    const link = document.createElement("a");
+    link.download = "view.png";
+    link.href = canvas.toDataURL("image/png");
+    link.click();
+  });
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   byId("controls").addEventListener("input", async (event) => {
     if (event.target.name === "mode") { changeMode(); return; }

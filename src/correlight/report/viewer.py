@@ -64,6 +64,7 @@ def prepare(
     together = registered is not None
     return {
         "registered": together,
+        "aspect": _aspect(fixed_shape, shape, together),
         "fixed": {
             **_frame(fixed.grid, fixed_shape),
             "name": content.file_name(result.fixed, "fixed image"),
@@ -146,6 +147,12 @@ def _frame(grid: Grid, shape: tuple[int, int]) -> dict[str, Any]:
     }
 
 
+def _aspect(fixed: tuple[int, int], moving: tuple[int, int], together: bool) -> float:
+    """Width by height of what the viewer shows first: the overlay, or both images at one height."""
+    alone = fixed[1] / fixed[0]
+    return alone if together else alone + moving[1] / moving[0]
+
+
 def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture if picture.ndim == 2 else np.asarray(np.mean(picture, axis=2), np.uint8)
 
@@ -188,8 +195,8 @@ def index_matrix(pose: Pose, fixed: Grid, moving: Grid) -> Matrix:
     return np.asarray(matrix / matrix[-1, -1])
 
 
-def pose_picture(pose: Pose, fixed: Image, moving: Image, channels: tuple[int | None, int | None]) -> str:
-    """A small overlay of the two images under one pose, as a ``data:`` address.
+def pose_picture(pose: Pose, fixed: Image, moving: Image, channels: tuple[int | None, int | None]) -> NDArray[np.uint8]:
+    """A small overlay of the two images under one pose, ``(Y, X, 3)``, with the edge of the moving field.
 
     Parameters
     ----------
@@ -200,7 +207,7 @@ def pose_picture(pose: Pose, fixed: Image, moving: Image, channels: tuple[int | 
     grid = fixed.grid.resized(shape)
     ground = pictures.stretch(shrunk(fixed, channels[0], shape), pictures.resize_mask(fixed.valid(), shape))
     # Shrinking the moving image to the pixel size of the thumbnail first keeps the warp free of aliasing.
-    pixel = pose.linear.scale * float(np.sqrt(np.prod(grid.spacing)))
+    pixel = max(pose.linear.scale * float(np.sqrt(np.prod(grid.spacing))), 1e-6 * max(moving.grid.extent))
     wanted = np.asarray(moving.grid.extent) / pixel
     wanted = np.clip(np.round(wanted / max(1.0, float(wanted.max()) / 1024)), 8, moving.grid.shape).astype(int)
     small = int(wanted[0]), int(wanted[1])
@@ -214,11 +221,12 @@ def pose_picture(pose: Pose, fixed: Image, moving: Image, channels: tuple[int | 
 
     field = laid(np.full(small, 255, np.uint8)) > 127
     covered = laid(valid.astype(np.uint8) * 255) > 127
-    tint = pictures.TINTS[pictures.contrasting_tint(ground, laid(light))]
+    # One colour for all poses, so that nothing but the place tells them apart.
+    tint = pictures.TINTS["magenta"]
     drawn = pictures.tinted(ground, laid(light), tint, covered)
     edges, _ = cv2.findContours(field.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(drawn, edges, -1, tint, 1)
-    return pictures.data_uri(pictures.encode(drawn, "jpeg", 85))
+    return drawn
 
 
 def pose_rows(result: Result, fixed: Image, moving: Image) -> list[dict[str, Any]]:
@@ -226,6 +234,7 @@ def pose_rows(result: Result, fixed: Image, moving: Image) -> list[dict[str, Any
     channels = _channel_number(fixed, result.fixed.channel), _channel_number(moving, result.moving.channel)
     rows = []
     for rank, pose in enumerate(result.poses):
+        picture = pose_picture(pose, fixed, moving, channels) if rank < _SHOWN_POSES else None
         pixels = Affine.of(index_matrix(pose, fixed.grid, moving.grid)[:2, :2], (0.0, 0.0))
         rows.append(
             {
@@ -235,7 +244,7 @@ def pose_rows(result: Result, fixed: Image, moving: Image) -> list[dict[str, Any
                 "scale": content.figure(pixels.scale, 4),
                 "mirrored": "yes" if pose.linear.mirrored else "no",
                 "overlap": f"{100 * pose.overlap:.0f} %",
-                "picture": pose_picture(pose, fixed, moving, channels) if rank < _SHOWN_POSES else None,
+                "picture": picture if picture is None else pictures.data_uri(pictures.encode(picture, "jpeg", 88)),
             }
         )
     return rows
