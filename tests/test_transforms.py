@@ -1,5 +1,7 @@
 """Transforms: direction, composition, inverse and derivative, against explicit numbers and SimpleITK."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -284,6 +286,21 @@ class TestDisplacement:
         vectors[2, 2, 2, 0] = 1.5
         with pytest.raises(TransformError, match="folds"):
             Displacement(vectors, Grid.of((4, 4, 4))).inverse()
+
+    @given(SEEDS, DIMENSIONS, st.floats(0.1, 0.6))
+    def test_a_fold_is_found_exactly_where_a_corner_of_a_cell_turns_over(
+        self, seed: int, ndim: int, size: float
+    ) -> None:
+        grid = Grid.of((4, 3, 5)[:ndim], spacing=(1.0, 2.0, 0.5)[:ndim])
+        field = Displacement(size * np.random.default_rng(seed).normal(size=(*grid.shape, ndim)), grid)
+        cells = np.stack(np.meshgrid(*[np.arange(n - 1) for n in grid.shape], indexing="ij"), -1).reshape(-1, ndim)
+        corners = [cells + np.where(upper, 1 - 1e-9, 1e-9) for upper in product([False, True], repeat=ndim)]
+        volumes = np.linalg.det(field.jacobian(grid.points(np.concatenate(corners))))
+        if volumes.min() > 1e-6:
+            assert field.inverse().ndim == ndim
+        elif volumes.min() < -1e-6:
+            with pytest.raises(TransformError, match="folds"):
+                field.inverse()
 
     def test_a_single_plane_moves_as_one(self) -> None:
         flat = Displacement(np.full((1, 4, 4, 3), 2.0), Grid.of((1, 4, 4)))
