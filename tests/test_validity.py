@@ -124,9 +124,10 @@ def test_missing_tiles_of_a_mosaic_are_found() -> None:
     picture[:200, :200] = 0
     picture[400:, 600:] = 0
     validity = find_valid(picture)
-    np.testing.assert_array_equal(
-        validity.mask, ~((picture == 0) & ndimage.binary_opening(picture == 0, np.ones((9, 9))))
-    )
+    expected = np.ones(picture.shape, bool)
+    expected[:200, :200] = False
+    expected[400:, 600:] = False
+    np.testing.assert_array_equal(validity.mask, expected)
     assert validity.findings == ("missing tiles of the constant value 0, 17 % of the pixels, are ignored",)
 
 

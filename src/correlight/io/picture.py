@@ -20,6 +20,7 @@ from correlight.io.content import Content, check_size, from_samples
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _DEFLATE = 1032  # deflate cannot pack more bytes into one
+_DISCRETE_COSINE = 512  # pixels per byte: a block of 64 takes one bit at the very least
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
@@ -89,4 +90,9 @@ def _check_jpeg(path: Path, data: bytes) -> None:
         if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC) and position + 8 <= len(data):
             height, width, samples = struct.unpack_from(">HHB", data, position + 3)
             check_size(path, (height, width, samples), 1)
+            if height * width > _DISCRETE_COSINE * len(data):
+                raise ReadError(
+                    f"{path} declares {height} x {width} pixels, more than its {len(data)} bytes can hold; "
+                    "copy or export it again."
+                )
         position += struct.unpack_from(">H", data, position)[0]

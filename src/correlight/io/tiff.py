@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +21,8 @@ from correlight.io.content import NOT_STATED, Content, check_size, from_samples
 _FEW_PAGES = 4  # so many pages of unstated meaning pass for channels
 _PALETTE = 3  # PhotometricInterpretation
 _UNCOMPRESSED = 1  # Compression
+_AT_MOST = {5: 1400, 8: 1040, 32773: 64, 32946: 1040}  # bytes that one of LZW, deflate and PackBits can unpack to
+_TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # of a TIFF tag; else 1
 
 Stated = tuple[tuple[float, ...] | None, str, tuple[str, ...]]
 
@@ -34,6 +37,7 @@ def read_tiff(path: Path, *, calibrate: bool = True) -> Content:
     calibrate : bool
         Whether to read the pixel size; without, an impossible one does no harm.
     """
+    _check_directory(path)
     with _quiet(), tifffile.TiffFile(path) as file:
         if not file.series:
             raise ReadError(f"Expected an image, but the TIFF file {path} holds none; export it again.")
@@ -65,6 +69,27 @@ def _quiet() -> Iterator[None]:
         logger.disabled = before
 
 
+def _check_directory(path: Path) -> None:
+    """Refuse a file that ends before the tags of its first page do.
+
+    tifffile passes over such tags, and with them would go the pixel size.
+    """
+    with path.open("rb") as file:
+        start = file.read(16)
+        order, big = ("<" if start[:2] == b"II" else ">"), start[2:4] in (b"+\0", b"\0+")
+        offset = struct.unpack_from(f"{order}{'Q' if big else 'I'}", start, 8 if big else 4)[0]
+        head, entry = ("Q", "HHQ8s") if big else ("H", "HHI4s")
+        file.seek(offset)
+        count = struct.unpack(f"{order}{head}", file.read(struct.calcsize(f"{order}{head}")))[0]
+        entries = file.read(count * struct.calcsize(f"{order}{entry}"))
+    size = path.stat().st_size
+    for _, kind, number, value in struct.iter_unpack(f"{order}{entry}", entries):
+        length = number * _TYPE_BYTES.get(kind, 1)
+        place = struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0]
+        if length > len(value) and place + length > size:
+            raise ReadError(f"{path} is truncated: the file ends before its tags do; copy or export it again.")
+
+
 def _check_segments(path: Path, series: Any) -> None:
     """Refuse a file that ends before its pixels do."""
     size = path.stat().st_size
@@ -76,6 +101,8 @@ def _check_segments(path: Path, series: Any) -> None:
         short = any(offset + count > size for offset, count in segments)
         if keyframe.compression == _UNCOMPRESSED and not short:
             short = sum(page.databytecounts) < keyframe.nbytes and not keyframe.is_tiled
+        if keyframe.compression in _AT_MOST and not short:
+            short = sum(page.databytecounts) * _AT_MOST[keyframe.compression] < keyframe.nbytes
         if short:
             raise ReadError(f"{path} is truncated: the file ends before its pixels do; copy or export it again.")
 
