@@ -1,0 +1,134 @@
+"""ITK transform files, with SimpleITK as the judge."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from correlight.errors import ReadError, TransformError, WriteError
+from correlight.exchange import read_itk, write_itk
+from correlight.geometry import Grid
+from correlight.transforms import Affine, Displacement, Projective
+
+HEADER = "#Insight Transform File V1.0\n#Transform 0\n"
+
+
+def random_affine(ndim: int, seed: int) -> Affine:
+    rng = np.random.default_rng(seed)
+    return Affine.of(np.eye(ndim) + rng.normal(scale=0.3, size=(ndim, ndim)), rng.normal(size=ndim) * 1e3)
+
+
+def through_itk(transform: sitk.Transform, points: np.ndarray) -> np.ndarray:
+    return np.array([transform.TransformPoint(point[::-1].tolist())[::-1] for point in points])
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_simpleitk_moves_points_as_we_do(ndim: int, tmp_path: Path) -> None:
+    transform = random_affine(ndim, ndim)
+    write_itk(tmp_path / "a.tfm", transform)
+    points = np.random.default_rng(0).normal(size=(20, ndim)) * 100
+    moved = through_itk(sitk.ReadTransform(str(tmp_path / "a.tfm")), points)
+    assert np.abs(moved - transform(points)).max() < 1e-12 * 1e3
+
+
+@given(ndim=st.sampled_from([2, 3]), seed=st.integers(0, 10**6))
+def test_every_number_survives_the_round_trip(ndim: int, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("round") / "a.tfm"
+    write_itk(path, random_affine(ndim, seed))
+    assert np.array_equal(read_itk(path).matrix, random_affine(ndim, seed).matrix)
+
+
+def test_the_file_is_as_itk_writes_it(tmp_path: Path) -> None:
+    # Moving to fixed turns by 30 degrees in the plane and shifts by z + 1, y + 2, x + 3; the file holds the way back.
+    c, s = np.sqrt(0.75), 0.5
+    fixed_from_moving = Affine([[1, 0, 0, 1], [0, c, s, 2], [0, -s, c, 3], [0, 0, 0, 1]])
+    write_itk(tmp_path / "a.tfm", fixed_from_moving.inverse())
+    lines = (tmp_path / "a.tfm").read_text().splitlines()
+    assert lines[:3] == [*HEADER.splitlines(), "Transform: AffineTransform_double_3_3"]
+    numbers = [float(text) for text in lines[3].removeprefix("Parameters: ").split()]
+    expected = [c, s, 0, -s, c, 0, 0, 0, 1, -3.598076211353316, -0.2320508075688785, -1]
+    assert numbers == pytest.approx(expected, abs=1e-12)
+    assert [float(text) for text in lines[4].removeprefix("FixedParameters: ").split()] == [0, 0, 0]
+
+
+def kinds() -> list[sitk.Transform]:
+    euler, similarity = (
+        sitk.Euler2DTransform((5, 7), 0.1, (1.5, -2)),
+        sitk.Similarity2DTransform(1.3, 0.4, (3, 4), (9, 2)),
+    )
+    affine = sitk.AffineTransform(2)
+    affine.SetMatrix((1, 2, 3, 5))
+    affine.SetTranslation((11, 12))
+    affine.SetCenter((1, -4))
+    solid = sitk.AffineTransform(3)
+    solid.SetMatrix((1, 2, 3, 4, 5, 6, 7, 8, 10))
+    solid.SetTranslation((11, 12, 13))
+    solid.SetCenter((1, 1, 1))
+    return [
+        euler,
+        similarity,
+        affine,
+        solid,
+        sitk.TranslationTransform(2, (3, 4)),
+        sitk.TranslationTransform(3, (3, 4, 5)),
+    ]
+
+
+@pytest.mark.parametrize("transform", kinds(), ids=lambda transform: transform.GetName())
+def test_linear_transforms_of_simpleitk_are_read(transform: sitk.Transform, tmp_path: Path) -> None:
+    sitk.WriteTransform(transform, str(tmp_path / "a.tfm"))
+    points = np.random.default_rng(1).normal(size=(9, transform.GetDimension())) * 10
+    assert np.abs(read_itk(tmp_path / "a.tfm")(points) - through_itk(transform, points)).max() < 1e-11
+
+
+def test_a_composite_is_applied_in_the_order_of_itk(tmp_path: Path) -> None:
+    transform = sitk.CompositeTransform(kinds()[:3])
+    sitk.WriteTransform(transform, str(tmp_path / "a.tfm"))
+    points = np.random.default_rng(1).normal(size=(9, 2)) * 10
+    assert np.abs(read_itk(tmp_path / "a.tfm")(points) - through_itk(transform, points)).max() < 1e-11
+
+
+def test_files_without_final_newline_and_with_windows_lines_are_read(tmp_path: Path) -> None:
+    text = HEADER + "Transform: TranslationTransform_double_2_2\nParameters: 3 4\nFixedParameters:"
+    (tmp_path / "a.tfm").write_bytes(text.replace("\n", "\r\n").encode())
+    assert read_itk(tmp_path / "a.tfm").offset.tolist() == [4, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "begins with"),
+        ("hello", "begins with"),
+        (HEADER, "names no transform"),
+        (HEADER + "Parameters: 1 2\n", "before any"),
+        (HEADER + "Transform: AffineTransform_double_2_2\nParameters: 1 0 0 1 5\nFixedParameters: 0 0", "got 5"),
+        (HEADER + "Transform: AffineTransform_double_2_2\nParameters: 1 0 0 x 5 5\n", "not all numbers"),
+        (HEADER + "Transform: AffineTransform_double_2_2\nParameters: 1 0 0 nan 5 5\n", "finite"),
+        (HEADER + "Transform: BSplineTransform_double_2_2\nParameters: 1\n", "BSplineTransform"),
+        (HEADER + "Transform: AffineTransform_double_2_3\nParameters: 1\n", "2-D to 2-D"),
+        ("\xff\xfe", "no plain text"),
+    ],
+)
+def test_damaged_files_are_named(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "a.tfm").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ReadError, match=words) as caught:
+        read_itk(tmp_path / "a.tfm")
+    assert "a.tfm" in str(caught.value)
+
+
+def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match="cannot be read"):
+        read_itk(tmp_path / "none.tfm")
+    with pytest.raises(WriteError, match="cannot be written"):
+        write_itk(tmp_path / "none" / "a.tfm", Affine.identity())
+
+
+def test_what_itk_cannot_hold_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(TransformError, match="no projective transform; write it as a matrix"):
+        write_itk(tmp_path / "a.tfm", Projective(np.eye(3)))
+    with pytest.raises(TransformError, match="Displacement"):
+        write_itk(tmp_path / "a.tfm", Displacement(np.zeros((4, 4, 2)), Grid.of((4, 4))))
+    assert not (tmp_path / "a.tfm").exists()
