@@ -56,6 +56,8 @@ class Tissue:
         Organelles per area of cytoplasm, 1 on average.
     clumping : float
         How much of the chromatin is condensed, 1 on average.
+    squareness : float
+        How far cells reach into the corners between their neighbours, 4 (round) to 24.
     warp : Warp
         Bends everything.
     """
@@ -67,6 +69,7 @@ class Tissue:
     nucleated: float
     crowding: float
     clumping: float
+    squareness: float
     warp: Warp
 
     @classmethod
@@ -82,11 +85,12 @@ class Tissue:
         return cls(
             materials,
             diameter=float(np.exp(rng.normal(np.log(6.2), 0.22))),
-            gap=float(np.exp(rng.uniform(np.log(0.06), np.log(1.2)))),
+            gap=float(np.exp(rng.uniform(np.log(0.03), np.log(1.0)))),
             empty=float(rng.uniform(0.03, 0.25)),
             nucleated=float(rng.uniform(0.5, 0.9)),
             crowding=float(np.exp(rng.normal(0, 0.3))),
             clumping=float(np.exp(rng.normal(0, 0.25))),
+            squareness=float(np.exp(rng.uniform(np.log(4), np.log(24)))),
             warp=Warp(rng, 0.9, 6.0, 40.0, 7),
         )
 
@@ -123,7 +127,7 @@ def tissue_parts(seed: int, extent: float) -> tuple[Tissue, tuple[Part, ...], tu
             fill = partial(_interstice, tissue, np.random.SeedSequence([seed, 13, number]), site, radius)
             between.append(Part(site, 4 * radius + 5 + tissue.warp.reach, fill))
             continue
-        outline = _cell_outline(own, tissue.gap, site, radius, sites[nearest[number]], radii[nearest[number]])
+        outline = _cell_outline(own, tissue, site, radius, sites[nearest[number]], radii[nearest[number]])
         inside = own.random() < tissue.nucleated
         dye = float(np.clip(own.lognormal(-0.25, 0.45), 0.1, 1.0))
         build = partial(_cell, tissue, np.random.SeedSequence([seed, 14, number]), site, outline, inside, dye)
@@ -151,7 +155,7 @@ def _scatter(rng: Rng, typical: float, extent: float) -> tuple[Points, NDArray[n
     return kept, sizes
 
 
-def _cell_outline(rng: Rng, gap: float, site: Points, radius: float, others: Points, sizes: Profile) -> Profile:
+def _cell_outline(rng: Rng, tissue: Tissue, site: Points, radius: float, others: Points, sizes: Profile) -> Profile:
     """Radius of a cell in each direction: its power cell among the neighbours, corners rounded.
 
     The distance to a power cell's edge is the smallest of the distances to its lines. Replacing the minimum by a
@@ -159,10 +163,10 @@ def _cell_outline(rng: Rng, gap: float, site: Points, radius: float, others: Poi
     """
     away = others - site
     distance = np.hypot(*away.T)
-    edge = (distance**2 + radius**2 - sizes**2) / (2 * distance) - gap * rng.uniform(0.3, 0.8)
+    edge = (distance**2 + radius**2 - sizes**2) / (2 * distance) - tissue.gap * rng.uniform(0.3, 0.8)
     edge = np.maximum(edge, 0.25 * radius)
     facing = np.cos(angles(_DIRECTIONS)[:, None] - np.arctan2(away[:, 0], away[:, 1]))
-    power = rng.uniform(4, 14)
+    power = tissue.squareness * rng.uniform(0.7, 1.4)
     near = np.sum((np.maximum(facing, 0) / edge) ** power, 1) + (1 / (1.7 * radius)) ** power
     return np.asarray(near ** (-1 / power) * np.minimum(wobble(rng, _DIRECTIONS, rng.uniform(0.01, 0.07), 3, 16), 1.0))
 
@@ -245,13 +249,23 @@ def _nucleus(rng: Rng, tissue: Tissue, core: Points, nucleus: Profile, dye: floa
         clump = dense._replace(chromatin=float(min(1.0, dense.chromatin * rng.uniform(0.6, 1.2))))
         for _ in range(rng.integers(1, 4)):
             grain = float(np.exp(rng.normal(np.log(0.085 * size), 0.35)))
-            made.append(Shape(blob(rng, spot + rng.normal(0, grain, 2), grain, 0.25, rng.uniform(1, 2.2)), clump))
+            lump = blob(rng, spot + rng.normal(0, grain, 2), grain, 0.25, rng.uniform(1, 2.2))
+            made.append(Shape(_pressed(lump, core, nucleus - 0.08), clump))
     for _ in range(rng.choice([0, 1, 2], p=[0.35, 0.5, 0.15])):
         spot, grain = core + _within(rng, nucleus, 0.55), size * rng.uniform(0.16, 0.27)
         made.append(Shape(blob(rng, spot, grain, 0.15), stuff["nucleolus"]))
         for _ in range(rng.integers(0, 5)):
             made.append(Shape(blob(rng, spot + rng.normal(0, 0.4 * grain, 2), 0.16 * grain), plasm))
     return made
+
+
+def _pressed(points: Points, core: Points, profile: Profile) -> Points:
+    """Vertices moved along their ray where they would lie outside a polar outline."""
+    offset = points - core
+    turn = np.arctan2(offset[:, 0], offset[:, 1]) / (2 * np.pi) * len(profile)
+    limit = profile[np.rint(turn).astype(int) % len(profile)]
+    shrink = np.minimum(1.0, limit / np.maximum(np.hypot(*offset.T), 1e-9))
+    return np.asarray(core + offset * shrink[:, None])
 
 
 def _within(rng: Rng, profile: Profile, reach: float) -> Points:

@@ -16,7 +16,7 @@ from correlight.simulate.outlines import Rng
 from correlight.transforms import Affine
 
 # Octaves of the grain in micrometres and their share; ribosomes and precipitates are the finest.
-_GRAIN = ((1.1, 0.25), (0.35, 0.35), (0.12, 0.55), (0.05, 0.8), (0.022, 0.8))
+_GRAIN = ((1.1, 0.5), (0.35, 0.75), (0.12, 0.85), (0.05, 0.8), (0.022, 0.8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Electron:
             contrast=float(rng.uniform(110, 175)),
             brightness=float(rng.uniform(175, 215)),
             inverted=bool(rng.random() < 0.25),
-            grain=float(rng.uniform(0.6, 1.4)),
+            grain=float(np.exp(rng.uniform(np.log(0.5), np.log(1.8)))),
             dose=float(np.exp(rng.uniform(np.log(60), np.log(600)))),
             shading=float(rng.uniform(0, 0.18)),
             streaks=float(rng.exponential(1.0)),

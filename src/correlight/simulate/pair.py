@@ -132,7 +132,7 @@ def pair(
 
     Notes
     -----
-    About 3 s on one core for images of the default shapes.
+    About 1.5 s on one core for images of the default shapes.
 
     Examples
     --------

@@ -52,6 +52,8 @@ class Specimen:
         Their peak brightness in light.
     dense : (N,) array of bool
         Which of them the electron microscope sees as well.
+    texture : Texture
+        The grain that fills the materials.
     """
 
     kind: Kind
@@ -209,7 +211,7 @@ def specimen(kind: Kind = "cell", seed: int = 0, *, extent: float = 160.0) -> Sp
     kind : {"cell", "grains"}
         A section through tissue, or a polished metal surface.
     seed : int
-        The same seed gives the same specimen; another gives another in every respect.
+        The same seed and extent give the same specimen; another seed gives another in every respect.
     extent : float
         Side of the square that it fills, in micrometres. Beyond it there is only embedding medium.
 
