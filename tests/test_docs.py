@@ -4,6 +4,7 @@ import doctest
 import inspect
 import re
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
+PACKAGE = ROOT / "src" / "correlight"
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+)
+OPTIONAL = {"torch", "napari"}
 CLI = ROOT / "docs" / "cli.md"
 
 
@@ -55,6 +62,27 @@ def test_the_page_of_conventions_has_examples() -> None:
 def test_links_lead_to_files(page: Path) -> None:
     targets = [target for target, _ in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_in_docstrings_print_what_they_say(module: str) -> None:
+    try:
+        found = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name not in OPTIONAL:
+            raise
+        pytest.skip(f"{module} needs {error.name}, which is not installed")
+    said: list[str] = []
+    runner = doctest.DocTestRunner()
+    for session in doctest.DocTestFinder().find(found):
+        runner.run(session, out=said.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(said)
+
+
+def test_every_room_is_on_the_page_of_the_design() -> None:
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    rooms = {module.split(".")[1] for module in MODULES if "." in module}
+    assert sorted(room for room in rooms if not re.search(rf"`{room}/?`", design)) == []
 
 
 def test_every_decision_is_on_the_first_page() -> None:

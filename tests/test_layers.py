@@ -19,7 +19,7 @@ SOURCE = ROOT / "src" / "correlight"
 
 # Lowest first. A room may use its own layer and all below it.
 GEOMETRY = {"geometry", "transforms", "landmarks", "pose"}
-PIXELS = {"image", "resample", "similarity", "appearance", "validity"}
+PIXELS = {"image", "plane", "resample", "similarity", "appearance", "validity"}
 LAYERS = [
     {"errors"},
     GEOMETRY,
