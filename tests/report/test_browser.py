@@ -178,6 +178,9 @@ def test_swipe_divides_and_its_divider_can_be_dragged(show):
     viewer.drag((0.5, 0.5), (0.1, 0.5))
     assert float(viewer.page.locator("#divider").input_value()) == pytest.approx(10, abs=1)
     assert hue(viewer.pixels()[:, int(0.12 * pixels.shape[1]) : middle]).max() > 100
+    # Left of the footprint the moving side is empty: the fixed image must not be taken for it.
+    viewer.drag((0.1, 0.5), (0.03, 0.5))
+    assert np.ptp(viewer.pixels()[200, int(0.05 * pixels.shape[1]) : int(0.08 * pixels.shape[1])], axis=0).max() == 0
 
 
 def test_flicker_alternates_and_obeys_its_speed(show):

@@ -82,6 +82,16 @@ def test_tint_is_green_on_dark_and_magenta_on_bright_ground():
     assert pictures.contrasting_tint(fixed, np.zeros_like(moving)) == "magenta"
 
 
+def test_signal_is_what_stands_out_from_the_ground():
+    dark = np.array([[0, 0, 0, 200]], np.uint8)
+    assert np.array_equal(pictures.signal(dark), dark)
+    assert np.array_equal(pictures.signal(255 - dark), dark)
+    # Padding of a bright picture with black must not turn it over.
+    padded = np.hstack([np.zeros((1, 9), np.uint8), 255 - dark])
+    covered = np.arange(13)[None] >= 9
+    assert np.array_equal(pictures.signal(padded, covered)[covered], dark[0])
+
+
 def test_sample_is_linear_between_and_keeps_the_unknown_unknown():
     coarse, fine = Grid.of((3, 3), 10.0), Grid.of((21, 21), 1.0)
     plane = coarse.points(np.indices((3, 3)).reshape(2, -1).T).sum(axis=1).reshape(3, 3)

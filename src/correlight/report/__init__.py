@@ -84,7 +84,8 @@ def write_overlay(
 ) -> None:
     """Write one PNG: the fixed image in grey, one registered channel in colour, a scale bar, at most 1600 pixels.
 
-    Magenta or green is chosen, whichever stands out more from the grey below it.
+    Magenta or green is chosen, whichever stands out more from the grey below it. What is coloured is what stands out
+    from the ground of the registered channel: bright on dark, or dark on bright.
 
     Parameters
     ----------
@@ -118,10 +119,7 @@ def write_overlay(
     drawn = np.dstack([ground] * 3)
     if registered is not None:
         covered = None if footprint is None else pictures.resize_mask(footprint, shape)
-        plane = (
-            registered[channel] if channel is not None else np.asarray(np.mean(registered, axis=0, dtype=np.float32))
-        )
-        light = pictures.stretch(pictures.resize(plane, shape), covered)
+        light = pictures.signal(pictures.stretch(pictures.plane(registered, channel, shape), covered), covered)
         drawn = pictures.tinted(ground, light, pictures.TINTS[pictures.contrasting_tint(ground, light)], covered)
     drawn = pictures.with_scale_bar(drawn, fixed.grid.extent[1] / shape[1], fixed.grid.frame.symbol)
     if mark:
@@ -132,8 +130,9 @@ def write_overlay(
 def _check(
     fixed: Image, moving: Image | None, registered: NDArray[Any] | None, footprint: NDArray[np.bool_] | None
 ) -> None:
-    if fixed.ndim != 2 or (moving is not None and moving.ndim != 2):
-        raise UsageError(f"The report shows images of two axes; got {fixed.ndim}, so give it a plane or a projection.")
+    axes = max(fixed.ndim, 2 if moving is None else moving.ndim)
+    if axes != 2:
+        raise UsageError(f"The report shows images of two axes; got {axes}, so give it a plane or a projection.")
     if registered is not None:
         count = registered.shape[0] if moving is None else len(moving.channels)
         if registered.shape != (count, *fixed.grid.shape):

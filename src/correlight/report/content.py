@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from math import isfinite
 from pathlib import PureWindowsPath
@@ -197,7 +196,6 @@ def _run(result: Result) -> list[tuple[str, str]]:
         ("Recipe", result.recipe),
         ("Seed", str(result.seed)),
         ("Peak memory", f"{result.peak_memory_mb:.0f} MB"),
-        ("System", platform.system()),
     ]
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
+from correlight.image import Pixels
 
 Grey = NDArray[np.uint8]
 Colour = NDArray[np.uint8]
@@ -57,8 +58,20 @@ def resize(pixels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
 
 
 def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
-    """A ``(Y, X)`` mask at another shape: set where at least half of the area is."""
-    return np.asarray(resize(np.asarray(mask, np.float32), shape) >= 0.5)
+    """A ``(Y, X)`` mask at another shape: set where more than half of the area is."""
+    # A view as bytes costs no memory; OpenCV rounds the mean of zeros and ones to one of them.
+    return np.asarray(resize(np.ascontiguousarray(mask).view(np.uint8), shape) > 0)
+
+
+def plane(pixels: Pixels, channel: int | None, shape: tuple[int, int]) -> NDArray[Any]:
+    """One channel of ``(C, Y, X)`` pixels at another shape; None takes the mean of all.
+
+    One channel at a time is held in memory.
+    """
+    if channel is not None:
+        return resize(np.asarray(pixels[channel]), shape)
+    planes = [resize(np.asarray(pixels[index]), shape).astype(np.float32) for index in range(pixels.shape[0])]
+    return np.asarray(np.mean(planes, axis=0))
 
 
 def stretch(pixels: NDArray[Any], valid: Mask | None = None, percentiles: tuple[float, float] = (0.5, 99.8)) -> Grey:
@@ -110,6 +123,20 @@ def tinted(fixed: Grey, moving: Grey, tint: Sequence[int], covered: Mask | None 
         weight = weight * covered[..., None]
     grey = np.asarray(fixed, np.float32)[..., None]
     return np.asarray(np.round(grey * (1 - weight) + np.asarray(tint, np.float32) * weight), np.uint8)
+
+
+def signal(moving: Grey, covered: Mask | None = None) -> Grey:
+    """What stands out from the ground of an image: itself on a dark ground, its negative on a bright one.
+
+    Stained tissue on white glass would otherwise be the only part of the picture without colour.
+    """
+    return 255 - moving if has_bright_ground(moving, covered) else moving
+
+
+def has_bright_ground(moving: Grey, covered: Mask | None = None) -> bool:
+    """Whether most of the pixels (those covered, if given and any) are brighter than half."""
+    counted = moving if covered is None or not covered.any() else moving[covered]
+    return float(np.median(counted)) > 128
 
 
 def contrasting_tint(fixed: Grey, moving: Grey) -> str:

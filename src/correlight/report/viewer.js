@@ -8,6 +8,7 @@
     grey: [255, 255, 255], magenta: [255, 64, 255], green: [64, 255, 64],
     cyan: [64, 224, 255], yellow: [255, 232, 64], orange: [255, 160, 48],
   };
+  const BACKDROP = "#181818"; // exactly neutral, and painted so that a saved view has it too
   const GAP = 24; // between the two pictures of the side-by-side view, in picture pixels
   const view = { zoom: 1, x: 0, y: 0, fitted: true };
   let flickerShowsMoving = false;
@@ -167,6 +168,11 @@
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
 
+  function clear() {
+    context.fillStyle = BACKDROP;
+    context.fillRect(0, 0, canvas.clientWidth, canvas.clientHeight);
+  }
+
   function put(surface, panel) {
     if (surface) context.drawImage(surface, panel.x, panel.y, panel.width, panel.height);
   }
@@ -190,7 +196,7 @@
     context.beginPath();
     context.rect(dividerAt(), 0, canvas.clientWidth, canvas.clientHeight);
     context.clip();
-    context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
+    clear();
     inPlane();
     put(surfaceOf("moving"), panel);
     context.restore();
@@ -290,7 +296,7 @@
     const mode = modeNow();
     const all = panels();
     onScreen();
-    context.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
+    clear();
     inPlane();
     if (mode === "overlay") drawOverlay(all[0]);
     else if (mode === "swipe") drawSwipe(all[0]);

@@ -28,11 +28,7 @@ def shrunk(image: Image, channel: int | None, shape: tuple[int, int]) -> NDArray
     fine = [
         index for index, level in enumerate(image.levels) if level.shape[1] >= shape[0] and level.shape[2] >= shape[1]
     ]
-    pixels = image.levels[max(fine, default=0)]
-    if channel is not None:
-        return pictures.resize(np.asarray(pixels[channel]), shape)
-    planes = [pictures.resize(np.asarray(pixels[index]), shape).astype(np.float32) for index in range(pixels.shape[0])]
-    return np.asarray(np.mean(planes, axis=0))
+    return pictures.plane(image.levels[max(fine, default=0)], channel, shape)
 
 
 def prepare(
@@ -88,7 +84,7 @@ def prepare(
         "error": _error_layer(result, fixed, fixed_shape) if together else None,
         "tint": pictures.contrasting_tint(ground, light) if together else "grey",
         # A picture on a bright ground (stained tissue) has no dark to see through: lay it on evenly instead.
-        "blend": "even" if float(np.median(light[covered] if covered.any() else light)) > 128 else "bright",
+        "blend": "even" if pictures.has_bright_ground(light, covered) else "bright",
         "still": _still(ground, light, covered) if together else None,
         "hidden_channels": max(0, len(moving.channels) - _MOST_CHANNELS) + max(0, len(fixed.channels) - _MOST_CHANNELS),
     }
@@ -106,7 +102,7 @@ def _planes(
     def plane(channel: int) -> NDArray[Any]:
         if registered is None:
             return shrunk(image, channel, shape)
-        return pictures.resize(np.asarray(registered[channel]), shape)
+        return pictures.plane(registered, channel, shape)
 
     if image.rgb:
         colours = np.dstack([plane(channel) for channel in range(3)])
@@ -158,8 +154,8 @@ def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _still(ground: NDArray[np.uint8], light: NDArray[np.uint8], covered: NDArray[np.bool_]) -> str:
-    tint = pictures.TINTS[pictures.contrasting_tint(ground, light)]
-    drawn = pictures.tinted(ground, light, tint, covered)
+    light = pictures.signal(light, covered)
+    drawn = pictures.tinted(ground, light, pictures.TINTS[pictures.contrasting_tint(ground, light)], covered)
     factor = min(1.0, 640 / max(drawn.shape[:2]))
     shape = max(1, round(drawn.shape[0] * factor)), max(1, round(drawn.shape[1] * factor))
     return pictures.data_uri(pictures.encode(np.asarray(pictures.resize(drawn, shape), np.uint8), "jpeg", 80))
@@ -212,7 +208,7 @@ def pose_picture(pose: Pose, fixed: Image, moving: Image, channels: tuple[int | 
     wanted = np.clip(np.round(wanted / max(1.0, float(wanted.max()) / 1024)), 8, moving.grid.shape).astype(int)
     small = int(wanted[0]), int(wanted[1])
     valid = pictures.resize_mask(moving.valid(), small)
-    light = pictures.stretch(shrunk(moving, channels[1], small), valid)
+    light = pictures.signal(pictures.stretch(shrunk(moving, channels[1], small), valid), valid)
     to_moving = _SWAP @ index_matrix(pose, grid, moving.grid.resized(small)) @ _SWAP
 
     def laid(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
