@@ -1,0 +1,146 @@
+"""What is written is read back by tifffile and by the package, value for value."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from correlight.errors import UsageError
+from correlight.geometry import Grid
+from correlight.io import read, write_ome_tiff, write_tiff
+
+RNG = np.random.default_rng(0)
+TYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
+
+
+class Recorded:
+    """Pixels that remember how much of them was ever cut out at once."""
+
+    def __init__(self, array: Any) -> None:
+        self.array, self.shape, self.dtype, self.largest = array, array.shape, array.dtype, 0
+
+    def __getitem__(self, key: Any) -> Any:
+        block = self.array[key]
+        self.largest = max(self.largest, block.size)
+        return block
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_channels_keep_values_type_names_and_spacing(tmp_path: Path, dtype: str) -> None:
+    pixels = (RNG.random((2, 300, 513)) * 120).astype(dtype)
+    grid = Grid.of((300, 513), (0.5, 0.25), unit="micrometre")
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels, grid, ("DAPI", "reflection & <GFP> µ"))
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
+        assert file.is_ome
+        assert file.pages.first.is_tiled
+        assert file.pages.first.compression == tifffile.COMPRESSION.ADOBE_DEFLATE
+        np.testing.assert_array_equal(file.asarray(), pixels)
+    image = read(tmp_path / "a.ome.tif")
+    np.testing.assert_array_equal(image.levels[0], pixels)
+    assert (image.dtype, image.channels) == (np.dtype(dtype), ("DAPI", "reflection & <GFP> µ"))
+    assert (image.grid, image.source["spacing_source"]) == (grid, "OME-XML")
+
+
+def test_without_calibration_no_size_is_written(tmp_path: Path) -> None:
+    grid = Grid.of((64, 80))
+    write_ome_tiff(tmp_path / "a.ome.tif", RNG.random((1, 64, 80), np.float32), grid, ("SEM",))
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
+        assert file.ome_metadata is not None
+        assert "PhysicalSize" not in file.ome_metadata
+        assert file.pages.first.tags["ResolutionUnit"].value == tifffile.RESUNIT.NONE
+    assert read(tmp_path / "a.ome.tif").grid == grid
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_picture_in_colours_stays_one(tmp_path: Path, dtype: str) -> None:
+    pixels = (RNG.random((3, 300, 270)) * 250).astype(dtype)
+    grid = Grid.of((300, 270), 0.3, unit="micrometre")
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels, grid, ("red", "green", "blue"), rgb=True)
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
+        np.testing.assert_array_equal(file.asarray(), np.moveaxis(pixels, 0, -1))
+        assert file.pages.first.photometric == tifffile.PHOTOMETRIC.RGB
+    image = read(tmp_path / "a.ome.tif")
+    assert (image.rgb, image.grid) == (True, grid)
+    np.testing.assert_array_equal(image.levels[0], pixels)
+
+
+def test_three_channels_are_not_a_picture_in_colours(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 255, (3, 64, 64), np.uint8)
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels, Grid.of((64, 64)), ("a", "b", "c"))
+    image = read(tmp_path / "a.ome.tif")
+    assert (image.rgb, image.channels) == (False, ("a", "b", "c"))
+
+
+def test_a_stack_keeps_its_spacing_in_three_axes(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 999, (2, 5, 64, 70)).astype(np.uint16)
+    grid = Grid.of((5, 64, 70), (0.9, 0.2, 0.1), unit="micrometre")
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels, grid, ("one", "two"))
+    image = read(tmp_path / "a.ome.tif")
+    assert image.grid == grid
+    np.testing.assert_array_equal(image.levels[0], pixels)
+
+
+def test_a_footprint_and_an_error_map_are_single_channels(tmp_path: Path) -> None:
+    grid = Grid.of((90, 100), 0.5, unit="micrometre")
+    footprint = RNG.random((90, 100)) > 0.5
+    error = RNG.random((90, 100), np.float32)
+    error[:5] = np.nan
+    write_tiff(tmp_path / "footprint.tif", footprint, grid, "footprint")
+    write_tiff(tmp_path / "predicted_error.tif", error, grid, "predicted error")
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "footprint.tif"), footprint.astype(np.uint8))
+    image = read(tmp_path / "predicted_error.tif")
+    assert (image.dtype, image.channels, image.grid) == (np.float32, ("predicted error",), grid)
+    np.testing.assert_array_equal(image.levels[0][0], error)
+
+
+def test_pixels_are_cut_out_tile_by_tile(tmp_path: Path) -> None:
+    pixels = Recorded(RNG.integers(0, 255, (2, 700, 900), np.uint8))
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels, Grid.of((700, 900)), ("a", "b"))
+    assert 0 < pixels.largest <= 256 * 256
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.ome.tif"), pixels.array)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    pixels=npst.arrays(
+        st.sampled_from([np.uint8, np.uint16, np.float32]),
+        st.tuples(st.integers(1, 3), st.integers(32, 70), st.integers(32, 300)),
+        elements=st.integers(0, 200),
+        fill=st.just(7),
+    ),
+    spacing=st.tuples(st.floats(1e-4, 1e3), st.floats(1e-4, 1e3)),
+)
+def test_any_picture_comes_back(tmp_path: Path, pixels: Any, spacing: tuple[float, float]) -> None:
+    pixels[:, 0, 0] = 201
+    grid = Grid.of(pixels.shape[1:], spacing, unit="micrometre")
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels, grid, [f"c{index}" for index in range(len(pixels))])
+    image = read(tmp_path / "a.ome.tif")
+    np.testing.assert_array_equal(image.levels[0], pixels)
+    assert image.grid.spacing == pytest.approx(spacing, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "names", "rgb", "says"),
+    [
+        (np.zeros((2, 40, 50)), ("a",), False, "do not fit 1 channels"),
+        (np.zeros((1, 40, 51)), ("a",), False, "do not fit"),
+        (np.zeros((2, 40, 50), np.uint8), ("a", "b"), True, "in colours"),
+        (np.zeros((1, 40, 50), np.int64), ("a",), False, "got int64"),
+        (np.zeros((1, 40, 50), np.complex64), ("a",), False, "got complex64"),
+    ],
+)
+def test_what_cannot_be_written_is_misuse(tmp_path: Path, pixels: Any, names: Any, rgb: bool, says: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(says)):
+        write_ome_tiff(tmp_path / "a.ome.tif", pixels, Grid.of((40, 50)), names, rgb=rgb)
+    assert not (tmp_path / "a.ome.tif").exists()
+
+
+def test_a_place_that_cannot_be_written_is_an_oserror(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="missing"):
+        write_tiff(tmp_path / "missing" / "a.tif", np.zeros((40, 50), np.uint8), Grid.of((40, 50)))
