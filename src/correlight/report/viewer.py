@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
 from typing import Any
 
 import cv2
@@ -264,11 +263,10 @@ def ignored_pictures(result: Result, fixed: Image, moving: Image) -> list[dict[s
         valid = pictures.resize_mask(image.valid(), shape)
         grey = pictures.stretch(shrunk(image, _channel_number(image, record.channel), shape), valid)
         drawn = pictures.over(np.dstack([grey] * 3), pictures.hatched(valid))
-        path = PurePath(record.path).name if record.path else ""
         out.append(
             {
                 "role": role,
-                "name": path,
+                "name": content.file_name(record, ""),
                 "findings": findings,
                 "share": f"{100 * part:.1f} %",
                 "picture": pictures.data_uri(pictures.encode(drawn, "jpeg", 85)) if part > 0 else None,
