@@ -139,7 +139,10 @@ def test_padding_within_padding_is_found() -> None:
     expected = np.zeros(canvas.shape, bool)
     expected[90:-90, 90:-90] = True
     assert_found(validity.mask, expected)
-    assert len(validity.findings) == 2
+    assert [finding[:26] for finding in validity.findings] == [
+        "constant padding (value 90",
+        "constant padding (value 1)",
+    ]
 
 
 def sparse_nuclei() -> Array:

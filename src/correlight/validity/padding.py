@@ -45,7 +45,7 @@ def _find_padding(pixels: Float) -> tuple[Mask, list[str]]:
             break
         value, frame = found
         inner = paint(shrunk(frame, RIM, (height, width)), pixels.shape) & mask
-        share = 1.0 - float(inner.sum()) / mask.size
+        share = float(mask.sum() - inner.sum()) / mask.size
         mask = inner
         findings = [*findings, f"constant padding (value {value:g}) around the picture, {percent(share)}, is ignored"]
         inset = 2 * RIM
