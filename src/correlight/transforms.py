@@ -11,7 +11,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Protocol, runtime_checkable
+from typing import Protocol, overload, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -170,6 +170,12 @@ class Affine(_Homogeneous):
         """Map ``(N, D)`` points."""
         return _points(points, self.ndim) @ self.linear.T + self.offset
 
+    @overload
+    def __matmul__(self, other: Affine) -> Affine: ...
+    @overload
+    def __matmul__(self, other: Projective) -> Projective: ...
+    @overload
+    def __matmul__(self, other: Transform) -> Transform: ...
     def __matmul__(self, other: Transform) -> Transform:
         """The transform that applies ``other`` first."""
         if isinstance(other, Affine):
@@ -236,6 +242,10 @@ class Projective(_Homogeneous):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray((array @ self.linear.T + self.offset) / weight[:, None])
 
+    @overload
+    def __matmul__(self, other: Affine | Projective) -> Projective: ...
+    @overload
+    def __matmul__(self, other: Transform) -> Transform: ...
     def __matmul__(self, other: Transform) -> Transform:
         """The transform that applies ``other`` first."""
         if isinstance(other, Affine | Projective):
