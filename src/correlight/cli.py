@@ -35,7 +35,8 @@ MODELS = ("rigid", "similarity", "affine", "projective")
 # What a disk or a kernel says when it, and not the user, is at its end.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+# No point at the end: in "0...5" the first number would otherwise swallow a point of the two that separate.
+_NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 
 app = App(
     name="correlight",
@@ -415,7 +416,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         outcome = command(*bound.args, **bound.kwargs)
         return outcome if isinstance(outcome, int) else ACCEPTED
     except cyclopts.CycloptsError as error:
-        return _fail(f"{str(error).rstrip('. ')}; run 'correlight --help' to see what is expected.", MISUSED)
+        one = re.sub(r"\.\s+([A-Z])", lambda start: f"; {start[1].lower()}", str(error)).rstrip(".?! ")
+        return _fail(f"{one}; run 'correlight --help' to see what is expected.", MISUSED)
     except KeyboardInterrupt:
         return _fail("Interrupted; nothing was written.", INTERRUPTED)
     except CorrelightError as error:

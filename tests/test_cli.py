@@ -1,0 +1,336 @@
+"""The command line keeps its contract: what it hands on, what it says, how it ends."""
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from correlight import __version__, cli
+from correlight import folder as folders
+from correlight.errors import UsageError
+from correlight.exchange.table import PointTable, read_points, write_points
+from correlight.geometry import Grid
+from correlight.image import Image
+from correlight.io import read, write_tiff
+from correlight.result import Result, Status
+from known_pair import MOVING_FROM_FIXED, known_result, write_images
+
+
+class Road:
+    """Stands in for the registration, which has tests of its own: notes what it is asked and answers with the truth."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+        self.status: Status = "accepted"
+        self.error: BaseException | None = None
+
+    def __call__(self, fixed: Image, moving: Image, recipe: str = "auto", **options: Any) -> Result:
+        self.asked = {"fixed": fixed, "moving": moving, "recipe": recipe, **options}
+        if self.error is not None:
+            raise self.error
+        options["progress"]("search", 0.5)
+        return known_result(fixed, moving, self.status)
+
+
+@pytest.fixture
+def road(monkeypatch: pytest.MonkeyPatch) -> Road:
+    stand_in = Road()
+    monkeypatch.setitem(sys.modules, "correlight.register", SimpleNamespace(register=stand_in))
+    return stand_in
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with two images."""
+    write_images(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+IMAGES = ("fixed.ome.tif", "moving.ome.tif")
+Sentence = Callable[[], str]
+
+
+@pytest.fixture
+def sentence(capsys: pytest.CaptureFixture[str]) -> Sentence:
+    """What stands on standard error, which must be one sentence."""
+
+    def read_it() -> str:
+        said = capsys.readouterr().err
+        assert said.startswith("correlight: ")
+        assert said.endswith(".\n")
+        assert said.count("\n") == 1
+        assert not re.search(r"\. [A-Z]", said), "more than one sentence"
+        return said
+
+    return read_it
+
+
+@pytest.mark.parametrize(("status", "code"), [("accepted", 0), ("doubtful", 3), ("refused", 3)])
+def test_the_exit_code_is_the_verdict(
+    status: Status, code: int, road: Road, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    road.status = status
+    assert cli.main(["register", *IMAGES, "-o", "out"]) == code
+    assert json.loads((home / "out" / "result.json").read_text())["status"] == status
+    assert (home / "out" / "registered.ome.tif").exists() == (status != "refused")
+    said = capsys.readouterr()
+    assert status.capitalize() in said.out
+    assert "report.html" in said.out
+    assert said.err == ""
+
+
+def test_without_options_nothing_is_narrowed(road: Road, home: Path) -> None:
+    assert cli.main(["register", *IMAGES, "-o", "out"]) == 0
+    asked = {key: value for key, value in road.asked.items() if key not in ("fixed", "moving", "progress")}
+    assert asked == {
+        "recipe": "auto",
+        "model": None,
+        "fixed_channel": None,
+        "moving_channel": None,
+        "roi": None,
+        "start": None,
+        "rotation": None,
+        "scale": None,
+        "mirror": True,
+        "pose": None,
+        "seed": 0,
+    }
+    assert road.asked["fixed"].grid.unit == "micrometre"
+    assert road.asked["moving"].grid.unit == "pixel"
+
+
+def test_every_option_reaches_the_road(road: Road, home: Path) -> None:
+    mask = np.ones((96, 128), np.uint8)
+    mask[:10] = 0
+    write_tiff(home / "mask.tif", mask, Grid.of(mask.shape))
+    arguments = [
+        *("register", *IMAGES, "--output", "out", "--recipe", "fiducials", "--model", "affine", "--fixed-channel", "0"),
+        *("--moving-channel", "other", "--fixed-spacing", "0.5", "--moving-spacing", "2", "--fixed-mask", "mask.tif"),
+        *("--roi", "10,90,5,100", "--rotation", "-20..30.5", "--scale", "0.5..2", "--no-mirror", "--pose", "3"),
+        *("--seed", "7", "--grid", "none"),
+    ]
+    assert cli.main(arguments) == 0
+    asked = road.asked
+    assert asked["recipe"] == "fiducials"
+    assert asked["model"] == "affine"
+    assert (asked["fixed_channel"], asked["moving_channel"]) == ("0", "other")
+    assert (asked["fixed"].grid.spacing, asked["moving"].grid.spacing) == ((0.5, 0.5), (2, 2))
+    assert np.array_equal(asked["fixed"].valid(), mask.astype(bool))
+    assert asked["roi"] == (10, 90, 5, 100)
+    assert (asked["rotation"], asked["scale"], asked["mirror"]) == ((-20, 30.5), (0.5, 2), False)
+    assert (asked["pose"], asked["seed"]) == (3, 7)
+    assert not (home / "out" / "registered.ome.tif").exists()
+
+
+def test_a_start_may_be_a_transform_or_landmarks(road: Road, home: Path) -> None:
+    assert cli.main(["register", *IMAGES, "-o", "first"]) == 0
+    assert cli.main(["register", *IMAGES, "-o", "second", "--start", "first/moving_from_fixed.tfm"]) == 0
+    assert np.array_equal(road.asked["start"].matrix, MOVING_FROM_FIXED.matrix)
+    fixed = np.array([[10, 20], [80, 30], [50, 110.0]])
+    moving = MOVING_FROM_FIXED(fixed * 0.02)
+    rows = [f"p,{','.join(repr(float(v)) for v in (*f, *m))}" for f, m in zip(fixed, moving, strict=True)]
+    (home / "clicks.csv").write_text("\n".join(["name,fixed_y,fixed_x,moving_y,moving_x", *rows]))
+    assert cli.main(["register", *IMAGES, "-o", "third", "--start", "clicks.csv"]) == 0
+    assert road.asked["start"].matrix == pytest.approx(MOVING_FROM_FIXED.matrix, abs=1e-9)
+
+
+def test_the_same_call_writes_the_same_transform_and_pixels(road: Road, home: Path) -> None:
+    for out in ("a", "b"):
+        assert cli.main(["register", *IMAGES, "-o", out]) == 0
+    for name in ("moving_from_fixed.tfm", "result.json", "overlay.png"):
+        assert (home / "a" / name).read_bytes() == (home / "b" / name).read_bytes()
+    # Every OME-TIFF has an identifier of its own, so these are the same in their pixels only.
+    for name in ("registered.ome.tif", "footprint.tif", "predicted_error.tif"):
+        assert np.array_equal(tifffile.imread(home / "a" / name), tifffile.imread(home / "b" / name))
+
+
+BAD = [
+    (["register"], "requires an argument"),
+    (["register", *IMAGES], "requires an argument"),
+    (["register", *IMAGES, "extra", "-o", "out"], "extra"),
+    (["register", *IMAGES, "-o", "out", "--nonsense", "3"], "--nonsense"),
+    (["recipe"], "Unknown command"),
+    (["register", *IMAGES, "-o", "out", "--model", "elastic"], "not available yet; choose one of rigid"),
+    (["register", *IMAGES, "-o", "out", "--model", "round"], "'round'"),
+    (["register", *IMAGES, "-o", "out", "--rotation", "nonsense"], "--rotation expects two numbers"),
+    (["register", *IMAGES, "-o", "out", "--rotation", "30"], "--rotation expects two numbers"),
+    (["register", *IMAGES, "-o", "out", "--rotation", "30..-30"], "ascending"),
+    (["register", *IMAGES, "-o", "out", "--rotation", "0..1e999"], "--rotation expects"),
+    (["register", *IMAGES, "-o", "out", "--scale", "-1..2"], "--scale expects two positive"),
+    (["register", *IMAGES, "-o", "out", "--roi", "1,2,3"], "--roi expects"),
+    (["register", *IMAGES, "-o", "out", "--roi", "9,2,3,8"], "--roi expects"),
+    (["register", *IMAGES, "-o", "out", "--fixed-spacing", "-1"], "--fixed-spacing expects a positive"),
+    (["register", *IMAGES, "-o", "out", "--moving-spacing", "nan"], "--moving-spacing expects a positive"),
+    (["register", *IMAGES, "-o", "out", "--moving-spacing", "small"], "--moving-spacing"),
+    (["register", *IMAGES, "-o", "out", "--grid", "fine"], "--grid expects"),
+    (["register", *IMAGES, "-o", "out", "--grid", "-0.1"], "--grid expects"),
+    (["register", *IMAGES[::-1], "-o", "out", "--grid", "0.1"], "states no pixel size"),
+    (["register", *IMAGES, "-o", "out", "--pose", "0"], "counted from 1"),
+    (["register", *IMAGES, "-o", "out", "--seed", "-4"], "whole number from 0"),
+    (["register", *IMAGES, "-o", "out", "--seed", "x"], "--seed"),
+    (["register", "none.tif", IMAGES[1], "-o", "out"], "none.tif"),
+    (["register", *IMAGES, "-o", "out", "--fixed-mask", "none.tif"], "none.tif"),
+    (["register", *IMAGES, "-o", "out", "--fixed-mask", IMAGES[1]], "shape"),
+    (["register", *IMAGES, "-o", "out", "--start", "none.tfm"], "none.tfm"),
+    (["register", *IMAGES, "-o", "out", "--start", "line.csv"], "line.csv gives no start"),
+    (["register", *IMAGES, "-o", "kept"], "exists"),
+    (["register", *IMAGES, "-o", "kept", "--overwrite"], "no earlier result"),
+    (["register", *IMAGES, "-o", "none/out"], "make that one first"),
+    (["register", *IMAGES, "-o", "fixed.ome.tif/out"], "is no folder"),
+    (["register", *IMAGES, "-o", "/proc/out"], "cannot be made"),
+    (["apply", "none.tfm", IMAGES[1], "--like", IMAGES[0], "-o", "out.tif"], "none.tfm"),
+    (["apply", "none.tfm", IMAGES[1], "-o", "out.tif"], "--like"),
+    (["apply", "none.tfm", IMAGES[1], "--like", IMAGES[0], "-o", "out.tif", "--order", "cubic"], "--order"),
+    (["demo", "-o", "kept"], "exists"),
+    (["demo", "-o", "out", "--seed", "-1"], "whole number"),
+    (["demo", "-o", "out", "--kind", "cheese"], "--kind"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=[" ".join(arguments) for arguments, _ in BAD])
+def test_misuse_ends_in_one_sentence_and_nothing_written(
+    arguments: list[str], words: str, road: Road, home: Path, sentence: Sentence
+) -> None:
+    (home / "kept").mkdir()
+    (home / "kept" / "thesis.txt").write_text("years of work")
+    (home / "line.csv").write_text("fixed_y,fixed_x,moving_y,moving_x\n1,1,1,1\n1,1,2,2\n")
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
+    assert cli.main(arguments) == 2
+    assert words in sentence()
+    assert road.asked == {}
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
+def test_a_bad_image_ends_in_one_sentence(road: Road, home: Path, sentence: Sentence) -> None:
+    (home / "empty.tif").write_bytes(b"")
+    (home / "text.tif").write_text("not an image")
+    (home / "cut.tif").write_bytes((home / "fixed.ome.tif").read_bytes()[:700])
+    np.save(home / "nan.npy", np.full((64, 64), np.nan))
+    np.save(home / "blank.npy", np.full((64, 64), 7))
+    np.save(home / "tiny.npy", np.arange(100).reshape(10, 10))
+    for name in ("empty.tif", "text.tif", "cut.tif", "nan.npy", "blank.npy", "tiny.npy"):
+        assert cli.main(["register", "fixed.ome.tif", name, "-o", "out"]) == 2
+        assert name in sentence()
+        assert not list(home.glob("*out*"))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("There is no channel 7; this image has 0 (stain)."), 2),
+        (MemoryError(), 1),
+        (OSError(errno.EIO, "Input/output error"), 1),
+        (ZeroDivisionError("division by zero"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_every_failure_has_its_code_and_leaves_nothing(
+    error: BaseException, code: int, road: Road, home: Path, sentence: Sentence
+) -> None:
+    road.error = error
+    assert cli.main(["register", *IMAGES, "-o", "out"]) == code
+    assert "Traceback" not in sentence()
+    assert not list(home.glob("*out*"))
+
+
+def test_an_internal_error_shows_where_on_request(road: Road, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    road.error = ZeroDivisionError("division by zero")
+    monkeypatch.setenv("CORRELIGHT_DEBUG", "1")
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["register", *IMAGES, "-o", "out"])
+
+
+def test_a_full_disk_is_the_machine_and_not_the_user(
+    road: Road, home: Path, sentence: Sentence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(folders, "write_report", full)
+    assert cli.main(["register", *IMAGES, "-o", "out"]) == 1
+    assert "No space left on device" in sentence()
+    assert not list(home.glob("*out*"))
+
+
+def test_an_earlier_result_is_replaced_on_request_only(road: Road, home: Path, sentence: Sentence) -> None:
+    assert cli.main(["register", *IMAGES, "-o", "out"]) == 0
+    road.status = "doubtful"
+    assert cli.main(["register", *IMAGES, "-o", "out"]) == 2
+    assert "--overwrite" in sentence()
+    assert json.loads((home / "out" / "result.json").read_text())["status"] == "accepted"
+    assert cli.main(["register", *IMAGES, "-o", "out", "--overwrite"]) == 3
+    assert json.loads((home / "out" / "result.json").read_text())["status"] == "doubtful"
+    assert not list(home.glob(".*"))
+
+
+def test_apply_moves_pictures_and_points(road: Road, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    road.status = "doubtful"
+    assert cli.main(["register", *IMAGES, "-o", "out"]) == 3
+    capsys.readouterr()
+    assert cli.main(["apply", "out", IMAGES[1], "--like", IMAGES[0], "-o", "moved.ome.tif"]) == 0
+    said = capsys.readouterr()
+    assert said.out.split() == ["moved.ome.tif", "moved_footprint.tif"]
+    assert "doubtful" in said.err
+    assert np.array_equal(read(home / "moved.ome.tif").levels[0], read(home / "out" / "registered.ome.tif").levels[0])
+    write_points(home / "in.csv", PointTable(("a",), MOVING_FROM_FIXED(np.array([[0.4, 0.6]])), "pixel"))
+    assert cli.main(["apply", "out/moving_from_fixed.tfm", "in.csv", "--like", IMAGES[0], "-o", "moved.csv"]) == 0
+    assert read_points(home / "moved.csv").points == pytest.approx(np.array([[20.0, 30.0]]), abs=1e-9)
+
+
+@pytest.mark.parametrize("flag", [["--labels"], ["--order", "nearest"]])
+def test_apply_keeps_labels(flag: list[str], road: Road, home: Path) -> None:
+    labels = np.full((120, 140), 5, np.uint8)
+    labels[30:60, 40:90] = 200
+    write_tiff(home / "labels.tif", labels, Grid.of(labels.shape))
+    assert cli.main(["register", *IMAGES, "-o", "out"]) == 0
+    assert cli.main(["apply", "out", "labels.tif", "--like", IMAGES[0], "-o", "moved.tif", *flag]) == 0
+    assert set(np.unique(read(home / "moved.tif").levels[0])) == {0, 5, 200}
+
+
+def test_help_and_version_end_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
+    assert cli.main(["register", "--help"]) == 0
+    help_text = capsys.readouterr().out
+    for option in (
+        *("--output", "-o", "--recipe", "--model", "--fixed-channel", "--moving-channel", "--fixed-spacing"),
+        *("--moving-spacing", "--fixed-mask", "--moving-mask", "--roi", "--start", "--rotation", "--scale"),
+        *("--no-mirror", "--pose", "--grid", "--seed", "--overwrite"),
+    ):
+        assert option in help_text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("-10..10", (-10, 10)), (" .5 .. 1e1 ", (0.5, 10)), ("0...5", (0, 0.5)), ("3..3", (3, 3))]
+)
+def test_intervals_are_read(text: str, expected: tuple[float, float]) -> None:
+    assert cli.interval(text, "--rotation") == expected
+
+
+def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
+    code = "import sys; from correlight.cli import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "demo", "-o", "out"], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.decode() == "correlight: Interrupted; nothing was written.\n"
+    assert list(tmp_path.iterdir()) == []
