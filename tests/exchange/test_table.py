@@ -26,9 +26,9 @@ def test_points_survive_the_round_trip(ndim: int, unit: str, tmp_path: Path) -> 
 
 def test_the_columns_are_those_of_the_contract(tmp_path: Path) -> None:
     write_points(tmp_path / "a.csv", PointTable(("p",), np.array([[1.5, 2.0]]), "pixel"))
-    assert (tmp_path / "a.csv").read_text() == "name,unit,y,x\np,px,1.5,2.0\n"
+    assert (tmp_path / "a.csv").read_text() == "name,unit,y,x\np,pixel,1.5,2.0\n"
     write_points(tmp_path / "b.csv", PointTable(("p",), np.array([[1.0, 1.5, 2.0]]), "micrometre"))
-    assert (tmp_path / "b.csv").read_text() == "name,unit,z,y,x\np,um,1.0,1.5,2.0\n"
+    assert (tmp_path / "b.csv").read_text() == "name,unit,z,y,x\np,micrometre,1.0,1.5,2.0\n"
 
 
 @pytest.mark.parametrize(

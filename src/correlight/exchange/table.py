@@ -112,13 +112,12 @@ def write_points(path: str | Path, table: PointTable) -> None:
         If the file cannot be written.
     """
     axes = "zyx"[-table.points.shape[1] :]
-    unit = "um" if table.unit == "micrometre" else "px"
     try:
         with Path(path).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["name", "unit", *axes])
             for name, point in zip(table.names, table.points, strict=True):
-                writer.writerow([name, unit, *(repr(float(value) + 0.0) for value in point)])
+                writer.writerow([name, table.unit, *(repr(float(value) + 0.0) for value in point)])
     except OSError as error:
         raise WriteError(f"The points cannot be written to {path}: {error.strerror or error}.") from error
 
@@ -126,8 +125,8 @@ def write_points(path: str | Path, table: PointTable) -> None:
 def read_landmarks(path: str | Path) -> LandmarkTable:
     """Read landmarks from a CSV file with the columns ``name,fixed_y,fixed_x,moving_y,moving_x``.
 
-    ``fixed_z`` and ``moving_z`` make them 3-D. A column ``unit``, or ``fixed_unit`` and ``moving_unit``, says "um" or
-    "px"; without it they are pixels. Rows whose column ``active`` says "false" or "0" are left out.
+    ``fixed_z`` and ``moving_z`` make them 3-D. A column ``unit``, or ``fixed_unit`` and ``moving_unit``, says
+    "micrometre" or "pixel" ("um" or "px"); without it they are pixels. Rows whose column ``active`` says "false" or "0" are left out.
 
     Raises
     ------
@@ -188,7 +187,7 @@ def _unit(rows: list[dict[str, str]], columns: tuple[str, ...], path: str | Path
     stated = {next((row[column] for column in columns if column in row), "").lower() for row in rows}
     unknown = sorted(text for text in stated if text not in _UNITS)
     if unknown:
-        raise ReadError(f"A unit in {path} is um or px; got {unknown[0]!r}.")
+        raise ReadError(f"A unit in {path} is micrometre (um) or pixel (px); got {unknown[0]!r}.")
     units = {_UNITS[text] for text in stated}
     if len(units) > 1:
         raise ReadError(f"All points of {path} must have one unit; got both micrometres and pixels.")
