@@ -313,6 +313,27 @@ def test_help_and_version_end_well(capsys: pytest.CaptureFixture[str]) -> None:
         assert option in help_text
 
 
+def test_the_demo_measures_against_the_truth(
+    road: Road, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["demo", "-o", "out", "--kind", "grains", "--seed", "5"]) == 0
+    truth = np.array(json.loads((tmp_path / "out" / "truth.json").read_text())["moving_from_fixed"]["micrometre"])
+    fixed = read(tmp_path / "out" / "fixed.ome.tif").grid
+    points = np.column_stack([fixed.lattice(10), np.ones(100)])
+    apart = np.linalg.norm((points @ (MOVING_FROM_FIXED.matrix - truth).T)[:, :2], axis=1)
+    apart /= np.sqrt(abs(np.linalg.det(truth[:2, :2])))
+    said = capsys.readouterr().out
+    assert f"mean {apart.mean():.3g} µm" in said
+    assert f"largest {apart.max():.3g} µm" in said
+    record = json.loads((tmp_path / "out" / "result" / "result.json").read_text())
+    assert record["fixed"]["path"] == str(Path("out") / "fixed.ome.tif")
+    assert str(Path("out") / "result" / "report.html") in said
+    assert cli.main(["demo", "-o", "out"]) == 2
+    assert cli.main(["demo", "-o", "out", "--kind", "grains", "--overwrite"]) == 0
+    assert json.loads((tmp_path / "out" / "truth.json").read_text())["seed"] == 1
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("-10..10", (-10, 10)), (" .5 .. 1e1 ", (0.5, 10)), ("0...5", (0, 0.5)), ("3..3", (3, 3))]
 )

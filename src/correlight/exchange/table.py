@@ -126,7 +126,8 @@ def read_landmarks(path: str | Path) -> LandmarkTable:
     """Read landmarks from a CSV file with the columns ``name,fixed_y,fixed_x,moving_y,moving_x``.
 
     ``fixed_z`` and ``moving_z`` make them 3-D. A column ``unit``, or ``fixed_unit`` and ``moving_unit``, says
-    "micrometre" or "pixel" ("um" or "px"); without it they are pixels. Rows whose column ``active`` says "false" or "0" are left out.
+    "micrometre" or "pixel" ("um" or "px"); without it they are pixels. Rows whose column ``active`` says "false" or "0"
+    are left out.
 
     Raises
     ------
