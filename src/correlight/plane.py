@@ -1,0 +1,115 @@
+"""Plane: one channel of an image, ready to be compared: grey values, valid pixels and the grid they lie on.
+
+The stages from appearance to verify work on planes. Nothing here knows which channel of which file it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.geometry import Grid
+from correlight.image import Float, Image, Mask
+
+# A shrunk pixel votes if at least this much of it was valid.
+_VALID_SHARE = 0.75
+# Grey values are stretched between these percentiles of the valid pixels: hot pixels must not set the scale.
+_STRETCH = (0.5, 99.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Grey values between 0 and 1 on a 2-D grid, with the pixels that may vote.
+
+    Parameters
+    ----------
+    values : (Y, X) array of float32
+        Grey values; what lies outside the mask is filled with the median of the rest.
+    mask : (Y, X) array of bool
+        Valid pixels.
+    grid : Grid
+        Where the pixels lie.
+    """
+
+    values: Float
+    mask: Mask
+    grid: Grid
+
+    @classmethod
+    def of(cls, image: Image, channel: int | None) -> Plane:
+        """One channel of a 2-D image, stretched to 0 to 1 between robust percentiles.
+
+        Parameters
+        ----------
+        image : Image
+            Two-dimensional.
+        channel : int or None
+            0-based; None for the mean of the colours of an RGB picture.
+        """
+        grey, mask = image.grey(channel), image.valid()
+        mask = mask & np.isfinite(grey)
+        return cls(_stretched(grey, mask), mask, image.grid)
+
+    @cached_property
+    def area(self) -> float:
+        """Area of the valid pixels, in squared units of the grid."""
+        return float(np.count_nonzero(self.mask)) * self.grid.spacing[0] * self.grid.spacing[1]
+
+    def shrunk(self, spacing: float) -> Plane:
+        """The plane at about the given isotropic pixel size, by area averaging; never finer than it is.
+
+        Only valid pixels enter an average. The grid keeps the outer edges of the field, so that its spacing
+        differs from the one asked for by less than one pixel over the field.
+        """
+        shape = tuple(max(1, round(extent / max(spacing, own))) for extent, own in self._extents())
+        return self.resized((shape[0], shape[1]))
+
+    def _extents(self) -> list[tuple[float, float]]:
+        return list(zip(self.grid.extent, self.grid.spacing, strict=True))
+
+    def resized(self, shape: tuple[int, int]) -> Plane:
+        """The plane on a grid of another shape over the same field, by area averaging of valid pixels."""
+        if shape == self.grid.shape:
+            return self
+        size = (shape[1], shape[0])
+        grid = self.grid.resized(shape)
+        if self.mask.all():
+            values = cv2.resize(self.values, size, interpolation=cv2.INTER_AREA)
+            return Plane(values, np.ones(shape, bool), grid)
+        weight = cv2.resize(self.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        total = cv2.resize(self.values * self.mask, size, interpolation=cv2.INTER_AREA)
+        mask = weight >= _VALID_SHARE
+        values = total / np.maximum(weight, np.float32(1e-6))
+        return Plane(_filled(values.astype(np.float32), mask), mask, grid)
+
+    def cut(self, start: tuple[int, int], stop: tuple[int, int]) -> Plane:
+        """The pixels from ``start`` (included) to ``stop`` (excluded) along (y, x)."""
+        region = (slice(start[0], stop[0]), slice(start[1], stop[1]))
+        return Plane(self.values[region], self.mask[region], self.grid.crop(start, stop))
+
+
+def _filled(values: Float, mask: Mask) -> Float:
+    if mask.all() or not mask.any():
+        return values
+    return np.where(mask, values, np.float32(np.median(values[mask])))
+
+
+def _stretched(grey: Float, mask: Mask) -> Float:
+    valid = grey[mask]
+    if valid.size == 0:
+        return np.zeros_like(grey)
+    low, high = np.percentile(valid, _STRETCH)
+    if high <= low:
+        # So sparse that the bright pixels are rarer than the percentile.
+        low, high = float(valid.min()), float(valid.max())
+    stretched = np.clip((grey - np.float32(low)) / np.float32(max(high - low, 1e-30)), 0, 1)
+    return _filled(np.where(mask, stretched, np.float32(0)).astype(np.float32), mask)
+
+
+def rotation_matrix_xy(linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A ``(2, 2)`` matrix on (y, x) rewritten for (x, y), the order that OpenCV wants."""
+    return linear[::-1, ::-1].copy()

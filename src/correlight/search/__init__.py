@@ -1,0 +1,1 @@
+"""Search: where, which way round and how large one image lies in the other, from nothing."""

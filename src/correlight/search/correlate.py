@@ -1,0 +1,187 @@
+"""The engine: a score for every shift of one pose, by FFT under validity masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from correlight.appearance.channels import Channels
+from correlight.image import Float
+from correlight.plane import Plane, rotation_matrix_xy
+
+Matrix = NDArray[np.float64]
+Spectrum = NDArray[np.complex64]
+
+# Overlap and energies vary slowly from shift to shift; they are correlated on blocks of this many pixels.
+_BLOCK = 4
+# Least mean energy of a region, in units of the mean energy of the image: a region in which one image shows nothing
+# must not be judged by its noise.
+_ENERGY_FLOOR = np.float32(0.3)
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """The best shift of one pose.
+
+    Parameters
+    ----------
+    score : float
+        In standard deviations of the scores over all shifts of this pose.
+    overlap : float
+        Common valid area as a fraction of the smaller field.
+    fixed_from_moving : (3, 3) array
+        Pixels of the moving working image to pixels of the fixed one, (y, x) order.
+    """
+
+    score: float
+    overlap: float
+    fixed_from_moving: Matrix
+
+
+class FeatureEngine:
+    """Correlates feature channels of a moving plane, turned any way, with those of a fixed plane.
+
+    The planes must have pixels of one size. Spectra of the fixed plane are computed once; a pose costs a forward
+    transform per plane, an inverse transform per group, and a few transforms of blocks for overlap and energies.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        At working resolution.
+    channels : Channels
+        What is compared.
+    least_overlap : float
+        Shifts with a smaller common area, as a fraction of the smaller field, are not looked at.
+    """
+
+    def __init__(self, fixed: Plane, moving: Plane, channels: Channels, least_overlap: float) -> None:
+        self._groups = channels(moving.values, moving.mask)
+        self._least_area = least_overlap * min(np.count_nonzero(fixed.mask), np.count_nonzero(moving.mask))
+        self._smaller = min(np.count_nonzero(fixed.mask), np.count_nonzero(moving.mask))
+        self._moving_shape = moving.values.shape
+        self._fixed_shape = fixed.values.shape
+        diagonal = int(np.ceil(np.hypot(*self._moving_shape))) + 2
+        # Circular correlation folds far shifts onto near ones. Shifts with less than the least overlap are not
+        # looked at, so only the rest must stay apart.
+        hidden = 0.7 * least_overlap * min(*self._fixed_shape, *self._moving_shape)
+        self._blocks = tuple(
+            fft.next_fast_len(int(n + diagonal - hidden) // _BLOCK + 1, real=True) for n in self._fixed_shape
+        )
+        self._shape = tuple(_BLOCK * n for n in self._blocks)
+        groups = channels(fixed.values, fixed.mask)
+        self._spectra = [self._spectrum(group.planes) for group in groups]
+        slow = np.stack([fixed.mask.astype(np.float32), *(group.energy for group in groups)])
+        self._slow_spectra = self._block_spectrum(_block_sums(slow))
+        self._moving_slow = _block_sums(
+            np.stack([moving.mask.astype(np.float32), *(group.energy for group in self._groups)])
+        )
+
+    def _spectrum(self, planes: Float) -> Spectrum:
+        return np.asarray(fft.rfft2(planes, self._shape))
+
+    def _block_spectrum(self, planes: Float) -> Spectrum:
+        return np.asarray(fft.rfft2(planes, self._blocks))
+
+    def _laid_out(self, moving_from_fixed: Matrix) -> tuple[Matrix, Matrix, tuple[int, int]]:
+        """How to lay the moving plane out for an orthogonal ``(2, 2)`` matrix in (y, x) order.
+
+        Returns the orthogonal part and the whole map in OpenCV's order, and the (width, height) needed.
+        """
+        linear = rotation_matrix_xy(moving_from_fixed.T)
+        height, width = self._moving_shape
+        corners = np.array([[x, y] for x in (0, width - 1) for y in (0, height - 1)], float) @ linear.T
+        low = np.floor(corners.min(axis=0))
+        size = np.ceil(corners.max(axis=0) - low).astype(int) + 1
+        return linear, np.column_stack([linear, -low]), (int(size[0]), int(size[1]))
+
+    def _normalisers(self, matrix: Matrix, size: tuple[int, int]) -> tuple[Float, list[Float]]:
+        """Overlap in pixels and one over the expected width of each group's score, on blocks of shifts."""
+        # Block b covers the pixels from 4 b to 4 b + 3, so its centre lies at 4 b + 1.5.
+        middle = (_BLOCK - 1) / 2
+        blocks = matrix.copy()
+        blocks[:, 2] = (matrix[:, :2] @ np.array([middle, middle]) + matrix[:, 2] - middle) / _BLOCK
+        small = (size[0] // _BLOCK + 1, size[1] // _BLOCK + 1)
+        moved = np.stack([cv2.warpAffine(plane, blocks, small) for plane in self._moving_slow])
+        spectra = self._block_spectrum(moved).conj()
+        count = len(self._groups)
+        fixed_mask, moving_mask = self._slow_spectra[0], spectra[0]
+        products = [fixed_mask * moving_mask]
+        products += [self._slow_spectra[1 + index] * moving_mask for index in range(count)]
+        products += [fixed_mask * spectra[1 + index] for index in range(count)]
+        maps = fft.irfft2(np.stack(products), self._blocks) / np.float32(_BLOCK**2)
+        overlap = maps[0]
+        area = np.maximum(overlap, np.float32(1))
+        allowed = overlap >= self._least_area
+        weights = []
+        for index in range(count):
+            fixed_energy = np.maximum(maps[1 + index] / area, _ENERGY_FLOOR)
+            moving_energy = np.maximum(maps[1 + count + index] / area, _ENERGY_FLOOR)
+            # A sum of products of noise has a variance of area times both energies.
+            weights.append(np.where(allowed, 1 / np.sqrt(area * fixed_energy * moving_energy), np.float32(0)))
+        return overlap, weights
+
+    def _at_every_shift(self, blocks: Float) -> Float:
+        # Block shift b stands for the pixel shift 4 b; wrapping keeps the last shifts next to the first.
+        around = np.pad(blocks, ((0, 1), (0, 1)), mode="wrap")
+        matrix = np.array([[1 / _BLOCK, 0, 0], [0, 1 / _BLOCK, 0]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(around, matrix, (self._shape[1], self._shape[0]), flags=flags))
+
+    def score_maps(self, moving_from_fixed: Matrix) -> tuple[list[Float], Float, Matrix]:
+        """Score of each group at every circular shift, overlap per block, and how the moving plane was laid out.
+
+        Parameters
+        ----------
+        moving_from_fixed : (2, 2) array
+            Orthogonal: a rotation, possibly mirrored, in (y, x) order.
+        """
+        linear, matrix, size = self._laid_out(moving_from_fixed)
+        overlap, weights = self._normalisers(matrix, size)
+        maps = []
+        for spectra, group, weight in zip(self._spectra, self._groups, weights, strict=True):
+            moved = self._spectrum(group.moved(linear, matrix, size))
+            np.conjugate(moved, out=moved)
+            moved *= spectra
+            score = fft.irfft2(moved.sum(axis=0), self._shape, overwrite_x=True)
+            score *= self._at_every_shift(weight)
+            sample = score[::2, ::2]
+            width = np.sqrt(np.vdot(sample, sample) / max(1, 4 * np.count_nonzero(weight)))
+            score /= max(np.float32(width), np.float32(1e-9))
+            maps.append(np.abs(score, out=score) if group.either_sign else score)
+        return maps, overlap, matrix
+
+    def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
+        """The best shift by the first group alone, by the first two together, and so on.
+
+        A pair may share the directions of its edges but not where they are strong, or the other way round; the
+        caller keeps the best of each list.
+        """
+        maps, overlap, matrix = self.score_maps(moving_from_fixed)
+        shifts = []
+        total = np.zeros(self._shape, np.float32)
+        for count, score in enumerate(maps, start=1):
+            total += score
+            peak = int(np.argmax(total))
+            row, column = divmod(peak, self._shape[1])
+            place = np.array([row, column])
+            shift = np.where(place >= self._fixed_shape, place - self._shape, place)
+            fixed_from_moving = np.eye(3)
+            fixed_from_moving[:2, :2] = matrix[::-1, 1::-1]
+            fixed_from_moving[:2, 2] = matrix[::-1, 2] + shift
+            near = (round(row / _BLOCK) % self._blocks[0], round(column / _BLOCK) % self._blocks[1])
+            share = float(overlap[near]) / self._smaller
+            shifts.append(Shift(float(total.flat[peak]) / count**0.5, share, fixed_from_moving))
+        return shifts
+
+
+def _block_sums(planes: Float) -> Float:
+    """Sums over blocks of pixels, shape ``(C, Y, X)``; an incomplete last block counts with what it has."""
+    rows, columns = (-n % _BLOCK for n in planes.shape[1:])
+    padded = np.pad(planes, ((0, 0), (0, rows), (0, columns)))
+    count, height, width = padded.shape
+    blocks = padded.reshape(count, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
+    return np.asarray(blocks.sum(axis=(2, 4)))

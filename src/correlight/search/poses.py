@@ -1,0 +1,260 @@
+"""The pose search: every rotation, mirrored or not, every scale and shift; from coarse to fine, as a ranked list."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.appearance.channels import Channels
+from correlight.geometry import Grid
+from correlight.plane import Plane
+from correlight.pose import Pose
+from correlight.search.correlate import FeatureEngine
+from correlight.transforms import Affine
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Which poses are possible.
+
+    Parameters
+    ----------
+    scale : tuple of float
+        Least and greatest moving units per fixed unit.
+    rotation : tuple of float
+        First and last angle in degrees, as in `Affine.similarity`; a span of 360 or more means any.
+    mirror : tuple of bool
+        Which of not mirrored and mirrored are tried.
+    least_overlap : float
+        Least common valid area as a fraction of the smaller field.
+    """
+
+    scale: tuple[float, float]
+    rotation: tuple[float, float] = (0.0, 360.0)
+    mirror: tuple[bool, ...] = (False, True)
+    least_overlap: float = 0.35
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """One round of the search: how fine, how far neighbours lie, how many poses go on."""
+
+    size: int
+    rotation_step: float
+    scale_step: float
+    keep: int
+
+
+# Working sizes are side lengths in pixels of a square with the area of the smaller field. Measured on real pairs
+# (benchmarks/results): at 72 px the true pose stands among the first few dozen, at 224 px nearly always first.
+_COARSE = _Level(72, 7.5, 0.10, 60)
+_MIDDLE = _Level(128, 2.5, 0.033, 12)
+_FINE = _Level(224, 1.0, 0.013, 8)
+# A field this many times longer than the working size is enough context for the smaller one.
+_LARGEST_FIELD = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """The part of a pose that the engine does not search: all but the shift."""
+
+    rotation: float
+    scale: float
+    mirror: bool
+
+    def neighbours(self, rotation_step: float, scale_step: float) -> list[_Turn]:
+        """The eight turns one step away in rotation, scale or both."""
+        return [
+            _Turn((self.rotation + dr * rotation_step) % 360, self.scale * (1 + scale_step) ** ds, self.mirror)
+            for dr in (-1, 0, 1)
+            for ds in (-1, 0, 1)
+            if dr or ds
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A turn with its best shift, by one of the lists that the engine keeps."""
+
+    turn: _Turn
+    vote: int
+    pose: Pose
+
+
+def search_poses(
+    fixed: Plane,
+    moving: Plane,
+    limits: Limits,
+    channels: Channels,
+    *,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> list[Pose]:
+    """Ranked list of distinct poses of the moving image relative to the fixed one.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        The two images.
+    limits : Limits
+        Which poses are possible.
+    channels : Channels
+        What is compared.
+    workers : int
+        Threads.
+    progress : callable, optional
+        Told the fraction done.
+
+    Returns
+    -------
+    list of Pose
+        Best first; empty if no pose within the limits gives enough overlap.
+    """
+    report = progress or (lambda fraction: None)
+    rounds = _Rounds(fixed, moving, limits, channels, workers)
+    coarse = rounds.evaluate(_COARSE, _every_turn(limits), lambda done: report(0.6 * done))
+    turns = _best_turns(coarse, _COARSE.keep)
+    middle = rounds.with_neighbours(_MIDDLE, turns, lambda done: report(0.6 + 0.2 * done))
+    fine = rounds.with_neighbours(_FINE, _best_turns(middle, _MIDDLE.keep), lambda done: report(0.8 + 0.2 * done))
+    return distinct([found.pose for found in _joint(fine)], fixed.grid)
+
+
+def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) -> list[Pose]:
+    """Drop every pose that lays the image nearly where a better one does.
+
+    Parameters
+    ----------
+    poses : iterable of Pose
+        In any order.
+    grid : Grid
+        The fixed image.
+    least_distance : float
+        Mean distance between the places that two poses give, as a fraction of the width, to count as two.
+    """
+    points = grid.lattice(4)
+    kept: list[tuple[Pose, NDArray[np.float64]]] = []
+    for pose in sorted(poses, key=lambda pose: -pose.score):
+        places = pose.moving_from_fixed(points)
+        limit = least_distance * max(grid.extent) * pose.linear.scale
+        if all(np.mean(np.linalg.norm(places - other, axis=1)) > limit for _, other in kept):
+            kept.append((pose, places))
+    return [pose for pose, _ in kept]
+
+
+def working_planes(fixed: Plane, moving: Plane, scale: float, size: float) -> tuple[Plane, Plane]:
+    """Both planes with pixels of one size as laid on each other, small enough for a round of the search.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        At full resolution.
+    scale : float
+        Moving units per fixed unit.
+    size : float
+        Side in pixels of a square with the area of the smaller field.
+    """
+    spacing = np.sqrt(min(fixed.area, moving.area / scale**2)) / size
+    longest = max(*fixed.grid.extent, *(extent / scale for extent in moving.grid.extent))
+    spacing = max(spacing, longest / (_LARGEST_FIELD * size))
+    spacing = max(spacing, *fixed.grid.spacing, *(step / scale for step in moving.grid.spacing))
+    return fixed.shrunk(spacing), moving.shrunk(spacing * scale)
+
+
+def _every_turn(limits: Limits) -> list[_Turn]:
+    low, high = limits.scale
+    count = int(np.ceil(np.log(high / low) / np.log(1 + _COARSE.scale_step)))
+    scales = np.geomspace(low, high, count + 1) if count else np.array([np.sqrt(low * high)])
+    first, last = limits.rotation
+    span = min(last - first, 360.0)
+    count = int(np.ceil(span / _COARSE.rotation_step))
+    angles = first + np.linspace(0, span, count + 1) if count else np.array([first])
+    angles = angles[:-1] if span == 360 else angles
+    return [
+        _Turn(float(angle) % 360, float(scale), mirror)
+        for scale in scales
+        for mirror in limits.mirror
+        for angle in angles
+    ]
+
+
+class _Rounds:
+    """Evaluates turns at one working size after the other."""
+
+    def __init__(self, fixed: Plane, moving: Plane, limits: Limits, channels: Channels, workers: int) -> None:
+        self._fixed, self._moving, self._limits, self._channels = fixed, moving, limits, channels
+        self._workers = workers
+
+    def evaluate(self, level: _Level, turns: Sequence[_Turn], progress: Progress) -> list[_Found]:
+        """The best shifts of each turn. One engine serves all turns of a scale, and is dropped after them."""
+        by_scale: dict[float, list[_Turn]] = defaultdict(list)
+        for turn in turns:
+            by_scale[turn.scale].append(turn)
+        found: list[_Found] = []
+        with ThreadPoolExecutor(self._workers) as pool:
+            for done, group in enumerate(pool.map(lambda item: self._one_scale(level, *item), by_scale.items())):
+                found.extend(group)
+                progress((done + 1) / len(by_scale))
+        return found
+
+    def with_neighbours(self, level: _Level, turns: Sequence[_Turn], progress: Progress) -> list[_Found]:
+        """Evaluate turns, then the neighbours of the best of them."""
+        centres = self.evaluate(level, turns, lambda done: progress(0.3 * done))
+        around = [
+            neighbour
+            for turn in _best_turns(centres, level.keep)
+            for neighbour in turn.neighbours(level.rotation_step, level.scale_step)
+        ]
+        return centres + self.evaluate(level, around, lambda done: progress(0.3 + 0.7 * done))
+
+    def _one_scale(self, level: _Level, scale: float, turns: Sequence[_Turn]) -> list[_Found]:
+        fixed, moving = working_planes(self._fixed, self._moving, scale, level.size)
+        engine = FeatureEngine(fixed, moving, self._channels, self._limits.least_overlap)
+        from_index, to_index = moving.grid.matrix, np.linalg.inv(fixed.grid.matrix)
+        found = []
+        for turn in turns:
+            linear = Affine.similarity(turn.rotation, 1.0, turn.mirror).linear
+            for vote, shift in enumerate(engine.best_shifts(linear)):
+                matrix = from_index @ np.linalg.inv(shift.fixed_from_moving) @ to_index
+                found.append(_Found(turn, vote, Pose(Affine(matrix), shift.score, shift.overlap)))
+        return found
+
+
+def _best_turns(found: Sequence[_Found], keep: int) -> list[_Turn]:
+    """The best turns of each list by score, and by score among the poses of one scale.
+
+    What a wrong pose scores by chance depends on the scale: where a few large structures of one image fill the
+    other, chance does better. A score is therefore also judged by the spread of its own scale.
+    """
+    chosen: dict[_Turn, None] = {}
+    for vote in {item.vote for item in found}:
+        listed = [item for item in found if item.vote == vote]
+        scores = np.array([item.pose.score for item in listed])
+        for ranking in (scores, _standing(scores, np.array([item.turn.scale for item in listed]))):
+            for index in np.argsort(-ranking, kind="stable")[:keep]:
+                chosen.setdefault(listed[index].turn)
+    return list(chosen)
+
+
+def _standing(scores: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores in robust standard deviations above the median of their own scale, as far as there are enough."""
+    standing = np.full(len(scores), -np.inf)
+    for scale in np.unique(scales):
+        same = scales == scale
+        if np.count_nonzero(same) >= 20:
+            middle = np.median(scores[same])
+            spread = 1.4826 * np.median(np.abs(scores[same] - middle))
+            standing[same] = (scores[same] - middle) / max(spread, 1e-6)
+    return standing
+
+
+def _joint(found: Sequence[_Found]) -> list[_Found]:
+    """The list that all groups voted for together."""
+    last = max((item.vote for item in found), default=0)
+    return [item for item in found if item.vote == last and np.isfinite(item.pose.score)]
