@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.appearance.channels import Channels
 from correlight.geometry import Grid
 from correlight.plane import Plane
 from correlight.pose import Pose
-from correlight.search.correlate import FeatureEngine
+from correlight.search.correlate import MakeEngine
 from correlight.transforms import Affine
 
 Progress = Callable[[float], None]
@@ -55,8 +54,10 @@ class _Level:
 # Working sizes are side lengths in pixels of a square with the area of the smaller field. Measured on real pairs
 # (benchmarks/results): at 72 px the true pose stands among the first few dozen, at 224 px nearly always first.
 _COARSE = _Level(72, 7.5, 0.10, 60)
-_MIDDLE = _Level(128, 2.5, 0.033, 12)
-_FINE = _Level(224, 1.0, 0.013, 8)
+_MIDDLE = _Level(128, 2.5, 0.033, 10)
+_FINE = _Level(224, 1.0, 0.013, 3)
+# A pose with less than this share of the best score is not followed up.
+_HOPELESS = 0.5
 # A field this many times longer than the working size is enough context for the smaller one.
 _LARGEST_FIELD = 3.0
 
@@ -92,7 +93,7 @@ def search_poses(
     fixed: Plane,
     moving: Plane,
     limits: Limits,
-    channels: Channels,
+    engine: MakeEngine,
     *,
     workers: int = 2,
     progress: Progress | None = None,
@@ -105,8 +106,8 @@ def search_poses(
         The two images.
     limits : Limits
         Which poses are possible.
-    channels : Channels
-        What is compared.
+    engine : MakeEngine
+        Makes the engine for two working planes.
     workers : int
         Threads.
     progress : callable, optional
@@ -118,7 +119,7 @@ def search_poses(
         Best first; empty if no pose within the limits gives enough overlap.
     """
     report = progress or (lambda fraction: None)
-    rounds = _Rounds(fixed, moving, limits, channels, workers)
+    rounds = _Rounds(fixed, moving, limits, engine, workers)
     coarse = rounds.evaluate(_COARSE, _every_turn(limits), lambda done: report(0.6 * done))
     turns = _best_turns(coarse, _COARSE.keep)
     middle = rounds.with_neighbours(_MIDDLE, turns, lambda done: report(0.6 + 0.2 * done))
@@ -187,8 +188,8 @@ def _every_turn(limits: Limits) -> list[_Turn]:
 class _Rounds:
     """Evaluates turns at one working size after the other."""
 
-    def __init__(self, fixed: Plane, moving: Plane, limits: Limits, channels: Channels, workers: int) -> None:
-        self._fixed, self._moving, self._limits, self._channels = fixed, moving, limits, channels
+    def __init__(self, fixed: Plane, moving: Plane, limits: Limits, engine: MakeEngine, workers: int) -> None:
+        self._fixed, self._moving, self._limits, self._engine = fixed, moving, limits, engine
         self._workers = workers
 
     def evaluate(self, level: _Level, turns: Sequence[_Turn], progress: Progress) -> list[_Found]:
@@ -215,7 +216,7 @@ class _Rounds:
 
     def _one_scale(self, level: _Level, scale: float, turns: Sequence[_Turn]) -> list[_Found]:
         fixed, moving = working_planes(self._fixed, self._moving, scale, level.size)
-        engine = FeatureEngine(fixed, moving, self._channels, self._limits.least_overlap)
+        engine = self._engine(fixed, moving, self._limits.least_overlap)
         from_index, to_index = moving.grid.matrix, np.linalg.inv(fixed.grid.matrix)
         found = []
         for turn in turns:
@@ -236,15 +237,17 @@ def _best_turns(found: Sequence[_Found], keep: int) -> list[_Turn]:
     for vote in {item.vote for item in found}:
         listed = [item for item in found if item.vote == vote]
         scores = np.array([item.pose.score for item in listed])
-        for ranking in (scores, _standing(scores, np.array([item.turn.scale for item in listed]))):
+        standing = _standing(scores, np.array([item.turn.scale for item in listed]))
+        for ranking in (scores, standing) if standing.any() else (scores,):
             for index in np.argsort(-ranking, kind="stable")[:keep]:
-                chosen.setdefault(listed[index].turn)
+                if ranking[index] >= _HOPELESS * ranking.max():
+                    chosen.setdefault(listed[index].turn)
     return list(chosen)
 
 
 def _standing(scores: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scores in robust standard deviations above the median of their own scale, as far as there are enough."""
-    standing = np.full(len(scores), -np.inf)
+    standing = np.zeros(len(scores))
     for scale in np.unique(scales):
         same = scales == scale
         if np.count_nonzero(same) >= 20:

@@ -1,0 +1,214 @@
+"""Sub-pixel refinement of a pose on a pyramid, by feature channels or by mutual information."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from correlight.appearance.channels import Channels
+from correlight.geometry import Grid
+from correlight.image import Mask
+from correlight.plane import Plane
+from correlight.refine.models import Correction, Model
+from correlight.search.poses import working_planes
+from correlight.similarity import Measure, Places, sample
+from correlight.similarity.correlation import FeatureCorrelation
+from correlight.similarity.mutual import MutualInformation
+from correlight.transforms import Affine, Projective
+
+MeasureName = Literal["features", "mutual information"]
+Pyramid = Sequence[int]
+COARSE_TO_FINE: Pyramid = (128, 256, 512)
+
+# More samples than this sharpen the optimum no further but cost time.
+_MOST_SAMPLES = 30_000
+# A pose with fewer samples than this in common is no pose.
+_FEWEST_SAMPLES = 400
+# Samples closer than this to the edge of the other image, in working pixels, could leave it.
+_RIM = 3
+# The checkerboard of blocks for held-out halves has this many fields along the longer side.
+BLOCKS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """The moving plane laid onto the grid of the fixed plane by a pose, at one working size.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        On one grid.
+    samples : (N, 2) array of int
+        Pixels (y, x) of that grid that both images show.
+    blocks : (N,) array of int
+        Number of the checkerboard field that each sample lies in.
+    """
+
+    fixed: Plane
+    moving: Plane
+    samples: NDArray[np.intp]
+    blocks: NDArray[np.intp]
+
+    def __bool__(self) -> bool:
+        """Whether there is enough in common to compare."""
+        return len(self.samples) >= _FEWEST_SAMPLES
+
+    @property
+    def odd(self) -> NDArray[np.bool_]:
+        """Which samples lie in the dark fields of the checkerboard, shape ``(N,)``."""
+        rows, columns = np.divmod(self.blocks, BLOCKS)
+        return np.asarray((rows + columns) % 2 == 1)
+
+    def restricted(self, chosen: NDArray[np.bool_]) -> Overlay:
+        """The same overlay with some of the samples only."""
+        return Overlay(self.fixed, self.moving, self.samples[chosen], self.blocks[chosen])
+
+    def measure(self, name: MeasureName, channels: Channels) -> Measure:
+        """The measure of these samples."""
+        rows, columns = self.samples.T
+        if name == "mutual information":
+            return MutualInformation(self.fixed.values[rows, columns], self.moving.values)
+        fixed = channels(self.fixed.values, self.fixed.mask)
+        moving = channels(self.moving.values, self.moving.mask)
+        return FeatureCorrelation(
+            [group.planes[:, rows, columns] for group in fixed], [group.planes for group in moving]
+        )
+
+
+def overlay(fixed: Plane, moving: Plane, moving_from_fixed: Affine | Projective, size: float) -> Overlay:
+    """Lay the moving plane onto the fixed one at a working size.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        At full resolution.
+    moving_from_fixed : Affine or Projective
+        The pose.
+    size : float
+        Side in pixels of a square with the area of the smaller field.
+    """
+    scale = float(abs(np.linalg.det(moving_from_fixed.linear)) ** 0.5)
+    small, other = working_planes(fixed, moving, scale, size)
+    laid = lay(other, moving_from_fixed, small.grid)
+    common = laid.mask & small.mask
+    reach = 2 * _RIM + 1
+    inner = cv2.erode(common.astype(np.uint8), np.ones((reach, reach), np.uint8), borderValue=0) > 0
+    samples = np.argwhere(inner)
+    if len(samples) > _MOST_SAMPLES:
+        # A regular thinning by a stride that is prime to the row length would still alias with structures.
+        chosen = np.random.default_rng(0).choice(len(samples), _MOST_SAMPLES, replace=False)
+        samples = samples[np.sort(chosen)]
+    return Overlay(small, laid, samples, _blocks(samples))
+
+
+def lay(moving: Plane, moving_from_fixed: Affine | Projective, grid: Grid) -> Plane:
+    """The moving plane resampled onto a grid of the fixed image; outside it the mask is False."""
+    rows, columns = np.indices(grid.shape)
+    points = grid.points(np.stack([rows.ravel(), columns.ravel()], axis=1))
+    places = moving.grid.index(moving_from_fixed(points))
+    places = np.nan_to_num(places, nan=-1e6, posinf=-1e6, neginf=-1e6)
+    limit = np.asarray(moving.grid.shape) - 1
+    inside = np.all((places >= 0) & (places <= limit), axis=1)
+    pair = np.stack([moving.values, moving.mask.astype(np.float32)])
+    values, _ = sample(pair, places)
+    mask: Mask = (inside & (values[1] > 0.999)).reshape(grid.shape)
+    return Plane(values[0].reshape(grid.shape), mask, grid)
+
+
+def _blocks(samples: NDArray[np.intp]) -> NDArray[np.intp]:
+    if len(samples) == 0:
+        return np.zeros(0, np.intp)
+    low, high = samples.min(axis=0), samples.max(axis=0) + 1
+    place = (samples - low) * BLOCKS // np.maximum(high - low, 1)
+    return np.asarray(place[:, 0] * BLOCKS + place[:, 1])
+
+
+def refine(
+    fixed: Plane,
+    moving: Plane,
+    moving_from_fixed: Affine | Projective,
+    model: Model,
+    channels: Channels,
+    *,
+    measure: MeasureName = "features",
+    pyramid: Pyramid = COARSE_TO_FINE,
+    half: int | None = None,
+) -> Affine | Projective:
+    """Improve a pose that is right to a few working pixels.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        The two images at full resolution.
+    moving_from_fixed : Affine or Projective
+        The start.
+    model : {"rigid", "similarity", "affine", "projective"}
+        What the correction may be.
+    channels : Channels
+        What the measure "features" compares.
+    measure : {"features", "mutual information"}
+        What is maximised.
+    pyramid : sequence of int
+        Working sizes, coarse first.
+    half : {0, 1}, optional
+        Use one half of a checkerboard of blocks only.
+
+    Returns
+    -------
+    Affine or Projective
+        The improved pose; the start itself where too little is in common.
+    """
+    best = moving_from_fixed
+    done = 0.0
+    for size in pyramid:
+        laid = overlay(fixed, moving, best, size)
+        pixel = float(np.mean(laid.fixed.grid.spacing))
+        if pixel == done:
+            # The images hold no finer level.
+            break
+        done = pixel
+        if half is not None:
+            laid = laid.restricted(laid.odd == bool(half))
+        if not laid:
+            return best
+        best = _one_level(laid, best, model, laid.measure(measure, channels))
+    return best
+
+
+def _one_level(laid: Overlay, start: Affine | Projective, model: Model, measure: Measure) -> Affine | Projective:
+    points: Places = laid.samples.astype(float)
+    family = Correction(model, points.mean(axis=0), float(np.ptp(points, axis=0).max()) / 2)
+
+    def objective(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        agreement = measure(family.apply(parameters, points))
+        return -agreement.value, -family.pull_back(parameters, points, agreement.gradient)
+
+    reach = np.full(family.count, 6.0)
+    reach[6:] = 2.0
+    found = optimize.minimize(
+        objective,
+        np.zeros(family.count),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(-reach, reach, strict=True)),
+        options={"maxiter": 25, "ftol": 1e-7},
+    )
+    to_grid = laid.fixed.grid.matrix
+    matrix = start.matrix @ to_grid @ family.matrix(found.x) @ np.linalg.inv(to_grid)
+    if isinstance(start, Projective) or model == "projective":
+        return Projective(matrix)
+    matrix[2] = (0, 0, 1)
+    return Affine(matrix)
+
+
+def distance(a: Affine | Projective, b: Affine | Projective, grid: Grid) -> float:
+    """Mean distance over the fixed field between where two poses lead, in fixed units."""
+    points = grid.lattice(10)
+    apart = np.linalg.norm(a(points) - b(points), axis=1)
+    return float(np.mean(apart)) / float(abs(np.linalg.det(a.linear)) ** 0.5)

@@ -1,0 +1,40 @@
+"""Normalised correlation of feature channels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.similarity import Agreement, Places, sample
+
+
+class FeatureCorrelation:
+    """Mean over groups of channels of their normalised correlation.
+
+    Parameters
+    ----------
+    fixed : list of (C, N) arrays
+        Channels of each group at the samples of the fixed plane.
+    moving : list of (C, Y, X) arrays
+        The same channels of the moving plane, already turned into the fixed frame.
+    """
+
+    def __init__(self, fixed: list[NDArray[np.float32]], moving: list[NDArray[np.float32]]) -> None:
+        self._fixed, self._moving = fixed, moving
+        self._fixed_norms = [float(np.sqrt(np.sum(np.square(group, dtype=np.float64)))) + 1e-9 for group in fixed]
+
+    def __call__(self, places: Places) -> Agreement:
+        """Agreement at ``(N, 2)`` places."""
+        parts = np.zeros(len(places))
+        gradient = np.zeros((len(places), 2))
+        for fixed, planes, fixed_norm in zip(self._fixed, self._moving, self._fixed_norms, strict=True):
+            values, slopes = sample(planes, places)
+            moving_norm = float(np.sqrt(np.sum(np.square(values, dtype=np.float64)))) + 1e-9
+            scale = 1.0 / (fixed_norm * moving_norm * len(self._fixed))
+            products = np.sum(fixed * values, axis=0, dtype=np.float64) * scale
+            value = float(products.sum())
+            # The norm of the moving samples changes with the places too.
+            pull = fixed * scale - values * (value / moving_norm**2)
+            gradient += np.einsum("cn,cnd->nd", pull, slopes)
+            parts += products
+        return Agreement(float(parts.sum()), gradient, parts)
