@@ -176,6 +176,11 @@ class Grid:
         lines = [np.linspace(0, n - 1, per_axis) for n in self.shape]
         return self.points(np.stack(np.meshgrid(*lines, indexing="ij"), -1).reshape(-1, self.ndim))
 
+    def lattice_of_pixels(self) -> Points:
+        """Positions of all pixel centres, first axis slowest, shape ``(N, D)``."""
+        index = np.indices(self.shape).reshape(self.ndim, -1).T
+        return self.points(index)
+
     def shrink(self, factor: int | Sequence[int]) -> Grid:
         """The grid of block means: ``factor`` pixels become one.
 

@@ -78,13 +78,13 @@ class Plane:
         size = (shape[1], shape[0])
         grid = self.grid.resized(shape)
         if self.mask.all():
-            values = cv2.resize(self.values, size, interpolation=cv2.INTER_AREA)
+            values = np.asarray(cv2.resize(self.values, size, interpolation=cv2.INTER_AREA), np.float32)
             return Plane(values, np.ones(shape, bool), grid)
         weight = cv2.resize(self.mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
         total = cv2.resize(self.values * self.mask, size, interpolation=cv2.INTER_AREA)
         mask = weight >= _VALID_SHARE
-        values = total / np.maximum(weight, np.float32(1e-6))
-        return Plane(_filled(values.astype(np.float32), mask), mask, grid)
+        mean = (total / np.maximum(weight, np.float32(1e-6))).astype(np.float32)
+        return Plane(_filled(mean, mask), mask, grid)
 
     def cut(self, start: tuple[int, int], stop: tuple[int, int]) -> Plane:
         """The pixels from ``start`` (included) to ``stop`` (excluded) along (y, x)."""

@@ -24,6 +24,7 @@ from correlight.transforms import Affine, Projective
 
 MeasureName = Literal["features", "mutual information"]
 Pyramid = Sequence[int]
+Pose2D = Affine | Projective
 COARSE_TO_FINE: Pyramid = (128, 256, 512)
 
 # More samples than this sharpen the optimum no further but cost time.
@@ -81,7 +82,7 @@ class Overlay:
         )
 
 
-def overlay(fixed: Plane, moving: Plane, moving_from_fixed: Affine | Projective, size: float) -> Overlay:
+def overlay(fixed: Plane, moving: Plane, moving_from_fixed: Pose2D, size: float) -> Overlay:
     """Lay the moving plane onto the fixed one at a working size.
 
     Parameters
@@ -107,11 +108,9 @@ def overlay(fixed: Plane, moving: Plane, moving_from_fixed: Affine | Projective,
     return Overlay(small, laid, samples, _blocks(samples))
 
 
-def lay(moving: Plane, moving_from_fixed: Affine | Projective, grid: Grid) -> Plane:
+def lay(moving: Plane, moving_from_fixed: Pose2D, grid: Grid) -> Plane:
     """The moving plane resampled onto a grid of the fixed image; outside it the mask is False."""
-    rows, columns = np.indices(grid.shape)
-    points = grid.points(np.stack([rows.ravel(), columns.ravel()], axis=1))
-    places = moving.grid.index(moving_from_fixed(points))
+    places = moving.grid.index(moving_from_fixed(grid.lattice_of_pixels()))
     places = np.nan_to_num(places, nan=-1e6, posinf=-1e6, neginf=-1e6)
     limit = np.asarray(moving.grid.shape) - 1
     inside = np.all((places >= 0) & (places <= limit), axis=1)
@@ -132,14 +131,14 @@ def _blocks(samples: NDArray[np.intp]) -> NDArray[np.intp]:
 def refine(
     fixed: Plane,
     moving: Plane,
-    moving_from_fixed: Affine | Projective,
+    moving_from_fixed: Pose2D,
     model: Model,
     channels: Channels,
     *,
     measure: MeasureName = "features",
     pyramid: Pyramid = COARSE_TO_FINE,
     half: int | None = None,
-) -> Affine | Projective:
+) -> Pose2D:
     """Improve a pose that is right to a few working pixels.
 
     Parameters
@@ -181,7 +180,7 @@ def refine(
     return best
 
 
-def _one_level(laid: Overlay, start: Affine | Projective, model: Model, measure: Measure) -> Affine | Projective:
+def _one_level(laid: Overlay, start: Pose2D, model: Model, measure: Measure) -> Pose2D:
     points: Places = laid.samples.astype(float)
     family = Correction(model, points.mean(axis=0), float(np.ptp(points, axis=0).max()) / 2)
 
@@ -207,7 +206,7 @@ def _one_level(laid: Overlay, start: Affine | Projective, model: Model, measure:
     return Affine(matrix)
 
 
-def distance(a: Affine | Projective, b: Affine | Projective, grid: Grid) -> float:
+def distance(a: Pose2D, b: Pose2D, grid: Grid) -> float:
     """Mean distance over the fixed field between where two poses lead, in fixed units."""
     points = grid.lattice(10)
     apart = np.linalg.norm(a(points) - b(points), axis=1)

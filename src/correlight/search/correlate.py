@@ -186,7 +186,7 @@ class FeatureEngine:
             score = fft.irfft2(moved.sum(axis=0), self._shape, overwrite_x=True)
             score *= self._at_every_shift(weight)
             sample = score[::2, ::2]
-            width = np.sqrt(np.vdot(sample, sample) / max(1, 4 * np.count_nonzero(weight)))
+            width = np.sqrt(float(np.vdot(sample, sample)) / max(1, 4 * int(np.count_nonzero(weight))))
             score /= max(np.float32(width), np.float32(1e-9))
             maps.append(np.abs(score, out=score) if group.either_sign else score)
         return maps, overlap, matrix

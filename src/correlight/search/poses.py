@@ -54,10 +54,10 @@ class _Level:
 # Working sizes are side lengths in pixels of a square with the area of the smaller field. Measured on real pairs
 # (benchmarks/results): at 72 px the true pose stands among the first few dozen, at 224 px nearly always first.
 _COARSE = _Level(72, 7.5, 0.10, 60)
-_MIDDLE = _Level(128, 2.5, 0.033, 10)
-_FINE = _Level(224, 1.0, 0.013, 3)
+_MIDDLE = _Level(128, 2.5, 0.033, 30)
+_FINE = _Level(224, 1.0, 0.013, 5)
 # A pose with less than this share of the best score is not followed up.
-_HOPELESS = 0.5
+_HOPELESS = 0.45
 # A field this many times longer than the working size is enough context for the smaller one.
 _LARGEST_FIELD = 3.0
 
@@ -216,14 +216,17 @@ class _Rounds:
 
     def _one_scale(self, level: _Level, scale: float, turns: Sequence[_Turn]) -> list[_Found]:
         fixed, moving = working_planes(self._fixed, self._moving, scale, level.size)
-        engine = self._engine(fixed, moving, self._limits.least_overlap)
+        # The smaller field is the one that turns: it needs the smaller canvas.
+        swapped = moving.values.size > fixed.values.size
+        engine = self._engine(*((moving, fixed) if swapped else (fixed, moving)), self._limits.least_overlap)
         from_index, to_index = moving.grid.matrix, np.linalg.inv(fixed.grid.matrix)
         found = []
         for turn in turns:
             linear = Affine.similarity(turn.rotation, 1.0, turn.mirror).linear
-            for vote, shift in enumerate(engine.best_shifts(linear)):
-                matrix = from_index @ np.linalg.inv(shift.fixed_from_moving) @ to_index
-                found.append(_Found(turn, vote, Pose(Affine(matrix), shift.score, shift.overlap)))
+            for vote, shift in enumerate(engine.best_shifts(linear.T if swapped else linear)):
+                laid = shift.fixed_from_moving if swapped else np.linalg.inv(shift.fixed_from_moving)
+                pose = Pose(Affine(from_index @ laid @ to_index), shift.score, shift.overlap)
+                found.append(_Found(turn, vote, pose))
         return found
 
 

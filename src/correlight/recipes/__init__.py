@@ -1,0 +1,105 @@
+"""Recipes: which appearance, which search, which refinement, which limits; as data."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from correlight.errors import UsageError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Search(_Strict):
+    """How the pose is found.
+
+    Parameters
+    ----------
+    engine : {"features", "mutual information"}
+        What gives every shift its score.
+    channels : {"classical"}
+        Feature channels, for the engine "features" and as evidence.
+    scale : tuple of float
+        Least and greatest moving pixels per fixed pixel where a pixel size is unknown.
+    calibrated_tolerance : float
+        By how much the scale may differ from what both files claim.
+    least_overlap : float
+        Least common area as a fraction of the smaller field.
+    """
+
+    engine: Literal["features", "mutual information"]
+    channels: Literal["classical"]
+    scale: tuple[float, float] = Field(default=(0.25, 4.0))
+    calibrated_tolerance: float = Field(default=0.15, gt=0, lt=1)
+    least_overlap: float = Field(default=0.35, gt=0, lt=1)
+
+
+class Refine(_Strict):
+    """How the pose becomes exact.
+
+    Parameters
+    ----------
+    measure : {"features", "mutual information"}
+        What is maximised.
+    models : tuple of str
+        Kinds of transform that may be chosen, poorest first.
+    hypotheses : int
+        How many poses are refined.
+    """
+
+    measure: Literal["features", "mutual information"]
+    models: tuple[Literal["rigid", "similarity", "affine", "projective"], ...] = Field(min_length=1)
+    hypotheses: int = Field(default=8, ge=1)
+
+
+class Recipe(_Strict):
+    """One way of registering, as a frozen object; a TOML file holds the same fields."""
+
+    name: str
+    summary: str
+    search: Search
+    refine: Refine
+
+
+def names() -> list[str]:
+    """The recipes that come with the package."""
+    return sorted(entry.name[:-5] for entry in resources.files(__name__).iterdir() if entry.name.endswith(".toml"))
+
+
+def load(recipe: str | Path) -> Recipe:
+    """A recipe by its name, or from a TOML file.
+
+    Raises
+    ------
+    UsageError
+        If there is no such recipe, or the file does not hold one.
+
+    Examples
+    --------
+    >>> load("auto").search.engine
+    'features'
+    """
+    path = Path(recipe)
+    if path.suffix == ".toml":
+        try:
+            text = path.read_text()
+        except OSError as error:
+            raise UsageError(f"The recipe {path} cannot be read ({error.strerror}); check the path.") from error
+    elif str(recipe) in names():
+        text = resources.files(__name__).joinpath(f"{recipe}.toml").read_text()
+    else:
+        raise UsageError(f"There is no recipe {str(recipe)!r}; choose {', '.join(names())} or a .toml file.")
+    try:
+        return Recipe.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"The recipe {recipe} is not valid TOML: {error}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"The recipe {recipe} does not fit at {where!r}: {first['msg']}.") from error

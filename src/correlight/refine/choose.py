@@ -1,0 +1,142 @@
+"""Which kind of transform the evidence carries: a richer one must predict what it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.appearance.channels import Channels
+from correlight.plane import Plane
+from correlight.refine.linear import BLOCKS, MeasureName, Pose2D, overlay, refine
+from correlight.refine.models import COUNTS, Model
+from correlight.transforms import Affine
+
+# Working size of the comparison; finer levels tell models apart no better.
+_SIZE = 256
+# A richer model must gain this many standard errors on the blocks that it was not fitted to.
+_LEAST_GAIN = 2.0
+# No instrument stretches one axis against the other, or shears, by more than this.
+_MOST_STRETCH = 1.3
+_FEWEST_BLOCKS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The model chosen, why, and the independent fits to the two halves of the picture.
+
+    Parameters
+    ----------
+    model : str
+        "rigid", "similarity", "affine" or "projective".
+    reason : str
+        Why this one and no richer one.
+    transform : Affine or Projective
+        Fitted to everything.
+    halves : pair of Affine or Projective
+        The same model fitted to each half of a checkerboard of blocks.
+    """
+
+    model: Model
+    reason: str
+    transform: Pose2D
+    halves: tuple[Pose2D, Pose2D]
+
+
+def choose_model(
+    fixed: Plane,
+    moving: Plane,
+    start: Pose2D,
+    models: Sequence[Model],
+    channels: Channels,
+    measure: MeasureName,
+) -> Choice:
+    """Refine with the poorest model, and with richer ones as long as held-out blocks agree better.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        The two images.
+    start : Affine or Projective
+        A pose that is right to a few pixels.
+    models : sequence of str
+        Candidates; they are tried from few to many parameters. A single one is taken as it is.
+    channels, measure
+        As for `refine`.
+    """
+    order = sorted(models, key=lambda model: COUNTS[model])
+    best = order[0]
+    halves = _halves(fixed, moving, start, best, channels, measure)
+    reason = f"{best} was asked for" if len(order) == 1 else f"no richer model than {best} was allowed"
+    for richer in order[1:]:
+        others = _halves(fixed, moving, start, richer, channels, measure)
+        gain = _gain(fixed, moving, halves, others, channels, measure)
+        if gain < _LEAST_GAIN or not all(_plausible(half, start) for half in others):
+            reason = (
+                f"{richer} would gain {gain:.1f} standard errors on the parts of the picture that it was not fitted "
+                f"to, less than the {_LEAST_GAIN:.0f} asked for, so {best} was kept"
+            )
+            break
+        reason = f"{richer} gains {gain:.1f} standard errors over {best} on parts that it was not fitted to"
+        best, halves = richer, others
+    start = _of_unit_scale(start, fixed) if best == "rigid" else start
+    return Choice(best, reason, refine(fixed, moving, start, best, channels, measure=measure), halves)
+
+
+def _halves(
+    fixed: Plane, moving: Plane, start: Pose2D, model: Model, channels: Channels, measure: MeasureName
+) -> tuple[Pose2D, Pose2D]:
+    start = _of_unit_scale(start, fixed) if model == "rigid" else start
+    even, odd = (
+        refine(fixed, moving, start, model, channels, measure=measure, pyramid=(_SIZE,), half=half) for half in (0, 1)
+    )
+    return even, odd
+
+
+def _gain(
+    fixed: Plane,
+    moving: Plane,
+    poorer: tuple[Pose2D, Pose2D],
+    richer: tuple[Pose2D, Pose2D],
+    channels: Channels,
+    measure: MeasureName,
+) -> float:
+    """Mean gain over held-out blocks in standard errors."""
+    gains: list[NDArray[np.float64]] = []
+    for half in (0, 1):
+        a = _by_block(fixed, moving, poorer[half], 1 - half, channels, measure)
+        b = _by_block(fixed, moving, richer[half], 1 - half, channels, measure)
+        both = np.isfinite(a) & np.isfinite(b)
+        gains.append((b - a)[both])
+    gain = np.concatenate(gains)
+    if len(gain) < _FEWEST_BLOCKS:
+        return 0.0
+    return float(gain.mean() / max(gain.std(ddof=1) / np.sqrt(len(gain)), 1e-12))
+
+
+def _by_block(
+    fixed: Plane, moving: Plane, pose: Pose2D, half: int, channels: Channels, measure: MeasureName
+) -> NDArray[np.float64]:
+    """Sum of what the samples of each block of one half contribute; NaN for blocks without enough of them."""
+    laid = overlay(fixed, moving, pose, _SIZE)
+    laid = laid.restricted(laid.odd == bool(half))
+    if not laid:
+        return np.full(BLOCKS**2, np.nan)
+    parts = laid.measure(measure, channels)(laid.samples.astype(float)).parts
+    sums = np.bincount(laid.blocks, parts, minlength=BLOCKS**2)
+    counts = np.bincount(laid.blocks, minlength=BLOCKS**2)
+    return np.where(counts >= 0.3 * len(laid.blocks) / max(1, int(np.count_nonzero(counts))), sums, np.nan)
+
+
+def _of_unit_scale(start: Pose2D, fixed: Plane) -> Pose2D:
+    """The start without its scale: a rigid map keeps lengths in micrometres, as the two files claim them."""
+    linear = Affine.of(start.linear, start.offset)
+    middle = fixed.grid.centre
+    return Affine.similarity(linear.rotation, 1.0, linear.mirrored, middle, start(middle[None])[0])
+
+
+def _plausible(pose: Pose2D, start: Pose2D) -> bool:
+    stretch = np.linalg.svd(pose.linear @ np.linalg.inv(start.linear), compute_uv=False)
+    return bool(stretch[0] / stretch[-1] < _MOST_STRETCH)

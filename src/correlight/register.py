@@ -1,0 +1,431 @@
+"""register(): two images and a recipe in, one result out. The only place where the stages meet."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+
+import numpy as np
+
+from correlight.appearance.channels import Channels, classical
+from correlight.errors import UsageError
+from correlight.image import Image
+from correlight.plane import Plane
+from correlight.pose import Pose
+from correlight.recipes import Recipe, load
+from correlight.refine.choose import choose_model
+from correlight.refine.linear import distance, overlay, refine
+from correlight.refine.models import MODELS, Model
+from correlight.result import ImageRecord, PredictedError, Result, Verdict
+from correlight.search.correlate import FeatureEngine, MakeEngine, MutualInformationEngine
+from correlight.search.poses import Limits, distinct, search_poses
+from correlight.transforms import Affine, Projective, Transform
+from correlight.verify import check, judge, predict_error
+
+Progress = Callable[[str, float], None]
+
+# An image with a shorter side than this shows too little to be recognised.
+LEAST_SIDE = 32
+# Around a given start the search looks this far: degrees, relative scale, and shift as a share of the width.
+_START_ROTATION, _START_SCALE, _START_SHIFT = 15.0, 0.15, 0.3
+# Working sizes at which hypotheses are refined before the best of them is refined to the end.
+_HYPOTHESIS_PYRAMID = (128, 256)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    """One pair of channels with its ranked poses and what a second measure says of each."""
+
+    fixed_channel: int | None
+    moving_channel: int | None
+    fixed: Plane
+    moving: Plane
+    poses: list[Pose]
+    informations: list[float]
+
+    @property
+    def margin(self) -> float:
+        """How far the best pose stands above the next."""
+        if not self.poses:
+            return 0.0
+        rival = self.poses[1].score if len(self.poses) > 1 else 0.4 * self.poses[0].score
+        return self.poses[0].score / max(rival, 1e-9)
+
+
+def register(
+    fixed: Image,
+    moving: Image,
+    recipe: str | Path | Recipe = "auto",
+    *,
+    model: str | None = None,
+    fixed_channel: int | str | None = None,
+    moving_channel: int | str | None = None,
+    roi: tuple[int, int, int, int] | None = None,
+    start: Transform | None = None,
+    rotation: tuple[float, float] | None = None,
+    scale: tuple[float, float] | None = None,
+    mirror: bool = True,
+    pose: int | None = None,
+    seed: int = 0,
+    workers: int = 2,
+    progress: Progress | None = None,
+) -> Result:
+    """Find where the fixed image lies in the moving image, and say how far that can be trusted.
+
+    Parameters
+    ----------
+    fixed, moving : Image
+        Two-dimensional images of one specimen, in either order of light and electron.
+    recipe : str, Path or Recipe
+        A name, a TOML file, or the object itself.
+    model : {"rigid", "similarity", "affine", "projective"}, optional
+        Kind of transform; without it the evidence chooses.
+    fixed_channel, moving_channel : int or str, optional
+        The channel that votes; without it every channel is tried.
+    roi : (y0, y1, x0, x1), optional
+        Part of the fixed image to register, in its pixels, ends excluded.
+    start : Transform, optional
+        An approximate ``moving_from_fixed``; the search stays near it.
+    rotation : (first, last), optional
+        Degrees between which to search, as `Affine.similarity` counts them.
+    scale : (least, greatest), optional
+        Moving pixels per fixed pixel between which to search.
+    mirror : bool
+        Whether mirrored poses are tried.
+    pose : int, optional
+        Take the pose of this rank, counted from 1, instead of the best.
+    seed : int
+        Seed of every random draw.
+    workers : int
+        Threads.
+    progress : callable, optional
+        Told the name of the stage and the fraction of it that is done.
+
+    Returns
+    -------
+    Result
+        Falsy unless accepted. Two images that do not belong together give a refused result, not an error.
+
+    Raises
+    ------
+    UsageError
+        If an option is out of range or an image cannot be registered at all.
+
+    Examples
+    --------
+    >>> from correlight.simulate import pair
+    >>> couple = pair("cell", seed=3, electron_shape=(256, 256), light_shape=(192, 192))
+    >>> register(couple.fixed, couple.moving, moving_channel="chromatin").fixed.unit
+    'micrometre'
+    """
+    began = time.perf_counter()
+    chosen = recipe if isinstance(recipe, Recipe) else load(recipe)
+    report = progress or (lambda stage, fraction: None)
+    seconds: dict[str, float] = {}
+    region = _region(fixed, roi)
+    for role, image in (("fixed", region), ("moving", moving)):
+        _registrable(role, image)
+    if model is not None and model not in MODELS:
+        raise UsageError(f"A model is one of {', '.join(MODELS)}; got {model!r}.")
+    channels: Channels = classical
+    engine = _engine(chosen, channels)
+    limits = _limits(chosen, region, moving, start, rotation, scale, mirror)
+
+    with _timed(seconds, "search"):
+        candidates = []
+        pairs = _channel_pairs(region, moving, fixed_channel, moving_channel)
+        for number, (of_fixed, of_moving) in enumerate(pairs):
+            planes = Plane.of(region, of_fixed), Plane.of(moving, of_moving)
+            poses = search_poses(
+                *planes,
+                limits,
+                engine,
+                workers=workers,
+                progress=lambda done, number=number: report("search", (number + done) / len(pairs)),  # type: ignore[misc]
+            )
+            poses = _near_start(poses, start, planes[0])
+            candidates.append(_hypotheses(of_fixed, of_moving, *planes, poses, chosen, channels, start))
+    best = max(candidates, key=lambda candidate: candidate.margin)
+    if not best.poses:
+        return _nothing_found(fixed, moving, best, chosen, seed, seconds, began)
+    if pose is not None:
+        best = _of_rank(best, pose)
+
+    with _timed(seconds, "refine"):
+        report("refine", 0.0)
+        models = _models(chosen, model, region, moving)
+        choice = choose_model(
+            best.fixed, best.moving, best.poses[0].moving_from_fixed, models, channels, chosen.refine.measure
+        )
+        report("refine", 1.0)
+
+    with _timed(seconds, "verify"):
+        report("verify", 0.0)
+        checked = check(
+            best.fixed,
+            best.moving,
+            choice,
+            best.poses,
+            best.informations,
+            engine,
+            channels,
+            chosen.refine.measure,
+            chosen.search.least_overlap,
+        )
+        verdict = judge(checked.findings, fixed.grid.frame.symbol)
+        predicted = predict_error(best.fixed, best.moving, choice, checked)
+        report("verify", 1.0)
+
+    seconds["total"] = time.perf_counter() - began
+    return Result(
+        moving_from_fixed=choice.transform,
+        model=choice.model,
+        model_reason=choice.reason,
+        verdict=verdict,
+        predicted_error=predicted,
+        poses=(replace(best.poses[0], moving_from_fixed=choice.transform), *best.poses[1:]),
+        fixed=_record(fixed, best.fixed_channel),
+        moving=_record(moving, best.moving_channel),
+        scale_found=_scale(choice.transform) * _pixel(fixed) / _pixel(moving),
+        scale_claimed=_claimed(fixed, moving),
+        recipe=chosen.name,
+        seed=seed,
+        seconds=seconds,
+        peak_memory_mb=_peak_memory_mb(),
+        versions=_versions(),
+    )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - began
+
+
+def _region(fixed: Image, roi: tuple[int, int, int, int] | None) -> Image:
+    if roi is None:
+        return fixed
+    y0, y1, x0, x1 = roi
+    grid = fixed.grid.crop((y0, x0), (y1, x1))
+    pixels = np.asarray(fixed.levels[0][:, y0:y1, x0:x1])
+    return replace(fixed, levels=(pixels,), grid=grid, mask=fixed.valid()[y0:y1, x0:x1])
+
+
+def _registrable(role: str, image: Image) -> None:
+    if image.ndim != 2:
+        raise UsageError(f"The {role} image has {image.ndim} axes; only two-dimensional images can be registered yet.")
+    if min(image.grid.shape) < LEAST_SIDE:
+        raise UsageError(
+            f"The {role} image has {image.grid.shape[0]} x {image.grid.shape[1]} pixels; it takes at least "
+            f"{LEAST_SIDE} along each side to recognise anything."
+        )
+    if np.count_nonzero(image.valid()) < LEAST_SIDE**2:
+        raise UsageError(f"The {role} image has hardly any valid pixels; check its mask.")
+
+
+def _engine(recipe: Recipe, channels: Channels) -> MakeEngine:
+    if recipe.search.engine == "mutual information":
+        return MutualInformationEngine
+    return lambda fixed, moving, least_overlap: FeatureEngine(fixed, moving, channels, least_overlap)
+
+
+def _pixel(image: Image) -> float:
+    """Geometric mean of the pixel size."""
+    return float(np.prod(image.grid.spacing) ** (1 / image.ndim))
+
+
+def _scale(transform: Affine | Projective) -> float:
+    return float(abs(np.linalg.det(transform.linear)) ** (1 / transform.ndim))
+
+
+def _claimed(fixed: Image, moving: Image) -> float | None:
+    return _pixel(fixed) / _pixel(moving) if fixed.grid.calibrated and moving.grid.calibrated else None
+
+
+def _limits(
+    recipe: Recipe,
+    fixed: Image,
+    moving: Image,
+    start: Transform | None,
+    rotation: tuple[float, float] | None,
+    scale: tuple[float, float] | None,
+    mirror: bool,
+) -> Limits:
+    """What may be searched, in the units of the two grids."""
+    units = _pixel(moving) / _pixel(fixed)
+    claimed = _claimed(fixed, moving)
+    hands = (False, True) if mirror else (False,)
+    least = recipe.search.least_overlap
+    if start is not None:
+        middle = _linearised(start, fixed)
+        hands = (middle.mirrored,)
+        near = (middle.rotation - _START_ROTATION, middle.rotation + _START_ROTATION)
+        spans = (middle.scale / (1 + _START_SCALE), middle.scale * (1 + _START_SCALE))
+        return Limits(_times(scale, units) or spans, rotation or near, hands, least)
+    if scale is not None:
+        spans = (scale[0] * units, scale[1] * units)
+    elif claimed is not None:
+        tolerance = 1 + recipe.search.calibrated_tolerance
+        spans = (1 / tolerance, tolerance)
+    else:
+        low, high = recipe.search.scale
+        # Pictures of very unlike pixel counts most likely show fields of like size.
+        fields = max(moving.grid.shape) / max(fixed.grid.shape)
+        spans = (min(low, fields / 2) * units, max(high, fields * 2) * units)
+    return Limits(spans, rotation or (0.0, 360.0), hands, least)
+
+
+def _times(span: tuple[float, float] | None, factor: float) -> tuple[float, float] | None:
+    return None if span is None else (span[0] * factor, span[1] * factor)
+
+
+def _linearised(start: Transform, fixed: Image) -> Affine:
+    """The affine map that touches a transform in the middle of the fixed image."""
+    middle = fixed.grid.centre[None]
+    linear = start.jacobian(middle)[0]
+    return Affine.of(linear, start(middle)[0] - linear @ middle[0])
+
+
+def _near_start(poses: list[Pose], start: Transform | None, fixed: Plane) -> list[Pose]:
+    if start is None:
+        return poses
+    points = fixed.grid.lattice(4)
+    there = start(points)
+
+    def shift(pose: Pose) -> float:
+        apart = np.linalg.norm(pose.moving_from_fixed(points) - there, axis=1).mean()
+        return float(apart / pose.linear.scale / max(fixed.grid.extent))
+
+    return [pose for pose in poses if shift(pose) <= _START_SHIFT]
+
+
+def _channel_pairs(
+    fixed: Image, moving: Image, fixed_channel: int | str | None, moving_channel: int | str | None
+) -> list[tuple[int | None, int | None]]:
+    def wanted(image: Image, channel: int | str | None) -> tuple[int | None, ...]:
+        return image.votes if channel is None else (image.channel_index(channel),)
+
+    return [(a, b) for a in wanted(fixed, fixed_channel) for b in wanted(moving, moving_channel)]
+
+
+def _hypotheses(
+    fixed_channel: int | None,
+    moving_channel: int | None,
+    fixed: Plane,
+    moving: Plane,
+    poses: list[Pose],
+    recipe: Recipe,
+    channels: Channels,
+    start: Transform | None,
+) -> _Candidate:
+    """Refine the best poses of a search a little, and measure each by mutual information too."""
+    refined, informations = [], []
+    for pose in poses[: recipe.refine.hypotheses]:
+        better = refine(
+            fixed,
+            moving,
+            pose.moving_from_fixed,
+            "similarity",
+            channels,
+            measure=recipe.refine.measure,
+            pyramid=_HYPOTHESIS_PYRAMID,
+        )
+        # A refinement that runs away from its pose has found nothing there.
+        stays = distance(pose.moving_from_fixed, better, fixed.grid) < 0.1 * max(fixed.grid.extent)
+        refined.append(replace(pose, moving_from_fixed=better if stays else pose.moving_from_fixed))
+    kept = distinct(refined, fixed.grid)
+    for pose in kept:
+        laid = overlay(fixed, moving, pose.moving_from_fixed, _HYPOTHESIS_PYRAMID[-1])
+        if laid:
+            informations.append(laid.measure("mutual information", channels)(laid.samples.astype(float)).value)
+        else:
+            informations.append(0.0)
+    return _Candidate(fixed_channel, moving_channel, fixed, moving, kept, informations)
+
+
+def _of_rank(candidate: _Candidate, rank: int) -> _Candidate:
+    count = len(candidate.poses)
+    if not 1 <= rank <= count:
+        raise UsageError(f"The search found {count} distinct poses; pose {rank} was asked for; choose 1 to {count}.")
+    order = [rank - 1, *(index for index in range(count) if index != rank - 1)]
+    return replace(
+        candidate,
+        poses=[candidate.poses[index] for index in order],
+        informations=[candidate.informations[index] for index in order],
+    )
+
+
+def _models(recipe: Recipe, model: str | None, fixed: Image, moving: Image) -> tuple[Model, ...]:
+    if model is not None:
+        return tuple(known for known in MODELS if known == model)
+    # Without both pixel sizes nothing says what rigid would mean.
+    calibrated = _claimed(fixed, moving) is not None
+    return tuple(known for known in recipe.refine.models if calibrated or known != "rigid")
+
+
+def _nothing_found(
+    fixed: Image,
+    moving: Image,
+    best: _Candidate,
+    recipe: Recipe,
+    seed: int,
+    seconds: dict[str, float],
+    began: float,
+) -> Result:
+    """A refused result where no pose within the limits overlaps enough; centre is laid on centre."""
+    guess = Affine.similarity(source=fixed.grid.centre, target=moving.grid.centre)
+    sentence = "No pose within the limits of the search gives the two images enough in common; widen the limits."
+    seconds["total"] = time.perf_counter() - began
+    empty = PredictedError(np.full((2, 2), np.nan, np.float32), fixed.grid.resized((2, 2)))
+    return Result(
+        moving_from_fixed=guess,
+        model="similarity",
+        model_reason="nothing was found to fit a model to",
+        verdict=Verdict("refused", 0.0, (sentence,)),
+        predicted_error=empty,
+        poses=(),
+        fixed=_record(fixed, best.fixed_channel),
+        moving=_record(moving, best.moving_channel),
+        scale_found=_scale(guess) * _pixel(fixed) / _pixel(moving),
+        scale_claimed=_claimed(fixed, moving),
+        recipe=recipe.name,
+        seed=seed,
+        seconds=seconds,
+        peak_memory_mb=_peak_memory_mb(),
+        versions=_versions(),
+    )
+
+
+def _record(image: Image, channel: int | None) -> ImageRecord:
+    return ImageRecord(
+        path=image.source.get("path"),
+        sha256=image.source.get("sha256"),
+        shape=image.grid.shape,
+        spacing=image.grid.spacing,
+        unit=image.grid.unit,
+        spacing_source=image.source.get(
+            "spacing_source", "given with the array" if image.grid.calibrated else "not stated"
+        ),
+        channel=image.channel_name(channel),
+        channels=image.channels,
+        findings=image.findings,
+    )
+
+
+def _peak_memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts kilobytes, macOS bytes.
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _versions() -> dict[str, str]:
+    packages = ("correlight", "numpy", "scipy", "opencv-python-headless", "tifffile")
+    return {"python": python_version(), **{package: version(package) for package in packages}}
