@@ -30,6 +30,7 @@ PUBLIC = {
     "__version__",
     "read",
     "read_transform",
+    "register",
     "warp",
     "write_transform",
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from correlight.geometry import Frame, Grid
     from correlight.image import Image
     from correlight.io import read
+    from correlight.register import register
     from correlight.resample import warp
     from correlight.result import Result
     from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
@@ -39,6 +40,7 @@ _HOMES = {
     "WriteError": "correlight.errors",
     "read": "correlight.io",
     "read_transform": "correlight.exchange",
+    "register": "correlight.register",
     "warp": "correlight.resample",
     "write_transform": "correlight.exchange",
 }
@@ -61,6 +63,7 @@ __all__ = [
     "__version__",
     "read",
     "read_transform",
+    "register",
     "warp",
     "write_transform",
 ]

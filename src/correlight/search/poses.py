@@ -57,7 +57,7 @@ _COARSE = _Level(72, 7.5, 0.10, 60)
 _MIDDLE = _Level(128, 2.5, 0.033, 30)
 _FINE = _Level(224, 1.0, 0.013, 5)
 # A pose with less than this share of the best score is not followed up.
-_HOPELESS = 0.45
+_HOPELESS = 0.6
 # A field this many times longer than the working size is enough context for the smaller one.
 _LARGEST_FIELD = 3.0
 
