@@ -20,8 +20,8 @@ from correlight.image import Image
 from correlight.plane import Plane
 from correlight.pose import Pose
 from correlight.recipes import Recipe, load
-from correlight.refine.choose import choose_model
-from correlight.refine.linear import distance, overlay, refine
+from correlight.refine.choose import choose_measure, choose_model
+from correlight.refine.linear import distance, refine
 from correlight.refine.models import MODELS, Model
 from correlight.result import ImageRecord, PredictedError, Result, Verdict
 from correlight.search.correlate import FeatureEngine, MakeEngine, MutualInformationEngine
@@ -41,14 +41,13 @@ _HYPOTHESIS_PYRAMID = (128, 256)
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """One pair of channels with its ranked poses and what a second measure says of each."""
+    """One pair of channels with its ranked poses."""
 
     fixed_channel: int | None
     moving_channel: int | None
     fixed: Plane
     moving: Plane
     poses: list[Pose]
-    informations: list[float]
 
     @property
     def margin(self) -> float:
@@ -151,7 +150,8 @@ def register(
                 progress=lambda done, number=number: report("search", (number + done) / len(pairs)),  # type: ignore[misc]
             )
             poses = _near_start(poses, start, planes[0])
-            candidates.append(_hypotheses(of_fixed, of_moving, *planes, poses, chosen, channels, start))
+            poses = _hypotheses(*planes, poses, chosen, channels)
+            candidates.append(_Candidate(of_fixed, of_moving, *planes, poses))
     best = max(candidates, key=lambda candidate: candidate.margin)
     if not best.poses:
         return _nothing_found(fixed, moving, best, chosen, seed, seconds, began)
@@ -161,9 +161,11 @@ def register(
     with _timed(seconds, "refine"):
         report("refine", 0.0)
         models = _models(chosen, model, region, moving)
-        choice = choose_model(
-            best.fixed, best.moving, best.poses[0].moving_from_fixed, models, channels, chosen.refine.measure
-        )
+        top = best.poses[0].moving_from_fixed
+        measure = chosen.refine.measure
+        if measure == "auto":
+            measure = choose_measure(best.fixed, best.moving, top, channels)
+        choice = choose_model(best.fixed, best.moving, top, models, channels, measure)
         report("refine", 1.0)
 
     with _timed(seconds, "verify"):
@@ -173,13 +175,11 @@ def register(
             best.moving,
             choice,
             best.poses,
-            best.informations,
             engine,
             channels,
-            chosen.refine.measure,
             chosen.search.least_overlap,
         )
-        verdict = judge(checked.findings, fixed.grid.frame.symbol)
+        verdict = judge(checked.findings)
         predicted = predict_error(best.fixed, best.moving, choice, checked)
         report("verify", 1.0)
 
@@ -316,39 +316,16 @@ def _channel_pairs(
     return [(a, b) for a in wanted(fixed, fixed_channel) for b in wanted(moving, moving_channel)]
 
 
-def _hypotheses(
-    fixed_channel: int | None,
-    moving_channel: int | None,
-    fixed: Plane,
-    moving: Plane,
-    poses: list[Pose],
-    recipe: Recipe,
-    channels: Channels,
-    start: Transform | None,
-) -> _Candidate:
-    """Refine the best poses of a search a little, and measure each by mutual information too."""
-    refined, informations = [], []
+def _hypotheses(fixed: Plane, moving: Plane, poses: list[Pose], recipe: Recipe, channels: Channels) -> list[Pose]:
+    """The best poses of a search, each refined a little; those that run into one another become one."""
+    refined = []
     for pose in poses[: recipe.refine.hypotheses]:
-        better = refine(
-            fixed,
-            moving,
-            pose.moving_from_fixed,
-            "similarity",
-            channels,
-            measure=recipe.refine.measure,
-            pyramid=_HYPOTHESIS_PYRAMID,
-        )
+        start = pose.moving_from_fixed
+        better = refine(fixed, moving, start, "similarity", channels, pyramid=_HYPOTHESIS_PYRAMID)
         # A refinement that runs away from its pose has found nothing there.
-        stays = distance(pose.moving_from_fixed, better, fixed.grid) < 0.1 * max(fixed.grid.extent)
-        refined.append(replace(pose, moving_from_fixed=better if stays else pose.moving_from_fixed))
-    kept = distinct(refined, fixed.grid)
-    for pose in kept:
-        laid = overlay(fixed, moving, pose.moving_from_fixed, _HYPOTHESIS_PYRAMID[-1])
-        if laid:
-            informations.append(laid.measure("mutual information", channels)(laid.samples.astype(float)).value)
-        else:
-            informations.append(0.0)
-    return _Candidate(fixed_channel, moving_channel, fixed, moving, kept, informations)
+        stays = distance(start, better, fixed.grid) < 0.1 * max(fixed.grid.extent)
+        refined.append(replace(pose, moving_from_fixed=better if stays else start))
+    return distinct(refined, fixed.grid)
 
 
 def _of_rank(candidate: _Candidate, rank: int) -> _Candidate:
@@ -356,11 +333,7 @@ def _of_rank(candidate: _Candidate, rank: int) -> _Candidate:
     if not 1 <= rank <= count:
         raise UsageError(f"The search found {count} distinct poses; pose {rank} was asked for; choose 1 to {count}.")
     order = [rank - 1, *(index for index in range(count) if index != rank - 1)]
-    return replace(
-        candidate,
-        poses=[candidate.poses[index] for index in order],
-        informations=[candidate.informations[index] for index in order],
-    )
+    return replace(candidate, poses=[candidate.poses[index] for index in order])
 
 
 def _models(recipe: Recipe, model: str | None, fixed: Image, moving: Image) -> tuple[Model, ...]:

@@ -11,7 +11,7 @@ from correlight.appearance.channels import Channels
 from correlight.plane import Plane
 from correlight.pose import Pose
 from correlight.refine.choose import Choice
-from correlight.refine.linear import MeasureName, Pose2D, distance, overlay, refine
+from correlight.refine.linear import MeasureName, Overlay, Pose2D, distance, overlay, refine
 from correlight.result import Clue, PredictedError, Status, Verdict
 from correlight.search.correlate import Engine, MakeEngine
 from correlight.search.poses import working_planes
@@ -23,6 +23,14 @@ _NULL_SIZE = 128
 _NULL_STEP = 15.0
 # Working sizes of the fits that check the result.
 _CHECK_PYRAMID = (256,)
+# Wrong shifts for the second measure, as shares of the common field.
+_DISPLACEMENTS = (0.06, 0.12)
+# Where each finding turns from speaking for a result to speaking against it. Unrelated real images reach a ratio of
+# 1.15 and a margin of 1.2; right poses rarely stay below 1.9 and 1.4 (benchmarks/results).
+_RATIO_LIMIT, _MARGIN_LIMIT, _SPREAD_LIMIT = 1.35, 1.15, 6.0
+_SECOND_LIMIT, _APART_LIMIT, _OVERLAP_LIMIT = 2.0, 0.02, 0.4
+_ACCEPT_FROM, _REFUSE_BELOW = 0.9, 0.3
+_NULL_COUNT = 2 * len(np.arange(_NULL_STEP, 360 - _NULL_STEP / 2, _NULL_STEP))
 # Places per axis at which the error is predicted.
 _ERROR_PLACES = 24
 # A place is never known better than to this share of a pixel of the coarser image.
@@ -42,7 +50,8 @@ class Findings:
     wrong_ratio : float
         Score over the best score of those wrong poses.
     second_measure : float
-        Mutual information at the pose over the largest among the rivals, each refined; the search did not use it.
+        Mutual information at the pose above its mean at displaced places, over the spread of theirs; the search by
+        features did not use it.
     halves : float
         Mean distance between fits to the two halves of a checkerboard, as a fraction of the fixed width.
     measures : float
@@ -77,10 +86,8 @@ def check(
     moving: Plane,
     choice: Choice,
     poses: Sequence[Pose],
-    informations: Sequence[float],
     engine: MakeEngine,
     channels: Channels,
-    measure: MeasureName,
     least_overlap: float,
 ) -> Checked:
     """Measure everything that speaks for or against a result.
@@ -93,13 +100,12 @@ def check(
         The refined transform and the fits to its halves.
     poses : sequence of Pose
         The hypotheses with the scores of the search; the first is the one that was refined.
-    informations : sequence of float
-        Mutual information of each hypothesis after its own refinement.
-    engine, channels, measure, least_overlap
-        As in the search and the refinement.
+    engine, channels, least_overlap
+        As in the search.
     """
     found = choice.transform
     width = max(fixed.grid.extent)
+    measure = choice.measure
     other: MeasureName = "features" if measure == "mutual information" else "mutual information"
     by_other = refine(fixed, moving, found, choice.model, channels, measure=other, pyramid=_CHECK_PYRAMID)
     back = refine(moving, fixed, _inverse(found), choice.model, channels, measure=measure, pyramid=_CHECK_PYRAMID)
@@ -113,13 +119,29 @@ def check(
         margin=poses[0].score / max(max(rivals, default=0.0), float(wrong.max()), 1e-9),
         wrong_poses=float((own - wrong.mean()) / max(wrong.std(), 1e-9)),
         wrong_ratio=float(own / max(wrong.max(), 1e-9)),
-        second_measure=informations[0] / max(max(informations[1:], default=0.0), 1e-9),
+        second_measure=_above_displaced(overlay(fixed, moving, found, _CHECK_PYRAMID[0]), channels),
         halves=distance(*choice.halves, fixed.grid) / width,
         measures=distance(found, by_other, fixed.grid) / width,
         backward=distance(found, backward, fixed.grid) / width,
         overlap=float(common / min(fixed.area, moving.area / scale**2)),
     )
     return Checked(findings, by_other, backward)
+
+
+def _above_displaced(laid: Overlay, channels: Channels) -> float:
+    """How far mutual information at the pose stands above mutual information after wrong shifts."""
+    if not laid:
+        return 0.0
+    measure = laid.measure("mutual information", channels)
+    places = laid.samples.astype(float)
+    reach = np.ptp(places, axis=0)
+    angles = np.arange(8) * np.pi / 4
+    wrong = [
+        measure(places + share * reach * (np.sin(angle), np.cos(angle))).value
+        for share in _DISPLACEMENTS
+        for angle in angles
+    ]
+    return (measure(places).value - float(np.mean(wrong))) / max(float(np.std(wrong)), 1e-9)
 
 
 def _inverse(transform: Pose2D) -> Pose2D:
@@ -177,33 +199,105 @@ def predict_error(fixed: Plane, moving: Plane, choice: Choice, checked: Checked)
     return PredictedError(values.reshape(shape).astype(np.float32), grid)
 
 
-def judge(findings: Findings, symbol: str) -> Verdict:
+def judge(findings: Findings) -> Verdict:
     """Weigh the findings.
+
+    The confidence is a logistic curve over how far the pose stands above wrong ones and above its best rival. Each
+    independent estimate that leads elsewhere takes some of it away.
 
     Parameters
     ----------
     findings : Findings
         From `check`.
-    symbol : str
-        Unit of the fixed image, for the sentences.
+
+    Returns
+    -------
+    Verdict
+        Accepted from a confidence of 0.9, refused below 0.3, doubtful between.
     """
     clues = _clues(findings)
-    confidence = 0.5
-    status: Status = "doubtful"
-    return Verdict(status, confidence, tuple(clue.sentence for clue in clues if not clue.favours), clues)
+    support = 9 * np.log(max(findings.wrong_ratio, 0.1) / _RATIO_LIMIT)
+    support += 5 * np.log(max(findings.margin, 0.1) / _MARGIN_LIMIT)
+    for apart in (findings.halves, findings.measures, findings.backward):
+        support -= 1.5 * max(0.0, apart / _APART_LIMIT - 1)
+    support -= 3.0 * (findings.second_measure < _SECOND_LIMIT)
+    confidence = float(np.clip(1 / (1 + np.exp(-np.clip(support, -30, 30))), 0.01, 0.99))
+    status: Status = "refused" if confidence < _REFUSE_BELOW else "doubtful"
+    if confidence >= _ACCEPT_FROM:
+        status = "accepted"
+    # An accepted result may have weak sides, which are said; what is not accepted says only what speaks against it.
+    against = tuple(clue.sentence for clue in clues if not clue.favours)
+    support_sentences = tuple(clue.sentence for clue in clues if clue.favours)
+    reasons = (*support_sentences[:3], *against) if status == "accepted" else against or support_sentences
+    return Verdict(status, confidence, reasons, clues)
 
 
 def _clues(f: Findings) -> tuple[Clue, ...]:
-    return tuple(
-        Clue(name, getattr(f, name), 0.0, True, name)
-        for name in (
-            "margin",
-            "wrong_poses",
+    def clue(name: str, value: float, limit: float, good: str, bad: str, *, below: bool = False) -> Clue:
+        favours = value <= limit if below else value >= limit
+        return Clue(name, value, limit, favours, good if favours else bad)
+
+    percent = f"{100 * f.halves:.1f} %", f"{100 * f.measures:.1f} %", f"{100 * f.backward:.1f} %"
+    return (
+        clue(
             "wrong_ratio",
+            f.wrong_ratio,
+            _RATIO_LIMIT,
+            f"The pose scores {f.wrong_ratio:.1f} times as much as the best of {_NULL_COUNT} deliberately wrong poses.",
+            f"Deliberately wrong poses of this pair score nearly as much ({f.wrong_ratio:.2f} times the best of them).",
+        ),
+        clue(
+            "wrong_poses",
+            f.wrong_poses,
+            _SPREAD_LIMIT,
+            f"It stands {f.wrong_poses:.0f} standard deviations above the mean of those wrong poses.",
+            f"It stands only {f.wrong_poses:.1f} standard deviations above the mean of deliberately wrong poses.",
+        ),
+        clue(
+            "margin",
+            f.margin,
+            _MARGIN_LIMIT,
+            f"It scores {f.margin:.1f} times as much as the best rival pose.",
+            f"Another pose fits almost as well (the best scores {f.margin:.2f} times the runner-up).",
+        ),
+        clue(
             "second_measure",
+            f.second_measure,
+            _SECOND_LIMIT,
+            "Mutual information, which the search did not use, agrees: it is "
+            f"{f.second_measure:.1f} standard deviations higher here than nearby.",
+            "Mutual information, which the search did not use, sees nothing special at this place "
+            f"({f.second_measure:.1f} standard deviations above nearby places).",
+        ),
+        clue(
             "halves",
+            f.halves,
+            _APART_LIMIT,
+            f"Two separate halves of the picture lead to the same place within {percent[0]} of the width.",
+            f"Two separate halves of the picture lead to places {percent[0]} of the width apart.",
+            below=True,
+        ),
+        clue(
             "measures",
+            f.measures,
+            _APART_LIMIT,
+            f"Features and mutual information lead to the same place within {percent[1]} of the width.",
+            f"Features and mutual information lead to places {percent[1]} of the width apart.",
+            below=True,
+        ),
+        clue(
             "backward",
+            f.backward,
+            _APART_LIMIT,
+            f"Registering in the other direction leads back within {percent[2]} of the width.",
+            f"Registering in the other direction leads {percent[2]} of the width elsewhere.",
+            below=True,
+        ),
+        clue(
             "overlap",
-        )
+            f.overlap,
+            _OVERLAP_LIMIT,
+            f"The images share {100 * f.overlap:.0f} % of the smaller field.",
+            f"The images share only {100 * f.overlap:.0f} % of the smaller field.",
+        ),
     )

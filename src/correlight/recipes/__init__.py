@@ -45,15 +45,15 @@ class Refine(_Strict):
 
     Parameters
     ----------
-    measure : {"features", "mutual information"}
-        What is maximised.
+    measure : {"auto", "features", "mutual information"}
+        What is maximised; "auto" takes the one whose optimum the other regrets least.
     models : tuple of str
         Kinds of transform that may be chosen, poorest first.
     hypotheses : int
         How many poses are refined.
     """
 
-    measure: Literal["features", "mutual information"]
+    measure: Literal["auto", "features", "mutual information"]
     models: tuple[Literal["rigid", "similarity", "affine", "projective"], ...] = Field(min_length=1)
     hypotheses: int = Field(default=8, ge=1)
 

@@ -70,13 +70,11 @@ class _Turn:
     scale: float
     mirror: bool
 
-    def neighbours(self, rotation_step: float, scale_step: float) -> list[_Turn]:
-        """The eight turns one step away in rotation, scale or both."""
+    def beside(self, rotation_step: float, scale_step: float) -> list[_Turn]:
+        """The two turns one step to either side."""
         return [
-            _Turn((self.rotation + dr * rotation_step) % 360, self.scale * (1 + scale_step) ** ds, self.mirror)
-            for dr in (-1, 0, 1)
-            for ds in (-1, 0, 1)
-            if dr or ds
+            _Turn((self.rotation + side * rotation_step) % 360, self.scale * (1 + scale_step) ** side, self.mirror)
+            for side in (-1, 1)
         ]
 
 
@@ -205,14 +203,12 @@ class _Rounds:
         return found
 
     def with_neighbours(self, level: _Level, turns: Sequence[_Turn], progress: Progress) -> list[_Found]:
-        """Evaluate turns, then the neighbours of the best of them."""
-        centres = self.evaluate(level, turns, lambda done: progress(0.3 * done))
-        around = [
-            neighbour
-            for turn in _best_turns(centres, level.keep)
-            for neighbour in turn.neighbours(level.rotation_step, level.scale_step)
-        ]
-        return centres + self.evaluate(level, around, lambda done: progress(0.3 + 0.7 * done))
+        """Evaluate turns, then turn the best of them a step, then scale the best of those a step."""
+        found = self.evaluate(level, turns, lambda done: progress(0.3 * done))
+        for share, steps in ((0.3, (level.rotation_step, 0.0)), (0.65, (0.0, level.scale_step))):
+            around = [beside for turn in _best_turns(found, level.keep) for beside in turn.beside(*steps)]
+            found += self.evaluate(level, around, lambda done, share=share: progress(share + 0.35 * done))  # type: ignore[misc]
+        return found
 
     def _one_scale(self, level: _Level, scale: float, turns: Sequence[_Turn]) -> list[_Found]:
         fixed, moving = working_planes(self._fixed, self._moving, scale, level.size)
