@@ -3,12 +3,16 @@
 Each image of a pair is first cut by a random window of its own, because in most pairs both frames are equal and would
 betray the pose. The moving image is then turned, mirrored, scaled and shifted on a canvas grown so that nothing more
 is cut; the canvas is filled with the image's median. No mask and no pixel size goes with it.
+
+Two more protocols keep the figures honest: control, where smooth noise takes the place of the pixels and only frames
+could betray the pose, and unrelated, where the two images show different specimens and no pose is right.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,11 +22,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.io import read
-from correlight.transforms import Affine
+from correlight.transforms import Affine, Transform
 
-Protocol = Literal["near", "free"]
+Protocol = Literal["near", "free", "control"]
 GRID_POINTS = 10
 ALLOWED_ERROR = 0.02
+# Cells per side in which the common part of two windows is counted: good to 1 % of a window.
+OVERLAP_CELLS = 100
 
 
 @dataclass(frozen=True)
@@ -39,20 +45,34 @@ class Pair:
 
 @dataclass(frozen=True)
 class Draw:
-    """A pair at a random pose, ready to be registered; arrays are ``(Y, X)`` or ``(3, Y, X)`` for RGB."""
+    """A pair at a random pose, ready to be registered; arrays are ``(Y, X)`` or ``(3, Y, X)`` for RGB.
 
+    The truth is None where the images show different specimens.
+    """
+
+    name: str
     fixed: NDArray[Any]
     moving: NDArray[Any]
-    moving_from_fixed: Affine
+    moving_from_fixed: Affine | None
     allowed_error: float
 
-    def error(self, found: Any) -> float:
-        """Mean distance in fixed pixels between found and true places, over a grid inside the fixed image."""
+    def error(self, found: Transform) -> float:
+        """Mean distance in fixed pixels between found and true places, over a grid inside the fixed image.
+
+        Infinite where no transform is right, or where the one found sends a point of the grid to infinity.
+        """
+        if self.moving_from_fixed is None:
+            return float("inf")
         height, width = self.fixed.shape[-2:]
         lines = [(np.arange(GRID_POINTS) + 0.5) / GRID_POINTS * n - 0.5 for n in (height, width)]
         points = np.stack(np.meshgrid(*lines, indexing="ij"), -1).reshape(-1, 2)
         back = self.moving_from_fixed.inverse()(found(points))
-        return float(np.mean(np.linalg.norm(back - points, axis=1)))
+        error = float(np.mean(np.linalg.norm(back - points, axis=1)))
+        return error if np.isfinite(error) else float("inf")
+
+    def is_right(self, found: Transform) -> bool:
+        """Whether a transform counts as a success."""
+        return self.error(found) <= self.allowed_error
 
 
 def load_pairs(data: Path) -> list[Pair]:
@@ -69,64 +89,109 @@ def load_pairs(data: Path) -> list[Pair]:
             pixels = np.asarray(image.levels[0][:])
             pixels = pixels if image.rgb else pixels[channel or 0]
             pictures.append(pixels[..., first:last, :])
-        matrix = np.eye(3)
-        matrix[:2] = entry["moving_from_fixed_px_yx"]
-        truth = Affine(matrix)
+        stated = np.asarray(entry["moving_from_fixed_px_yx"], float)
+        cut = Affine.of(np.eye(2), (float(first), 0.0))
+        truth = cut.inverse() @ Affine.of(stated[:, :2], stated[:, 2]) @ cut
         pairs.append(
             Pair(entry["id"], entry["specimen"], pictures[0], pictures[1], truth, float(entry["truth_error_px"]))
         )
     return pairs
 
 
-def draw(pair: Pair, protocol: Protocol, seed: int, noise: bool = False) -> Draw:
+def draw(pair: Pair, protocol: Protocol, seed: int) -> Draw:
     """Cut, move and pad a pair at random; the same seed gives the same draw.
 
     Parameters
     ----------
     pair : Pair
         From `load_pairs`.
-    protocol : {"near", "free"}
+    protocol : {"near", "free", "control"}
         near: rotation within 10 degrees, shift within 10 % of the width. free: any rotation, mirrored or not,
-        scale 0.5 to 2.
+        scale 0.5 to 2. control: the poses of free, the pixels replaced by smooth noise.
     seed : int
         Seed of this draw.
-    noise : bool
-        Replace the pixels by smooth noise (the control: only frames could betray the pose then).
     """
-    name_number = sum(ord(letter) * 31**place for place, letter in enumerate(pair.name)) % 2**32
-    rng = np.random.default_rng([seed, name_number, protocol == "free"])
+    rng = np.random.default_rng([seed, _number(pair.name), protocol != "near"])
     fixed, moving, truth = _cut(pair, rng)
-    if noise:
+    if protocol == "control":
         fixed, moving = _smooth_noise(fixed, rng), _smooth_noise(moving, rng)
     width = fixed.shape[-1]
     if protocol == "near":
-        rotation, scale, mirror = rng.uniform(-10, 10), 1.0, False
-        shift = rng.uniform(-0.1, 0.1, 2) * width
+        turn, shift = (rng.uniform(-10, 10), 1.0, False), rng.uniform(-0.1, 0.1, 2) * width
+        moved, canvas_from_moving = _on_canvas(moving, *turn, shift)
     else:
-        rotation, scale, mirror = rng.uniform(0, 360), 2.0 ** rng.uniform(-1, 1), bool(rng.random() < 0.5)
-        shift = np.zeros(2)
-    moved, canvas_from_moving = _on_canvas(moving, rotation, scale, mirror, shift)
-    return Draw(fixed, moved, canvas_from_moving @ truth, ALLOWED_ERROR * width + pair.truth_error)
+        moved, canvas_from_moving = _moved_freely(moving, rng)
+    allowed = ALLOWED_ERROR * width + pair.truth_error
+    return Draw(pair.name, fixed, moved, canvas_from_moving @ truth, allowed)
+
+
+def draw_unrelated(pairs: list[Pair], seed: int) -> Draw:
+    """Two images of different specimens, cut and moved as under the free protocol.
+
+    Seeds that follow each other go through all ordered couples of specimens, in a new order each time, so that no
+    specimen counts for more because it has more pairs.
+
+    Parameters
+    ----------
+    pairs : list of Pair
+        All pairs, of at least two specimens; other pairs give other draws.
+    seed : int
+        Seed of this draw.
+    """
+    couples = list(permutations(sorted({pair.specimen for pair in pairs}), 2))
+    turn, place = divmod(seed, len(couples))
+    couple = couples[np.random.default_rng([turn, _number("unrelated")]).permutation(len(couples))[place]]
+    rng = np.random.default_rng([seed, _number("unrelated"), 1])
+    pictures = []
+    for specimen in couple:
+        own = [pair for pair in pairs if pair.specimen == specimen]
+        pair = own[rng.integers(len(own))]
+        picture = pair.moving if rng.random() < 0.5 else pair.fixed
+        start, size = _window(picture, rng)
+        pictures.append(_windowed(picture, start, size))
+    moved, _ = _moved_freely(pictures[1], rng)
+    return Draw(" with ".join(couple), pictures[0], moved, None, ALLOWED_ERROR * pictures[0].shape[-1])
+
+
+def _number(name: str) -> int:
+    """A number for a name, the same in every process."""
+    return sum(ord(letter) * pow(31, place, 2**32) for place, letter in enumerate(name)) % 2**32
+
+
+def _window(picture: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First pixel and size of a random window of 65 to 90 % of each side."""
+    shape = np.array(picture.shape[-2:])
+    size = np.round(shape * rng.uniform(0.65, 0.9, 2)).astype(np.int64)
+    return np.floor(rng.random(2) * (shape - size + 1)).astype(np.int64), size
+
+
+def _windowed(picture: NDArray[Any], start: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[Any]:
+    (top, left), (bottom, right) = start, start + size
+    return picture[..., top:bottom, left:right]
 
 
 def _cut(pair: Pair, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], Affine]:
     """Random windows, at least half of the fixed one in common; the truth between the windows."""
+    share = (np.indices((OVERLAP_CELLS, OVERLAP_CELLS)).reshape(2, -1).T + 0.5) / OVERLAP_CELLS
     for _ in range(10_000):
-        corners = []
-        for picture in (pair.fixed, pair.moving):
-            shape = np.array(picture.shape[-2:])
-            size = np.round(shape * rng.uniform(0.65, 0.9, 2)).astype(int)
-            start = np.floor(rng.random(2) * (shape - size + 1)).astype(int)
-            corners.append((start, size))
-        (f0, fs), (m0, ms) = corners
-        moved = pair.moving_from_fixed(f0 + rng.random((400, 2)) * (fs - 1))
-        if np.mean(np.all((moved >= m0) & (moved <= m0 + ms - 1), axis=1)) >= 0.5:
-            fixed = pair.fixed[..., f0[0] : f0[0] + fs[0], f0[1] : f0[1] + fs[1]]
-            moving = pair.moving[..., m0[0] : m0[0] + ms[0], m0[1] : m0[1] + ms[1]]
-            to_window = Affine.of(np.eye(2), -m0.astype(float))
-            from_window = Affine.of(np.eye(2), f0.astype(float))
-            return fixed, moving, to_window @ pair.moving_from_fixed @ from_window
+        fixed_start, fixed_size = _window(pair.fixed, rng)
+        moving_start, moving_size = _window(pair.moving, rng)
+        inside = pair.moving_from_fixed(fixed_start + share * fixed_size - 0.5) - moving_start
+        if np.mean(np.all((inside >= -0.5) & (inside <= moving_size - 0.5), axis=1)) >= 0.5:
+            truth = (
+                Affine.of(np.eye(2), -moving_start.astype(float))
+                @ pair.moving_from_fixed
+                @ Affine.of(np.eye(2), fixed_start.astype(float))
+            )
+            fixed = _windowed(pair.fixed, fixed_start, fixed_size)
+            return fixed, _windowed(pair.moving, moving_start, moving_size), truth
     raise ValueError(f"{pair.name}: no two windows share half of the fixed one.")
+
+
+def _moved_freely(pixels: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], Affine]:
+    """Any rotation, mirrored or not, scale 0.5 to 2, on a canvas; the map from picture to canvas."""
+    rotation, scale, mirror = rng.uniform(0, 360), 2.0 ** rng.uniform(-1, 1), bool(rng.random() < 0.5)
+    return _on_canvas(pixels, rotation, scale, mirror, np.zeros(2))
 
 
 def _smooth_noise(pixels: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
