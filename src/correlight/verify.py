@@ -240,28 +240,28 @@ def _clues(f: Findings) -> tuple[Clue, ...]:
     percent = f"{100 * f.halves:.1f} %", f"{100 * f.measures:.1f} %", f"{100 * f.backward:.1f} %"
     return (
         clue(
-            "wrong_ratio",
+            "Ratio to wrong poses",
             f.wrong_ratio,
             _RATIO_LIMIT,
             f"The pose scores {f.wrong_ratio:.1f} times as much as the best of {_NULL_COUNT} deliberately wrong poses.",
             f"Deliberately wrong poses of this pair score nearly as much ({f.wrong_ratio:.2f} times the best of them).",
         ),
         clue(
-            "wrong_poses",
+            "Height above wrong poses",
             f.wrong_poses,
             _SPREAD_LIMIT,
             f"It stands {f.wrong_poses:.0f} standard deviations above the mean of those wrong poses.",
             f"It stands only {f.wrong_poses:.1f} standard deviations above the mean of deliberately wrong poses.",
         ),
         clue(
-            "margin",
+            "Margin over rivals",
             f.margin,
             _MARGIN_LIMIT,
             f"It scores {f.margin:.1f} times as much as the best rival pose.",
             f"Another pose fits almost as well (the best scores {f.margin:.2f} times the runner-up).",
         ),
         clue(
-            "second_measure",
+            "Second measure",
             f.second_measure,
             _SECOND_LIMIT,
             "Mutual information, which the search did not use, agrees: it is "
@@ -270,7 +270,7 @@ def _clues(f: Findings) -> tuple[Clue, ...]:
             f"({f.second_measure:.1f} standard deviations above nearby places).",
         ),
         clue(
-            "halves",
+            "Two halves",
             f.halves,
             _APART_LIMIT,
             f"Two separate halves of the picture lead to the same place within {percent[0]} of the width.",
@@ -278,7 +278,7 @@ def _clues(f: Findings) -> tuple[Clue, ...]:
             below=True,
         ),
         clue(
-            "measures",
+            "Other measure",
             f.measures,
             _APART_LIMIT,
             f"Features and mutual information lead to the same place within {percent[1]} of the width.",
@@ -286,7 +286,7 @@ def _clues(f: Findings) -> tuple[Clue, ...]:
             below=True,
         ),
         clue(
-            "backward",
+            "Way back",
             f.backward,
             _APART_LIMIT,
             f"Registering in the other direction leads back within {percent[2]} of the width.",
@@ -294,7 +294,7 @@ def _clues(f: Findings) -> tuple[Clue, ...]:
             below=True,
         ),
         clue(
-            "overlap",
+            "Overlap",
             f.overlap,
             _OVERLAP_LIMIT,
             f"The images share {100 * f.overlap:.0f} % of the smaller field.",

@@ -53,9 +53,9 @@ class _Level:
 
 # Working sizes are side lengths in pixels of a square with the area of the smaller field. Measured on real pairs
 # (benchmarks/results): at 72 px the true pose stands among the first few dozen, at 224 px nearly always first.
-_COARSE = _Level(72, 7.5, 0.10, 60)
-_MIDDLE = _Level(128, 2.5, 0.033, 30)
-_FINE = _Level(224, 1.0, 0.013, 5)
+_COARSE = _Level(72, 7.5, 0.10, 45)
+_MIDDLE = _Level(128, 1.25, 0.016, 12)
+_FINE = _Level(224, 0.8, 0.010, 5)
 # A pose with less than this share of the best score is not followed up.
 _HOPELESS = 0.6
 # A field this many times longer than the working size is enough context for the smaller one.
@@ -69,6 +69,16 @@ class _Turn:
     rotation: float
     scale: float
     mirror: bool
+
+    def corners(self, rotation_step: float, scale_step: float) -> list[_Turn]:
+        """Four turns that leave no turn of the cell around this one further off than a quarter of its steps."""
+        return [
+            _Turn(
+                (self.rotation + dr * rotation_step / 4) % 360, self.scale * (1 + scale_step) ** (ds / 4), self.mirror
+            )
+            for dr in (-1, 1)
+            for ds in (-1, 1)
+        ]
 
     def beside(self, rotation_step: float, scale_step: float) -> list[_Turn]:
         """The two turns one step to either side."""
@@ -119,7 +129,8 @@ def search_poses(
     report = progress or (lambda fraction: None)
     rounds = _Rounds(fixed, moving, limits, engine, workers)
     coarse = rounds.evaluate(_COARSE, _every_turn(limits), lambda done: report(0.6 * done))
-    turns = _best_turns(coarse, _COARSE.keep)
+    steps = (_COARSE.rotation_step, _COARSE.scale_step)
+    turns = [corner for turn in _best_turns(coarse, _COARSE.keep) for corner in turn.corners(*steps)]
     middle = rounds.with_neighbours(_MIDDLE, turns, lambda done: report(0.6 + 0.2 * done))
     fine = rounds.with_neighbours(_FINE, _best_turns(middle, _MIDDLE.keep), lambda done: report(0.8 + 0.2 * done))
     return distinct([found.pose for found in _joint(fine)], fixed.grid)
