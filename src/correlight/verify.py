@@ -111,12 +111,13 @@ def check(
     back = refine(moving, fixed, _inverse(found), choice.model, channels, measure=measure, pyramid=_CHECK_PYRAMID)
     backward = _inverse(back)
     own, wrong = _against_wrong_poses(fixed, moving, found, engine, least_overlap)
-    rivals = [pose.score for pose in poses[1:]]
+    # Without a rival inside the limits the wrong poses stand for one.
+    rival = poses[1].score if len(poses) > 1 else poses[0].score * float(wrong.max()) / max(own, 1e-9)
     laid = overlay(fixed, moving, found, _NULL_SIZE)
     common = np.count_nonzero(laid.fixed.mask & laid.moving.mask) * np.prod(laid.fixed.grid.spacing)
     scale = float(abs(np.linalg.det(found.linear)) ** 0.5)
     findings = Findings(
-        margin=poses[0].score / max(max(rivals, default=0.0), float(wrong.max()), 1e-9),
+        margin=poses[0].score / max(rival, 1e-9),
         wrong_poses=float((own - wrong.mean()) / max(wrong.std(), 1e-9)),
         wrong_ratio=float(own / max(wrong.max(), 1e-9)),
         second_measure=_above_displaced(overlay(fixed, moving, found, _CHECK_PYRAMID[0]), channels),

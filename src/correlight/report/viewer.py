@@ -228,8 +228,8 @@ def pose_rows(result: Result, fixed: Image, moving: Image) -> list[dict[str, Any
     """The ranked poses in display strings; the first few with a small overlay under ``picture``."""
     channels = _channel_number(fixed, result.fixed.channel), _channel_number(moving, result.moving.channel)
     rows = []
-    for rank, pose in enumerate(result.poses):
-        picture = pose_picture(pose, fixed, moving, channels) if rank < _SHOWN_POSES else None
+    for rank, pose in enumerate(result.poses, start=1):
+        picture = pose_picture(pose, fixed, moving, channels) if rank <= _SHOWN_POSES else None
         pixels = Affine.of(index_matrix(pose, fixed.grid, moving.grid)[:2, :2], (0.0, 0.0))
         rows.append(
             {

@@ -58,6 +58,8 @@ _MIDDLE = _Level(128, 1.25, 0.016, 12)
 _FINE = _Level(224, 0.8, 0.010, 5)
 # A pose with less than this share of the best score is not followed up.
 _HOPELESS = 0.6
+# At least so many rivals of the best pose are listed, as far as there are distinct ones.
+_LISTED = 5
 # A field this many times longer than the working size is enough context for the smaller one.
 _LARGEST_FIELD = 3.0
 
@@ -132,7 +134,8 @@ def search_poses(
     steps = (_COARSE.rotation_step, _COARSE.scale_step)
     turns = [corner for turn in _best_turns(coarse, _COARSE.keep) for corner in turn.corners(*steps)]
     middle = rounds.with_neighbours(_MIDDLE, turns, lambda done: report(0.6 + 0.2 * done))
-    fine = rounds.with_neighbours(_FINE, _best_turns(middle, _MIDDLE.keep), lambda done: report(0.8 + 0.2 * done))
+    turns = list(dict.fromkeys([*_best_turns(middle, _MIDDLE.keep), *_rivals(middle, fixed.grid)]))
+    fine = rounds.with_neighbours(_FINE, turns, lambda done: report(0.8 + 0.2 * done))
     return distinct([found.pose for found in _joint(fine)], fixed.grid)
 
 
@@ -265,6 +268,12 @@ def _standing(scores: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArr
             spread = 1.4826 * np.median(np.abs(scores[same] - middle))
             standing[same] = (scores[same] - middle) / max(spread, 1e-6)
     return standing
+
+
+def _rivals(found: Sequence[_Found], grid: Grid) -> list[_Turn]:
+    """Turns of the best distinct poses: however clear the winner, the list must show what it was preferred to."""
+    by_pose = {item.pose: item.turn for item in _joint(found)}
+    return [by_pose[pose] for pose in distinct(by_pose, grid)[: _LISTED + 1]]
 
 
 def _joint(found: Sequence[_Found]) -> list[_Found]:
