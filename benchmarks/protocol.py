@@ -66,9 +66,10 @@ class Draw:
         height, width = self.fixed.shape[-2:]
         lines = [(np.arange(GRID_POINTS) + 0.5) / GRID_POINTS * n - 0.5 for n in (height, width)]
         points = np.stack(np.meshgrid(*lines, indexing="ij"), -1).reshape(-1, 2)
-        back = self.moving_from_fixed.inverse()(found(points))
-        error = float(np.mean(np.linalg.norm(back - points, axis=1)))
-        return error if np.isfinite(error) else float("inf")
+        moved = found(points)
+        if not np.all(np.isfinite(moved)):
+            return float("inf")
+        return float(np.mean(np.linalg.norm(self.moving_from_fixed.inverse()(moved) - points, axis=1)))
 
     def is_right(self, found: Transform) -> bool:
         """Whether a transform counts as a success."""

@@ -46,8 +46,9 @@ def report(rows: list[Row]) -> str:
             "",
             summary(rows),
             "",
-            "Seconds run from opening the files to the result, in a fresh process per run; memory is the largest resident",
-            f"set of that process. Runs at a time: {_several(rows, 'jobs')}; threads per run: {_several(rows, 'threads')}.",
+            "Seconds run from opening the files to the result, in a fresh process per run; memory is the largest",
+            f"resident set of that process. Runs at a time: {_several(rows, 'jobs')}; "
+            f"threads per run: {_several(rows, 'threads')}.",
             "",
         ]
     )

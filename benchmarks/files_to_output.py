@@ -1,0 +1,81 @@
+"""What a user waits for: `correlight register` from two files to the finished output folder, through the shell.
+
+``python -m benchmarks.files_to_output --data FOLDER`` measures seconds and peak memory on the deepclem demo pair and
+appends the median of three runs to ``benchmarks/results/files-to-output.md``. Unlike the seconds of
+`benchmarks.accuracy` these include the start of Python, every written file and the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+RESULTS = Path(__file__).resolve().parent / "results" / "files-to-output.md"
+FIXED, MOVING = Path("deepclem/EM.png"), Path("deepclem/Chromatin.png")
+OPTIONS = ("--scale", "0.5..2")
+HEAD = """# From files to finished output
+
+Median over the runs of one call: wall time and the largest resident set of the process.
+
+| command | correlight | cores | runs | seconds | peak memory, MB | exit codes |
+|---|---|---:|---:|---:|---:|---|
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and append one line to the table; 1 if a run did not end in a result."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.files_to_output", description="Measure the whole road.")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real images")
+    parser.add_argument("--runs", type=int, default=3, help="runs of which the median counts (default 3)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="Markdown file to append to")
+    asked = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [timed(asked.data, Path(folder) / f"run-{number}") for number in range(asked.runs)]
+    codes = sorted({code for code, _, _ in runs})
+    line = (
+        f"| `{' '.join(('correlight', 'register', FIXED.name, MOVING.name, '-o', 'out', *OPTIONS))}` "
+        f"| {version('correlight')} ({_commit()}) | {os.cpu_count()} | {len(runs)} "
+        f"| {median(seconds for _, seconds, _ in runs):.1f} | {median(memory for _, _, memory in runs):.0f} "
+        f"| {', '.join(str(code) for code in codes)} |\n"
+    )
+    asked.out.parent.mkdir(parents=True, exist_ok=True)
+    with asked.out.open("a") as table:
+        table.write(line if table.tell() else HEAD + line)
+    print(HEAD + line, end="")
+    # 0 is accepted, 3 doubtful or refused; anything else has written no output.
+    return 0 if set(codes) <= {0, 3} else 1
+
+
+def timed(data: Path, out: Path) -> tuple[int, float, float]:
+    """Exit code, seconds and peak memory in MiB of one call of the command line."""
+    program = Path(sys.executable).with_name("correlight")
+    command = [str(program), "register", str(data / FIXED), str(data / MOVING), "-o", str(out), *OPTIONS]
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    # The usage of this one child; RUSAGE_CHILDREN would keep the largest of all runs so far.
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, seconds, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _commit() -> str:
+    call = subprocess.run(
+        ["git", "log", "-1", "--format=%h", "--", "src"],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return call.stdout.strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
