@@ -134,7 +134,7 @@ def _above_displaced(laid: Overlay, channels: Channels) -> float:
     if not laid:
         return 0.0
     measure = laid.measure("mutual information", channels)
-    places = laid.samples.astype(float)
+    places = laid.samples
     reach = np.ptp(places, axis=0)
     angles = np.arange(8) * np.pi / 4
     wrong = [

@@ -45,15 +45,15 @@ class Overlay:
     ----------
     fixed, moving : Plane
         On one grid.
-    samples : (N, 2) array of int
-        Pixels (y, x) of that grid that both images show.
+    samples : (N, 2) array
+        Places (y, x) of that grid that both images show, in fractional pixels.
     blocks : (N,) array of int
         Number of the checkerboard field that each sample lies in.
     """
 
     fixed: Plane
     moving: Plane
-    samples: NDArray[np.intp]
+    samples: Places
     blocks: NDArray[np.intp]
 
     def __bool__(self) -> bool:
@@ -72,13 +72,13 @@ class Overlay:
 
     def measure(self, name: MeasureName, channels: Channels) -> Measure:
         """The measure of these samples."""
-        rows, columns = self.samples.T
         if name == "mutual information":
-            return MutualInformation(self.fixed.values[rows, columns], self.moving.values)
+            values, _ = sample(self.fixed.values[None], self.samples)
+            return MutualInformation(values[0], self.moving.values)
         fixed = channels(self.fixed.values, self.fixed.mask)
         moving = channels(self.moving.values, self.moving.mask)
         return FeatureCorrelation(
-            [group.planes[:, rows, columns] for group in fixed], [group.planes for group in moving]
+            [sample(group.planes, self.samples)[0] for group in fixed], [group.planes for group in moving]
         )
 
 
@@ -100,11 +100,14 @@ def overlay(fixed: Plane, moving: Plane, moving_from_fixed: Pose2D, size: float)
     common = laid.mask & small.mask
     reach = 2 * _RIM + 1
     inner = cv2.erode(common.astype(np.uint8), np.ones((reach, reach), np.uint8), borderValue=0) > 0
-    samples = np.argwhere(inner)
-    if len(samples) > _MOST_SAMPLES:
-        # A regular thinning by a stride that is prime to the row length would still alias with structures.
-        chosen = np.random.default_rng(0).choice(len(samples), _MOST_SAMPLES, replace=False)
-        samples = samples[np.sort(chosen)]
+    rng = np.random.default_rng(0)
+    pixels = np.argwhere(inner)
+    if len(pixels) > _MOST_SAMPLES:
+        # A regular thinning by a stride would alias with regular structures.
+        pixels = pixels[np.sort(rng.choice(len(pixels), _MOST_SAMPLES, replace=False))]
+    # Interpolation between pixels averages noise away, so places between pixels agree better than places on them.
+    # With samples spread evenly over the fractions no shift is preferred for that.
+    samples = pixels + rng.uniform(-0.5, 0.5, pixels.shape)
     return Overlay(small, laid, samples, _blocks(samples))
 
 
@@ -120,11 +123,11 @@ def lay(moving: Plane, moving_from_fixed: Pose2D, grid: Grid) -> Plane:
     return Plane(values[0].reshape(grid.shape), mask, grid)
 
 
-def _blocks(samples: NDArray[np.intp]) -> NDArray[np.intp]:
+def _blocks(samples: Places) -> NDArray[np.intp]:
     if len(samples) == 0:
         return np.zeros(0, np.intp)
-    low, high = samples.min(axis=0), samples.max(axis=0) + 1
-    place = (samples - low) * BLOCKS // np.maximum(high - low, 1)
+    low, high = samples.min(axis=0), samples.max(axis=0)
+    place = np.minimum((samples - low) * BLOCKS / np.maximum(high - low, 1), BLOCKS - 1).astype(np.intp)
     return np.asarray(place[:, 0] * BLOCKS + place[:, 1])
 
 
@@ -181,7 +184,7 @@ def refine(
 
 
 def _one_level(laid: Overlay, start: Pose2D, model: Model, measure: Measure) -> Pose2D:
-    points: Places = laid.samples.astype(float)
+    points = laid.samples
     family = Correction(model, points.mean(axis=0), float(np.ptp(points, axis=0).max()) / 2)
 
     def objective(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
