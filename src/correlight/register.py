@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from platform import python_version
 
 import numpy as np
+import psutil
 
 from correlight.appearance.channels import Channels, classical
 from correlight.errors import UsageError
@@ -139,19 +139,21 @@ def register(
 
     with _timed(seconds, "search"):
         candidates = []
-        pairs = _channel_pairs(region, moving, fixed_channel, moving_channel)
-        for number, (of_fixed, of_moving) in enumerate(pairs):
-            planes = Plane.of(region, of_fixed), Plane.of(moving, of_moving)
+        of_fixed = _planes("fixed", region, fixed_channel)
+        of_moving = _planes("moving", moving, moving_channel)
+        pairs = [(one, other) for one in of_fixed.items() for other in of_moving.items()]
+        for number, ((fixed_number, fixed_plane), (moving_number, moving_plane)) in enumerate(pairs):
             poses = search_poses(
-                *planes,
+                fixed_plane,
+                moving_plane,
                 limits,
                 engine,
                 workers=workers,
                 progress=lambda done, number=number: report("search", (number + done) / len(pairs)),  # type: ignore[misc]
             )
-            poses = _near_start(poses, start, planes[0])
-            poses = _hypotheses(*planes, poses, chosen, channels)
-            candidates.append(_Candidate(of_fixed, of_moving, *planes, poses))
+            poses = _near_start(poses, start, fixed_plane)
+            poses = _hypotheses(fixed_plane, moving_plane, poses, chosen, channels)
+            candidates.append(_Candidate(fixed_number, moving_number, fixed_plane, moving_plane, poses))
     best = max(candidates, key=lambda candidate: candidate.margin)
     if not best.poses:
         return _nothing_found(fixed, moving, best, chosen, seed, seconds, began)
@@ -307,13 +309,14 @@ def _near_start(poses: list[Pose], start: Transform | None, fixed: Plane) -> lis
     return [pose for pose in poses if shift(pose) <= _START_SHIFT]
 
 
-def _channel_pairs(
-    fixed: Image, moving: Image, fixed_channel: int | str | None, moving_channel: int | str | None
-) -> list[tuple[int | None, int | None]]:
-    def wanted(image: Image, channel: int | str | None) -> tuple[int | None, ...]:
-        return image.votes if channel is None else (image.channel_index(channel),)
-
-    return [(a, b) for a in wanted(fixed, fixed_channel) for b in wanted(moving, moving_channel)]
+def _planes(role: str, image: Image, channel: int | str | None) -> dict[int | None, Plane]:
+    """The channels that may vote, ready to be compared; channels that show nothing are left out."""
+    wanted = image.votes if channel is None else (image.channel_index(channel),)
+    planes = {number: Plane.of(image, number) for number in wanted}
+    lively = {number: plane for number, plane in planes.items() if np.ptp(plane.values[plane.mask]) > 0}
+    if not lively:
+        raise UsageError(f"The {role} image has the same value everywhere; an image with structure was expected.")
+    return lively
 
 
 def _hypotheses(fixed: Plane, moving: Plane, poses: list[Pose], recipe: Recipe, channels: Channels) -> list[Pose]:
@@ -394,6 +397,10 @@ def _record(image: Image, channel: int | None) -> ImageRecord:
 
 
 def _peak_memory_mb() -> float:
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 2**20
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts kilobytes, macOS bytes.
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -132,9 +132,9 @@ def search_poses(
     rounds = _Rounds(fixed, moving, limits, engine, workers)
     coarse = rounds.evaluate(_COARSE, _every_turn(limits), lambda done: report(0.6 * done))
     steps = (_COARSE.rotation_step, _COARSE.scale_step)
-    turns = [corner for turn in _best_turns(coarse, _COARSE.keep) for corner in turn.corners(*steps)]
+    turns = [corner for turn in _follow(coarse, _COARSE, fixed.grid) for corner in turn.corners(*steps)]
     middle = rounds.with_neighbours(_MIDDLE, turns, lambda done: report(0.6 + 0.2 * done))
-    turns = list(dict.fromkeys([*_best_turns(middle, _MIDDLE.keep), *_rivals(middle, fixed.grid)]))
+    turns = _follow(middle, _MIDDLE, fixed.grid)
     fine = rounds.with_neighbours(_FINE, turns, lambda done: report(0.8 + 0.2 * done))
     return distinct([found.pose for found in _joint(fine)], fixed.grid)
 
@@ -270,10 +270,15 @@ def _standing(scores: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArr
     return standing
 
 
-def _rivals(found: Sequence[_Found], grid: Grid) -> list[_Turn]:
-    """Turns of the best distinct poses: however clear the winner, the list must show what it was preferred to."""
-    by_pose = {item.pose: item.turn for item in _joint(found)}
-    return [by_pose[pose] for pose in distinct(by_pose, grid)[: _LISTED + 1]]
+def _follow(found: Sequence[_Found], level: _Level, grid: Grid) -> list[_Turn]:
+    """The turns that go on to the next round: the promising ones, and those of the best distinct poses.
+
+    However clear the winner is, the list must show what it was preferred to.
+    """
+    best = sorted(_joint(found), key=lambda item: -item.pose.score)[: 40 * _LISTED]
+    by_pose = {item.pose: item.turn for item in best}
+    rivals = (by_pose[pose] for pose in distinct(by_pose, grid)[: _LISTED + 1])
+    return list(dict.fromkeys([*_best_turns(found, level.keep), *rivals]))
 
 
 def _joint(found: Sequence[_Found]) -> list[_Found]:
