@@ -29,6 +29,8 @@ _DISPLACEMENTS = (0.06, 0.12)
 # 1.15 and a margin of 1.2; right poses rarely stay below 1.9 and 1.4 (benchmarks/results).
 _RATIO_LIMIT, _MARGIN_LIMIT, _SPREAD_LIMIT = 1.35, 1.15, 6.0
 _SECOND_LIMIT, _APART_LIMIT, _OVERLAP_LIMIT = 2.0, 0.02, 0.4
+# Log odds: of the most that is ever claimed (99 %), and of what a second measure that sees nothing takes away.
+_MOST_SUPPORT, _SECOND_WEIGHT = 4.6, 2.3
 _ACCEPT_FROM, _REFUSE_BELOW = 0.9, 0.3
 _NULL_COUNT = 2 * len(np.arange(_NULL_STEP, 360 - _NULL_STEP / 2, _NULL_STEP))
 # Places per axis at which the error is predicted.
@@ -219,10 +221,12 @@ def judge(findings: Findings) -> Verdict:
     clues = _clues(findings)
     support = 9 * np.log(max(findings.wrong_ratio, 0.1) / _RATIO_LIMIT)
     support += 5 * np.log(max(findings.margin, 0.1) / _MARGIN_LIMIT)
+    # However far a pose stands out, estimates that lead elsewhere can still bring it down.
+    support = min(support, _MOST_SUPPORT)
     for apart in (findings.halves, findings.measures, findings.backward):
         support -= 1.5 * max(0.0, apart / _APART_LIMIT - 1)
-    support -= 3.0 * (findings.second_measure < _SECOND_LIMIT)
-    confidence = float(np.clip(1 / (1 + np.exp(-np.clip(support, -30, 30))), 0.01, 0.99))
+    support -= _SECOND_WEIGHT * (findings.second_measure < _SECOND_LIMIT)
+    confidence = float(1 / (1 + np.exp(-np.clip(support, -_MOST_SUPPORT, _MOST_SUPPORT))))
     status: Status = "refused" if confidence < _REFUSE_BELOW else "doubtful"
     if confidence >= _ACCEPT_FROM:
         status = "accepted"
