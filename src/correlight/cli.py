@@ -316,8 +316,12 @@ def grid_choice(text: str) -> Literal["fixed", "moving", "none"] | float:
 
 
 def _positive(value: float | None, option: str) -> None:
-    if value is not None and not (math.isfinite(value) and value > 0):
-        raise UsageError(f"{option} expects a positive number of micrometres per pixel; got {value}.")
+    from correlight.io.calibration import LARGEST, SMALLEST
+
+    if value is not None and not (math.isfinite(value) and SMALLEST <= value <= LARGEST):
+        raise UsageError(
+            f"{option} expects a positive number of micrometres per pixel, from {SMALLEST:g} to {LARGEST:g}; got {value:g}."
+        )
 
 
 def _read(path: Path, spacing: float | None, mask: Path | None) -> Image:
