@@ -2,8 +2,10 @@
 
 import doctest
 import inspect
+import io
 import re
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ import pytest
 
 from correlight import cli
 from correlight.result import Result
+from correlight.simulate import pair
+from correlight.simulate.write import write_pair
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -111,3 +115,22 @@ def test_the_page_of_the_command_line_names_every_key_of_the_result() -> None:
     section = CLI.read_text(encoding="utf-8").partition("### `result.json`")[2].partition("\n## ")[0]
     assert len(keys) > 15
     assert keys == set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", section, re.M))))
+
+
+@pytest.fixture
+def in_folder_of_two_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the two files that the quick start speaks of, small enough to be registered quickly."""
+    simulated = pair("cell", 1, electron_shape=(384, 384), light_shape=(256, 256), data_bar=False)
+    files = write_pair(tmp_path, simulated)
+    files.fixed.rename(tmp_path / "em.tif")
+    files.moving.rename(tmp_path / "light.tif")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_quick_start_in_python_runs(in_folder_of_two_images: Path) -> None:
+    (block,) = [text for text in FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8")) if ">>>" not in text]
+    said = io.StringIO()
+    with redirect_stdout(said):
+        exec(compile(block, "README.md", "exec"), {})
+    assert said.getvalue().split()[0] in ("accepted", "doubtful", "refused")

@@ -235,7 +235,7 @@ def pose_rows(result: Result, fixed: Image, moving: Image) -> list[dict[str, Any
             {
                 "rank": rank,
                 "score": content.figure(pose.score, 4),
-                "rotation": f"{pose.linear.rotation:.1f}°",
+                "rotation": f"{round(pose.linear.rotation, 1) % 360:.1f}°",
                 "scale": content.figure(pixels.scale, 4),
                 "mirrored": "yes" if pose.linear.mirrored else "no",
                 "overlap": f"{100 * pose.overlap:.0f} %",
