@@ -320,7 +320,8 @@ def _positive(value: float | None, option: str) -> None:
 
     if value is not None and not (math.isfinite(value) and SMALLEST <= value <= LARGEST):
         raise UsageError(
-            f"{option} expects a positive number of micrometres per pixel, from {SMALLEST:g} to {LARGEST:g}; got {value:g}."
+            f"{option} expects a positive number of micrometres per pixel, from {SMALLEST:g} to {LARGEST:g}; "
+            f"got {value:g}."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +26,8 @@ from correlight.refine.linear import distance, refine
 from correlight.refine.models import MODELS, Model
 from correlight.result import ImageRecord, PredictedError, Result, Verdict
 from correlight.search.correlate import FeatureEngine, MakeEngine, MutualInformationEngine
-from correlight.search.poses import Limits, distinct, search_poses
+from correlight.search.limits import claimed_scale, limits_for, near_start, pixel_size
+from correlight.search.poses import distinct, search_poses
 from correlight.transforms import Affine, Projective, Transform
 from correlight.verify import check, judge, predict_error
 
@@ -33,8 +35,8 @@ Progress = Callable[[str, float], None]
 
 # An image with a shorter side than this shows too little to be recognised.
 LEAST_SIDE = 32
-# Around a given start the search looks this far: degrees, relative scale, and shift as a share of the width.
-_START_ROTATION, _START_SCALE, _START_SHIFT = 15.0, 0.15, 0.3
+# Each thread holds the spectra of one scale; more of them cost memory and gain little.
+_MOST_WORKERS = 8
 # Working sizes at which hypotheses are refined before the best of them is refined to the end.
 _HYPOTHESIS_PYRAMID = (128, 256)
 
@@ -73,7 +75,7 @@ def register(
     mirror: bool = True,
     pose: int | None = None,
     seed: int = 0,
-    workers: int = 2,
+    workers: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Find where the fixed image lies in the moving image, and say how far that can be trusted.
@@ -102,8 +104,8 @@ def register(
         Take the pose of this rank, counted from 1, instead of the best.
     seed : int
         Seed of every random draw.
-    workers : int
-        Threads.
+    workers : int, optional
+        Threads of the search; without it one per processor, at most eight. The result does not depend on it.
     progress : callable, optional
         Told the name of the stage and the fraction of it that is done.
 
@@ -135,7 +137,17 @@ def register(
         raise UsageError(f"A model is one of {', '.join(MODELS)}; got {model!r}.")
     channels: Channels = classical
     engine = _engine(chosen, channels)
-    limits = _limits(chosen, region, moving, start, rotation, scale, mirror)
+    limits = limits_for(
+        region.grid,
+        moving.grid,
+        start,
+        rotation,
+        scale,
+        mirror,
+        unknown_scale=chosen.search.scale,
+        calibrated_tolerance=chosen.search.calibrated_tolerance,
+        least_overlap=chosen.search.least_overlap,
+    )
 
     with _timed(seconds, "search"):
         candidates = []
@@ -148,10 +160,10 @@ def register(
                 moving_plane,
                 limits,
                 engine,
-                workers=workers,
+                workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),
                 progress=lambda done, number=number: report("search", (number + done) / len(pairs)),  # type: ignore[misc]
             )
-            poses = _near_start(poses, start, fixed_plane)
+            poses = near_start(poses, start, fixed_plane.grid)
             poses = _hypotheses(fixed_plane, moving_plane, poses, chosen, channels)
             candidates.append(_Candidate(fixed_number, moving_number, fixed_plane, moving_plane, poses))
     best = max(candidates, key=lambda candidate: candidate.margin)
@@ -195,8 +207,8 @@ def register(
         poses=(replace(best.poses[0], moving_from_fixed=choice.transform), *best.poses[1:]),
         fixed=_record(fixed, best.fixed_channel),
         moving=_record(moving, best.moving_channel),
-        scale_found=_scale(choice.transform) * _pixel(fixed) / _pixel(moving),
-        scale_claimed=_claimed(fixed, moving),
+        scale_found=_scale(choice.transform) * pixel_size(fixed.grid) / pixel_size(moving.grid),
+        scale_claimed=claimed_scale(fixed.grid, moving.grid),
         recipe=chosen.name,
         seed=seed,
         seconds=seconds,
@@ -239,74 +251,8 @@ def _engine(recipe: Recipe, channels: Channels) -> MakeEngine:
     return lambda fixed, moving, least_overlap: FeatureEngine(fixed, moving, channels, least_overlap)
 
 
-def _pixel(image: Image) -> float:
-    """Geometric mean of the pixel size."""
-    return float(np.prod(image.grid.spacing) ** (1 / image.ndim))
-
-
 def _scale(transform: Affine | Projective) -> float:
     return float(abs(np.linalg.det(transform.linear)) ** (1 / transform.ndim))
-
-
-def _claimed(fixed: Image, moving: Image) -> float | None:
-    return _pixel(fixed) / _pixel(moving) if fixed.grid.calibrated and moving.grid.calibrated else None
-
-
-def _limits(
-    recipe: Recipe,
-    fixed: Image,
-    moving: Image,
-    start: Transform | None,
-    rotation: tuple[float, float] | None,
-    scale: tuple[float, float] | None,
-    mirror: bool,
-) -> Limits:
-    """What may be searched, in the units of the two grids."""
-    units = _pixel(moving) / _pixel(fixed)
-    claimed = _claimed(fixed, moving)
-    hands = (False, True) if mirror else (False,)
-    least = recipe.search.least_overlap
-    if start is not None:
-        middle = _linearised(start, fixed)
-        hands = (middle.mirrored,)
-        near = (middle.rotation - _START_ROTATION, middle.rotation + _START_ROTATION)
-        spans = (middle.scale / (1 + _START_SCALE), middle.scale * (1 + _START_SCALE))
-        return Limits(_times(scale, units) or spans, rotation or near, hands, least)
-    if scale is not None:
-        spans = (scale[0] * units, scale[1] * units)
-    elif claimed is not None:
-        tolerance = 1 + recipe.search.calibrated_tolerance
-        spans = (1 / tolerance, tolerance)
-    else:
-        low, high = recipe.search.scale
-        # Pictures of very unlike pixel counts most likely show fields of like size.
-        fields = max(moving.grid.shape) / max(fixed.grid.shape)
-        spans = (min(low, fields / 2) * units, max(high, fields * 2) * units)
-    return Limits(spans, rotation or (0.0, 360.0), hands, least)
-
-
-def _times(span: tuple[float, float] | None, factor: float) -> tuple[float, float] | None:
-    return None if span is None else (span[0] * factor, span[1] * factor)
-
-
-def _linearised(start: Transform, fixed: Image) -> Affine:
-    """The affine map that touches a transform in the middle of the fixed image."""
-    middle = fixed.grid.centre[None]
-    linear = start.jacobian(middle)[0]
-    return Affine.of(linear, start(middle)[0] - linear @ middle[0])
-
-
-def _near_start(poses: list[Pose], start: Transform | None, fixed: Plane) -> list[Pose]:
-    if start is None:
-        return poses
-    points = fixed.grid.lattice(4)
-    there = start(points)
-
-    def shift(pose: Pose) -> float:
-        apart = np.linalg.norm(pose.moving_from_fixed(points) - there, axis=1).mean()
-        return float(apart / pose.linear.scale / max(fixed.grid.extent))
-
-    return [pose for pose in poses if shift(pose) <= _START_SHIFT]
 
 
 def _planes(role: str, image: Image, channel: int | str | None) -> dict[int | None, Plane]:
@@ -343,7 +289,7 @@ def _models(recipe: Recipe, model: str | None, fixed: Image, moving: Image) -> t
     if model is not None:
         return tuple(known for known in MODELS if known == model)
     # Without both pixel sizes nothing says what rigid would mean.
-    calibrated = _claimed(fixed, moving) is not None
+    calibrated = claimed_scale(fixed.grid, moving.grid) is not None
     return tuple(known for known in recipe.refine.models if calibrated or known != "rigid")
 
 
@@ -370,8 +316,8 @@ def _nothing_found(
         poses=(),
         fixed=_record(fixed, best.fixed_channel),
         moving=_record(moving, best.moving_channel),
-        scale_found=_scale(guess) * _pixel(fixed) / _pixel(moving),
-        scale_claimed=_claimed(fixed, moving),
+        scale_found=_scale(guess) * pixel_size(fixed.grid) / pixel_size(moving.grid),
+        scale_claimed=claimed_scale(fixed.grid, moving.grid),
         recipe=recipe.name,
         seed=seed,
         seconds=seconds,

@@ -14,31 +14,10 @@ from correlight.geometry import Grid
 from correlight.plane import Plane
 from correlight.pose import Pose
 from correlight.search.correlate import MakeEngine
+from correlight.search.limits import Limits
 from correlight.transforms import Affine
 
 Progress = Callable[[float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Which poses are possible.
-
-    Parameters
-    ----------
-    scale : tuple of float
-        Least and greatest moving units per fixed unit.
-    rotation : tuple of float
-        First and last angle in degrees, as in `Affine.similarity`; a span of 360 or more means any.
-    mirror : tuple of bool
-        Which of not mirrored and mirrored are tried.
-    least_overlap : float
-        Least common valid area as a fraction of the smaller field.
-    """
-
-    scale: tuple[float, float]
-    rotation: tuple[float, float] = (0.0, 360.0)
-    mirror: tuple[bool, ...] = (False, True)
-    least_overlap: float = 0.35
 
 
 @dataclass(frozen=True, slots=True)
