@@ -56,7 +56,7 @@ def sample(planes: NDArray[np.float32], places: Places) -> tuple[NDArray[np.floa
     -------
     values : (C, N) array
     slopes : (C, N, 2) array
-        Derivative by y and x.
+        Derivative by y and x; for a place outside, that of the pixel cell at the edge, which leads back.
     """
     height, width = planes.shape[1:]
     row = np.clip(places[:, 0], 0, height - 1.001)
