@@ -37,13 +37,10 @@ class Group:
     spin : {0, 2}
         2 for a pair of planes (cos, sin of the doubled angle of an orientation) that turns with the image;
         0 for planes that are merely moved.
-    either_sign : bool
-        Whether a strong negative correlation counts as much as a positive one (contrast may be inverted).
     """
 
     planes: Float
     spin: int
-    either_sign: bool
 
     @property
     def energy(self) -> Float:
@@ -79,11 +76,11 @@ Channels = Callable[[Float, Mask], tuple[Group, ...]]
 
 
 def classical(values: Float, mask: Mask) -> tuple[Group, ...]:
-    """Three groups: edge orientation, edge strength, and spots brighter or darker than their surround.
+    """Two groups: directions of edges, and how strong they are.
 
-    Orientation is that of the structure tensor without its sign, as in normalised gradient fields (Haber and
-    Modersitzki 2006, doi:10.1007/11866763_89), so that dark on bright equals bright on dark. Edge strength does not
-    care which way an edge runs; spots keep their sign, and either sign of their correlation counts.
+    Directions are those of the structure tensor without their sign, as in normalised gradient fields (Haber and
+    Modersitzki 2006, doi:10.1007/11866763_89), so that dark on bright equals bright on dark; an edge counts by how
+    far it stands above its surroundings. Strength does not care which way an edge runs.
 
     Parameters
     ----------
@@ -95,7 +92,7 @@ def classical(values: Float, mask: Mask) -> tuple[Group, ...]:
     Returns
     -------
     tuple of Group
-        Three groups of (2, 1, 1) planes.
+        Two groups, of two planes and of one.
     """
     smooth = cv2.GaussianBlur(values, (0, 0), _EDGE_SIGMA)
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
@@ -112,14 +109,14 @@ def classical(values: Float, mask: Mask) -> tuple[Group, ...]:
     )
 
 
-def _group(planes: Float, support: Mask, spin: int = 0, either_sign: bool = False) -> Group:
+def _group(planes: Float, support: Mask, spin: int = 0) -> Group:
     inside = planes[:, support]
     if inside.size:
         inside = inside - inside.mean(axis=1, keepdims=True)
         inside = inside / np.float32(np.sqrt(np.mean(np.sum(inside * inside, axis=0))) + 1e-12)
     out = np.zeros_like(planes)
     out[:, support] = inside
-    return Group(out, spin, either_sign)
+    return Group(out, spin)
 
 
 def _mean(values: Float, mask: Mask) -> np.float32:

@@ -188,7 +188,7 @@ class FeatureEngine:
             sample = score[::2, ::2]
             width = np.sqrt(float(np.vdot(sample, sample)) / max(1, 4 * int(np.count_nonzero(weight))))
             score /= max(np.float32(width), np.float32(1e-9))
-            maps.append(np.abs(score, out=score) if group.either_sign else score)
+            maps.append(score)
         return maps, overlap, matrix
 
     def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
