@@ -29,6 +29,9 @@ COARSE_TO_FINE: Pyramid = (128, 256, 512)
 
 # More samples than this sharpen the optimum no further but cost time.
 _MOST_SAMPLES = 30_000
+# Steps of the recurrences that fill the line and the plane most evenly: the golden ratio, and its like for the plane.
+_GOLDEN = 0.6180339887498949
+_PLASTIC = np.array([0.7548776662466927, 0.5698402909980532])
 # A pose with fewer samples than this in common is no pose.
 _FEWEST_SAMPLES = 400
 # Samples closer than this to the edge of the other image, in working pixels, could leave it.
@@ -100,14 +103,13 @@ def overlay(fixed: Plane, moving: Plane, moving_from_fixed: Pose2D, size: float)
     common = laid.mask & small.mask
     reach = 2 * _RIM + 1
     inner = cv2.erode(common.astype(np.uint8), np.ones((reach, reach), np.uint8), borderValue=0) > 0
-    rng = np.random.default_rng(0)
     pixels = np.argwhere(inner)
-    if len(pixels) > _MOST_SAMPLES:
-        # A regular thinning by a stride would alias with regular structures.
-        pixels = pixels[np.sort(rng.choice(len(pixels), _MOST_SAMPLES, replace=False))]
+    number = np.arange(len(pixels))
+    # Additive recurrences spread samples evenly without a draw, and unlike a stride never in step with structures.
+    pixels = pixels[number * _GOLDEN % 1 * len(pixels) < _MOST_SAMPLES]
     # Interpolation between pixels averages noise away, so places between pixels agree better than places on them.
     # With samples spread evenly over the fractions no shift is preferred for that.
-    samples = pixels + rng.uniform(-0.5, 0.5, pixels.shape)
+    samples = pixels + number[: len(pixels), None] * _PLASTIC % 1 - 0.5
     return Overlay(small, laid, samples, _blocks(samples))
 
 
