@@ -1,0 +1,158 @@
+"""Feature channels do not care about contrast, turn with the image, and know nothing of masked pixels."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from correlight.appearance.channels import Group, classical
+from correlight.image import Image
+from correlight.plane import Plane
+
+SHAPE = (60, 76)
+few = settings(max_examples=15)
+SEEDS = st.integers(0, 10_000)
+Turn = Callable[[np.ndarray], np.ndarray]
+TURNS: dict[str, Turn] = {
+    "not": lambda array: array,
+    "90": lambda array: np.rot90(array, 1),
+    "180": lambda array: np.rot90(array, 2),
+    "270": lambda array: np.rot90(array, 3),
+    "mirrored": lambda array: array[:, ::-1],
+    "mirrored, 90": lambda array: np.rot90(array[:, ::-1], 1),
+    "mirrored, 180": lambda array: np.rot90(array[:, ::-1], 2),
+    "mirrored, 270": lambda array: np.rot90(array[:, ::-1], 3),
+}
+
+
+def texture(seed: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
+    """Smooth noise from 0 to 1, of which one minus the value is exact in float32."""
+    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 2.0)
+    return np.asarray(np.round((smooth - smooth.min()) / np.ptp(smooth) * 4096) / 4096, np.float32)
+
+
+def hole(seed: int) -> np.ndarray:
+    """A mask without a rectangle of random place and size, and without the first rows."""
+    rng = np.random.default_rng(seed)
+    mask = np.ones(SHAPE, bool)
+    top, left = rng.integers(10, 40), rng.integers(10, 50)
+    mask[top : top + rng.integers(3, 16), left : left + rng.integers(3, 20)] = False
+    mask[: rng.integers(0, 8)] = False
+    return mask
+
+
+def assert_same(ones: tuple[Group, ...], others: tuple[Group, ...], tolerance: float) -> None:
+    assert len(ones) == len(others)
+    for one, other in zip(ones, others, strict=True):
+        assert one.spin == other.spin
+        assert np.abs(one.planes - other.planes).max() <= tolerance
+
+
+def map_of(turn: Turn, shape: tuple[int, int]) -> np.ndarray:
+    """The (2, 3) map from old to new pixels in (x, y) order, read off where pixel indices go."""
+    rows, columns = (turn(index).astype(float) for index in np.indices(shape))
+    first = np.array([columns[0, 0], rows[0, 0]])
+    old_from_new = np.column_stack(
+        [[columns[0, 1] - first[0], rows[0, 1] - first[1]], [columns[1, 0] - first[0], rows[1, 0] - first[1]]]
+    )
+    new_from_old = np.linalg.inv(old_from_new)
+    return np.column_stack([new_from_old, -new_from_old @ first])
+
+
+def test_there_are_directions_and_strength() -> None:
+    groups = classical(texture(0), np.ones(SHAPE, bool))
+    assert [(group.spin, group.planes.shape) for group in groups] == [(2, (2, *SHAPE)), (0, (1, *SHAPE))]
+    assert all(group.planes.dtype == np.float32 for group in groups)
+
+
+@few
+@given(seed=SEEDS)
+def test_planes_have_zero_mean_and_unit_mean_energy_over_their_support(seed: int) -> None:
+    mask = hole(seed)
+    depth = ndimage.distance_transform_cdt(np.pad(mask, 1), "chessboard")[1:-1, 1:-1]
+    for group in classical(texture(seed), mask):
+        support = group.planes.any(axis=0)
+        assert support[depth >= 6].all()
+        assert not support[depth <= 2].any()
+        assert group.energy == pytest.approx(np.sum(group.planes**2, axis=0))
+        assert group.energy[support].mean() == pytest.approx(1, abs=1e-4)
+        assert group.planes[:, support].mean(axis=1) == pytest.approx(0, abs=1e-5)
+
+
+@few
+@given(seed=SEEDS)
+def test_bright_on_dark_equals_dark_on_bright(seed: int) -> None:
+    values, mask = texture(seed), hole(seed)
+    assert_same(classical(values, mask), classical(1 - values, mask), 5e-5)
+
+
+@few
+@given(seed=SEEDS, contrast=st.floats(-4, 4).filter(lambda factor: abs(factor) > 0.05), offset=st.floats(-1, 1))
+def test_contrast_and_brightness_do_not_matter(seed: int, contrast: float, offset: float) -> None:
+    values, mask = texture(seed), hole(seed)
+    changed = np.float32(contrast) * values + np.float32(offset)
+    # An offset costs up to five bits of the values of a faint image, whose slopes are some hundredths of its range.
+    assert_same(classical(values, mask), classical(changed, mask), 1e-3)
+
+
+@few
+@given(seed=SEEDS)
+def test_masked_pixels_of_an_image_do_not_matter(seed: int) -> None:
+    values, mask = texture(seed), hole(seed)
+    other = np.where(mask, values, np.random.default_rng(seed).normal(0, 100, SHAPE)).astype(np.float32)
+    planes = [Plane.of(Image.from_array(pixels, mask=mask), 0) for pixels in (values, other)]
+    one, two = (classical(plane.values, plane.mask) for plane in planes)
+    assert_same(one, two, 0)
+
+
+@few
+@given(seed=SEEDS)
+def test_the_edge_of_a_mask_is_no_edge(seed: int) -> None:
+    values, mask = texture(seed), hole(seed)
+    rng = np.random.default_rng(seed)
+    for fill in (0.0, 1.0, rng.random(SHAPE)):
+        other = np.where(mask, values, fill).astype(np.float32)
+        # The outermost weight of the smoothing, 4e-4, may reach over the edge of the mask; a full edge would show as 1.
+        assert_same(classical(values, mask), classical(other, mask), 0.02)
+
+
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS.keys())
+def test_moved_planes_are_the_planes_of_the_moved_image(turn: Turn) -> None:
+    values, mask = texture(0), hole(0)
+    matrix = map_of(turn, SHAPE)
+    turned = np.ascontiguousarray(turn(values))
+    before, after = classical(values, mask), classical(turned, np.ascontiguousarray(turn(mask)))
+    for one, other in zip(before, after, strict=True):
+        moved = one.moved(matrix[:, :2], matrix, turned.shape[::-1])
+        assert moved.shape == other.planes.shape
+        assert np.abs(moved - other.planes).max() <= 1e-4
+
+
+@pytest.mark.parametrize("degrees", [0, 20, 45, 75, 90, 130])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_directions_turn_with_the_image(degrees: float, mirrored: bool) -> None:
+    """Waves of a known direction, turned by any angle: the planes hold the cosine and sine of twice the angle."""
+    wave = np.deg2rad(25)
+    rows, columns = np.indices((81, 81)) - 40
+    patch = 1.0 * (np.hypot(rows, columns) < 18)
+    sine = 0.5 + 0.5 * np.sin(0.8 * (columns * np.cos(wave) + rows * np.sin(wave))) * patch
+    (directions, *_) = classical(sine.astype(np.float32), np.ones(sine.shape, bool))
+    angle = np.deg2rad(degrees)
+    linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = linear @ np.diag([-1.0, 1.0]) if mirrored else linear
+    middle = np.array([40.0, 40.0])
+    moved = directions.moved(linear, np.column_stack([linear, middle - linear @ middle]), (81, 81))
+    new = linear @ [np.cos(wave), np.sin(wave)]
+    cosine, sine_of_it = moved[:, 30:51, 30:51].mean(axis=(1, 2))
+    expected = 2 * np.arctan2(new[1], new[0])
+    apart = np.arctan2(sine_of_it, cosine) - expected
+    assert np.rad2deg(np.abs((apart + np.pi) % (2 * np.pi) - np.pi)) <= 2
+
+
+@pytest.mark.parametrize("mask", [np.ones(SHAPE, bool), np.zeros(SHAPE, bool)], ids=["constant", "nothing valid"])
+def test_a_blank_plane_has_no_features(mask: np.ndarray) -> None:
+    for group in classical(np.full(SHAPE, 0.5, np.float32), mask):
+        assert np.array_equal(group.planes, np.zeros_like(group.planes))
