@@ -22,6 +22,9 @@ _EDGE_SIGMA = 0.8
 _SURROUND_SIGMA = 6.0
 # Share of the mean edge energy below which an edge counts as noise (the epsilon of normalised gradient fields).
 _EDGE_FLOOR = 0.5
+# Edge energies of grey values between 0 and 1 that may be rounding, and the least mean energy of a whitened plane that
+# shows anything: rounding must not be blown up to structure.
+_ROUNDING, _LEAST_ENERGY = np.float32(1e-9), 1e-3
 # Share of the mean energy that evens out a region with nothing in it.
 _ENERGY_FLOOR = 0.3
 
@@ -100,9 +103,9 @@ def classical(values: Float, mask: Mask) -> tuple[Group, ...]:
     # An edge next to the mask may be the edge of the mask.
     reach = 2 * round(2 * _EDGE_SIGMA + 1) + 1
     inner = cv2.erode(mask.astype(np.uint8), np.ones((reach, reach), np.uint8), borderValue=0) > 0
-    floor = _EDGE_FLOOR * (0.8 * _local_mean(energy, inner) + 0.2 * _mean(energy, inner)) + np.float32(1e-12)
+    floor = _EDGE_FLOOR * (0.8 * _local_mean(energy, inner) + 0.2 * _mean(energy, inner)) + _ROUNDING
     orientation = np.stack([(across * across - down * down) / (energy + floor), 2 * across * down / (energy + floor)])
-    strength = energy / (energy + _EDGE_FLOOR * _mean(energy, inner) + np.float32(1e-12))
+    strength = energy / (energy + _EDGE_FLOOR * _mean(energy, inner) + _ROUNDING)
     return (
         _group(np.stack([plane - _local_mean(plane, inner) for plane in orientation]), inner, spin=2),
         _group(_evened(strength, inner)[None], inner),
@@ -113,7 +116,8 @@ def _group(planes: Float, support: Mask, spin: int = 0) -> Group:
     inside = planes[:, support]
     if inside.size:
         inside = inside - inside.mean(axis=1, keepdims=True)
-        inside = inside / np.float32(np.sqrt(np.mean(np.sum(inside * inside, axis=0))) + 1e-12)
+        energy = float(np.mean(np.sum(inside * inside, axis=0)))
+        inside = inside / np.float32(np.sqrt(energy)) if energy > _LEAST_ENERGY else np.zeros_like(inside)
     out = np.zeros_like(planes)
     out[:, support] = inside
     return Group(out, spin)
@@ -133,4 +137,4 @@ def _evened(values: Float, mask: Mask) -> Float:
     """Local mean removed and local standard deviation evened out."""
     centred = values - _local_mean(values, mask)
     power = _local_mean(centred * centred, mask)
-    return np.asarray(centred / np.sqrt(power + _ENERGY_FLOOR * _mean(power, mask) + np.float32(1e-12)))
+    return np.asarray(centred / np.sqrt(power + _ENERGY_FLOOR * _mean(power, mask) + _ROUNDING))
