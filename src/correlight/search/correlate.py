@@ -43,7 +43,7 @@ class Shift:
     Parameters
     ----------
     score : float
-        In standard deviations of the scores over all shifts of this turn.
+        In standard deviations of the scores over all shifts of this turn; minus infinity where no shift is allowed.
     overlap : float
         Common valid area as a fraction of the smaller field.
     fixed_from_moving : (3, 3) array
@@ -71,7 +71,7 @@ class _Layout:
 
     def __init__(self, fixed: Plane, moving: Plane, least_overlap: float) -> None:
         self.fixed_shape, self.moving_shape = fixed.values.shape, moving.values.shape
-        self.smaller = min(np.count_nonzero(fixed.mask), np.count_nonzero(moving.mask))
+        self.smaller = max(1, min(np.count_nonzero(fixed.mask), np.count_nonzero(moving.mask)))
         self.least_area = least_overlap * self.smaller
         diagonal = int(np.ceil(np.hypot(*self.moving_shape))) + 2
         # Circular correlation folds far shifts onto near ones. Shifts with less than the least overlap are not
@@ -205,7 +205,8 @@ class FeatureEngine:
             peak = int(np.argmax(total))
             row, column = divmod(peak, self._shape[1])
             near = (round(row / _BLOCK) % self._blocks[0], round(column / _BLOCK) % self._blocks[1])
-            score = float(total.flat[peak]) / count**0.5
+            # Shifts that are not allowed score zero; where nothing stands above them, there is nothing to propose.
+            score = float(total.flat[peak]) / count**0.5 if total.flat[peak] > 0 else -np.inf
             shifts.append(self._layout.shift(peak, score, float(overlap[near]), matrix))
         return shifts
 

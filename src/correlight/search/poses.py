@@ -213,6 +213,8 @@ class _Rounds:
         for turn in turns:
             linear = Affine.similarity(turn.rotation, 1.0, turn.mirror).linear
             for vote, shift in enumerate(engine.best_shifts(linear.T if swapped else linear)):
+                if not np.isfinite(shift.score):
+                    continue
                 laid = shift.fixed_from_moving if swapped else np.linalg.inv(shift.fixed_from_moving)
                 pose = Pose(Affine(from_index @ laid @ to_index), shift.score, shift.overlap)
                 found.append(_Found(turn, vote, pose))
@@ -263,4 +265,4 @@ def _follow(found: Sequence[_Found], level: _Level, grid: Grid) -> list[_Turn]:
 def _joint(found: Sequence[_Found]) -> list[_Found]:
     """The list that all groups voted for together."""
     last = max((item.vote for item in found), default=0)
-    return [item for item in found if item.vote == last and np.isfinite(item.pose.score)]
+    return [item for item in found if item.vote == last]

@@ -10,6 +10,8 @@ from correlight.similarity import Agreement, Places, sample
 BINS = 24
 # Cubic B-spline kernels reach two bins to either side; the outer bins stay free for them.
 _MARGIN = 2
+# Grey values between 0 and 1 that differ by less than this differ by rounding.
+_LEAST_RANGE = 1e-5
 
 
 class MutualInformation:
@@ -67,7 +69,7 @@ def spread(values: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArr
     """
     known = np.sort(np.unique(reference.ravel()[:: max(1, reference.size // 20000)]))
     low, high = float(known[0]), float(known[-1])
-    if high <= low:
+    if high - low < _LEAST_RANGE:
         return np.zeros_like(values)
     linear = np.clip((values - low) / (high - low), 0, 1)
     ranks = np.interp(values, known, np.linspace(0, 1, len(known)))
