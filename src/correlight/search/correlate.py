@@ -71,7 +71,7 @@ class _Layout:
 
     def __init__(self, fixed: Plane, moving: Plane, least_overlap: float) -> None:
         self.fixed_shape, self.moving_shape = fixed.values.shape, moving.values.shape
-        self.smaller = max(1, min(np.count_nonzero(fixed.mask), np.count_nonzero(moving.mask)))
+        self.smaller = max(1, min(int(np.count_nonzero(plane.mask)) for plane in (fixed, moving)))
         self.least_area = least_overlap * self.smaller
         diagonal = int(np.ceil(np.hypot(*self.moving_shape))) + 2
         # Circular correlation folds far shifts onto near ones. Shifts with less than the least overlap are not

@@ -1,0 +1,279 @@
+"""Both engines against brute force, and the shifts they return against known cut-outs."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from correlight.appearance.channels import classical
+from correlight.geometry import Grid
+from correlight.plane import Plane
+from correlight.search.correlate import Engine, FeatureEngine, MakeEngine, MutualInformationEngine, Shift
+from correlight.transforms import Affine
+
+LEAST = 0.35
+Turn = Callable[[np.ndarray], np.ndarray]
+TURNS: dict[str, Turn] = {
+    "not turned": lambda array: array,
+    "90": lambda array: np.rot90(array, 1),
+    "180": lambda array: np.rot90(array, 2),
+    "mirrored": lambda array: array[:, ::-1],
+    "mirrored, 90": lambda array: np.rot90(array[:, ::-1], 1),
+}
+SEEDS = st.integers(0, 10_000)
+
+
+def features(fixed: Plane, moving: Plane, least_overlap: float) -> Engine:
+    return FeatureEngine(fixed, moving, classical, least_overlap)
+
+
+ENGINES: dict[str, MakeEngine] = {"features": features, "mutual information": MutualInformationEngine}
+both_engines = pytest.mark.parametrize("make", ENGINES.values(), ids=ENGINES.keys())
+
+
+def texture(shape: tuple[int, int], seed: int, sigma: float = 1.5) -> np.ndarray:
+    """Smooth noise from 0 to 1."""
+    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), sigma)
+    return np.asarray((smooth - smooth.min()) / np.ptp(smooth), np.float32)
+
+
+def plane(values: np.ndarray, mask: np.ndarray | None = None) -> Plane:
+    values = np.ascontiguousarray(values, np.float32)
+    return Plane(values, np.ones(values.shape, bool) if mask is None else mask, Grid.of(values.shape))
+
+
+def places(turn: Turn, shape: tuple[int, int], first: tuple[int, int]) -> np.ndarray:
+    """Fixed pixel of each pixel of a cut-out that was turned, shape (2, Y, X): where pixel indices go."""
+    return np.stack([turn(index) + start for index, start in zip(np.indices(shape), first, strict=True)])
+
+
+def matrix_of(where: np.ndarray) -> np.ndarray:
+    """The (3, 3) map from pixel indices to the places they are said to have, in (y, x) order."""
+    matrix = np.eye(3)
+    matrix[:2, 0], matrix[:2, 1] = where[:, 1, 0] - where[:, 0, 0], where[:, 0, 1] - where[:, 0, 0]
+    matrix[:2, 2] = where[:, 0, 0]
+    return matrix
+
+
+def common_share(shift: Shift, fixed: Plane, moving: Plane) -> float:
+    """Valid moving pixels that fall on valid fixed pixels, as a share of the smaller field."""
+    rows, columns = np.nonzero(moving.mask)
+    laid = np.stack([rows, columns], 1) @ shift.fixed_from_moving[:2, :2].T + shift.fixed_from_moving[:2, 2]
+    index = np.round(laid).astype(int)
+    index = index[np.all((index >= 0) & (index < fixed.mask.shape), axis=1)]
+    return float(fixed.mask[tuple(index.T)].sum() / min(fixed.mask.sum(), moving.mask.sum()))
+
+
+@both_engines
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS.keys())
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_cut_out_is_found_to_the_pixel(make: MakeEngine, turn: Turn, inverted: bool) -> None:
+    fixed = texture((90, 110), 0)
+    where = places(turn, (48, 60), (17, 33))
+    moving = fixed[tuple(where)]
+    engine = make(plane(fixed), plane(1 - moving**2 if inverted else moving), LEAST)
+    expected = matrix_of(where)
+    for shift in engine.best_shifts(np.linalg.inv(expected)[:2, :2]):
+        assert shift.fixed_from_moving == pytest.approx(expected, abs=1e-9)
+        assert shift.overlap == pytest.approx(1, abs=1e-3)
+        assert shift.score > 5
+
+
+@both_engines
+def test_a_cut_out_across_the_edge_is_found(make: MakeEngine) -> None:
+    scene = texture((150, 150), 1)
+    fixed, moving = scene[40:110, 50:130], scene[20:85, 20:90]
+    for shift in make(plane(fixed), plane(moving), LEAST).best_shifts(np.eye(2)):
+        assert shift.fixed_from_moving[:2, 2] == pytest.approx([-20, -30])
+        # Features count the overlap on blocks of four pixels, at the block of shifts next to this one.
+        assert shift.overlap == pytest.approx(45 * 40 / (65 * 70), abs=2 * (45 + 40) / (65 * 70))
+
+
+@both_engines
+def test_masked_pixels_neither_attract_nor_count(make: MakeEngine) -> None:
+    fixed, mask = texture((90, 110), 2), np.ones((90, 110), bool)
+    moving = fixed[20:70, 40:100].copy()
+    moving_mask = np.ones(moving.shape, bool)
+    mask[:, :20], moving_mask[:, 44:] = False, False
+    # The same bright bar, as a caption would be, in the masked part of both.
+    fixed[:, 5:15], moving[:, 48:58] = 1, 1
+    for shift in make(plane(fixed, mask), plane(moving, moving_mask), LEAST).best_shifts(np.eye(2)):
+        assert shift.fixed_from_moving[:2, 2] == pytest.approx([20, 40])
+        assert shift.overlap == pytest.approx(1, abs=1e-3)
+
+
+@both_engines
+@pytest.mark.parametrize("axis", [0, 1])
+def test_nothing_wraps_around(make: MakeEngine, axis: int) -> None:
+    """A moving image that would fit in full if the fixed one closed to a ring, and fits by halves as it is."""
+    ring = np.roll(texture((80, 80), 3), 25, axis=axis)
+    moving = ring.take(range(50), axis=axis)
+    fixed = texture((80, 80), 3)
+    for shift in make(plane(fixed), plane(moving), 0.6).best_shifts(np.eye(2)):
+        assert common_share(shift, plane(fixed), plane(moving)) >= 0.6 - BLOCK_SHARE
+    for shift in make(plane(fixed), plane(moving), 0.4).best_shifts(np.eye(2)):
+        assert abs(shift.fixed_from_moving[axis, 2]) in (25, 55)
+        assert shift.overlap == pytest.approx(0.5, abs=BLOCK_SHARE)
+
+
+# Features decide on blocks of four pixels which shifts are allowed, and weigh those between fully, not and in part; two
+# pixels of shift along both axes of a field of 40 pixels or more are a tenth of it.
+BLOCK_SHARE = 0.1
+
+
+@both_engines
+@settings(max_examples=15)
+@given(seed=SEEDS)
+def test_too_small_an_overlap_is_never_returned(make: MakeEngine, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shapes = rng.integers(40, 90, (2, 2))
+    fixed, moving = (texture(tuple(shape), seed + number) for number, shape in enumerate(shapes))
+    # Corners that agree: so tempting a shift must not be taken, for too little of the images meets there.
+    fixed[:16, :16] = moving[-16:, -16:]
+    mask = np.ones(fixed.shape, bool)
+    mask[:, : rng.integers(0, 12)] = False
+    planes = plane(fixed, mask), plane(moving)
+    least = float(rng.uniform(0.3, 0.8))
+    linear = Affine.similarity(float(rng.choice([0.0, rng.uniform(0, 360)])), 1, bool(rng.integers(2))).linear
+    for shift in make(*planes, least).best_shifts(linear):
+        share = common_share(shift, *planes)
+        assert shift.overlap >= least - BLOCK_SHARE
+        assert share >= least - BLOCK_SHARE
+        assert shift.overlap == pytest.approx(share, abs=BLOCK_SHARE)
+        assert shift.fixed_from_moving[:2, :2] == pytest.approx(linear.T)
+
+
+@both_engines
+def test_a_blank_plane_gives_no_warning(make: MakeEngine) -> None:
+    blank, lively = plane(np.full((40, 50), 0.5)), plane(texture((44, 48), 0))
+    for pair in ((blank, lively), (lively, blank), (blank, blank)):
+        for shift in make(*pair, LEAST).best_shifts(Affine.similarity(30).linear):
+            assert not np.isnan(shift.score)
+            assert np.isfinite(shift.fixed_from_moving).all()
+
+
+@both_engines
+def test_without_valid_pixels_no_shift_has_a_score(make: MakeEngine) -> None:
+    masked, lively = plane(texture((40, 50), 1), np.zeros((40, 50), bool)), plane(texture((44, 48), 0))
+    for pair in ((masked, lively), (lively, masked), (masked, masked)):
+        assert {shift.score for shift in make(*pair, LEAST).best_shifts(np.eye(2))} == {-np.inf}
+
+
+@both_engines
+def test_where_masks_never_meet_enough_no_shift_has_a_score(make: MakeEngine) -> None:
+    """A tall and a wide strip of one area meet in a small square at most."""
+    tall, wide = np.zeros((64, 64), bool), np.zeros((64, 64), bool)
+    tall[:, 28:36], wide[28:36] = True, True
+    engine = make(plane(texture((64, 64), 1), tall), plane(texture((64, 64), 1), wide), LEAST)
+    assert {shift.score for shift in engine.best_shifts(np.eye(2))} == {-np.inf}
+    assert all(np.isfinite(shift.score) for shift in engine.best_shifts(Affine.similarity(90).linear))
+
+
+def raw_scores(fixed: Plane, moving: Plane, matrix: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Masked normalised correlation of each group at each shift, shape (groups, shifts), pixel by pixel."""
+    size = (140, 140)
+    laid_mask = cv2.warpAffine(moving.mask.astype(np.float32), matrix, size)
+    rows, columns = fixed.mask.shape
+    result = []
+    for one, other in zip(classical(fixed.values, fixed.mask), classical(moving.values, moving.mask), strict=True):
+        laid = other.moved(matrix[:, :2], matrix, size).astype(float)
+        laid_energy = cv2.warpAffine(other.energy, matrix, size)
+        scores = []
+        for down, across in shifts:
+            on_fixed = (slice(max(0, down), min(rows, down + 140)), slice(max(0, across), min(columns, across + 140)))
+            on_laid = tuple(slice(s.start - t, s.stop - t) for s, t in zip(on_fixed, (down, across), strict=True))
+            area = np.sum(fixed.mask[on_fixed] * laid_mask[on_laid])
+            energies = (
+                np.sum(one.energy[on_fixed] * laid_mask[on_laid]),
+                np.sum(fixed.mask[on_fixed] * laid_energy[on_laid]),
+            )
+            width = np.sqrt(area * np.prod([max(energy / area, 0.3) for energy in energies]))
+            scores.append(np.sum(one.planes[:, *on_fixed] * laid[:, *on_laid]) / width)
+        result.append(scores)
+    return np.array(result)
+
+
+POSES = [(0, False), (90, False), (180, True), (20, False), (130, True)]
+
+
+@pytest.mark.parametrize(("rotation", "mirror"), POSES)
+@pytest.mark.parametrize("masked", [False, True])
+def test_score_maps_are_masked_normalised_correlations(rotation: float, mirror: bool, masked: bool) -> None:
+    values, mask = texture((84, 96), 0), np.ones((84, 96), bool)
+    if masked:
+        mask[:, :13], mask[50:, 60:] = False, False
+    fixed, moving = plane(values, mask), plane(texture((60, 72), 1))
+    moving.values[10:50, 10:60] = 1 - values[20:60, 30:80]
+    engine = FeatureEngine(fixed, moving, classical, LEAST)
+    maps, _, matrix = engine.score_maps(Affine.similarity(rotation, 1, mirror).linear)
+    shifts = np.random.default_rng(0).integers((-10, -10), (20, 20), (40, 2))
+    aligned = not masked and rotation % 90 == 0
+    # The width that a map is divided by is common to all its shifts: the best factor for this sample of them.
+    for shifts_now, tolerance in ((4 * (shifts // 4), 1e-5 if aligned else 0.02), (shifts, 0.02)):
+        expected = raw_scores(fixed, moving, matrix, shifts_now)
+        found = np.array([scores[tuple(shifts_now.T)] for scores in maps])
+        factor = np.sum(found * expected, axis=1) / np.sum(expected**2, axis=1)
+        # Overlap and energies are exact at shifts by whole blocks of unmasked images. Between those they are
+        # interpolated, and edges of turned or masked fields cross blocks: where 40 pixels of a side are in common, a
+        # block is a tenth of them, and the second order of a tenth is a hundredth of scores of size one to three.
+        assert np.abs(found - factor[:, None] * expected).max() <= tolerance
+        assert np.abs(expected).max() > 1
+
+
+def test_scores_are_in_units_of_their_spread() -> None:
+    engine = FeatureEngine(plane(texture((84, 96), 0)), plane(texture((60, 72), 1)), classical, LEAST)
+    maps, overlap, _ = engine.score_maps(np.eye(2))
+    shifts = 16 * np.sum(overlap >= LEAST * 60 * 72)
+    for scores in maps:
+        # The engine takes the spread from every fourth shift, and shifts between blocks are allowed in part.
+        assert np.sqrt(np.sum(scores.astype(float) ** 2) / shifts) == pytest.approx(1, abs=0.03)
+
+
+def joint_information(fixed: np.ndarray, moving: np.ndarray) -> float:
+    """Mutual information of two arrays of level numbers, in nats."""
+    joint = np.histogram2d(fixed.ravel(), moving.ravel(), bins=(range(7), range(4)))[0] / fixed.size
+    independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
+    occupied = joint > 0
+    return float(np.sum(joint[occupied] * np.log(joint[occupied] / independent[occupied])))
+
+
+def information_map(fixed: np.ndarray, moving: np.ndarray, least_area: float) -> tuple[np.ndarray, np.ndarray]:
+    """Mutual information at every shift from one joint histogram after the other, and where they may lie."""
+    levels = [
+        np.searchsorted(np.quantile(values, np.arange(1, count) / count), values, side="right")
+        for values, count in ((fixed, 6), (moving, 3))
+    ]
+    (rows, columns), (height, width) = fixed.shape, moving.shape
+    information = np.zeros((rows + height - 1, columns + width - 1))
+    allowed = np.zeros(information.shape, bool)
+    for down, across in np.ndindex(information.shape):
+        top, left = down - height + 1, across - width + 1
+        on_fixed = levels[0][max(0, top) : top + height, max(0, left) : left + width]
+        on_moving = levels[1][max(0, -top) : rows - top, max(0, -left) : columns - left]
+        allowed[down, across] = on_fixed.size >= least_area
+        if allowed[down, across]:
+            information[down, across] = joint_information(on_fixed, on_moving)
+    return information, allowed
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mutual_information_peaks_where_joint_histograms_say(seed: int) -> None:
+    fixed, moving = texture((40, 48), seed, 1.0), texture((24, 28), seed + 10, 1.0)
+    # Faintly the same structure, of which the eye would see little.
+    moving += 0.6 * np.abs(fixed[9:33, 13:41] - 0.5)
+    information, allowed = information_map(fixed, moving, LEAST * moving.size)
+    weight = allowed.astype(float)
+    surround = ndimage.gaussian_filter(information * weight, 3.0) / np.maximum(
+        ndimage.gaussian_filter(weight, 3.0), 1e-3
+    )
+    above = np.where(allowed, information - surround, 0)
+    peak = np.unravel_index(np.argmax(above), above.shape)
+    (shift,) = MutualInformationEngine(plane(fixed), plane(moving), LEAST).best_shifts(np.eye(2))
+    assert shift.fixed_from_moving[:2, 2] == pytest.approx(np.subtract(peak, (23, 27)))
+    # The surround of shifts near zero is cut at the edge of the map there, and its far end here.
+    assert shift.score == pytest.approx(above[peak] / above[allowed].std(), rel=0.02)
+    assert shift.overlap == pytest.approx(common_share(shift, plane(fixed), plane(moving)), abs=1e-3)
