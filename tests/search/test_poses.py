@@ -1,0 +1,238 @@
+"""The search finds known poses within its limits, and lists distinct ones."""
+
+import cv2
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from correlight.appearance.channels import classical
+from correlight.geometry import Grid
+from correlight.image import Image
+from correlight.plane import Plane
+from correlight.pose import Pose
+from correlight.search.correlate import Engine, FeatureEngine, MakeEngine, MutualInformationEngine
+from correlight.search.limits import Limits
+from correlight.search.poses import distinct, search_poses, working_planes
+from correlight.transforms import Affine
+
+FIXED_SHAPE = (130, 150)
+
+
+def features(fixed: Plane, moving: Plane, least_overlap: float) -> Engine:
+    return FeatureEngine(fixed, moving, classical, least_overlap)
+
+
+def scene(seed: int, shape: tuple[int, int] = (420, 420)) -> np.ndarray:
+    """Smooth noise of two finenesses, from 0 to 1."""
+    rng = np.random.default_rng(seed)
+    fine, coarse = (ndimage.gaussian_filter(rng.standard_normal(shape), sigma) for sigma in (2.0, 7.0))
+    mixed = fine / fine.std() + coarse / coarse.std()
+    return np.asarray((mixed - mixed.min()) / np.ptp(mixed), np.float32)
+
+
+def seen(picture: np.ndarray, scene_from_index: Affine, shape: tuple[int, int], grid: Grid | None = None) -> Plane:
+    """The part of a scene that lies under each pixel of an instrument."""
+    index = np.indices(shape).reshape(2, -1).T
+    values = ndimage.map_coordinates(picture, scene_from_index(index).T, order=1, mode="nearest").reshape(shape)
+    return Plane(values.astype(np.float32), np.ones(shape, bool), grid or Grid.of(shape))
+
+
+def known_pair(
+    rotation: float,
+    scale: float = 1.0,
+    mirror: bool = False,
+    shift: tuple[float, float] = (0.0, 0.0),
+    shape: tuple[int, int] = (140, 140),
+    seed: int = 0,
+) -> tuple[Plane, Plane, Affine]:
+    """Two images of one scene, the second in another contrast and with noise, and moving_from_fixed."""
+    picture = scene(seed)
+    scene_from_fixed = Affine.of(np.eye(2), (140.0, 130.0))
+    middle = np.subtract(FIXED_SHAPE, 1) / 2
+    moving_from_fixed = Affine.similarity(
+        rotation, scale, mirror, source=middle + shift, target=np.subtract(shape, 1) / 2
+    )
+    fixed = seen(picture, scene_from_fixed, FIXED_SHAPE)
+    noise = 0.03 * np.random.default_rng(seed + 1).standard_normal(picture.shape)
+    other = cv2.GaussianBlur((1 - picture) ** 2 + noise, (0, 0), 1.0)
+    moving = seen(other, scene_from_fixed @ moving_from_fixed.inverse(), shape)
+    return fixed, moving, moving_from_fixed
+
+
+def error(pose: Pose, moving_from_fixed: Affine, fixed: Grid) -> float:
+    """Mean distance from the true places over the fixed image, as a share of its width."""
+    points = fixed.lattice(10)
+    apart = np.linalg.norm(pose.moving_from_fixed(points) - moving_from_fixed(points), axis=1)
+    return float(apart.mean() / moving_from_fixed.scale / max(fixed.extent))
+
+
+def assert_ranked_and_distinct(poses: list[Pose], fixed: Grid) -> None:
+    scores = [pose.score for pose in poses]
+    assert scores == sorted(scores, reverse=True)
+    assert distinct(poses, fixed) == poses
+
+
+# The search hands its poses to a refinement that mends errors of a few per cent of the width.
+NEAR = 0.02
+
+
+@pytest.mark.parametrize("make", [features, MutualInformationEngine], ids=["features", "mutual information"])
+@pytest.mark.parametrize(
+    ("rotation", "scale", "mirror", "shift"),
+    [
+        (0.0, 1.0, False, (0.0, 0.0)),
+        (33.0, 1.08, False, (5.0, -8.0)),
+        (200.0, 0.95, True, (-6.0, 10.0)),
+        (118.0, 0.7, False, (0.0, 12.0)),
+        (290.0, 1.5, True, (10.0, 0.0)),
+        (75.0, 1.0, False, (45.0, 30.0)),
+    ],
+    ids=["at rest", "turned", "mirrored", "smaller", "larger", "half outside"],
+)
+def test_a_known_pose_is_found(
+    make: MakeEngine, rotation: float, scale: float, mirror: bool, shift: tuple[float, float]
+) -> None:
+    fixed, moving, truth = known_pair(rotation, scale, mirror, shift)
+    limits = Limits((scale / 1.1, scale * 1.1), (rotation - 6, rotation + 9))
+    poses = search_poses(fixed, moving, limits, make, workers=1)
+    assert error(poses[0], truth, fixed.grid) <= NEAR
+    assert poses[0].linear.mirrored == mirror
+    assert_ranked_and_distinct(poses, fixed.grid)
+
+
+def test_units_of_either_grid_are_kept() -> None:
+    fixed, moving, truth = known_pair(33.0, 1.08)
+    fixed_grid = Grid.of(fixed.grid.shape, 0.02, (3.0, -4.0), "micrometre")
+    moving_grid = Grid.of(moving.grid.shape, 0.5, (100.0, 50.0), "micrometre")
+    expected = Affine(moving_grid.matrix @ truth.matrix @ np.linalg.inv(fixed_grid.matrix))
+    scale = 1.08 * 0.5 / 0.02
+    poses = search_poses(
+        Plane(fixed.values, fixed.mask, fixed_grid),
+        Plane(moving.values, moving.mask, moving_grid),
+        Limits((scale / 1.1, scale * 1.1), (20.0, 50.0), (False,)),
+        features,
+        workers=1,
+    )
+    assert error(poses[0], expected, fixed_grid) <= NEAR
+
+
+def test_the_order_of_the_images_does_not_matter() -> None:
+    fixed, moving, truth = known_pair(33.0, 1.3, True)
+    # The inverse of a mirrored map turns the same way.
+    poses = search_poses(moving, fixed, Limits((0.7, 0.84), (15.0, 50.0)), features, workers=1)
+    assert error(poses[0], truth.inverse(), moving.grid) <= NEAR
+
+
+def test_every_angle_is_searched_where_nothing_is_known() -> None:
+    fixed, moving, truth = known_pair(251.0, 1.0, True)
+    poses = search_poses(fixed, moving, Limits((1.0, 1.0)), features, workers=1)
+    assert error(poses[0], truth, fixed.grid) <= NEAR
+    assert len(poses) > 1
+    assert poses[1].score < 0.8 * poses[0].score
+
+
+def test_limits_are_kept() -> None:
+    fixed, moving, truth = known_pair(33.0, 1.0, True)
+    limits = Limits((1.2, 1.3), (100.0, 120.0), (False,), 0.5)
+    poses = search_poses(fixed, moving, limits, features, workers=1)
+    assert poses
+    for pose in poses:
+        assert not pose.linear.mirrored
+        # Finer rounds look beside the turns of coarser ones: by 3.9 degrees and a factor of 1.051 in all.
+        assert 100 - 4 <= pose.linear.rotation % 360 <= 120 + 4
+        assert 1.2 / 1.052 <= pose.linear.scale <= 1.3 * 1.052
+        # Overlap is counted on blocks of four pixels of the working image.
+        assert pose.overlap >= 0.5 - 0.05
+        assert error(pose, truth, fixed.grid) > NEAR
+
+
+def test_masked_pixels_do_not_matter() -> None:
+    fixed, moving, truth = known_pair(33.0, 1.0, False)
+    mask = np.ones(fixed.grid.shape, bool)
+    mask[100:] = False
+    limits = Limits((0.95, 1.05), (25.0, 40.0), (False,))
+    found = []
+    for fill in (0.0, 50.0):
+        image = Image.from_array(np.where(mask, fixed.values, np.float32(fill)), mask=mask)
+        found.append(search_poses(Plane.of(image, 0), moving, limits, features, workers=1))
+    assert error(found[0][0], truth, fixed.grid) <= NEAR
+    assert [pose.to_json() for pose in found[0]] == [pose.to_json() for pose in found[1]]
+
+
+def test_threads_change_nothing_and_progress_is_told() -> None:
+    fixed, moving, _ = known_pair(33.0)
+    limits = Limits((0.9, 1.1), (20.0, 45.0), (False,))
+    told: list[float] = []
+    one = search_poses(fixed, moving, limits, features, workers=1, progress=told.append)
+    two = search_poses(fixed, moving, limits, features, workers=2)
+    assert [pose.to_json() for pose in one] == [pose.to_json() for pose in two]
+    assert told == sorted(told)
+    assert told[0] > 0
+    assert told[-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("make", [features, MutualInformationEngine], ids=["features", "mutual information"])
+def test_without_enough_overlap_the_list_is_empty(make: MakeEngine) -> None:
+    """A tall and a wide strip meet in a small square at most, as long as neither turns far."""
+    fixed, moving, _ = known_pair(0.0)
+    tall, wide = np.zeros(fixed.grid.shape, bool), np.zeros(moving.grid.shape, bool)
+    tall[:, 60:76], wide[60:76] = True, True
+    strips = Plane(fixed.values, tall, fixed.grid), Plane(moving.values, wide, moving.grid)
+    assert search_poses(*strips, Limits((0.95, 1.05), (-8.0, 8.0)), make, workers=1) == []
+
+
+def test_without_valid_pixels_the_list_is_empty() -> None:
+    fixed, moving, _ = known_pair(0.0)
+    # Scattered pixels: too few of every shrunk pixel is valid for it to vote.
+    scattered = np.random.default_rng(0).random(moving.grid.shape) < 0.4
+    sparse = Plane(moving.values, scattered, moving.grid)
+    limits = Limits((0.5, 0.5), (-8.0, 8.0), (False,))
+    assert search_poses(fixed, sparse, limits, features, workers=1) == []
+
+
+@pytest.mark.parametrize("scale", [0.25, 0.8, 1.0, 3.0])
+@pytest.mark.parametrize("size", [40, 72])
+def test_working_planes_have_pixels_of_one_size(scale: float, size: float) -> None:
+    fixed = Plane(scene(0, (300, 400)), np.ones((300, 400), bool), Grid.of((300, 400), 0.5, unit="micrometre"))
+    shape = (int(250 * min(1, 2 * scale)), int(200 * min(1, 2 * scale)))
+    # As large as 250 x 200 pixels of the fixed image, or half of that.
+    moving = Plane(scene(1, shape), np.ones(shape, bool), Grid.of(shape, 0.5 * max(scale, 0.5)))
+    small = working_planes(fixed, moving, scale, size)
+    one, other = (np.array(part.grid.spacing) for part in small)
+    # Fields are whole numbers of pixels, so that each spacing is off by half a pixel over its field at most.
+    least = min(min(part.grid.shape) for part in small)
+    assert one == pytest.approx(other / scale, rel=1 / least)
+    area = min(fixed.area, moving.area / scale**2) / np.prod(one)
+    assert np.sqrt(area) == pytest.approx(size, rel=0.03)
+
+
+def test_working_planes_are_never_finer_than_the_images() -> None:
+    fixed, moving, _ = known_pair(0.0)
+    small = working_planes(fixed, moving, 1.0, 1000)
+    assert small[0] is fixed
+    assert small[1] is moving
+
+
+def test_a_much_larger_field_is_kept_in_bounds() -> None:
+    shape = (400, 400)
+    large = Plane(scene(0, shape), np.ones(shape, bool), Grid.of(shape))
+    small = large.cut((0, 0), (40, 40))
+    for pair in (working_planes(large, small, 1.0, 20), working_planes(small, large, 1.0, 20)):
+        assert {plane.grid.shape for plane in pair} == {(60, 60), (6, 6)}
+
+
+def test_of_near_duplicates_the_better_is_kept() -> None:
+    grid = Grid.of((100, 200), 0.1)
+    middle = grid.centre
+
+    def pose(score: float, shift: float = 0.0, rotation: float = 0.0, scale: float = 3.0) -> Pose:
+        return Pose(Affine.similarity(rotation, scale, source=middle, target=middle * 3 + (0, shift)), score, 1.0)
+
+    # The limit is 8 % of 20 units of the fixed image, 4.8 of the moving one.
+    best, near, far = pose(3.0), pose(2.0, shift=4.7), pose(1.0, shift=4.9)
+    assert distinct([near, far, best], grid) == [best, far]
+    assert distinct([pose(2.5, shift=9.5), *(near, best)], grid)[1].score == 2.5
+    turned = pose(2.9, rotation=180)
+    assert distinct([turned, best], grid) == [best, turned]
+    assert distinct([best, near, far], grid, least_distance=0.0001) == [best, near, far]
+    assert distinct([], grid) == []
