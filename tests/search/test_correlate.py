@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import ndimage, signal
 
 from correlight.appearance.channels import classical
 from correlight.geometry import Grid
 from correlight.plane import Plane
-from correlight.search.correlate import Engine, FeatureEngine, MakeEngine, MutualInformationEngine, Shift
+from correlight.search.correlate import Engine, FeatureEngine, MakeEngine, MutualInformationEngine, Shift, _Layout
 from correlight.transforms import Affine
 
 LEAST = 0.35
@@ -123,6 +123,31 @@ def test_nothing_wraps_around(make: MakeEngine, axis: int) -> None:
 # Features decide on blocks of four pixels which shifts are allowed, and weigh those between fully, not and in part; two
 # pixels of shift along both axes of a field of 40 pixels or more are a tenth of it.
 BLOCK_SHARE = 0.1
+
+
+@settings(max_examples=60)
+@given(seed=SEEDS)
+def test_the_size_of_the_transform_keeps_allowed_shifts_apart(seed: int) -> None:
+    """Far shifts fold onto near ones, but where enough is in common nothing else may be added to it."""
+    rng = np.random.default_rng(seed)
+    fixed, moving = (plane(np.zeros(rng.integers(20, 80, 2)), None) for _ in range(2))
+    if rng.random() < 0.5:
+        top = int(rng.integers(2, 10))
+        moving.mask[top : top + rng.integers(1, moving.mask.shape[0] - 12)] = False
+    layout = _Layout(fixed, moving, float(rng.uniform(0.3, 0.8)))
+    rotation = float(rng.choice([0.0, 45.0, 90.0, rng.uniform(0, 360)]))
+    _, matrix, size = layout.turned(Affine.similarity(rotation, 1, bool(rng.integers(2))).linear)
+    laid = cv2.warpAffine(moving.mask.astype(np.float32), matrix, size)
+    # Common area at every shift, from the one that touches at the upper left to the one at the lower right.
+    common = signal.convolve(fixed.mask.astype(float), laid[::-1, ::-1].astype(float), method="fft")
+    down, across = (np.arange(n) - m + 1 for n, m in zip(common.shape, laid.shape, strict=True))
+    folded = np.zeros(layout.shape)
+    np.add.at(folded, np.ix_(down % layout.shape[0], across % layout.shape[1]), common)
+    for row, column in np.argwhere(folded >= layout.least_area)[:: max(1, folded.size // 200)]:
+        shift = layout.shift(int(row * layout.shape[1] + column), 0.0, 0.0, np.zeros((2, 3)))
+        place = shift.fixed_from_moving[:2, 2].astype(int) - (down[0], across[0])
+        assert np.all((place >= 0) & (place < common.shape))
+        assert folded[row, column] == pytest.approx(common[tuple(place)], abs=1e-6)
 
 
 @both_engines

@@ -1,0 +1,111 @@
+"""What may be searched, from what files claim, callers know, or nothing."""
+
+import numpy as np
+import pytest
+
+from correlight.geometry import Grid
+from correlight.pose import Pose
+from correlight.search.limits import Limits, claimed_scale, limits_for, near_start, pixel_size
+from correlight.transforms import Affine, Projective, Transform
+
+# Electrons: 200 x 300 pixels of 0.01 µm. Light: 100 x 150 pixels of 0.04 µm, so four fixed pixels to one moving pixel.
+ELECTRONS = Grid.of((200, 300), spacing=0.01, unit="micrometre")
+LIGHT = Grid.of((100, 150), spacing=0.04, unit="micrometre")
+UNCALIBRATED = Grid.of((100, 150))
+
+
+def limits(
+    fixed: Grid = ELECTRONS,
+    moving: Grid = LIGHT,
+    start: Transform | None = None,
+    rotation: tuple[float, float] | None = None,
+    scale: tuple[float, float] | None = None,
+    mirror: bool = True,
+) -> Limits:
+    return limits_for(
+        fixed,
+        moving,
+        start,
+        rotation,
+        scale,
+        mirror,
+        unknown_scale=(0.25, 4.0),
+        calibrated_tolerance=0.15,
+        least_overlap=0.4,
+    )
+
+
+def test_a_pixel_size_is_a_geometric_mean() -> None:
+    assert pixel_size(Grid.of((9, 9), spacing=(0.02, 0.08))) == pytest.approx(0.04)
+
+
+def test_a_scale_is_claimed_only_by_two_calibrated_files() -> None:
+    assert claimed_scale(ELECTRONS, LIGHT) == pytest.approx(0.25)
+    assert claimed_scale(LIGHT, ELECTRONS) == pytest.approx(4.0)
+    assert claimed_scale(ELECTRONS, UNCALIBRATED) is None
+    assert claimed_scale(UNCALIBRATED, ELECTRONS) is None
+
+
+def test_calibrated_files_need_not_agree_to_the_last_percent() -> None:
+    found = limits()
+    # Micrometres per micrometre, whatever the pixels.
+    assert found.scale == pytest.approx((1 / 1.15, 1.15))
+    assert found.rotation == (0.0, 360.0)
+    assert found.mirror == (False, True)
+    assert found.least_overlap == 0.4
+
+
+@pytest.mark.parametrize(("fixed", "moving"), [(ELECTRONS, UNCALIBRATED), (UNCALIBRATED, ELECTRONS)])
+def test_without_calibration_pixels_count(fixed: Grid, moving: Grid) -> None:
+    low, high = limits(fixed, moving).scale
+    to_pixels = pixel_size(fixed) / pixel_size(moving)
+    assert (low * to_pixels, high * to_pixels) == pytest.approx((0.25, 4.0))
+
+
+def test_pictures_of_very_unlike_pixel_counts_may_show_fields_of_like_size() -> None:
+    large = Grid.of((2000, 3000))
+    assert limits(UNCALIBRATED, large).scale == pytest.approx((0.25, 40.0))
+    assert limits(large, UNCALIBRATED).scale == pytest.approx((0.025, 4.0))
+
+
+def test_what_the_caller_says_is_taken_over_what_files_claim() -> None:
+    found = limits(rotation=(10.0, 30.0), scale=(0.2, 0.5), mirror=False)
+    assert found.rotation == (10.0, 30.0)
+    assert found.mirror == (False,)
+    # Stated in pixels per pixel; one moving pixel is four fixed ones long.
+    assert found.scale == pytest.approx((0.8, 2.0))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_around_a_start_rotation_and_scale_stay_near_and_the_handedness_is_kept(mirrored: bool) -> None:
+    start = Affine.similarity(70.0, 1.3, mirrored, source=(1.0, 1.5), target=(2.0, 3.0))
+    found = limits(start=start)
+    assert found.rotation == pytest.approx((55.0, 85.0))
+    assert found.scale == pytest.approx((1.3 / 1.15, 1.3 * 1.15))
+    assert found.mirror == (mirrored,)
+    assert limits(start=start, rotation=(0.0, 5.0), scale=(0.2, 0.3)).rotation == (0.0, 5.0)
+    assert limits(start=start, rotation=(0.0, 5.0), scale=(0.2, 0.3)).scale == pytest.approx((0.8, 1.2))
+
+
+def test_a_projective_start_counts_by_what_it_does_in_the_middle_of_the_field() -> None:
+    there = Affine.similarity(40.0, 0.5, source=ELECTRONS.centre, target=(1.0, 1.0))
+    to_middle, tilt = np.eye(3), np.eye(3)
+    to_middle[:2, 2] = ELECTRONS.centre
+    tilt[2, :2] = (0.2, -0.3)
+    start = Projective(there.matrix @ to_middle @ tilt @ np.linalg.inv(to_middle))
+    # The tilt about the middle changes nothing there to first order, but much at the corners.
+    assert np.linalg.norm(start(ELECTRONS.corners()) - there(ELECTRONS.corners()), axis=1).min() > 0.05
+    found = limits(start=start)
+    assert found.rotation == pytest.approx((25.0, 55.0))
+    assert found.scale == pytest.approx((0.5 / 1.15, 0.5 * 1.15))
+
+
+def test_poses_stay_only_where_a_start_lays_the_field() -> None:
+    start = Affine.similarity(20.0, 4.0)
+    # The field is 3 µm wide; in units of the moving image a step is four times as long.
+    poses = [
+        Pose(Affine.of(start.linear, np.array([0.0, 4.0 * step])), score, 1.0)
+        for step, score in ((0.0, 1.0), (0.89, 5.0), (0.91, 9.0), (-3.0, 20.0))
+    ]
+    assert near_start(poses, start, ELECTRONS) == poses[:2]
+    assert near_start(poses, None, ELECTRONS) == poses
