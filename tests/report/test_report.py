@@ -80,8 +80,8 @@ def test_everything_known_about_the_run_is_in_the_page(tmp_path, case):
     expected = [
         "margin 1.42 1.15 ✓ for The best pose scores 1.42 times its rival.",
         "spread 2.25 4 ✕ against",
-        "0 (best) 0.8123 0.0° 1 no 90 %",
-        "1 0.4567 90.0° 1 yes 60 %",
+        "1 (best) 0.8123 0.0° 1 no 90 %",
+        "2 0.4567 90.0° 1 yes 60 %",
         "section.tif 120 × 160 20 nm OME-XML",
         "stain.tif 140 × 180 not stated not stated 20 nm",
         "Scale claimed 1.25 Deviation −20.0 %",

@@ -109,3 +109,12 @@ def test_poses_stay_only_where_a_start_lays_the_field() -> None:
     ]
     assert near_start(poses, start, ELECTRONS) == poses[:2]
     assert near_start(poses, None, ELECTRONS) == poses
+
+
+def test_the_nearest_turn_within_the_limits() -> None:
+    limits = Limits((0.5, 2.0), (350.0, 370.0))
+    assert limits.nearest(5.0, 1.0) == (5.0, 1.0)
+    assert limits.nearest(355.0, 3.0) == (355.0, 2.0)
+    assert limits.nearest(13.0, 0.1) == (10.0, 0.5)
+    assert limits.nearest(340.0, 1.0) == (350.0, 1.0)
+    assert Limits((1.0, 1.0)).nearest(-20.0, 1.0) == (340.0, 1.0)

@@ -35,6 +35,15 @@ class Limits:
     mirror: tuple[bool, ...] = (False, True)
     least_overlap: float = 0.35
 
+    def nearest(self, rotation: float, scale: float) -> tuple[float, float]:
+        """The rotation (in [0, 360)) and scale within the limits that come nearest to those given."""
+        first, last = self.rotation
+        if last - first < 360:
+            half = (last - first) / 2
+            off = (rotation - first - half + 180) % 360 - 180
+            rotation = first + half + min(max(off, -half), half)
+        return rotation % 360, min(max(scale, self.scale[0]), self.scale[1])
+
 
 def pixel_size(grid: Grid) -> float:
     """Geometric mean of the pixel size over the axes, in the unit of the grid."""

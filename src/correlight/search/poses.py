@@ -186,7 +186,8 @@ class _Rounds:
     def evaluate(self, level: _Level, turns: Sequence[_Turn], progress: Progress) -> list[_Found]:
         """The best shifts of each turn. One engine serves all turns of a scale, and is dropped after them."""
         by_scale: dict[float, list[_Turn]] = defaultdict(list)
-        for turn in turns:
+        # A turn beside one at the limit would lie outside it.
+        for turn in dict.fromkeys(_Turn(*self._limits.nearest(t.rotation, t.scale), t.mirror) for t in turns):
             by_scale[turn.scale].append(turn)
         found: list[_Found] = []
         with ThreadPoolExecutor(self._workers) as pool:
