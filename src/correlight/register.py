@@ -28,7 +28,7 @@ from correlight.result import ImageRecord, PredictedError, Result, Verdict
 from correlight.search.correlate import FeatureEngine, MakeEngine, MutualInformationEngine
 from correlight.search.limits import claimed_scale, limits_for, near_start, pixel_size
 from correlight.search.poses import distinct, search_poses
-from correlight.transforms import Affine, Projective, Transform
+from correlight.transforms import Affine, Transform
 from correlight.verify import check, judge, predict_error
 
 Progress = Callable[[str, float], None]
@@ -207,7 +207,7 @@ def register(
         poses=(replace(best.poses[0], moving_from_fixed=choice.transform), *best.poses[1:]),
         fixed=_record(fixed, best.fixed_channel),
         moving=_record(moving, best.moving_channel),
-        scale_found=_scale(choice.transform) * pixel_size(fixed.grid) / pixel_size(moving.grid),
+        scale_found=choice.transform.scale * pixel_size(fixed.grid) / pixel_size(moving.grid),
         scale_claimed=claimed_scale(fixed.grid, moving.grid),
         recipe=chosen.name,
         seed=seed,
@@ -249,10 +249,6 @@ def _engine(recipe: Recipe, channels: Channels) -> MakeEngine:
     if recipe.search.engine == "mutual information":
         return MutualInformationEngine
     return lambda fixed, moving, least_overlap: FeatureEngine(fixed, moving, channels, least_overlap)
-
-
-def _scale(transform: Affine | Projective) -> float:
-    return float(abs(np.linalg.det(transform.linear)) ** (1 / transform.ndim))
 
 
 def _planes(role: str, image: Image, channel: int | str | None) -> dict[int | None, Plane]:
@@ -316,7 +312,7 @@ def _nothing_found(
         poses=(),
         fixed=_record(fixed, best.fixed_channel),
         moving=_record(moving, best.moving_channel),
-        scale_found=_scale(guess) * pixel_size(fixed.grid) / pixel_size(moving.grid),
+        scale_found=guess.scale * pixel_size(fixed.grid) / pixel_size(moving.grid),
         scale_claimed=claimed_scale(fixed.grid, moving.grid),
         recipe=recipe.name,
         seed=seed,

@@ -82,6 +82,11 @@ class _Homogeneous:
         return self.matrix[:-1, :-1]
 
     @property
+    def scale(self) -> float:
+        """Geometric mean of output length per input length, perspective left aside."""
+        return float(abs(np.linalg.det(self.linear)) ** (1 / self.ndim))
+
+    @property
     def offset(self) -> NDArray[np.float64]:
         """The ``(D,)`` last column: where the origin goes."""
         return self.matrix[:-1, -1]
@@ -194,11 +199,6 @@ class Affine(_Homogeneous):
     def jacobian(self, points: ArrayLike) -> NDArray[np.float64]:
         """The linear part at each of ``(N, D)`` points, shape ``(N, D, D)``."""
         return np.broadcast_to(self.linear, (len(_points(points, self.ndim)), self.ndim, self.ndim))
-
-    @property
-    def scale(self) -> float:
-        """Geometric mean of output length per input length."""
-        return float(abs(np.linalg.det(self.linear)) ** (1 / self.ndim))
 
     @property
     def mirrored(self) -> bool:

@@ -110,14 +110,14 @@ def check(
     measure = choice.measure
     other: MeasureName = "features" if measure == "mutual information" else "mutual information"
     by_other = refine(fixed, moving, found, choice.model, channels, measure=other, pyramid=_CHECK_PYRAMID)
-    back = refine(moving, fixed, _inverse(found), choice.model, channels, measure=measure, pyramid=_CHECK_PYRAMID)
-    backward = _inverse(back)
+    back = refine(moving, fixed, found.inverse(), choice.model, channels, measure=measure, pyramid=_CHECK_PYRAMID)
+    backward = back.inverse()
     own, wrong = _against_wrong_poses(fixed, moving, found, engine, least_overlap)
     # Without a rival inside the limits the wrong poses stand for one.
     rival = poses[1].score if len(poses) > 1 else poses[0].score * float(wrong.max()) / max(own, 1e-9)
     laid = overlay(fixed, moving, found, _NULL_SIZE)
     common = np.count_nonzero(laid.fixed.mask & laid.moving.mask) * np.prod(laid.fixed.grid.spacing)
-    scale = float(abs(np.linalg.det(found.linear)) ** 0.5)
+    scale = found.scale
     findings = Findings(
         margin=poses[0].score / max(rival, 1e-9),
         wrong_poses=float((own - wrong.mean()) / max(wrong.std(), 1e-9)),
@@ -145,10 +145,6 @@ def _above_displaced(laid: Overlay, channels: Channels) -> float:
         for angle in angles
     ]
     return (measure(places).value - float(np.mean(wrong))) / max(float(np.std(wrong)), 1e-9)
-
-
-def _inverse(transform: Pose2D) -> Pose2D:
-    return transform.inverse()
 
 
 def _against_wrong_poses(
@@ -189,7 +185,7 @@ def predict_error(fixed: Plane, moving: Plane, choice: Choice, checked: Checked)
     grid = fixed.grid.resized(shape)
     points = grid.lattice_of_pixels()
     found = choice.transform
-    scale = float(abs(np.linalg.det(found.linear)) ** 0.5)
+    scale = found.scale
     pixel = max(*fixed.grid.spacing, *(step / scale for step in moving.grid.spacing))
 
     def apart(a: Pose2D, b: Pose2D) -> np.ndarray:

@@ -97,7 +97,7 @@ def overlay(fixed: Plane, moving: Plane, moving_from_fixed: Pose2D, size: float)
     size : float
         Side in pixels of a square with the area of the smaller field.
     """
-    scale = float(abs(np.linalg.det(moving_from_fixed.linear)) ** 0.5)
+    scale = moving_from_fixed.scale
     small, other = working_planes(fixed, moving, scale, size)
     laid = lay(other, moving_from_fixed, small.grid)
     common = laid.mask & small.mask
@@ -215,4 +215,4 @@ def distance(a: Pose2D, b: Pose2D, grid: Grid) -> float:
     """Mean distance over the fixed field between where two poses lead, in fixed units."""
     points = grid.lattice(10)
     apart = np.linalg.norm(a(points) - b(points), axis=1)
-    return float(np.mean(apart)) / float(abs(np.linalg.det(a.linear)) ** 0.5)
+    return float(np.mean(apart)) / a.scale
