@@ -1,0 +1,15 @@
+"""Coordinate transforms that know which way they point.
+
+A transform is called on ``(N, D)`` points in array order and returns ``(N, D)`` points. Names of variables carry the
+frames: ``moving_from_fixed`` takes fixed points to moving points. ``a @ b`` applies ``b`` first, so
+``fixed_from_moving = moving_from_fixed.inverse()`` and ``c_from_b @ b_from_a`` read from right to left.
+"""
+
+from __future__ import annotations
+
+from correlight.transforms.field import Displacement
+from correlight.transforms.linear import Affine, Projective
+from correlight.transforms.protocol import Matrix, Transform
+from correlight.transforms.sequence import Sequence, compose
+
+__all__ = ["Affine", "Displacement", "Matrix", "Projective", "Sequence", "Transform", "compose"]
