@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -5,12 +7,14 @@ from scipy import ndimage
 from correlight import Affine, Grid
 from correlight.errors import UsageError
 from correlight.simulate import Electron, Light, Specimen, specimen
+from correlight.simulate.specimen import Kind
 
 # No noise, no artefact: what is left is geometry.
 CLEAN_ELECTRON = Electron(
     spot=0.5, grain=0.0, dose=2000.0, shading=0.0, streaks=0.0, charging=0.0, scratches=0, inverted=False
 )
 BRIGHT_LIGHT = Light(photons=4000.0, background=0.01, haze=0.0, buried=0.0, vignetting=0.0, read_noise=1.0, dust=0)
+KINDS = get_args(Kind)
 NUCLEUS = ("nucleoplasm", "heterochromatin", "nucleolus")
 
 
@@ -26,7 +30,7 @@ def poses() -> list[Affine]:
     ]
 
 
-@pytest.mark.parametrize("kind", ["cell", "grains"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_same_seed_gives_the_same_pixels(kind):
     first, second = specimen(kind, 8, extent=40), specimen(kind, 8, extent=40)
     for take in (
@@ -37,7 +41,7 @@ def test_the_same_seed_gives_the_same_pixels(kind):
         assert np.array_equal(take(first).levels[0], take(first).levels[0]), "looking must not change the specimen"
 
 
-@pytest.mark.parametrize("kind", ["cell", "grains"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_another_seed_gives_another_specimen(kind):
     grid = Grid.of((96, 96), 0.2, unit="micrometre")
     place = Affine.of(np.eye(2), -grid.centre)
@@ -220,7 +224,11 @@ def test_grains_have_one_grey_each_and_boundaries():
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
-    [({"kind": "brick"}, "cell, grains"), ({"seed": -1}, "seed of 0 or more"), ({"extent": 5.0}, "20 µm or more")],
+    [
+        ({"kind": "brick"}, "cell, grains, tissue"),
+        ({"seed": -1}, "seed of 0 or more"),
+        ({"extent": 5.0}, "20 µm or more"),
+    ],
 )
 def test_misuse_is_told_in_one_sentence(arguments, expected):
     with pytest.raises(UsageError, match=expected):

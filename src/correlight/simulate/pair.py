@@ -94,8 +94,8 @@ def pair(
 
     Parameters
     ----------
-    kind : {"cell", "grains"}
-        Kind of specimen.
+    kind : {"cell", "grains", "tissue", "fibres", "neuropil"}
+        Kind of specimen, as `specimen` takes it.
     seed : int
         Seed of the specimen, the pose, the settings and the noise.
     rotation : float, optional

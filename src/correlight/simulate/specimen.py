@@ -14,13 +14,16 @@ from correlight.geometry import Grid, Points
 from correlight.image import Float, Image
 from correlight.simulate import instruments
 from correlight.simulate.cell import tissue_parts
+from correlight.simulate.fibres import fibre_parts
 from correlight.simulate.grains import grain_parts
 from correlight.simulate.instruments import Electron, Light
 from correlight.simulate.model import Material, Painting, Part, Shape, Texture, paint
+from correlight.simulate.neuropil import neuropil_parts
 from correlight.simulate.outlines import Rng
+from correlight.simulate.tissue import organ_parts
 from correlight.transforms import Affine
 
-Kind = Literal["cell", "grains"]
+Kind = Literal["cell", "grains", "tissue", "fibres", "neuropil"]
 
 # Drawn pixels, in micrometres: a membrane is 0.022 wide, and the point-spread function of light is above 0.06.
 _FINEST_ELECTRON = 0.012
@@ -34,8 +37,8 @@ class Specimen:
 
     Parameters
     ----------
-    kind : {"cell", "grains"}
-        Tissue or metal.
+    kind : {"cell", "grains", "tissue", "fibres", "neuropil"}
+        What it is; see `specimen`.
     seed : int
         The same seed gives the same specimen.
     extent : float
@@ -70,7 +73,7 @@ class Specimen:
     @property
     def light_channels(self) -> tuple[str, ...]:
         """Names of the channels of `light`."""
-        return ("chromatin", "reflected", "particles") if self.kind == "cell" else ("reflected",)
+        return ("reflected",) if self.kind == "grains" else ("chromatin", "reflected", "particles")
 
     def paint(self, grid: Grid, specimen_from_image: Affine, finest: float = _FINEST_ELECTRON) -> Painting:
         """Draw the specimen on the pixels of an image, without optics or noise: the truth that labels come from.
@@ -184,7 +187,7 @@ class Specimen:
         lens = optics or Light()
         painting = self.paint(grid, place, _FINEST_LIGHT)
         channels = [instruments.reflected_pixels(painting, self.texture, place, lens, noise)]
-        if self.kind == "cell":
+        if "chromatin" in self.light_channels:
             below = self._buried(grid, place)
             stain = instruments.stain_pixels(painting, below, self.texture, place, lens, noise)
             index = grid.index(place.inverse()(self.particles))
@@ -203,13 +206,23 @@ def centred(grid: Grid) -> Affine:
     return Affine.of(np.eye(2), -grid.centre)
 
 
+def _cell_parts(seed: int, extent: float) -> tuple[Material, tuple[Part, ...], tuple[Shape, ...]]:
+    tissue, parts, buried = tissue_parts(seed, extent)
+    return tissue.materials["resin"], parts, buried
+
+
+# Lays out a specimen: what it is embedded in, its parts back to front, and what lies below the section.
+_LAYOUTS = {"cell": _cell_parts, "tissue": organ_parts, "fibres": fibre_parts, "neuropil": neuropil_parts}
+
+
 def specimen(kind: Kind = "cell", seed: int = 0, *, extent: float = 160.0) -> Specimen:
     """Make a specimen.
 
     Parameters
     ----------
-    kind : {"cell", "grains"}
-        A section through tissue, or a polished metal surface.
+    kind : {"cell", "grains", "tissue", "fibres", "neuropil"}
+        A section through cells; a polished metal surface; a section through an organ with glands, stroma, vessels and
+        fat; bundles of collagen, muscle and nerve; a section through densely packed processes of the brain.
     seed : int
         The same seed and extent give the same specimen; another seed gives another in every respect.
     extent : float
@@ -245,10 +258,10 @@ def specimen(kind: Kind = "cell", seed: int = 0, *, extent: float = 160.0) -> Sp
         background, parts = grain_parts(seed, extent)
         none = np.empty(0)
         return Specimen(kind, seed, extent, background, parts, (), np.empty((0, 2)), none, none.astype(bool), texture)
-    tissue, parts, buried = tissue_parts(seed, extent)
+    background, parts, buried = _LAYOUTS[kind](seed, extent)
     rng = np.random.default_rng([seed, 32])
     count = rng.poisson(float(np.exp(rng.uniform(np.log(0.008), np.log(0.05)))) * extent**2)
     particles = rng.uniform(-extent / 2, extent / 2, (count, 2))
     brightness = np.clip(rng.lognormal(-0.3, 0.4, count), 0.2, 2.0)
     dense = rng.random(count) < rng.uniform(0.0, 0.5)
-    return Specimen(kind, seed, extent, tissue.materials["resin"], parts, buried, particles, brightness, dense, texture)
+    return Specimen(kind, seed, extent, background, parts, buried, particles, brightness, dense, texture)
