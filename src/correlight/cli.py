@@ -220,7 +220,7 @@ def apply(
 def demo(
     *,
     output: Output = Path("correlight-demo"),
-    kind: Literal["cell", "grains"] = "cell",
+    kind: Literal["cell", "grains", "tissue", "fibres", "neuropil"] = "cell",
     seed: int = 1,
     overwrite: Overwrite = False,
 ) -> int:
@@ -229,7 +229,7 @@ def demo(
     Parameters
     ----------
     kind
-        A cell section or metal grains.
+        What to simulate: a cell section, metal grains, an organ, bundles of fibres, or neuropil.
     seed
         Another number is another specimen.
     """
