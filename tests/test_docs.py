@@ -35,7 +35,7 @@ CLI = ROOT / "docs" / "cli.md"
 def options(command: Callable[..., Any]) -> set[str]:
     """The long options of a command, from its keyword-only parameters."""
     parameters = inspect.signature(command).parameters.values()
-    names = {p.name.replace("_", "-") for p in parameters if p.kind is p.KEYWORD_ONLY}
+    names = {p.name.rstrip("_").replace("_", "-") for p in parameters if p.kind is p.KEYWORD_ONLY}
     return {"--no-mirror" if option == "mirror" else f"--{option}" for option in names}
 
 
@@ -94,7 +94,9 @@ def test_every_decision_is_on_the_first_page() -> None:
     assert [page.name for page in (ROOT / "docs" / "decisions").glob("*.md") if page.name not in index] == []
 
 
-@pytest.mark.parametrize("command", [cli.register, cli.apply, cli.demo], ids=["register", "apply", "demo"])
+@pytest.mark.parametrize(
+    "command", [cli.register, cli.apply, cli.convert, cli.demo], ids=["register", "apply", "convert", "demo"]
+)
 def test_the_page_of_the_command_line_names_every_option_and_no_other(command: Callable[..., Any]) -> None:
     start = f"\n## `correlight {command.__name__}"
     section = CLI.read_text(encoding="utf-8").partition(start)[2].partition("\n## ")[0]

@@ -26,18 +26,19 @@ LAYERS = [
     PIXELS,
     {"search", "refine"},
     {"verify", "register", "result", "recipes"},
-    {"batch", "report", "folder", "apply"},
+    {"batch", "report", "folder", "apply", "convert"},
     {"cli", "napari"},
 ]
 # Rooms beside the road: what they know, and who may open their doors.
-FORMATS = {"errors"} | GEOMETRY | {"image", "resample", "validity"}
+FORMATS = {"errors", "documents"} | GEOMETRY | {"image", "resample", "validity"}
 BESIDE = {
+    "documents": {"errors"},
     "io": FORMATS,
     "exchange": FORMATS,
     "simulate": FORMATS | {"io"},
     "learn": set().union(*LAYERS[:4]) | {"io", "exchange", "simulate"},
 }
-SHELLS = {"batch", "folder", "apply", "cli", "napari"}
+SHELLS = {"batch", "folder", "apply", "convert", "cli", "napari"}
 
 GEOMETRY_ONLY = {"numpy", "scipy"}
 # What is heavy, or has one door only: package -> the modules that may import it.
@@ -47,6 +48,7 @@ DOORS = {
     "tifffile": ("io",),
     "zarr": ("io", "exchange"),
     "imagecodecs": ("io",),
+    "h5py": ("exchange",),
     "jinja2": ("report",),
     "cyclopts": ("cli",),
     "rich": ("cli",),

@@ -62,11 +62,12 @@ def test_matrices_are_read_however_they_are_written(name: str, text: str, tmp_pa
         ("a.txt", "name,y,x\n1,2,3\n", "matrix of numbers"),
         ("a.txt", "", "finite numbers"),
         ("a.txt", "1 0 0\n0 1 0\n0 0 0\n", "no transform"),
-        ("a.json", "{", "Valid JSON"),
+        ("a.json", "{", "no valid JSON"),
         ("a.json", "{}", "No matrix was found"),
         ("a.json", '{"moving_from_fixed": {"type": "elastic", "file": "a.h5"}}', "No matrix was found"),
         ("a.json", "3", "a single number"),
-        ("a.xml", "1 2 3", "read from"),
+        ("a.xml", "1 2 3", "XML file of"),
+        ("a.png", "1 2 3", "read from"),
         ("a", "1 2 3", "ends in nothing"),
     ],
 )
@@ -88,7 +89,9 @@ def test_binary_and_missing_files_are_named(tmp_path: Path) -> None:
 
 
 def test_transforms_are_written_only_where_they_fit(tmp_path: Path) -> None:
-    with pytest.raises(TransformError, match=r"\.tfm, \.txt or \.json"):
+    with pytest.raises(TransformError, match=r"\.tfm.*; .*a\.png ends in \.png"):
+        write_transform(tmp_path / "a.png", Affine.identity())
+    with pytest.raises(TransformError, match="several formats; choose one with --to"):
         write_transform(tmp_path / "a.xml", Affine.identity())
     with pytest.raises(TransformError, match="has no matrix"):
         write_transform(tmp_path / "a.txt", Displacement(np.zeros((4, 4, 2)), Grid.of((4, 4))))

@@ -3,40 +3,112 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
-from correlight.errors import ReadError, TransformError
+from correlight.errors import ReadError
+from correlight.exchange.formats import FORMATS, Content, choose, kind_of, named, read_as, recognise, write_as
 from correlight.exchange.itk import read_itk, write_itk
 from correlight.exchange.matrix import read_matrix, write_matrix
-from correlight.transforms import Affine, Projective, Transform
+from correlight.exchange.setting import UNKNOWN, Setting
+from correlight.exchange.table import LandmarkTable, PointTable
+from correlight.transforms import Transform
 
-__all__ = ["read_itk", "read_matrix", "read_transform", "write_itk", "write_matrix", "write_transform"]
+__all__ = [
+    "FORMATS",
+    "UNKNOWN",
+    "Content",
+    "LandmarkTable",
+    "PointTable",
+    "Setting",
+    "kind_of",
+    "read_file",
+    "read_itk",
+    "read_landmarks",
+    "read_matrix",
+    "read_transform",
+    "write_file",
+    "write_itk",
+    "write_landmarks",
+    "write_matrix",
+    "write_transform",
+]
 
-_ITK = (".tfm",)
-_MATRIX = (".txt", ".json", ".csv")
+
+def read_file(path: str | Path, format: str | None = None, setting: Setting = UNKNOWN) -> Content:
+    """Read whatever a file of another tool holds: a transform, landmarks or points.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; its first lines tell the format.
+    format : str, optional
+        Name of the format (a key of `FORMATS`), where the file could be taken for another.
+    setting : Setting
+        What is known of the two images.
+
+    Returns
+    -------
+    Transform, LandmarkTable or PointTable
+        A transform is ``moving_from_fixed``, array order.
+
+    Raises
+    ------
+    ReadError
+        If the file is missing, of another kind, or holds nothing usable; the message says which.
+    UsageError
+        If the format needs to know the images.
+    TransformError
+        If the transform does not fit the number of axes asked for.
+    """
+    entry = recognise(path) if format is None else named(format)
+    return read_as(path, entry, setting)
 
 
-def read_transform(path: str | Path) -> Affine | Projective:
+def write_file(path: str | Path, content: Content, format: str | None = None, setting: Setting = UNKNOWN) -> None:
+    """Write a transform, landmarks or points for another tool.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to write; an existing one is replaced.
+    content : Transform, LandmarkTable or PointTable
+        A transform takes fixed to moving positions, each in the unit of its image.
+    format : str, optional
+        Name of the format, where the ending stands for several.
+    setting : Setting
+        What is known of the two images.
+
+    Raises
+    ------
+    TransformError
+        If the ending is unknown or the format cannot hold this.
+    UsageError
+        If the format needs to know the images.
+    WriteError
+        If the file cannot be written.
+    """
+    entry = choose(path, kind_of(content)) if format is None else named(format)
+    write_as(path, content, entry, setting)
+
+
+def read_transform(path: str | Path) -> Transform:
     """Read a transform from fixed to moving positions from any file that can hold one.
 
     Parameters
     ----------
     path : str or Path
-        ``.tfm`` or ``.txt`` with ITK text; ``.txt`` or ``.csv`` with a matrix; ``.json`` with a matrix, such as the
-        ``result.json`` of a registration.
+        ``.tfm``, ``.h5`` or ``.txt`` of ITK; ``.txt`` or ``.csv`` with a matrix, ``.txt`` of elastix; ``.json`` with a
+        matrix, such as the ``result.json`` of a registration; what `read_file` recognises besides.
 
     Raises
     ------
     ReadError
         If the file is missing, of another kind, or holds nothing usable; the message says which.
     """
-    suffix = Path(path).suffix.lower()
-    if not Path(path).is_file():
-        raise ReadError(f"A transform was expected in {path}, where there is no file.")
-    if suffix in _ITK or (suffix == ".txt" and _begins_with(path, b"#Insight")):
-        return read_itk(path)
-    if suffix in _MATRIX:
-        return read_matrix(path)
-    raise ReadError(f"A transform is read from {', '.join((*_ITK, *_MATRIX))}; {path} ends in {suffix or 'nothing'}.")
+    content = read_file(path)
+    if isinstance(content, LandmarkTable | PointTable):
+        raise ReadError(f"A transform was expected in {path}, which holds {kind_of(content)}; fit one to them first.")
+    return content
 
 
 def write_transform(path: str | Path, moving_from_fixed: Transform) -> None:
@@ -45,8 +117,8 @@ def write_transform(path: str | Path, moving_from_fixed: Transform) -> None:
     Parameters
     ----------
     path : str or Path
-        ``.tfm`` for ITK text (affine only), ``.txt`` or ``.json`` for the matrix.
-    moving_from_fixed : Affine or Projective
+        ``.tfm`` or ``.h5`` for ITK, ``.txt`` or ``.json`` for the matrix.
+    moving_from_fixed : Transform
         Takes fixed to moving positions, each in the unit of its image.
 
     Raises
@@ -56,18 +128,25 @@ def write_transform(path: str | Path, moving_from_fixed: Transform) -> None:
     WriteError
         If the file cannot be written.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix in _ITK:
-        write_itk(path, moving_from_fixed)
-    elif suffix in (".txt", ".json"):
-        write_matrix(path, moving_from_fixed)
-    else:
-        raise TransformError(f"A transform is written as .tfm, .txt or .json; {path} ends in {suffix or 'nothing'}.")
+    write_file(path, moving_from_fixed)
 
 
-def _begins_with(path: str | Path, mark: bytes) -> bool:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(len(mark)) == mark
-    except OSError as error:
-        raise ReadError(f"The transform {path} cannot be read: {error.strerror or error}.") from error
+def read_landmarks(path: str | Path, setting: Setting = UNKNOWN) -> LandmarkTable:
+    """Read landmarks from any file that can hold them: our own CSV, BigWarp, eC-CLEM.
+
+    Raises
+    ------
+    ReadError
+        If the file is missing, of another kind, or holds none.
+    """
+    content = read_file(path, setting=setting)
+    if not isinstance(content, LandmarkTable):
+        raise ReadError(f"Landmarks were expected in {path}, which holds {kind_of(content)}; give pairs of points.")
+    return content
+
+
+def write_landmarks(
+    path: str | Path, landmarks: LandmarkTable, format: str | None = None, setting: Setting = UNKNOWN
+) -> None:
+    """Write landmarks; the arguments are those of `write_file`."""
+    write_file(path, cast(Content, landmarks), format, setting)

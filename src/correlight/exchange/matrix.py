@@ -1,7 +1,8 @@
 """Transforms as plain matrices: text with one row per line, and JSON.
 
 The matrix is homogeneous, ``(D+1, D+1)``, in array order, and takes fixed to moving positions in the units of the two
-images. This is how a projective transform is stored, for which ITK has no file.
+images. This is how a projective transform is stored, for which ITK has no file. napari wants the way back: the affine
+of a layer takes its data, scaled to micrometres, to the world, which is the fixed frame.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from correlight.documents import read_json, read_text
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.transforms import Affine, Projective, Transform
 
@@ -35,12 +37,54 @@ def write_matrix(path: str | Path, moving_from_fixed: Transform) -> None:
         kind = "affine" if isinstance(moving_from_fixed, Affine) else "projective"
         text = json.dumps({"moving_from_fixed": {"type": kind, "axes": axes, "matrix": rows}}, indent=2) + "\n"
     else:
-        lines = [" ".join(repr(value) for value in row) for row in rows]
+        gap = "," if Path(path).suffix.lower() == ".csv" else " "
+        lines = [gap.join(repr(value) for value in row) for row in rows]
         text = "\n".join([f"# moving_from_fixed, homogeneous, axes {' '.join(axes)} 1", *lines, ""])
+    _write(path, text)
+
+
+def write_napari(path: str | Path, moving_from_fixed: Transform) -> None:
+    """Write the matrix that a napari layer takes as its ``affine``, as text without comments.
+
+    Where the layer holds pixels, its ``scale`` must be their size in micrometres. Commas part the numbers where the
+    name ends in ``.csv``, as affinder writes them.
+
+    Raises
+    ------
+    TransformError
+        If the transform is not affine or has no inverse.
+    WriteError
+        If the file cannot be written.
+    """
+    if not isinstance(moving_from_fixed, Affine):
+        raise TransformError(
+            f"The affine of a napari layer cannot hold a {type(moving_from_fixed).__name__}; move the image instead."
+        )
+    gap = "," if Path(path).suffix.lower() == ".csv" else " "
+    rows = (moving_from_fixed.inverse().matrix + 0.0).tolist()
+    _write(path, "".join(gap.join(repr(value) for value in row) + "\n" for row in rows))
+
+
+def read_napari(path: str | Path) -> Affine:
+    """Read the ``affine`` of a napari layer, or a file of affinder, as `read_matrix` reads matrices.
+
+    Returns
+    -------
+    Affine
+        ``moving_from_fixed``: the inverse of what the file holds.
+
+    Raises
+    ------
+    ReadError
+        As for `read_matrix`, and if the matrix is not affine or has no inverse.
+    """
+    fixed_from_moving = read_matrix(path)
+    if not isinstance(fixed_from_moving, Affine):
+        raise ReadError(f"The affine of a napari layer ends in the row 0 ... 0 1; that of {path} does not.")
     try:
-        Path(path).write_text(text, encoding="ascii", newline="\n")
-    except OSError as error:
-        raise WriteError(f"The transform cannot be written to {path}: {error.strerror or error}.") from error
+        return fixed_from_moving.inverse()
+    except TransformError as error:
+        raise ReadError(f"The matrix in {path} is no transform: {error}") from error
 
 
 def read_matrix(path: str | Path) -> Affine | Projective:
@@ -54,13 +98,8 @@ def read_matrix(path: str | Path) -> Affine | Projective:
     ReadError
         If the file is missing or holds no matrix of 3 x 3 or 4 x 4 finite numbers.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ReadError(f"A matrix in text was expected in {path}, which is no plain text.") from error
-    except OSError as error:
-        raise ReadError(f"The transform {path} cannot be read: {error.strerror or error}.") from error
-    rows = _json_rows(text, path) if Path(path).suffix.lower() == ".json" else _text_rows(text)
+    written = Path(path).suffix.lower() == ".json"
+    rows = _json_rows(path) if written else _text_rows(read_text(path, "a matrix in text"))
     try:
         matrix = np.array(rows, dtype=float)
     except (TypeError, ValueError) as error:
@@ -68,16 +107,20 @@ def read_matrix(path: str | Path) -> Affine | Projective:
     return _transform(matrix, path)
 
 
+def _write(path: str | Path, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="ascii", newline="\n")
+    except OSError as error:
+        raise WriteError(f"The transform cannot be written to {path}: {error.strerror or error}.") from error
+
+
 def _text_rows(text: str) -> list[list[str]]:
     lines = (line.partition("#")[0].replace(",", " ").split() for line in text.splitlines())
     return [line for line in lines if line]
 
 
-def _json_rows(text: str, path: str | Path) -> Any:
-    try:
-        content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise ReadError(f"Valid JSON was expected in {path}; check that the file is complete.") from error
+def _json_rows(path: str | Path) -> Any:
+    content = read_json(path, "a matrix")
     for key in ("moving_from_fixed", "matrix"):
         if isinstance(content, dict) and key in content:
             content = content[key]

@@ -69,6 +69,21 @@ class PointTable:
             raise UsageError("Points in micrometres need an image with a pixel size; give it or use pixels.")
         return self.points
 
+    def in_unit(self, grid: Grid | None, role: str) -> PointTable:
+        """The same points in the unit of an image, for files that say no unit: micrometres where it is calibrated.
+
+        Raises
+        ------
+        UsageError
+            If the table counts pixels and nothing is known of the image.
+        """
+        if self.unit == "pixel" and grid is None:
+            raise UsageError(
+                f"The {role} points count pixels, and the file to be written has the unit of its image; give --{role} "
+                f"IMAGE or --{role}-spacing UM, 1 for an image without pixel size."
+            )
+        return self if grid is None else PointTable(self.names, self.positions(grid), grid.unit)
+
     @classmethod
     def at(cls, names: Sequence[str], positions: Points, grid: Grid, unit: Unit) -> PointTable:
         """A table of positions in the frame of an image; in pixels where asked for or where nothing else is known."""
@@ -85,10 +100,13 @@ class LandmarkTable:
     ----------
     fixed, moving : PointTable
         Each with its own unit.
+    left_out : int
+        How many landmarks of the file are inactive or lack a partner.
     """
 
     fixed: PointTable
     moving: PointTable
+    left_out: int = 0
 
 
 def read_points(path: str | Path) -> PointTable:
@@ -134,14 +152,41 @@ def read_landmarks(path: str | Path) -> LandmarkTable:
     ReadError
         As for `read_points`.
     """
-    rows = [row for row in _rows(path) if row.get("active", "true").lower() not in ("false", "0", "no")]
+    listed = _rows(path)
+    rows = [row for row in listed if row.get("active", "true").lower() not in ("false", "0", "no")]
     if not rows:
         raise ReadError(f"No landmark of {path} is active; switch some on.")
     names = _names(rows)
     return LandmarkTable(
         PointTable(names, _coordinates(rows, "fixed_", path), _unit(rows, ("fixed_unit", "unit"), path)),
         PointTable(names, _coordinates(rows, "moving_", path), _unit(rows, ("moving_unit", "unit"), path)),
+        len(listed) - len(rows),
     )
+
+
+def write_landmarks(path: str | Path, landmarks: LandmarkTable) -> None:
+    """Write landmarks as ``name,fixed_unit,fixed_y,fixed_x,moving_unit,moving_y,moving_x`` (with z in 3-D).
+
+    Raises
+    ------
+    WriteError
+        If the file cannot be written.
+    """
+    sides = {"fixed": landmarks.fixed, "moving": landmarks.moving}
+    header = ["name"]
+    for side, table in sides.items():
+        header += [f"{side}_unit", *(f"{side}_{axis}" for axis in "zyx"[-table.points.shape[1] :])]
+    try:
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(header)
+            for number, name in enumerate(landmarks.fixed.names):
+                row = [name]
+                for table in sides.values():
+                    row += [table.unit, *(repr(float(value) + 0.0) for value in table.points[number])]
+                writer.writerow(row)
+    except OSError as error:
+        raise WriteError(f"The landmarks cannot be written to {path}: {error.strerror or error}.") from error
 
 
 def _rows(path: str | Path) -> list[dict[str, str]]:

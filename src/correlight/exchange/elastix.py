@@ -1,0 +1,227 @@
+"""Parameter files of elastix, and the points that transformix moves.
+
+elastix maps fixed to moving points, x first, in the unit of the images, as ITK does; a file may begin with another one,
+which is applied first (elastix manual 5.2, section 2.6 and chapter 4).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from correlight.documents import read_text
+from correlight.errors import ReadError, WriteError
+from correlight.exchange.parameters import affine_from_parameters, parameters_from_affine
+from correlight.exchange.setting import UNKNOWN, Setting, require_affine
+from correlight.exchange.table import PointTable
+from correlight.geometry import Unit
+from correlight.transforms import Transform, compose
+
+_LINEAR = {
+    "TranslationTransform": "translation",
+    "EulerTransform": "euler",
+    "SimilarityTransform": "similarity",
+    "AffineTransform": "affine",
+}
+_LONGEST_CHAIN = 16
+_LINE = re.compile(r"^\(\s*(\w+)\s+(.*?)\s*\)$")
+_OUTPUT = re.compile(r"OutputPoint\s*=\s*\[([^\]]*)\]")
+
+
+def read_elastix(path: str | Path, setting: Setting = UNKNOWN) -> Transform:
+    """Read ``TransformParameters.<n>.txt`` with the files that it begins with; nothing need be known of the images.
+
+    Returns
+    -------
+    Transform
+        ``moving_from_fixed``, array order.
+
+    Raises
+    ------
+    ReadError
+        If a file is missing or damaged, holds a kind of transform that is not understood, or is joined to another by
+        addition.
+    """
+    parts: list[Transform] = []
+    here: Path | None = Path(path)
+    while here is not None:
+        if len(parts) == _LONGEST_CHAIN:
+            raise ReadError(f"{path} begins with {_LONGEST_CHAIN} other files or with itself; write one chain.")
+        entries = _entries(here)
+        parts.append(_transform(entries, here))
+        here = _initial(entries, here)
+    if len({part.ndim for part in parts}) > 1:
+        raise ReadError(f"The transforms that {path} joins differ in dimension.")
+    return compose(parts[::-1])
+
+
+def write_elastix(path: str | Path, moving_from_fixed: Transform, setting: Setting = UNKNOWN) -> None:
+    """Write an affine transform as elastix does.
+
+    Parameters
+    ----------
+    path : str or Path
+        Usually ``TransformParameters.0.txt``.
+    moving_from_fixed : Affine
+        Takes fixed to moving positions.
+    setting : Setting
+        With the grid of the fixed image, transformix can resample onto it; without, the file serves as an initial
+        transform.
+
+    Raises
+    ------
+    TransformError
+        If the transform is not affine.
+    WriteError
+        If the file cannot be written.
+    """
+    affine = require_affine(moving_from_fixed, "An elastix file")
+    d = affine.ndim
+    lines = [
+        '(Transform "AffineTransform")',
+        f"(NumberOfParameters {d * d + d})",
+        f"(TransformParameters {_text(parameters_from_affine(affine))})",
+        '(InitialTransformParameterFileName "NoInitialTransform")',
+        '(HowToCombineTransforms "Compose")',
+        f"(FixedImageDimension {d})",
+        f"(MovingImageDimension {d})",
+        '(FixedInternalImagePixelType "float")',
+        '(MovingInternalImagePixelType "float")',
+        f"(CenterOfRotationPoint {_text([0.0] * d)})",
+        '(UseDirectionCosines "true")',
+    ]
+    if setting.fixed is not None and setting.sized:
+        grid = setting.fixed
+        lines += [
+            f"(Size {' '.join(str(n) for n in grid.shape[::-1])})",
+            f"(Index {' '.join(['0'] * d)})",
+            f"(Spacing {_text(grid.spacing[::-1])})",
+            f"(Origin {_text(grid.origin[::-1])})",
+            f"(Direction {_text(np.eye(d).ravel().tolist())})",
+            '(ResampleInterpolator "FinalLinearInterpolator")',
+            '(Resampler "DefaultResampler")',
+            "(DefaultPixelValue 0)",
+            '(ResultImageFormat "mhd")',
+            '(ResultImagePixelType "float")',
+            '(CompressResultImage "false")',
+        ]
+    _write(path, "\n".join([*lines, ""]), "transform")
+
+
+def read_transformix(path: str | Path, unit: Unit = "micrometre") -> PointTable:
+    """Read the points that transformix takes (``point`` or ``index``), or those it wrote (``outputpoints.txt``).
+
+    Parameters
+    ----------
+    path : str or Path
+        Of ``outputpoints.txt`` the moved points are read, which are positions in the moving image.
+    unit : {"micrometre", "pixel"}
+        What world coordinates count; indices are pixels.
+
+    Raises
+    ------
+    ReadError
+        If the file is missing or holds no points.
+    """
+    lines = [line for line in read_text(path, "points of transformix").splitlines() if line.strip()]
+    if lines and lines[0].startswith("Point"):
+        found = [_OUTPUT.search(line) for line in lines]
+        rows = ["" if match is None else match[1] for match in found]
+    else:
+        head = lines[0].strip().lower() if lines else ""
+        if head in ("point", "index"):
+            unit = "pixel" if head == "index" else unit
+            lines = lines[1:]
+        else:
+            unit = "pixel"  # transformix takes numbers without a word for indices
+        count = lines[0].strip() if lines else ""
+        rows = lines[1:]
+        if not count.isdecimal() or int(count) != len(rows):
+            raise ReadError(f"{path} announces {count[:20] or 'no'} points and holds {len(rows)}; count them again.")
+    try:
+        points = np.array([[float(value) for value in row.split()] for row in rows])
+    except ValueError as error:
+        raise ReadError(f"Every point in {path} needs x, y and perhaps z; one has something else.") from error
+    if points.ndim != 2 or points.shape[1] not in (2, 3) or not np.isfinite(points).all():
+        raise ReadError(f"Points with 2 or 3 finite coordinates were expected in {path}; export them again.")
+    return PointTable(tuple(str(number) for number in range(1, len(points) + 1)), points[:, ::-1].copy(), unit)
+
+
+def write_transformix(path: str | Path, table: PointTable) -> None:
+    """Write points for ``transformix -def``; the format has no place for names and says "index" for pixels.
+
+    Raises
+    ------
+    WriteError
+        If the file cannot be written.
+    """
+    word = "index" if table.unit == "pixel" else "point"
+    rows = [_text(point[::-1].tolist()) for point in table.points]
+    _write(path, "\n".join([word, str(len(rows)), *rows, ""]), "points")
+
+
+def _text(values: list[float] | tuple[float, ...]) -> str:
+    return " ".join(repr(float(value) + 0.0) for value in values)
+
+
+def _write(path: str | Path, text: str, what: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="ascii", newline="\n")
+    except OSError as error:
+        raise WriteError(f"The {what} cannot be written to {path}: {error.strerror or error}.") from error
+
+
+def _entries(path: Path) -> dict[str, list[str]]:
+    """The ``(Key value ...)`` lines, quotes removed."""
+    entries: dict[str, list[str]] = {}
+    for line in read_text(path, "a parameter file of elastix").splitlines():
+        match = _LINE.match(line.partition("//")[0].strip())
+        if match:
+            entries[match[1]] = [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^\s"]+)', match[2])]
+    if "Transform" not in entries:
+        raise ReadError(f'A line such as (Transform "AffineTransform") was expected in {path}; there is none.')
+    return entries
+
+
+def _floats(entries: dict[str, list[str]], key: str, path: Path) -> list[float]:
+    try:
+        return [float(value) for value in entries.get(key, [])]
+    except ValueError as error:
+        raise ReadError(f"The values of {key} in {path} are not all numbers.") from error
+
+
+def _transform(entries: dict[str, list[str]], path: Path) -> Transform:
+    kind = entries["Transform"][0] if entries["Transform"] else ""
+    if kind == "File":
+        from correlight.exchange.itk import read_itk
+
+        return read_itk(path.parent / entries.get("TransformFileName", [""])[0])
+    sizes = entries.get("FixedImageDimension", []), entries.get("MovingImageDimension", [])
+    if sizes[0] != sizes[1] or sizes[0] not in (["2"], ["3"]):
+        raise ReadError(f"Two images of one dimension, 2 or 3, were expected in {path}; got {sizes[0]} and {sizes[1]}.")
+    d = int(sizes[0][0])
+    if kind not in _LINEAR:
+        raise ReadError(f"{path} holds a {kind}; only these can be read: {', '.join(_LINEAR)}.")
+    # Without its centre a file is cut off; only a translation has none.
+    centre = [0.0] * d if kind == "TranslationTransform" else _floats(entries, "CenterOfRotationPoint", path)
+    zyx = entries.get("ComputeZYX", ["false"]) == ["true"]
+    numbers = _floats(entries, "TransformParameters", path)
+    return affine_from_parameters(_LINEAR[kind], d, numbers, centre, f"The {kind} in {path}", zyx=zyx)
+
+
+def _initial(entries: dict[str, list[str]], path: Path) -> Path | None:
+    """The file that is applied before this one; None where there is none."""
+    keys = ("InitialTransformParameterFileName", "InitialTransformParametersFileName")
+    name = next((entries[key][0] for key in keys if entries.get(key)), "NoInitialTransform")
+    if name == "NoInitialTransform":
+        return None
+    if entries.get("HowToCombineTransforms", ["Compose"]) != ["Compose"]:
+        raise ReadError(f"{path} adds its displacement to that of {name}; only composed transforms can be read.")
+    first = Path(name)
+    if not first.is_absolute() or not first.is_file():
+        # elastix writes the path as it was called; a folder that moved still holds both files.
+        beside = path.parent / first.name
+        first = path.parent / first if (path.parent / first).is_file() else beside
+    return first

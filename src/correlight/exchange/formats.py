@@ -1,0 +1,242 @@
+"""Which format a file has, and how each is read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from correlight.errors import ReadError, TransformError, UsageError
+from correlight.exchange.setting import Setting
+from correlight.exchange.table import LandmarkTable, PointTable
+from correlight.transforms import Transform
+
+Content = Transform | LandmarkTable | PointTable
+Kind = Literal["transform", "landmarks", "points"]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format of files.
+
+    Parameters
+    ----------
+    name : str
+        As ``--from`` and ``--to`` call it.
+    title : str
+        As a sentence calls it.
+    endings : tuple of str
+        Endings of its files.
+    writes : tuple of str
+        What it can hold: "transform", "landmarks", "points".
+    folder : bool
+        Whether it is a folder and no file.
+    """
+
+    name: str
+    title: str
+    endings: tuple[str, ...]
+    writes: tuple[Kind, ...]
+    folder: bool = False
+
+
+FORMATS = {
+    entry.name: entry
+    for entry in (
+        Format("itk", "ITK", (".tfm", ".txt", ".h5", ".hdf5"), ("transform",)),
+        Format("elastix", "elastix", (".txt",), ("transform",)),
+        Format("matrix", "a matrix", (".txt", ".json", ".csv"), ("transform",)),
+        Format("napari", "napari", (".txt", ".csv"), ("transform",)),
+        Format("trakem2", "TrakEM2", (".xml",), ("transform",)),
+        Format("ecclem", "eC-CLEM", (".xml", ".csv"), ("transform", "landmarks")),
+        Format("mobie", "MoBIE", (".json",), ("transform",)),
+        Format("bigwarp", "BigWarp", (".csv", ".json"), ("landmarks",)),
+        Format("table", "a table", (".csv",), ("landmarks", "points")),
+        Format("transformix", "transformix", (".txt",), ("points",)),
+    )
+}
+# What an ending stands for where several formats share it.
+_DEFAULTS: dict[tuple[str, Kind], str] = {
+    (".txt", "transform"): "matrix",
+    (".json", "transform"): "matrix",
+    (".csv", "transform"): "matrix",
+    (".csv", "landmarks"): "table",
+}
+_LOOK = 64 * 1024  # characters from which a file is recognised
+
+
+def kind_of(content: Content) -> Kind:
+    """What a file holds: a transform, landmarks or points."""
+    if isinstance(content, LandmarkTable):
+        return "landmarks"
+    return "points" if isinstance(content, PointTable) else "transform"
+
+
+def recognise(path: str | Path) -> Format:
+    """The format of a file, by its first lines; the ending says only where to look.
+
+    Raises
+    ------
+    ReadError
+        If the file is missing or of no known format.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise ReadError(f"A transform, landmarks or points were expected in {path}, where there is no file.")
+    suffix = file.suffix.lower()
+    if not any(suffix in entry.endings for entry in FORMATS.values()):
+        endings = ", ".join(sorted({ending for entry in FORMATS.values() for ending in entry.endings}))
+        raise ReadError(f"A transform is read from {endings}; {path} ends in {suffix or 'nothing'}.")
+    try:
+        with file.open("rb") as stream:
+            start = stream.read(_LOOK)
+    except OSError as error:
+        raise ReadError(f"The file {path} cannot be read: {error.strerror or error}.") from error
+    if start.startswith(b"\x89HDF") or suffix in (".h5", ".hdf5", ".tfm"):
+        return FORMATS["itk"]
+    text = start.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
+    recognisers = {".txt": _of_text, ".csv": _of_csv, ".json": _of_json, ".xml": _of_xml}
+    name = recognisers[suffix](text)
+    if name is None:
+        known = ", ".join(entry.title for entry in FORMATS.values() if ".xml" in entry.endings)
+        raise ReadError(f"An XML file of {known} was expected; {path} is none of these.")
+    return FORMATS[name]
+
+
+def choose(path: str | Path, kind: Kind) -> Format:
+    """The format in which content of a kind is written under a name.
+
+    Raises
+    ------
+    TransformError
+        If the ending stands for none or for several.
+    """
+    suffix = Path(path).suffix.lower()
+    fitting = [entry.name for entry in FORMATS.values() if suffix in entry.endings and kind in entry.writes]
+    name = _DEFAULTS.get((suffix, kind)) or (fitting[0] if len(fitting) == 1 else None)
+    if name is not None:
+        return FORMATS[name]
+    word = "A transform is" if kind == "transform" else f"{kind.capitalize()} are"
+    if fitting:
+        raise TransformError(f"The ending {suffix} stands for several formats; choose one with --to {_or(fitting)}.")
+    endings = _or(sorted({ending for entry in FORMATS.values() if kind in entry.writes for ending in entry.endings}))
+    raise TransformError(f"{word} written as {endings}; {path} ends in {suffix or 'nothing'}.")
+
+
+def named(name: str) -> Format:
+    """The format of a name.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    if name not in FORMATS:
+        raise UsageError(f"A format is one of {', '.join(FORMATS)}; got {name!r}.")
+    return FORMATS[name]
+
+
+def read_as(path: str | Path, entry: Format, setting: Setting) -> Content:
+    """Read a file of a format."""
+    call = _function("read", entry.name, Path(path))
+    return cast(Content, call(path, setting))
+
+
+def write_as(path: str | Path, content: Content, entry: Format, setting: Setting) -> None:
+    """Write a file in a format.
+
+    Raises
+    ------
+    TransformError
+        If the format cannot hold such content.
+    """
+    kind = kind_of(content)
+    if kind not in entry.writes:
+        what = {"transform": "a transform", "landmarks": "landmarks", "points": "points"}[kind]
+        others = _or([other.name for other in FORMATS.values() if kind in other.writes])
+        raise TransformError(f"The format {entry.name} does not hold {what}; choose {others}.")
+    _function("write", entry.name, Path(path))(path, content, setting)
+
+
+def _function(verb: str, name: str, path: Path) -> Callable[..., Any]:
+    """The function that reads or writes a format, its module loaded only now."""
+    if name in ("matrix", "napari", "itk"):
+        function = getattr(import_module(f"correlight.exchange.{_home(name)}"), f"{verb}_{name}")
+        return lambda path, *rest: function(path, *rest[:-1])
+    if name == "table":
+        return _read_table if verb == "read" else _write_table
+    if name in ("bigwarp", "transformix"):
+        function = getattr(import_module(f"correlight.exchange.{_home(name)}"), f"{verb}_{name}")
+        return lambda path, *rest: _with_unit(function, verb, path, *rest)
+    return cast(Callable[..., Any], getattr(import_module(f"correlight.exchange.{_home(name)}"), f"{verb}_{name}"))
+
+
+def _home(name: str) -> str:
+    return {"napari": "matrix", "transformix": "elastix"}.get(name, name)
+
+
+def _with_unit(function: Callable[..., Any], verb: str, path: Path, *rest: Any) -> Any:
+    """Formats without units: numbers count what the setting says, and are written in the units of the images."""
+    setting: Setting = rest[-1]
+    if verb == "read":
+        return function(path, setting.unit)
+    content = rest[0]
+    if isinstance(content, LandmarkTable):
+        fixed, moving = content.fixed.in_unit(setting.fixed, "fixed"), content.moving.in_unit(setting.moving, "moving")
+        content = LandmarkTable(fixed, moving, content.left_out)
+    return function(path, content)
+
+
+def _read_table(path: str | Path, setting: Setting) -> LandmarkTable | PointTable:
+    from correlight.exchange.table import holds_landmarks, read_landmarks, read_points
+
+    return read_landmarks(path) if holds_landmarks(path) else read_points(path)
+
+
+def _write_table(path: str | Path, content: LandmarkTable | PointTable, setting: Setting) -> None:
+    from correlight.exchange.table import write_landmarks, write_points
+
+    if isinstance(content, LandmarkTable):
+        write_landmarks(path, content)
+    else:
+        write_points(path, content)
+
+
+def _of_text(text: str) -> str:
+    if text.startswith("#Insight"):
+        return "itk"
+    if text.startswith(("(", "//")):
+        return "elastix"
+    first = text.partition("\n")[0].strip().lower()
+    return "transformix" if first in ("point", "index") or text.startswith("Point\t") else "matrix"
+
+
+def _of_csv(text: str) -> str:
+    first = text.partition("\n")[0].lower().replace('"', "")
+    cells = [cell.strip() for cell in first.split(",")]
+    if "fixed_y" in cells or "y" in cells:
+        return "table"
+    if cells[0] == "id" and "dimension_1" in cells:
+        return "ecclem"
+    return "bigwarp" if len(cells) in (6, 8) and cells[1] in ("true", "false") else "matrix"
+
+
+def _of_json(text: str) -> str:
+    if "BigWarpLandmarks" in text:
+        return "bigwarp"
+    return "mobie" if '"sourceTransforms"' in text else "matrix"
+
+
+def _of_xml(text: str) -> str | None:
+    if "<SpimData" in text and "bdv" in FORMATS:
+        return "bdv"
+    if "_transform" in text and "class=" in text:
+        return "trakem2"
+    marks = ("<MatrixTransformation", "<transfoelements", "<transformation", "<pointspairs")
+    return "ecclem" if any(mark in text for mark in marks) else None
+
+
+def _or(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

@@ -1,0 +1,108 @@
+"""Views of MoBIE, which place a source by affine transforms.
+
+The parameters are the three rows of a matrix with x first, in physical units, and act on the calibrated source in the
+order of the list. A new view goes into a file of its own (``misc/views/<name>.json``); the dataset stays as it is.
+(mobie-utils-python, mobie/schema/views.schema.json)
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from correlight.documents import read_json
+from correlight.errors import ReadError, TransformError, UsageError, WriteError
+from correlight.exchange.setting import UNKNOWN, Setting, affine_from_xyz, require_affine, xyz_from_affine
+from correlight.transforms import Affine, Transform
+
+_VIEW = "correlight"
+
+
+def read_mobie(path: str | Path, setting: Setting = UNKNOWN) -> Affine:
+    """Read how a source is placed.
+
+    Parameters
+    ----------
+    path : str or Path
+        A file with ``views``, or a single view.
+    setting : Setting
+        ``name`` chooses the source where the file moves several; ``ndim`` says how many axes to read.
+
+    Returns
+    -------
+    Affine
+        ``moving_from_fixed``, where the fixed frame is that of the viewer.
+
+    Raises
+    ------
+    ReadError
+        If the file is damaged, moves no source, or moves several of which none is chosen.
+    """
+    content = read_json(path, "a view of MoBIE")
+    views = content.get("views", {"": content}) if isinstance(content, dict) else {}
+    moves: dict[str, list[Any]] = {}
+    placed: dict[str, str] = {}
+    for title, view in views.items() if isinstance(views, dict) else []:
+        for entry in view.get("sourceTransforms", []) if isinstance(view, dict) else []:
+            affine = entry.get("affine") if isinstance(entry, dict) else None
+            if not isinstance(affine, dict):
+                kinds = ", ".join(entry) if isinstance(entry, dict) else "none"
+                raise ReadError(f"Only affine transforms of sources can be read; {path} holds {kinds}.")
+            for source in affine.get("sources", []):
+                # Each view places a source anew.
+                if placed.setdefault(source, title) == title:
+                    moves.setdefault(source, []).append(affine.get("parameters"))
+    name = setting.name if setting.name is not None else next(iter(moves), None)
+    if name not in moves or (setting.name is None and len(moves) > 1):
+        known = ", ".join(sorted(moves)) or "none"
+        raise ReadError(f"One moved source was expected in {path}, which moves {known}; choose one with --name.")
+    rows = np.eye(4)
+    for parameters in moves[name]:
+        try:
+            numbers = np.array(parameters, float)
+        except (TypeError, ValueError):
+            numbers = np.zeros(0)
+        if numbers.shape != (12,) or not np.isfinite(numbers).all():
+            raise ReadError(f"12 finite parameters were expected for {name} in {path}; got {str(parameters)[:60]}.")
+        rows = np.vstack([numbers.reshape(3, 4), [0, 0, 0, 1]]) @ rows
+    try:
+        return affine_from_xyz(rows[:3], setting.ndim, f"The transform in {path}").inverse()
+    except TransformError as error:
+        raise ReadError(str(error)) from error
+
+
+def write_mobie(path: str | Path, moving_from_fixed: Transform, setting: Setting) -> None:
+    """Write a view that places the moving source.
+
+    Parameters
+    ----------
+    path : str or Path
+        ``misc/views/<name>.json`` of the project.
+    moving_from_fixed : Affine
+        Takes fixed to moving positions.
+    setting : Setting
+        ``name`` is the moving source as the dataset calls it.
+
+    Raises
+    ------
+    TransformError
+        If the transform is not affine.
+    UsageError
+        If the source has no name.
+    WriteError
+        If the file cannot be written.
+    """
+    affine = require_affine(moving_from_fixed, "MoBIE")
+    if not setting.name:
+        raise UsageError("A view of MoBIE names the source that it moves; give its name with --name.")
+    # MoBIE's own validator asks for floats, which is what tolist gives.
+    parameters = xyz_from_affine(affine.inverse()).ravel().tolist()
+    move = {"name": _VIEW, "sources": [setting.name], "parameters": parameters}
+    view = {"uiSelectionGroup": _VIEW, "isExclusive": False, "sourceTransforms": [{"affine": move}]}
+    try:
+        Path(path).write_text(json.dumps({"views": {_VIEW: view}}, indent=2) + "\n", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise WriteError(f"The view cannot be written to {path}: {error.strerror or error}.") from error

@@ -1,0 +1,115 @@
+"""What files of other tools need to know beside the transform itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import TransformError, UsageError
+from correlight.geometry import Grid, Unit
+from correlight.transforms import Affine, Projective, Transform
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The two images that a transform connects, as far as they are known, and which of several is meant.
+
+    Parameters
+    ----------
+    fixed, moving : Grid or None
+        Grids of the images. Formats that count pixels cannot be read or written without them.
+    name : str or None
+        What the moving image is called in a file that speaks of several: a source of MoBIE, a setup of BigDataViewer,
+        a coordinate system of OME-NGFF.
+    ndim : {2, 3} or None
+        Number of axes to read from files that always state three. Two is refused where the third is not left alone.
+    into : Path or None
+        A dataset of the same format into which the transform is written; all else in it stays as it is.
+    unit : {"micrometre", "pixel"}
+        What numbers count in files of points that do not say.
+    sized : bool
+        Whether the shapes of the grids are known and not just their pixel sizes.
+    """
+
+    fixed: Grid | None = None
+    moving: Grid | None = None
+    name: str | None = None
+    ndim: int | None = None
+    into: Path | None = None
+    unit: Unit = "micrometre"
+    sized: bool = True
+
+    def require_grids(self, format_name: str) -> tuple[Grid, Grid]:
+        """Both grids.
+
+        Raises
+        ------
+        UsageError
+            If one is not known.
+        """
+        missing = [role for role, grid in (("fixed", self.fixed), ("moving", self.moving)) if grid is None]
+        if self.fixed is None or self.moving is None:
+            raise UsageError(
+                f"{format_name} counts pixels, so the pixel sizes of both images are needed; give "
+                f"{' and '.join(f'--{role} IMAGE or --{role}-spacing UM' for role in missing)}."
+            )
+        return self.fixed, self.moving
+
+
+UNKNOWN = Setting()
+"""Nothing known of the images."""
+
+
+def require_affine(transform: Transform, format_name: str, advice: str = "") -> Affine:
+    """The transform if it is affine; formats that hold nothing else refuse the rest with this sentence.
+
+    Raises
+    ------
+    TransformError
+        If it is not.
+    """
+    if isinstance(transform, Affine):
+        return transform
+    kind = type(transform).__name__.lower().strip("_")
+    hint = advice or (
+        "write it as .txt or .json instead" if isinstance(transform, Projective) else "write it as .h5 instead"
+    )
+    raise TransformError(f"{format_name} holds affine transforms only and this one is not (a {kind}); {hint}.")
+
+
+def xyz_from_affine(transform: Affine) -> NDArray[np.float64]:
+    """The ``(3, 4)`` matrix of an affine map with x first; a plane gets a third axis that stays to itself."""
+    linear, offset = np.eye(3), np.zeros(3)
+    d = transform.ndim
+    linear[:d, :d] = transform.linear[::-1, ::-1]
+    offset[:d] = transform.offset[::-1]
+    return np.column_stack([linear, offset]) + 0.0
+
+
+def affine_from_xyz(rows: NDArray[np.float64], ndim: int | None, subject: str) -> Affine:
+    """An affine map from the first three rows of its matrix with x first.
+
+    Parameters
+    ----------
+    rows : (3, 4) array
+        Finite numbers.
+    ndim : {2, 3} or None
+        Two asks for the map of the plane, three or None for all.
+    subject : str
+        How the sentence of an error begins: "The transform in a.xml".
+
+    Raises
+    ------
+    TransformError
+        If two axes are asked for and z takes part.
+    """
+    linear, offset = rows[:, :3], rows[:, 3]
+    if ndim != 2:
+        return Affine.of(linear[::-1, ::-1], offset[::-1])
+    # Scale and shift along z alone say nothing about the plane; calibrations of flat images have an arbitrary one.
+    if np.abs([*linear[:2, 2], *linear[2, :2]]).max() > 1e-9 * np.abs(linear).max():
+        raise TransformError(f"{subject} leaves the plane, so it cannot be read as 2-D; read it as 3-D.")
+    return Affine.of(linear[1::-1, 1::-1], offset[1::-1])
