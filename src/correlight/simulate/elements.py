@@ -52,7 +52,31 @@ def varied(rng: Rng, material: Material, spread: float, dye: float = 1.0) -> Mat
     )
 
 
-def bent(shapes: Sequence[Shape], warp: Warp) -> list[Shape]:
+class Bends:
+    """Several warps one after another: each is one to one, so the whole is, however strongly it bends.
+
+    Parameters
+    ----------
+    warps : Warp
+        The first is applied first.
+    """
+
+    def __init__(self, *warps: Warp) -> None:
+        self._warps = warps
+
+    @property
+    def reach(self) -> float:
+        """No point moves further, micrometres."""
+        return sum(warp.reach for warp in self._warps)
+
+    def __call__(self, points: Points) -> Points:
+        """Bend ``(N, 2)`` points."""
+        for warp in self._warps:
+            points = warp(points)
+        return points
+
+
+def bent(shapes: Sequence[Shape], warp: Warp | Bends) -> list[Shape]:
     """Shapes bent by a warp, all their vertices at once."""
     if not shapes:
         return []
@@ -69,12 +93,12 @@ def tiles(extent: float, side: float) -> Iterator[tuple[int, Points]]:
             yield row * len(places) + column, np.array([y, x])
 
 
-def part(centre: Points, radius: float, warp: Warp, build: Callable[[], Sequence[Shape]]) -> Part:
+def part(centre: Points, radius: float, warp: Warp | Bends, build: Callable[[], Sequence[Shape]]) -> Part:
     """A part whose shapes are bent by a warp when they are made."""
     return Part(np.asarray(centre, float), radius + warp.reach, partial(_built, build, warp))
 
 
-def _built(build: Callable[[], Sequence[Shape]], warp: Warp) -> list[Shape]:
+def _built(build: Callable[[], Sequence[Shape]], warp: Warp | Bends) -> list[Shape]:
     return bent(build(), warp)
 
 
@@ -139,6 +163,12 @@ def oval(rng: Rng, centre: Points, along: float, across: float, heading: float, 
     count = int(np.clip(rate * (along + across), fewest, most))
     shape = polar((0, 0), wobble(rng, count, roughness)) * (across, along)
     return np.asarray(shape @ _turned(heading) + centre)
+
+
+def dots(centres: Points, radius: float, material: Material, count: int = 7) -> list[Shape]:
+    """Small discs of one size, with ``count`` vertices each, at ``(K, 2)`` centres."""
+    outlines = np.asarray(centres)[:, None] + polar((0, 0), radius, count)
+    return [Shape(outline, material) for outline in outlines]
 
 
 def inside(rng: Rng, along: float, across: float, heading: float, reach: float = 1.0) -> Points:

@@ -11,6 +11,7 @@ import numpy as np
 from correlight.geometry import Points
 from correlight.simulate.elements import (
     bent,
+    dots,
     draw_materials,
     inside,
     mitochondrion,
@@ -18,20 +19,23 @@ from correlight.simulate.elements import (
     oval,
     packed,
     part,
+    tiles,
     varied,
 )
 from correlight.simulate.model import Material, Part, Shape
-from correlight.simulate.outlines import Rng, Warp, normals, polar, rod, wobble
+from correlight.simulate.outlines import Rng, Warp, centreline, normals, polar, rod, wobble
 
 _DIRECTIONS = 64
+_TILE = 10.0
 _AT_REST = {
     "matrix": (0.16, 0.01, 0.5),
     "sheath": (0.34, 0.02, 0.6),
     "collagen": (0.50, 0.06, 0.6),
     "elastin": (0.74, 0.14, 0.3),
     "sarcoplasm": (0.40, 0.04, 0.8),
-    "myofibril": (0.55, 0.06, 0.6),
-    "disc": (0.82, 0.10, 0.3),
+    "myofibril": (0.44, 0.06, 0.6),
+    "band": (0.74, 0.08, 0.5),
+    "disc": (0.90, 0.10, 0.3),
     "membrane": (0.80, 0.0, 0.4),
     "cytoplasm": (0.40, 0.02, 1.0),
     "myelin": (0.93, 0.30, 0.2),
@@ -104,7 +108,7 @@ class Strands:
             muscle=float(rng.choice([0.0, rng.uniform(0, 0.5), 1.0])),
             across=float(rng.choice([0.0, rng.uniform(0.0, 0.4)])),
             period=float(rng.uniform(1.4, 2.6)),
-            axon=float(np.exp(rng.uniform(np.log(0.7), np.log(2.6)))),
+            axon=float(np.exp(rng.uniform(np.log(0.8), np.log(2.6)))),
             thickness=float(rng.uniform(0.55, 0.8)),
             warp=Warp(rng, 0.8, 15.0, 90.0, 9),
         )
@@ -141,10 +145,13 @@ def fibre_parts(seed: int, extent: float) -> tuple[Material, tuple[Part, ...], t
 
 
 def _bundles(rng: Rng, strands: Strands, seed: int, extent: float) -> list[Part]:
-    """Bundles of all families in random order, so that each passes over some and under others."""
-    parts = []
+    """Loose fibres, then bundles of all families in random order, so that each passes over some and under others."""
+    parts = [
+        part(middle, 2.2 * _TILE, strands.warp, partial(_loose, strands, (seed, 77, number), middle))
+        for number, middle in tiles(extent, _TILE)
+    ]
     length = strands.width * rng.uniform(6, 16)
-    count = int(rng.uniform(1.5, 3.0) * extent**2 / (2 * strands.width * length))
+    count = int(rng.uniform(2.0, 4.5) * extent**2 / (2 * strands.width * length))
     for number in range(count):
         own = np.random.default_rng([seed, 72, number])
         place = own.uniform(-0.55, 0.55, 2) * extent
@@ -158,6 +165,28 @@ def _bundles(rng: Rng, strands: Strands, seed: int, extent: float) -> list[Part]
         build = partial(_bundle, strands, (seed, 73, number), place, heading, half, length)
         parts.append(part(place, 0.75 * length + 2 * half, strands.warp, build))
     return parts
+
+
+def _loose(strands: Strands, seed: tuple[int, ...], middle: Points) -> list[Shape]:
+    """What shows where no bundle passes: single fibres along the families, and a cell here and there."""
+    rng = np.random.default_rng(seed)
+    stuff = strands.materials
+    made: list[Shape] = []
+    for _ in range(rng.poisson(35)):
+        spot = middle + rng.uniform(-0.55, 0.55, 2) * _TILE
+        heading = float(rng.choice(strands.headings)) + rng.normal(0, 0.35)
+        line = centreline(rng, spot, rng.uniform(2, 10), 0.9, heading, 12)
+        made.append(Shape(line, varied(rng, stuff["collagen"], 0.25), float(np.exp(rng.normal(np.log(0.12), 0.6)))))
+    if rng.random() < 0.5:
+        spot = middle + rng.uniform(-0.5, 0.5, 2) * _TILE
+        radius = float(rng.uniform(1.2, 2.2))
+        body = oval(rng, spot, 1.4 * radius, 1.2 * radius, rng.uniform(0, np.pi), 0.08)
+        made += [
+            Shape(body, stuff["membrane"]),
+            Shape(spot + 0.97 * (body - spot), varied(rng, stuff["cytoplasm"], 0.15)),
+        ]
+        made += nucleus(rng, stuff, spot, radius, 0.85 * radius, rng.uniform(0, np.pi), float(rng.uniform(0.5, 1.1)))
+    return made
 
 
 def _bundle(
@@ -177,7 +206,8 @@ def _bundle(
     muscle = rng.random() < strands.muscle
     made = [Shape(rod(middle, taper), varied(rng, stuff["sarcoplasm" if muscle else "sheath"], 0.15))]
     fibre = stuff["myofibril" if muscle else "collagen"]
-    wide = strands.fibre * (2.0 if muscle else 1.0)
+    wide = float(np.clip(2 * strands.fibre, 0.4, 1.0)) if muscle else strands.fibre
+    phase = float(rng.uniform(0, strands.period))
     steps = np.arange(-0.96, 0.97, min(0.5, 1.05 * wide / half))
     for level in steps + rng.normal(0, 0.01, len(steps)):
         if rng.random() < 0.08:
@@ -187,8 +217,9 @@ def _bundle(
         line = middle + across * (np.clip(drift, -0.97, 0.97) * taper)[:, None]
         ends = np.sort(rng.integers(0, len(line), 2)) if rng.random() < 0.4 and not muscle else (0, len(line))
         if ends[1] - ends[0] > 3:
-            made.append(Shape(line[ends[0] : ends[1]], varied(rng, own, 0.14), wide * rng.uniform(0.5, 0.95)))
-    made += _discs(rng, strands, middle, across, taper, run) if muscle else []
+            thick = wide * rng.uniform(0.7, 0.95)
+            made.append(Shape(line[ends[0] : ends[1]], varied(rng, own, 0.14), thick))
+            made += _striations(strands, rng, line, thick, phase) if muscle else []
     for _ in range(rng.poisson(0.01 * half * length)):
         at = int(rng.integers(4, len(run) - 4))
         level = rng.choice([-0.95, 0.95]) if muscle else rng.uniform(-1, 1)
@@ -200,21 +231,21 @@ def _bundle(
     return made
 
 
-def _discs(rng: Rng, strands: Strands, middle: Points, across: Points, taper: Points, run: Points) -> list[Shape]:
-    """The discs of striated muscle, in register over most of the fibre."""
-    made = []
-    disc = strands.materials["disc"]
-    for place in np.arange(run[0] + rng.uniform(0, strands.period), run[-1], strands.period):
-        centre = np.array([np.interp(place, run, column) for column in middle.T])
-        side = np.array([np.interp(place, run, column) for column in across.T])
-        reach = 0.95 * float(np.interp(place, run, taper))
-        steps = np.linspace(-reach, reach, max(3, int(2 * reach / 0.6)))
-        along = np.array([side[1], -side[0]])
-        line = centre + np.outer(steps, side) + np.outer(rng.normal(0, 0.04, len(steps)).cumsum() * 0.5, along)
-        made.append(Shape(line, disc, 0.09))
-        if rng.random() < 0.9:
-            made.append(Shape(line + 0.5 * strands.period * along, varied(rng, disc, 0.1)._replace(name="band"), 0.05))
-    return made
+def _striations(strands: Strands, rng: Rng, line: Points, wide: float, phase: float) -> list[Shape]:
+    """The bands of one myofibril: a dark one half a period long, and a thin disc across between two of them."""
+    band, disc = strands.materials["band"], strands.materials["disc"]
+    far = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
+    across = normals(line)
+    places = np.arange(phase + rng.normal(0, 0.04), far[-1] - strands.period, strands.period)
+    half = strands.period / 2
+
+    def at(curve: Points, *offsets: float) -> Points:
+        runs = places[:, None] + offsets
+        return np.stack([np.interp(runs, far, column) for column in curve.T], -1)
+
+    dark = at(line, -0.56 * half, 0.0, 0.56 * half)
+    across_disc = at(line, half) + at(across, half) * np.array([[-0.5], [0.5]]) * wide
+    return [Shape(run, band, wide) for run in dark] + [Shape(run, disc, 0.08) for run in across_disc]
 
 
 def _cut_across(strands: Strands, seed: tuple[int, ...], place: Points, half: float) -> list[Shape]:
@@ -244,7 +275,9 @@ def _nerves(rng: Rng, strands: Strands, seed: int, extent: float, share: float) 
         return []
     stuff = strands.materials
     parts: list[Part] = []
-    radii = strands.axon * np.exp(rng.normal(0, rng.uniform(0.25, 0.6), int(8 * (extent / strands.axon) ** 2 / np.pi)))
+    radii = strands.axon * np.exp(
+        rng.normal(0, rng.uniform(0.25, 0.6), int(3.5 * (extent / strands.axon) ** 2 / np.pi))
+    )
     radii = np.clip(radii, 0.3, 4 * strands.axon)
     # Large ones first, but not strictly, as in a packing.
     radii = radii[np.argsort(-radii * rng.uniform(0.5, 1.5, len(radii)))]
@@ -305,9 +338,7 @@ def _between(strands: Strands, seed: tuple[int, ...], place: Points) -> list[Sha
         heading = rng.uniform(0, np.pi)
         made += [Shape(oval(rng, place, 3.2, 0.9, heading, 0.1), varied(rng, stuff["cytoplasm"], 0.15))]
         made += nucleus(rng, stuff, place, 2.2, 0.6, heading, float(rng.uniform(0.5, 1.1)))
-    for _ in range(rng.integers(5, 60)):
-        spot = place + rng.normal(0, 1.6, 2)
-        made.append(Shape(polar(spot, rng.uniform(0.03, 0.07), 8), stuff["collagen"]))
+    made += dots(place + rng.normal(0, 1.6, (rng.integers(5, 60), 2)), rng.uniform(0.03, 0.07), stuff["collagen"])
     for _ in range(rng.integers(0, 12)):
         spot = place + rng.normal(0, 1.0, 2)
         outline = oval(rng, spot, rng.uniform(0.15, 0.5), rng.uniform(0.12, 0.3), rng.uniform(0, np.pi), 0.1)
@@ -341,10 +372,8 @@ def _axon(strands: Strands, seed: tuple[int, ...], place: Points, radius: float)
     for _ in range(rng.poisson(1.2 * room**1.5)):
         spot = core + inside(rng, room, room, 0.0, 0.7)
         made += mitochondrion(rng, stuff, spot, rng.uniform(0.09, 0.2), rng.uniform(0, np.pi), rng.uniform(1, 2.5))
-    for _ in range(rng.poisson(14 * room)):
-        spot = core + inside(rng, room, room, 0.0, 0.9)
-        made.append(Shape(polar(spot, 0.02, 6), stuff["neurofilament"]))
-    return made
+    spots = np.array([inside(rng, room, room, 0.0, 0.9) for _ in range(rng.poisson(14 * room))]).reshape(-1, 2)
+    return made + dots(core + spots, 0.02, stuff["neurofilament"], 5)
 
 
 def _buried(rng: Rng, strands: Strands, extent: float) -> tuple[Shape, ...]:

@@ -12,6 +12,8 @@ from scipy.spatial import cKDTree
 
 from correlight.geometry import Points
 from correlight.simulate.elements import (
+    Bends,
+    dots,
     draw_materials,
     inside,
     mitochondrion,
@@ -59,12 +61,14 @@ class Brain:
     membrane : float
         Width of what stains between two processes, micrometres.
     roundness : float
-        How sharp the corners of processes are, 3 (round) to 14.
+        How sharp the corners of processes are, 7 (round) to 30.
     mitochondria, synapses : float
         Per process, 1 on average.
     myelinated : float
         Share of the larger processes that wear myelin.
-    warp : Warp
+    labelled : float
+        Share of the processes that a dye fills; electrons do not see it.
+    warp : Bends
         Bends everything.
     """
 
@@ -74,20 +78,27 @@ class Brain:
     mitochondria: float
     synapses: float
     myelinated: float
-    warp: Warp
+    labelled: float
+    warp: Bends
 
     @classmethod
     def draw(cls, rng: Rng) -> Brain:
         """Draw a brain."""
         return cls(
             draw_materials(rng, _AT_REST),
-            membrane=float(rng.uniform(0.02, 0.05)),
-            roundness=float(np.exp(rng.uniform(np.log(4), np.log(14)))),
+            membrane=float(rng.uniform(0.035, 0.075)),
+            roundness=float(np.exp(rng.uniform(np.log(7), np.log(30)))),
             mitochondria=float(np.exp(rng.normal(0, 0.3))),
             synapses=float(np.exp(rng.normal(0, 0.3))),
             myelinated=float(rng.choice([0.0, rng.uniform(0.0, 0.25)])),
+            labelled=float(rng.choice([0.0, rng.uniform(0.02, 0.2)])),
             # Short waves bend the straight sides that a packing has.
-            warp=Warp(rng, 0.92, 1.5, 30.0, 14),
+            warp=Bends(
+                Warp(rng, 0.9, 6.0, 60.0, 5),
+                Warp(rng, 0.9, 2.5, 12.0, 5),
+                Warp(rng, 0.9, 1.2, 5.0, 5),
+                Warp(rng, 0.9, 1.2, 5.0, 5),
+            ),
         )
 
 
@@ -115,8 +126,11 @@ def neuropil_parts(seed: int, extent: float) -> tuple[Material, tuple[Part, ...]
     sites, radii = _processes(rng, extent)
     parts: list[Part] = []
     tree = cKDTree(sites)
-    for number, middle in tiles(extent, _TILE):
-        inner = np.flatnonzero(np.all(np.abs(sites - middle) <= _TILE / 2, axis=1))
+    across = int(np.ceil(extent / _TILE))
+    home = np.clip((sites + extent / 2) // _TILE, 0, across - 1).astype(int) @ [across, 1]
+    order = np.argsort(home, kind="stable")
+    groups = np.split(order, np.searchsorted(home[order], np.arange(1, across**2)))
+    for (number, middle), inner in zip(tiles(extent, _TILE), groups, strict=True):
         if len(inner) == 0:
             continue
         near = np.asarray(tree.query(sites[inner], k=min(20, len(sites)))[1])[:, 1:]
@@ -128,7 +142,7 @@ def neuropil_parts(seed: int, extent: float) -> tuple[Material, tuple[Part, ...]
 
 def _processes(rng: Rng, extent: float) -> tuple[Points, Profile]:
     """Middles ``(N, 2)`` and radii ``(N,)`` of the processes: small ones everywhere, large ones in a clearing."""
-    typical = float(np.exp(rng.uniform(np.log(0.28), np.log(0.55))))
+    typical = float(np.exp(rng.uniform(np.log(0.3), np.log(0.6))))
     step = 1.25 * typical
     rows = np.arange(-extent / 2, extent / 2, step)
     lattice = np.stack(np.meshgrid(rows, rows, indexing="ij"), -1).reshape(-1, 2)
@@ -148,7 +162,7 @@ def _outlines(
     edge = (distance**2 + radii[:, None] ** 2 - sizes**2) / (2 * distance) - brain.membrane / 2
     edge = np.maximum(edge, 0.2 * distance)
     facing = np.cos(angles(_DIRECTIONS)[:, None, None] - np.arctan2(away[..., 0], away[..., 1]))
-    near = np.sum((np.maximum(facing, 0) / edge) ** brain.roundness, -1) + (0.5 / radii) ** brain.roundness
+    near = np.sum((np.maximum(facing, 0) / edge) ** brain.roundness, -1) + (0.33 / radii) ** brain.roundness
     return np.asarray(near ** (-1 / brain.roundness)).T
 
 
@@ -164,6 +178,8 @@ def _tile(
         sites, radii, _outlines(rng, brain, sites, radii, others, sizes), others, strict=True
     ):
         body = stuff["glia"] if rng.random() < 0.12 else stuff["process"]
+        if rng.random() < brain.labelled:
+            body = body._replace(chromatin=float(rng.uniform(0.15, 0.6)))
         made.append(Shape(polar(site, outline), varied(rng, body, 0.16)))
         size = float(outline.min())
         if size > 0.35 and rng.random() < brain.myelinated:
@@ -191,14 +207,12 @@ def _content(rng: Rng, brain: Brain, site: Points, size: float) -> list[Shape]:
             spot = site + rng.normal(0, 0.3 * max(0.0, size - width), 2)
             made += mitochondrion(rng, stuff, spot, width, rng.uniform(0, np.pi), rng.uniform(1.0, 1.0 + size / width))
     elif fate < 0.6 and size > 0.14:
-        for _ in range(rng.integers(5, 5 + int(90 * min(size, 0.5)))):
-            spot = site + rng.normal(0, 0.38 * size, 2)
-            made.append(Shape(polar(spot, 0.026, 8), stuff["vesicle"]))
-            if size > 0.25:
-                made.append(Shape(polar(spot, 0.012, 6), stuff["lumen"]))
+        spots = site + rng.normal(0, 0.38 * size, (rng.integers(5, 5 + int(90 * min(size, 0.5))), 2))
+        made += dots(spots, 0.026, stuff["vesicle"])
+        if size > 0.25:
+            made += dots(spots, 0.012, stuff["lumen"], 5)
     elif size > 0.2:
-        for _ in range(rng.poisson(18 * size)):
-            made.append(Shape(polar(site + rng.normal(0, 0.35 * size, 2), 0.014, 6), stuff["microtubule"]))
+        made += dots(site + rng.normal(0, 0.35 * size, (rng.poisson(18 * size), 2)), 0.014, stuff["microtubule"], 5)
         if rng.random() < 0.5:
             cistern = oval(rng, site + rng.normal(0, 0.2 * size, 2), 0.35 * size, 0.035, rng.uniform(0, np.pi), 0.1)
             made += [Shape(cistern, stuff["membrane"]), Shape(site + 0.9 * (cistern - site), stuff["lumen"])]
@@ -214,10 +228,10 @@ def _synapse(rng: Rng, brain: Brain, site: Points, outline: Profile, other: Poin
     line = polar(site, outline)[run]
     made = [Shape(line, brain.materials["density"], float(rng.uniform(0.05, 0.1)))]
     depth = float(outline[first % _DIRECTIONS])
-    for _ in range(rng.integers(8, 30)):
-        spot = site + (line[rng.integers(0, len(line))] - site) * (1 - np.clip(rng.exponential(0.2), 0.05, 0.7))
-        made.append(Shape(polar(spot + rng.normal(0, 0.04, 2), min(0.026, 0.2 * depth), 8), brain.materials["vesicle"]))
-    return made
+    count = int(rng.integers(8, 30))
+    back = 1 - np.clip(rng.exponential(0.2, (count, 1)), 0.05, 0.7)
+    spots = site + (line[rng.integers(0, len(line), count)] - site) * back + rng.normal(0, 0.04, (count, 2))
+    return made + dots(spots, min(0.026, 0.2 * depth), brain.materials["vesicle"])
 
 
 def _bodies(rng: Rng, brain: Brain, seed: int, extent: float) -> list[Part]:

@@ -139,6 +139,10 @@ def organ_parts(seed: int, extent: float) -> tuple[Material, tuple[Part, ...], t
     rng = np.random.default_rng([seed, 51])
     organ = Organ.draw(rng)
     stroma = [
+        part(middle, 2.0 * _TILE, organ.warp, partial(_cloud, organ, (seed, 54, number), middle))
+        for number, middle in tiles(extent, _TILE)
+    ]
+    stroma += [
         part(middle, 2.2 * _TILE, organ.warp, partial(_stroma, organ, (seed, 52, number), middle))
         for number, middle in tiles(extent, _TILE)
     ]
@@ -162,14 +166,24 @@ def organ_parts(seed: int, extent: float) -> tuple[Material, tuple[Part, ...], t
     return organ.materials["matrix"], (*stroma, *parts), _buried(rng, organ, extent)
 
 
+def _cloud(organ: Organ, seed: tuple[int, ...], middle: Points) -> list[Shape]:
+    """Ground substance, denser here than there."""
+    rng = np.random.default_rng(seed)
+    spots = middle + rng.uniform(-0.5, 0.5, (rng.integers(0, 4), 2)) * _TILE
+    return [
+        Shape(
+            centre + polar((0, 0), rng.uniform(2, 6) * wobble(rng, 60, 0.25)) * rng.uniform(0.4, 1.0, 2),
+            varied(rng, organ.materials["matrix"], 0.3),
+        )
+        for centre in spots
+    ]
+
+
 def _stroma(organ: Organ, seed: tuple[int, ...], middle: Points) -> list[Shape]:
     """Wavy fibres along a slowly turning direction, flat nuclei between them, a few round ones."""
     rng = np.random.default_rng(seed)
     stuff = organ.materials
     made: list[Shape] = []
-    if rng.random() < 0.5:
-        cloud = varied(rng, stuff["matrix"], 0.4)
-        made.append(Shape(blob(rng, middle + rng.normal(0, 3, 2), rng.uniform(2, 6), 0.25, 1.8), cloud))
     for _ in range(rng.poisson(28 * organ.fibrous)):
         spot = middle + rng.uniform(-0.55, 0.55, 2) * _TILE
         kind = stuff["elastin"] if rng.random() < 0.05 else stuff["collagen"]
