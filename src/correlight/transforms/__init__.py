@@ -11,5 +11,6 @@ from correlight.transforms.field import Displacement
 from correlight.transforms.linear import Affine, Projective
 from correlight.transforms.protocol import Matrix, Transform
 from correlight.transforms.sequence import Sequence, compose
+from correlight.transforms.spline import ThinPlate
 
-__all__ = ["Affine", "Displacement", "Matrix", "Projective", "Sequence", "Transform", "compose"]
+__all__ = ["Affine", "Displacement", "Matrix", "Projective", "Sequence", "ThinPlate", "Transform", "compose"]

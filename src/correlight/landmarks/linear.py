@@ -1,8 +1,4 @@
-"""Paired points: the transform that fits them best, and how well it does.
-
-A landmark is one place of the specimen seen in both images. Points are ``(N, D)`` arrays in array order; row *n* of the
-fixed points and row *n* of the moving points are the same place.
-"""
+"""Linear and projective transforms fitted to paired points by least squares."""
 
 from __future__ import annotations
 

@@ -1,0 +1,23 @@
+"""Paired points: the transform that fits them best, and how well it does.
+
+A landmark is one place of the specimen seen in both images. Points are ``(N, D)`` arrays in array order; row *n* of the
+fixed points and row *n* of the moving points are the same place. `fit` gives the transform alone, `estimate` also the
+error to expect at every place.
+"""
+
+from __future__ import annotations
+
+from correlight.landmarks.estimate import Estimate, LinearEstimate, SplineEstimate, estimate
+from correlight.landmarks.linear import Model, fit, fre, leave_one_out, residuals
+
+__all__ = [
+    "Estimate",
+    "LinearEstimate",
+    "Model",
+    "SplineEstimate",
+    "estimate",
+    "fit",
+    "fre",
+    "leave_one_out",
+    "residuals",
+]

@@ -1,0 +1,435 @@
+"""A transform fitted to landmarks together with the error to expect at every place, landmark or not.
+
+Three errors are kept apart. The *localisation* error is how far a landmark was clicked from where it belongs; nobody
+sees it. The *registration* error of the landmarks is what the fit leaves over; it is small where there are few
+landmarks, however bad they are. The *target* registration error is how far the transform is off at a place that is not
+a landmark, and that is what counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from correlight.errors import TransformError, UsageError
+from correlight.geometry import Points
+from correlight.landmarks.linear import Model, fit
+from correlight.landmarks.motions import Motions, improve
+from correlight.landmarks.spline import SmoothFit, fit_spline
+from correlight.transforms import Affine, Projective, Transform
+
+Float = NDArray[np.float64]
+Kind = Literal["rigid", "similarity", "affine", "projective", "thin-plate", "elastic"]
+Noise = Literal["isotropic", "anisotropic"]
+
+# Resistance to changes of area over resistance to shear of a body with Poisson's ratio 0.3, as of many resins.
+_ELASTIC = 3.5
+_REWEIGHTINGS = 10
+# No landmark is more certain than this share of the error of all.
+_LEAST_SHARE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A transform from landmarks, and what they say about its error. All errors are lengths in the fixed image.
+
+    Parameters
+    ----------
+    moving_from_fixed : Transform
+        The transform.
+    model : str
+        Its kind.
+    fixed, moving : (N, D) arrays
+        The landmarks.
+    freedom : int
+        Number of coordinates beyond those that determine the transform; with none, nothing is known of the error
+        unless that of the landmarks was given.
+    given : bool
+        Whether the error of the landmarks was given rather than found from their scatter.
+    landmark_covariances : (N, D, D) array
+        Localisation error of each pair, both images together; NaN where nothing is known.
+    """
+
+    moving_from_fixed: Transform
+    model: Kind
+    fixed: Points
+    moving: Points
+    freedom: int
+    given: bool
+    landmark_covariances: Float
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, 2 or 3."""
+        return self.moving_from_fixed.ndim
+
+    @property
+    def residuals(self) -> Float:
+        """What the fit leaves over at each landmark, as a displacement in the fixed image, shape ``(N, D)``."""
+        apart = self.moving - self.moving_from_fixed(self.fixed)
+        return np.asarray(np.linalg.solve(self.moving_from_fixed.jacobian(self.fixed), apart[..., None])[..., 0])
+
+    @property
+    def fre(self) -> float:
+        """Root mean square of the residuals, in the fixed image."""
+        return float(np.sqrt(np.mean(np.sum(self.residuals**2, axis=1))))
+
+    @property
+    def fle(self) -> float:
+        """Root mean square localisation error of a landmark, both images together; NaN where unknown."""
+        return float(np.sqrt(np.mean(np.trace(self.landmark_covariances, axis1=1, axis2=2))))
+
+    @property
+    def left_out(self) -> Float:
+        """How far each landmark lies from where the others put it, shape ``(N, D)``; NaN where they do not tell."""
+        raise NotImplementedError
+
+    @property
+    def left_out_covariances(self) -> Float:
+        """What was to be expected of `left_out`, shape ``(N, D, D)``."""
+        raise NotImplementedError
+
+    def covariance_between(self, a: ArrayLike, b: ArrayLike) -> Float:
+        """Covariance of the target registration errors at two lists of places, shape ``(A, B, D, D)``."""
+        raise NotImplementedError
+
+    def covariances(self, places: ArrayLike) -> Float:
+        """Covariance of the target registration error at each of ``(N, D)`` fixed places, shape ``(N, D, D)``."""
+        raise NotImplementedError
+
+    def error(self, places: ArrayLike) -> Float:
+        """Root mean square target registration error to be expected at each of ``(N, D)`` fixed places."""
+        return np.asarray(np.sqrt(np.trace(self.covariances(places), axis1=1, axis2=2)))
+
+    def ellipses(self, places: ArrayLike, level: float = 0.95) -> tuple[Float, Float]:
+        """Regions round mapped places that hold the true ones with a given probability.
+
+        Parameters
+        ----------
+        places : (N, D) array
+            In the fixed image.
+        level : float
+            Probability, between 0 and 1.
+
+        Returns
+        -------
+        radii : (N, D) array
+            Half axes, the longest first.
+        directions : (N, D, D) array
+            Their unit vectors, one per column.
+
+        Notes
+        -----
+        Where the scatter of a few landmarks is all that is known of their error, that scatter may be small by chance;
+        Fisher's distribution in place of the normal one takes it into account.
+        """
+        return ellipses(self.covariances(places), level, None if self.given else self.freedom)
+
+
+@dataclass(frozen=True, eq=False)
+class LinearEstimate(Estimate):
+    """An estimate for a rigid, similarity, affine or projective transform.
+
+    Parameters
+    ----------
+    motions : Motions
+        Ways in which the transform may be off.
+    parameter_covariance : (P, P) array
+        Of the parameters of these motions.
+    weights : (N, D, D) array or None
+        Covariances of the mismatch in the moving image that the landmarks were weighted by; None where all count alike.
+    allow_mirror : bool
+        Whether the transform might have been mirrored.
+    """
+
+    motions: Motions
+    parameter_covariance: Float
+    weights: Float | None
+    allow_mirror: bool
+
+    @property
+    def left_out(self) -> Float:
+        """How far each landmark lies from where the others put it, shape ``(N, D)``; NaN where they do not tell."""
+        return self._others[0]
+
+    @property
+    def left_out_covariances(self) -> Float:
+        """What was to be expected of `left_out`, shape ``(N, D, D)``."""
+        return self._others[1]
+
+    @cached_property
+    def _others(self) -> tuple[Float, Float]:
+        """Every landmark against a fit to the others: how far off it lies, and the covariance of that."""
+        count, ndim = self.fixed.shape
+        apart, expected = np.full((count, ndim), np.nan), np.full((count, ndim, ndim), np.nan)
+        for index in range(count):
+            kept = np.arange(count) != index
+            weights = None if self.weights is None else self.weights[kept]
+            try:
+                told = _linear(self.fixed[kept], self.moving[kept], self.motions.model, weights, self.allow_mirror)
+            except TransformError:
+                continue
+            place = self.fixed[[index]]
+            slope = told.moving_from_fixed.jacobian(place)[0]
+            apart[index] = np.linalg.solve(slope, (self.moving[[index]] - told.moving_from_fixed(place))[0])
+            own = told.landmark_covariances.mean(axis=0) if weights is None else self.landmark_covariances[index]
+            expected[index] = told.covariances(place)[0] + own
+        return apart, expected
+
+    def covariance_between(self, a: ArrayLike, b: ArrayLike) -> Float:
+        """Covariance of the target registration errors at two lists of places, shape ``(A, B, D, D)``."""
+        of_a, of_b = self.motions.at(np.asarray(a, float)), self.motions.at(np.asarray(b, float))
+        return np.asarray(np.einsum("iap,pq,jbq->ijab", of_a, self.parameter_covariance, of_b, optimize=True))
+
+    def covariances(self, places: ArrayLike) -> Float:
+        """Covariance of the target registration error at each of ``(N, D)`` fixed places, shape ``(N, D, D)``."""
+        of = self.motions.at(np.asarray(places, float))
+        return np.asarray(np.einsum("iap,pq,ibq->iab", of, self.parameter_covariance, of, optimize=True))
+
+
+@dataclass(frozen=True, eq=False)
+class SplineEstimate(Estimate):
+    """An estimate for a thin-plate spline or an elastic one, whose error grows away from the landmarks.
+
+    Parameters
+    ----------
+    smooth : SmoothFit
+        The spline within the fixed frame, before an affine map takes it to the moving one.
+    """
+
+    smooth: SmoothFit
+
+    @property
+    def left_out(self) -> Float:
+        """How far each landmark lies from where the others put it, shape ``(N, D)``; NaN where they do not tell."""
+        return self.smooth.apart
+
+    @property
+    def left_out_covariances(self) -> Float:
+        """What was to be expected of `left_out`, shape ``(N, D, D)``."""
+        return self.smooth.apart_covariances
+
+    def covariance_between(self, a: ArrayLike, b: ArrayLike) -> Float:
+        """Covariance of the target registration errors at two lists of places, shape ``(A, B, D, D)``."""
+        return self.smooth.covariance_between(np.asarray(a, float), np.asarray(b, float))
+
+    def covariances(self, places: ArrayLike) -> Float:
+        """Covariance of the target registration error at each of ``(N, D)`` fixed places, shape ``(N, D, D)``."""
+        return self.smooth.covariances(np.asarray(places, float))
+
+
+def estimate(
+    fixed_points: ArrayLike,
+    moving_points: ArrayLike,
+    model: Kind = "affine",
+    *,
+    allow_mirror: bool = True,
+    fixed_error: ArrayLike | None = None,
+    moving_error: ArrayLike | None = None,
+    noise: Noise = "isotropic",
+) -> LinearEstimate | SplineEstimate:
+    """Fit a transform to landmarks and predict its error everywhere.
+
+    Parameters
+    ----------
+    fixed_points, moving_points : (N, D) arrays
+        The same places in both images, D = 2 or 3, each in its own unit; as many as `fit` needs, D + 1 for splines.
+    model : {"rigid", "similarity", "affine", "projective", "thin-plate", "elastic"}
+        Kind of transform. "thin-plate" bends as little as possible, "elastic" resists changes of area or volume more
+        than shear; both stay as smooth as the landmarks allow.
+    allow_mirror : bool
+        As for `fit`.
+    fixed_error, moving_error : array-like, optional
+        Localisation error of the landmarks in each image as standard deviations per axis, in the unit of the image:
+        one number, ``(D,)`` per axis, ``(N, 1)`` per landmark, or ``(N, D)`` both. Landmarks then count by their
+        certainty. Without either, the error is found from the scatter of the landmarks.
+    noise : {"isotropic", "anisotropic"}
+        Whether an error that is found is the same along all axes of the moving image; in stacks it seldom is.
+
+    Returns
+    -------
+    LinearEstimate or SplineEstimate
+        The transform with its errors.
+
+    Raises
+    ------
+    TransformError
+        If the landmarks do not determine the transform.
+    UsageError
+        If a given error is negative or has another shape.
+
+    Notes
+    -----
+    To first order a transform fitted by least squares is off by ``H (sum H^T W H)^-1 sum H^T W e`` where e are the
+    errors of the landmarks, H the motions that the transform allows, and W the weights. For a rigid transform and equal
+    errors the expected square of that is the formula of Fitzpatrick, West and Maurer [1]_; with unequal and anisotropic
+    errors it is that of Danilchenko and Fitzpatrick [2]_. The prediction holds for the kind of transform that was
+    chosen: what that kind cannot follow shows in `left_out` only.
+
+    References
+    ----------
+    .. [1] J. M. Fitzpatrick, J. B. West, C. R. Maurer, IEEE Trans. Med. Imaging 17, 694 (1998). doi:10.1109/42.736021
+    .. [2] A. Danilchenko, J. M. Fitzpatrick, IEEE Trans. Med. Imaging 30, 679 (2011). doi:10.1109/TMI.2010.2091513
+
+    Examples
+    --------
+    >>> corners = np.array([[0, 0], [0, 10], [10, 0], [10, 10.0]])
+    >>> found = estimate(corners, corners, "rigid", moving_error=0.1)
+    >>> found.error([[5, 5], [5, 25]]).round(3)
+    array([0.071, 0.158])
+    """
+    fixed, moving = np.asarray(fixed_points, float), np.asarray(moving_points, float)
+    if model not in get_args(Kind):
+        raise TransformError(f"A transform to fit is one of {', '.join(get_args(Kind))}; got {model!r}.")
+    if noise not in get_args(Noise):
+        raise UsageError(f"The noise of landmarks is isotropic or anisotropic; got {noise!r}.")
+    if model == "thin-plate" or model == "elastic":
+        base = fit(fixed, moving, "affine")
+        return _spline(fixed, moving, model, base, _given(base, fixed, fixed_error, moving_error))
+    start = fit(fixed, moving, model, allow_mirror=allow_mirror)
+    given = _given(start, fixed, fixed_error, moving_error)
+    if given is None and noise == "anisotropic":
+        found = _anisotropic(fixed, moving, model, start)
+        return replace(_linear(fixed, moving, model, found, allow_mirror), given=False)
+    return _linear(fixed, moving, model, given, allow_mirror)
+
+
+def ellipses(covariances: Float, level: float, freedom: int | None) -> tuple[Float, Float]:
+    """Half axes and directions of confidence regions from ``(N, D, D)`` covariances; see `Estimate.ellipses`."""
+    if not 0 < level < 1:
+        raise UsageError(f"A probability between 0 and 1 was expected; got {level}.")
+    ndim = covariances.shape[1]
+    if freedom is None:
+        reach = stats.chi2.ppf(level, ndim)
+    else:
+        reach = ndim * stats.f.ppf(level, ndim, freedom) if freedom else np.nan
+    known = np.asarray(np.isfinite(covariances).all(axis=(1, 2)))
+    squares, directions = np.linalg.eigh(np.where(known[:, None, None], covariances, np.eye(ndim)))
+    radii = np.sqrt(np.maximum(squares, 0.0) * reach)
+    radii[~known] = np.nan
+    return radii[:, ::-1], directions[:, :, ::-1]
+
+
+def _given(
+    moving_from_fixed: Affine | Projective, fixed: Points, fixed_error: ArrayLike | None, moving_error: ArrayLike | None
+) -> Float | None:
+    """Covariance of the mismatch of each pair in the moving image from the errors of both; None without any."""
+    if fixed_error is None and moving_error is None:
+        return None
+    slopes = moving_from_fixed.jacobian(fixed)
+    in_fixed, in_moving = _squares(fixed_error, fixed), _squares(moving_error, fixed)
+    covariances = np.einsum("nab,nb,ncb->nac", slopes, in_fixed, slopes) + in_moving[:, :, None] * np.eye(
+        fixed.shape[1]
+    )
+    # One landmark without any error among others that have one would leave those without any say.
+    least = _LEAST_SHARE**2 * float(np.trace(covariances, axis1=1, axis2=2).mean())
+    return np.asarray(covariances + least * np.eye(fixed.shape[1]))
+
+
+def _squares(error: ArrayLike | None, points: Points) -> Float:
+    """Standard deviations as variances per landmark and axis, shape ``(N, D)``."""
+    try:
+        values = np.broadcast_to(np.asarray(0.0 if error is None else error, float), points.shape)
+    except ValueError as problem:
+        raise UsageError(
+            f"The error of landmarks is one number, one per axis, or one per landmark as a column; got the shape "
+            f"{np.asarray(error).shape} for {len(points)} landmarks in {points.shape[1]}-D."
+        ) from problem
+    if not (np.isfinite(values).all() and (values >= 0).all()):
+        raise UsageError("The error of a landmark is a finite length that is not negative.")
+    return np.asarray(values**2)
+
+
+def _linear(fixed: Points, moving: Points, model: Model, given: Float | None, allow_mirror: bool) -> LinearEstimate:
+    start = fit(fixed, moving, model, allow_mirror=allow_mirror)
+    ndim, count = fixed.shape[1], len(fixed)
+    motions = Motions.among(fixed, model)
+    freedom = count * ndim - motions.count
+    transform = start
+    if given is not None and given.any():
+        transform = start if _even(given) else improve(start, fixed, moving, model, given)
+        covariances, scale = _pulled(transform.jacobian(fixed), given), 1.0
+    else:
+        covariances = _pulled(transform.jacobian(fixed), np.broadcast_to(np.eye(ndim), (count, ndim, ndim)))
+        apart = float(np.sum((moving - transform(fixed)) ** 2))
+        scale = 0.0 if given is not None else apart / freedom if freedom > 0 else np.nan
+    at = motions.at(fixed)
+    normal = np.einsum("nap,nab,nbq->pq", at, np.linalg.inv(covariances), at, optimize=True)
+    return LinearEstimate(
+        transform,
+        model,
+        fixed,
+        moving,
+        freedom,
+        given is not None,
+        scale * covariances,
+        motions,
+        scale * np.linalg.pinv(normal, hermitian=True),
+        given if given is not None and given.any() else None,
+        allow_mirror,
+    )
+
+
+def _anisotropic(fixed: Points, moving: Points, model: Model, start: Affine | Projective) -> Float:
+    """The one covariance in the moving image that landmarks and fit agree on, repeated for each landmark.
+
+    Fit and covariance are found in turns. There must be enough landmarks for the covariance to be one.
+    """
+    ndim, count = fixed.shape[1], len(fixed)
+    spare = count - Motions.among(fixed, model).count / ndim
+    if spare < ndim + 1:
+        raise TransformError(
+            f"An error of its own along each axis needs at least {int(np.ceil(count - spare)) + ndim + 1} landmarks "
+            f"for the model {model}; got {count}, so take it for the same along all axes."
+        )
+    transform, covariance = start, np.eye(ndim)
+    for _ in range(_REWEIGHTINGS):
+        apart = moving - transform(fixed)
+        covariance = apart.T @ apart / spare
+        # An axis without any scatter would get all the weight there is.
+        covariance += 1e-9 * np.trace(covariance) * np.eye(ndim) + np.finfo(float).tiny * np.eye(ndim)
+        transform = improve(start, fixed, moving, model, np.broadcast_to(covariance, (count, ndim, ndim)))
+    return np.asarray(np.broadcast_to(covariance, (count, ndim, ndim)))
+
+
+def _spline(
+    fixed: Points, moving: Points, model: Kind, base: Affine | Projective, given: Float | None
+) -> SplineEstimate:
+    ndim, count = fixed.shape[1], len(fixed)
+    slopes = base.jacobian(fixed)
+    even = np.broadcast_to(np.eye(ndim), (count, ndim, ndim))
+    smooth = fit_spline(
+        fixed,
+        base.inverse()(moving) - fixed,
+        stiffness=_ELASTIC if model == "elastic" else 1.0,
+        covariances=even if given is None else _pulled(slopes, given),
+        known=given is not None,
+    )
+    own = np.full((count, ndim, ndim), np.nan) if not smooth.freedom and given is None else smooth.noise * even
+    return SplineEstimate(
+        base @ smooth.spline,
+        model,
+        fixed,
+        moving,
+        smooth.freedom,
+        given is not None,
+        own if given is None else _pulled(slopes, given),
+        smooth,
+    )
+
+
+def _pulled(slopes: Float, covariances: Float) -> Float:
+    """Covariances of the moving image as covariances of the fixed one, by the derivative of the transform."""
+    back = np.linalg.inv(slopes)
+    return np.asarray(np.einsum("nab,nbc,ndc->nad", back, covariances, back))
+
+
+def _even(covariances: Float) -> bool:
+    """Whether all landmarks are equally certain in all directions, so that weights make no difference."""
+    first = covariances[0, 0, 0]
+    return bool(np.allclose(covariances, first * np.eye(covariances.shape[1]), rtol=1e-9, atol=1e-12 * first))
