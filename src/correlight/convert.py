@@ -8,7 +8,7 @@ from pathlib import Path
 from correlight.apply import read_saved
 from correlight.errors import TransformError, UsageError
 from correlight.exchange import FORMATS, UNKNOWN, Content, LandmarkTable, Setting, kind_of, read_file, write_file
-from correlight.exchange.formats import choose, named
+from correlight.exchange.formats import choose, named, recognise
 from correlight.folder import reserve, reserve_files
 from correlight.geometry import Grid
 from correlight.io import read
@@ -94,6 +94,8 @@ def convert(
         what = "landmark is" if content.left_out == 1 else "landmarks are"
         notes.append(f"{content.left_out} {what} inactive or without partner and left out")
     entry = named(write_as) if write_as is not None else None
+    if entry is None and setting.into is not None:
+        entry = recognise(setting.into)
     if isinstance(content, LandmarkTable) and model is not None:
         content = _fitted(content, setting, model, source)
         notes.append(f"the {model} transform that fits the landmarks best is written")

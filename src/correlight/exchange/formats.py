@@ -51,7 +51,9 @@ FORMATS = {
         Format("napari", "napari", (".txt", ".csv"), ("transform",)),
         Format("trakem2", "TrakEM2", (".xml",), ("transform",)),
         Format("ecclem", "eC-CLEM", (".xml", ".csv"), ("transform", "landmarks")),
+        Format("bdv", "BigDataViewer", (".xml",), ("transform",)),
         Format("mobie", "MoBIE", (".json",), ("transform",)),
+        Format("ngff", "OME-NGFF", (".zarr",), ("transform",), folder=True),
         Format("bigwarp", "BigWarp", (".csv", ".json"), ("landmarks",)),
         Format("table", "a table", (".csv",), ("landmarks", "points")),
         Format("transformix", "transformix", (".txt",), ("points",)),
@@ -83,6 +85,8 @@ def recognise(path: str | Path) -> Format:
         If the file is missing or of no known format.
     """
     file = Path(path)
+    if (file / "zarr.json").is_file():
+        return FORMATS["ngff"]
     if not file.is_file():
         raise ReadError(f"A transform, landmarks or points were expected in {path}, where there is no file.")
     suffix = file.suffix.lower()
@@ -230,7 +234,7 @@ def _of_json(text: str) -> str:
 
 
 def _of_xml(text: str) -> str | None:
-    if "<SpimData" in text and "bdv" in FORMATS:
+    if "<SpimData" in text:
         return "bdv"
     if "_transform" in text and "class=" in text:
         return "trakem2"
