@@ -7,17 +7,24 @@ error to expect at every place.
 
 from __future__ import annotations
 
-from correlight.landmarks.estimate import Estimate, LinearEstimate, SplineEstimate, estimate
+from correlight.landmarks.estimate import Estimate, Kind, LinearEstimate, SplineEstimate, estimate
 from correlight.landmarks.linear import Model, fit, fre, leave_one_out, residuals
+from correlight.landmarks.next_place import NextPlace, next_place
+from correlight.landmarks.suspects import Suspect, suspects
 
 __all__ = [
     "Estimate",
+    "Kind",
     "LinearEstimate",
     "Model",
+    "NextPlace",
     "SplineEstimate",
+    "Suspect",
     "estimate",
     "fit",
     "fre",
     "leave_one_out",
+    "next_place",
     "residuals",
+    "suspects",
 ]

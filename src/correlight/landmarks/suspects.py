@@ -1,0 +1,233 @@
+"""Pairs that are not what they claim to be: entered twice, exchanged with another, or mistyped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from correlight.errors import TransformError
+from correlight.geometry import Points
+from correlight.landmarks.estimate import Estimate, Kind, estimate
+
+Float = NDArray[np.float64]
+Fault = Literal["outlier", "swapped", "twice", "same place"]
+
+# A landmark is suspected if chance would put any of all so far off once in a thousand sets ...
+_CHANCE = 1e-3
+# ... and if it is so many times worse than the rest: what is only a little worse is no blunder.
+_TIMES_WORSE = 4.0
+# No more than this share of the landmarks is ever suspected, and no more than this number is looked for.
+_MOST_SHARE, _MOST = 1 / 3, 10
+# Places closer than this share of the spread of the landmarks are one place.
+_SAME = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """One or two landmarks with something wrong about them.
+
+    Parameters
+    ----------
+    pairs : tuple of int
+        Their 0-based numbers.
+    fault : {"outlier", "swapped", "twice", "same place"}
+        What is wrong: far from where the others put it; moving points of two exchanged; one pair entered twice; two
+        pairs that share a place in one image only.
+    times_worse : float
+        How far it lies from where the others put it, over what is usual among the others; NaN for pairs in one place.
+    error_with, error_without : float
+        How far a landmark lies from where the others put it, root mean square over all landmarks and over those not
+        suspected, in the fixed unit.
+    hint : str
+        Which coordinate would explain it; empty if none does.
+    """
+
+    pairs: tuple[int, ...]
+    fault: Fault
+    times_worse: float
+    error_with: float
+    error_without: float
+    hint: str = ""
+
+    def sentence(self, names: Sequence[str], symbol: str) -> str:
+        """What is wrong, in words, with names of the landmarks and the symbol of the fixed unit."""
+        told = " and ".join(names[index] for index in self.pairs)
+        if self.fault == "twice":
+            return f"Pairs {told} are the same pair entered twice; it counts double."
+        if self.fault == "same place":
+            return f"Pairs {told} share one place in one image and not in the other; one of them is wrong."
+        falls = f"the error falls from {self.error_with:.3g} to {self.error_without:.3g} {symbol}"
+        if self.fault == "swapped":
+            return f"Pairs {told} look exchanged: with their moving points swapped {falls}."
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"Pair {told} is {self.times_worse:.0f} times worse than the rest{hint}; without it {falls}."
+
+
+def suspects(fixed_points: ArrayLike, moving_points: ArrayLike, model: Kind = "affine") -> tuple[Suspect, ...]:
+    """Landmarks that do not go together with the others under a kind of transform.
+
+    Parameters
+    ----------
+    fixed_points, moving_points : (N, D) arrays
+        The landmarks, as for `estimate`.
+    model : str
+        The kind of transform that they are held against.
+
+    Returns
+    -------
+    tuple of Suspect
+        Worst first; empty if nothing is wrong, or if there are too few landmarks to tell which one is wrong (at least
+        two more are needed than determine the transform).
+
+    Notes
+    -----
+    The worst landmark is taken away again and again, and only then is it decided how many of those were wrong, because
+    two blunders can hide each other [1]_. Each is held against a fit to those that are left; those that agree with the
+    final fit after all are taken back.
+
+    References
+    ----------
+    .. [1] B. Rosner, Technometrics 25, 165 (1983). doi:10.1080/00401706.1983.10487848
+
+    Examples
+    --------
+    >>> fixed = np.array([[0, 0], [0, 9], [9, 0], [9, 9], [4, 5], [2, 7.0]])
+    >>> moving = 2 * fixed + [[0.1, 0], [0, 0.1], [-0.1, 0], [0, -0.1], [0, 0], [0, 60]]
+    >>> [found] = suspects(fixed, moving)
+    >>> found.pairs, found.hint
+    ((5,), 'its moving x is 74 where 14 would fit')
+    """
+    fixed, moving = np.asarray(fixed_points, float), np.asarray(moving_points, float)
+    found = list(_in_one_place(fixed, moving))
+    left_out = {suspect.pairs[1] for suspect in found if suspect.fault == "twice"}
+    wrong = _outliers(fixed, moving, model, [index for index in range(len(fixed)) if index not in left_out])
+    if not wrong:
+        return tuple(found)
+    kept = np.array([index for index in range(len(fixed)) if index not in wrong and index not in left_out])
+    rest = estimate(fixed[kept], moving[kept], model)
+    error_with, error_without = _error(estimate(fixed, moving, model)), _error(rest)
+    usual = max(error_without, _SAME * _spread(fixed))
+    fits = _Fits(rest, fixed, moving, len(fixed))
+    exchanged: set[int] = set()
+    for first, second in combinations(wrong, 2):
+        if {first, second} & exchanged or not fits(fixed[[first, second]], moving[[second, first]]).all():
+            continue
+        exchanged |= {first, second}
+        crossed = moving.copy()
+        crossed[[first, second]] = moving[[second, first]]
+        others = np.array([i for i in range(len(fixed)) if i not in wrong or i in (first, second)])
+        better = _error(estimate(fixed[others], crossed[others], model))
+        found.append(Suspect((first, second), "swapped", np.nan, error_with, better))
+    for index in wrong:
+        if index not in exchanged:
+            times = float(np.linalg.norm(_misfit(rest, fixed[[index]], moving[[index]]))) / usual
+            hint = _hint(fits, fixed[index], moving[index])
+            found.append(Suspect((index,), "outlier", times, error_with, error_without, hint))
+    return tuple(found)
+
+
+def _in_one_place(fixed: Points, moving: Points) -> Iterator[Suspect]:
+    for first, second in combinations(range(len(fixed)), 2):
+        same = [
+            float(np.linalg.norm(points[first] - points[second])) <= _SAME * _spread(points)
+            for points in (fixed, moving)
+        ]
+        if any(same):
+            yield Suspect((first, second), "twice" if all(same) else "same place", np.nan, np.nan, np.nan)
+
+
+def _outliers(fixed: Points, moving: Points, model: Kind, indices: list[int]) -> list[int]:
+    """The landmarks that do not belong to the others, worst first."""
+    kept, taken, significant = np.array(indices), [], 0
+    for _ in range(min(int(_MOST_SHARE * len(indices)), _MOST)):
+        try:
+            found = estimate(fixed[kept], moving[kept], model)
+            worst = int(np.nanargmax(_unlikely(found.left_out, found.left_out_covariances, fixed)))
+            others = np.delete(kept, worst)
+            rest = estimate(fixed[others], moving[others], model)
+        except (TransformError, ValueError):
+            break
+        if rest.freedom < fixed.shape[1]:
+            break
+        index = kept[[worst]]
+        taken.append(int(index[0]))
+        kept = others
+        if not _Fits(rest, fixed, moving, len(indices))(fixed[index], moving[index])[0]:
+            significant = len(taken)
+    wrong = taken[:significant]
+    if not wrong:
+        return []
+    kept = np.array([index for index in indices if index not in wrong])
+    belongs = _Fits(estimate(fixed[kept], moving[kept], model), fixed, moving, len(indices))
+    return [index for index in wrong if not belongs(fixed[[index]], moving[[index]])[0]]
+
+
+class _Fits:
+    """Whether pairs agree with an estimate that they had no part in."""
+
+    def __init__(self, rest: Estimate, fixed: Points, moving: Points, count: int) -> None:
+        self.rest, self.all_fixed = rest, fixed
+        ndim = fixed.shape[1]
+        self.limit = float(stats.f.isf(_CHANCE / count, ndim, max(rest.freedom, 1)))
+        self.usual = _error(rest)
+
+    def __call__(self, fixed: Points, moving: Points) -> NDArray[np.bool_]:
+        off = _misfit(self.rest, fixed, moving)
+        expected = self.rest.covariances(fixed) + self.rest.landmark_covariances.mean(axis=0)
+        likely = _unlikely(off, expected, self.all_fixed) <= self.limit
+        small = np.linalg.norm(off, axis=1) <= _TIMES_WORSE * self.usual
+        return np.asarray(likely | small)
+
+
+def _misfit(rest: Estimate, fixed: Points, moving: Points) -> Float:
+    """How far pairs lie from where an estimate puts them, in the fixed image, shape ``(N, D)``."""
+    apart = moving - rest.moving_from_fixed(fixed)
+    return np.asarray(np.linalg.solve(rest.moving_from_fixed.jacobian(fixed), apart[..., None])[..., 0])
+
+
+def _unlikely(off: Float, covariances: Float, fixed: Points) -> Float:
+    """Squared misfit per axis over what was expected, shape ``(N,)``; NaN stays NaN."""
+    # Landmarks that agree to the last digit have no scatter to be compared with.
+    least = (_SAME * _spread(fixed)) ** 2 * np.eye(off.shape[1])
+    known = np.isfinite(off).all(axis=1)
+    result = np.full(len(off), np.nan)
+    inverse = np.linalg.inv(covariances[known] + least)
+    result[known] = np.einsum("na,nab,nb->n", off[known], inverse, off[known]) / off.shape[1]
+    return result
+
+
+def _error(found: Estimate) -> float:
+    return float(np.sqrt(np.nanmean(np.sum(found.left_out**2, axis=1))))
+
+
+def _spread(points: Points) -> float:
+    return float(np.sqrt(np.mean((points - points.mean(axis=0)) ** 2)))
+
+
+def _hint(fits: _Fits, fixed: Points, moving: Points) -> str:
+    """Which single slip would explain a pair that is off."""
+    ndim = len(fixed)
+    if ndim == 2 and fits(fixed[None], moving[None, ::-1])[0]:
+        return "its moving coordinates look exchanged"
+    if ndim == 2 and fits(fixed[None, ::-1], moving[None])[0]:
+        return "its fixed coordinates look exchanged"
+    expected = fits.rest.moving_from_fixed(fixed[None])[0]
+    for axis in range(ndim):
+        mended = moving.copy()
+        mended[axis] = expected[axis]
+        if fits(fixed[None], mended[None])[0]:
+            return f"its moving {'zyx'[axis - ndim]} is {moving[axis]:.4g} where {expected[axis]:.3g} would fit"
+    # A slip in the fixed image is sought by the way back, near which every smooth map is affine.
+    place = fixed + _misfit(fits.rest, fixed[None], moving[None])[0]
+    for axis in range(ndim):
+        mended = fixed.copy()
+        mended[axis] = place[axis]
+        if fits(mended[None], moving[None])[0]:
+            return f"its fixed {'zyx'[axis - ndim]} is {fixed[axis]:.4g} where {place[axis]:.3g} would fit"
+    return ""
