@@ -95,7 +95,9 @@ def test_every_decision_is_on_the_first_page() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [cli.register, cli.apply, cli.convert, cli.demo], ids=["register", "apply", "convert", "demo"]
+    "command",
+    [cli.register, cli.apply, cli.convert, cli.landmarks, cli.demo],
+    ids=["register", "apply", "convert", "landmarks", "demo"],
 )
 def test_the_page_of_the_command_line_names_every_option_and_no_other(command: Callable[..., Any]) -> None:
     start = f"\n## `correlight {command.__name__}"

@@ -25,8 +25,8 @@ LAYERS = [
     GEOMETRY,
     PIXELS,
     {"search", "refine"},
-    {"verify", "register", "result", "recipes"},
-    {"batch", "report", "folder", "apply", "convert"},
+    {"verify", "register", "result", "provenance", "recipes"},
+    {"batch", "report", "folder", "apply", "convert", "from_landmarks"},
     {"cli", "napari"},
 ]
 # Rooms beside the road: what they know, and who may open their doors.
@@ -38,7 +38,7 @@ BESIDE = {
     "simulate": FORMATS | {"io"},
     "learn": set().union(*LAYERS[:4]) | {"io", "exchange", "simulate"},
 }
-SHELLS = {"batch", "folder", "apply", "convert", "cli", "napari"}
+SHELLS = {"batch", "folder", "apply", "convert", "from_landmarks", "cli", "napari"}
 
 GEOMETRY_ONLY = {"numpy", "scipy"}
 # What is heavy, or has one door only: package -> the modules that may import it.

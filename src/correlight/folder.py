@@ -24,7 +24,7 @@ from correlight.io.write import write_ome_tiff, write_tiff
 from correlight.report import write_overlay, write_report
 from correlight.resample import output_grid, warp
 from correlight.result import ImageRecord, Result
-from correlight.transforms import Affine
+from correlight.transforms import Affine, Projective, Transform
 
 GridChoice = Literal["fixed", "moving", "none"] | float
 
@@ -172,7 +172,7 @@ def write_result(
         If a file cannot be written.
     """
     folder = Path(folder)
-    transform_file = "moving_from_fixed" + (".tfm" if isinstance(result.moving_from_fixed, Affine) else ".txt")
+    transform_file = "moving_from_fixed" + _ending(result.moving_from_fixed)
     _write_json(folder / "result.json", result.to_json(transform_file))
     write_transform(folder / transform_file, result.moving_from_fixed)
     write_tiff(folder / "predicted_error.tif", result.predicted_error.values, result.predicted_error.grid)
@@ -202,6 +202,13 @@ def write_result(
         registered, footprint = warp(moving, moving.grid, result.moving_from_fixed, onto)
     write_ome_tiff(folder / "registered.ome.tif", registered, onto, moving.channels, rgb=moving.rgb)
     write_tiff(folder / "footprint.tif", footprint.astype(np.uint8), onto)
+
+
+def _ending(transform: Transform) -> str:
+    """The simplest kind of file that holds a transform."""
+    if isinstance(transform, Affine):
+        return ".tfm"
+    return ".txt" if isinstance(transform, Projective) else ".h5"
 
 
 def _parent_must_exist(target: Path, out: str | Path) -> None:
