@@ -194,11 +194,10 @@ def test_a_truncated_file_is_refused_or_whole(name: str, file: str, part: float,
     path.write_bytes(whole[: int(part * len(whole))])
     try:
         found = read_file(path, name, setting(2))
-    except CorrelightError as error:
-        assert "\n" not in str(error)
-    else:
-        assert isinstance(found, Affine)
-        assert np.abs(found.matrix - random_affine(2, 0).matrix).max() < 1e-9
+    except CorrelightError:
+        return
+    assert isinstance(found, Affine)
+    assert np.abs(found.matrix - random_affine(2, 0).matrix).max() < 1e-9
 
 
 BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]><a>&c;<MatrixTransformation/></a>'

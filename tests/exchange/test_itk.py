@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange import read_itk, write_itk
 from correlight.geometry import Grid
-from correlight.transforms import Affine, Displacement, Projective
+from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
 
 HEADER = "#Insight Transform File V1.0\n#Transform 0\n"
 
@@ -67,21 +68,98 @@ def kinds() -> list[sitk.Transform]:
     solid.SetMatrix((1, 2, 3, 4, 5, 6, 7, 8, 10))
     solid.SetTranslation((11, 12, 13))
     solid.SetCenter((1, 1, 1))
+    turned = sitk.Euler3DTransform((1, 2, 3), 0.1, -0.2, 0.3, (4, 5, 6))
+    other = sitk.Euler3DTransform(turned)
+    other.SetComputeZYX(True)
+    versor = (0.1, -0.2, 0.3, np.sqrt(1 - 0.14))
     return [
         euler,
         similarity,
         affine,
         solid,
+        turned,
+        other,
+        sitk.VersorRigid3DTransform(versor, (4, 5, 6), (1, 2, 3)),
+        sitk.Similarity3DTransform(1.3, versor, (4, 5, 6), (1, 2, 3)),
         sitk.TranslationTransform(2, (3, 4)),
         sitk.TranslationTransform(3, (3, 4, 5)),
     ]
 
 
+@pytest.mark.parametrize("ending", [".tfm", ".h5"])
 @pytest.mark.parametrize("transform", kinds(), ids=lambda transform: transform.GetName())
-def test_linear_transforms_of_simpleitk_are_read(transform: sitk.Transform, tmp_path: Path) -> None:
-    sitk.WriteTransform(transform, str(tmp_path / "a.tfm"))
+def test_linear_transforms_of_simpleitk_are_read(transform: sitk.Transform, ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{ending}"
+    sitk.WriteTransform(transform, str(path))
     points = np.random.default_rng(1).normal(size=(9, transform.GetDimension())) * 10
-    assert np.abs(read_itk(tmp_path / "a.tfm")(points) - through_itk(transform, points)).max() < 1e-11
+    assert np.abs(read_itk(path)(points) - through_itk(transform, points)).max() < 1e-11
+
+
+def field(ndim: int) -> Displacement:
+    shape = (4, 6, 5)[-ndim:]
+    vectors = np.random.default_rng(ndim).normal(size=(*shape, ndim))
+    return Displacement(vectors, Grid.of(shape, (0.5, 1.0, 2.0)[-ndim:], (3, 2, 1)[-ndim:], "micrometre"))
+
+
+def mixed(ndim: int) -> dict[str, Transform]:
+    return {
+        "affine": random_affine(ndim, 3),
+        "field": field(ndim),
+        "field, then affine": Sequence((field(ndim), random_affine(ndim, 1))),
+        "affine, field, affine": Sequence((Affine.identity(ndim), field(ndim), random_affine(ndim, 2))),
+    }
+
+
+@pytest.mark.parametrize("ending", [".tfm", ".h5"])
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("name", list(mixed(2)))
+def test_fields_and_composites_move_points_in_simpleitk_as_in_ours(
+    name: str, ndim: int, ending: str, tmp_path: Path
+) -> None:
+    path, transform = tmp_path / f"a{ending}", mixed(ndim)[name]
+    write_itk(path, transform)
+    judge = sitk.ReadTransform(str(path))
+    grid = field(ndim).grid
+    # Up to half a pixel outside the first and the last centre both agree.
+    index = np.random.default_rng(0).uniform(-0.49, np.array(grid.shape) - 0.51, size=(40, ndim))
+    points = grid.points(index)
+    expected = transform(points)
+    assert np.abs(through_itk(judge, points) - expected).max() < 1e-9
+    assert np.abs(read_itk(path)(points) - expected).max() < 1e-9
+    sitk.WriteTransform(judge, str(tmp_path / f"b{ending}"))
+    assert np.abs(read_itk(tmp_path / f"b{ending}")(points) - expected).max() < 1e-9
+
+
+@pytest.mark.parametrize("size", [0.0, 2.5, -1.0, 1e18, np.nan])
+def test_fields_of_an_impossible_size_are_named(size: float, tmp_path: Path) -> None:
+    numbers = f"{size} 2 0 0 1 1 1 0 0 1"
+    (tmp_path / "a.tfm").write_text(
+        HEADER + f"Transform: DisplacementFieldTransform_double_2_2\nParameters: 1 2\nFixedParameters: {numbers}\n"
+    )
+    with pytest.raises(ReadError, match=r"a\.tfm"):
+        read_itk(tmp_path / "a.tfm")
+
+
+def test_hdf5_of_something_else_is_named(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["data"] = np.zeros(3)
+    with pytest.raises(ReadError, match="no group TransformGroup"):
+        read_itk(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["TransformGroup/0/TransformType"] = np.array([b"AffineTransform_double_2_2"])
+        file.create_dataset("TransformGroup/0/TransformParameters", shape=(10**15,), dtype="f8", chunks=(1024,))
+    with pytest.raises(ReadError, match="declares"):
+        read_itk(tmp_path / "b.h5")
+
+
+def test_the_misspelt_names_of_old_versions_are_read(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["TransformGroup/0/TransformType"] = np.array([b"TranslationTransform_double_2_2"])
+        file["TransformGroup/0/TranformParameters"] = np.array([3.0, 4.0])
+        file["TransformGroup/0/TranformFixedParameters"] = np.zeros(0)
+    found = read_itk(tmp_path / "a.h5")
+    assert isinstance(found, Affine)
+    assert found.offset.tolist() == [4, 3]
 
 
 def test_a_composite_is_applied_in_the_order_of_itk(tmp_path: Path) -> None:
@@ -129,6 +207,6 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
 def test_what_itk_cannot_hold_is_refused_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(TransformError, match="no projective transform; write it as a matrix"):
         write_itk(tmp_path / "a.tfm", Projective(np.eye(3)))
-    with pytest.raises(TransformError, match="displacement fields; got a _?Inverted, sample it"):
+    with pytest.raises(TransformError, match=r"displacement fields; got a _?Inverted, sample it"):
         write_itk(tmp_path / "a.tfm", Displacement(np.zeros((4, 4, 2)), Grid.of((4, 4))).inverse())
     assert not (tmp_path / "a.tfm").exists()

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from exchange.conftest import Elsewhere
-from exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
 from correlight.errors import ReadError, TransformError
 from correlight.exchange import Setting, read_file, read_transform, write_file
 from correlight.exchange.ngff import read_ngff, write_scene
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
+from exchange.conftest import Elsewhere
+from exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
 MICRON = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
 
@@ -147,7 +147,7 @@ def test_deeply_wrapped_transforms_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_scene_is_refused(tmp_path: Path) -> None:
     zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=3)
-    with pytest.raises(ReadError, match="A scene of OME-NGFF 0.6 was expected"):
+    with pytest.raises(ReadError, match=r"A scene of OME-NGFF 0\.6 was expected"):
         read_ngff(tmp_path / "a.zarr")
     with pytest.raises(ReadError, match="where there is no file"):
         read_file(tmp_path / "none.zarr")

@@ -136,7 +136,7 @@ def _moving_from_fixed(rows: NDArray[np.float64], ndim: int | None, path: str | 
     try:
         return affine_from_xyz(rows[:3], ndim, f"The transform in {path}").inverse()
     except TransformError as error:
-        raise ReadError(str(error)) from error
+        raise ReadError(f"The transform in {path} cannot be used: {error}") from error
 
 
 def _nonrigid(root: ElementTree.Element, path: str | Path) -> LandmarkTable:

@@ -71,7 +71,7 @@ def read_mobie(path: str | Path, setting: Setting = UNKNOWN) -> Affine:
     try:
         return affine_from_xyz(rows[:3], setting.ndim, f"The transform in {path}").inverse()
     except TransformError as error:
-        raise ReadError(str(error)) from error
+        raise ReadError(f"The transform in {path} cannot be used: {error}") from error
 
 
 def write_mobie(path: str | Path, moving_from_fixed: Transform, setting: Setting) -> None:
