@@ -29,7 +29,8 @@ Noise = Literal["isotropic", "anisotropic"]
 
 # Resistance to changes of area over resistance to shear of a body with Poisson's ratio 0.3, as of many resins.
 _ELASTIC = 3.5
-_REWEIGHTINGS = 10
+_REWEIGHTINGS, _SETTLED = 20, 1e-3
+_LEAST_SPARE = 3
 # No landmark is more certain than this share of the error of all.
 _LEAST_SHARE = 1e-4
 
@@ -49,6 +50,8 @@ class Estimate:
     freedom : int
         Number of coordinates beyond those that determine the transform; with none, nothing is known of the error
         unless that of the landmarks was given.
+    scatter_freedom : float
+        Degrees of freedom of the scatter that the error of the landmarks was found from.
     given : bool
         Whether the error of the landmarks was given rather than found from their scatter.
     landmark_covariances : (N, D, D) array
@@ -60,6 +63,7 @@ class Estimate:
     fixed: Points
     moving: Points
     freedom: int
+    scatter_freedom: float
     given: bool
     landmark_covariances: Float
 
@@ -128,7 +132,7 @@ class Estimate:
         Where the scatter of a few landmarks is all that is known of their error, that scatter may be small by chance;
         Fisher's distribution in place of the normal one takes it into account.
         """
-        return ellipses(self.covariances(places), level, None if self.given else self.freedom)
+        return ellipses(self.covariances(places), level, None if self.given else self.scatter_freedom)
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +253,8 @@ def estimate(
         one number, ``(D,)`` per axis, ``(N, 1)`` per landmark, or ``(N, D)`` both. Landmarks then count by their
         certainty. Without either, the error is found from the scatter of the landmarks.
     noise : {"isotropic", "anisotropic"}
-        Whether an error that is found is the same along all axes of the moving image; in stacks it seldom is.
+        Whether an error that is found is one for all axes of the moving image or one for each; in stacks it seldom is
+        the same.
 
     Returns
     -------
@@ -294,12 +299,14 @@ def estimate(
     start = fit(fixed, moving, model, allow_mirror=allow_mirror)
     given = _given(start, fixed, fixed_error, moving_error)
     if given is None and noise == "anisotropic":
-        found = _anisotropic(fixed, moving, model, start)
-        return replace(_linear(fixed, moving, model, found, allow_mirror), given=False)
+        covariances, spare, extra = _anisotropic(fixed, moving, model, start)
+        result = _linear(fixed, moving, model, covariances, allow_mirror)
+        total = result.parameter_covariance + extra
+        return replace(result, given=False, scatter_freedom=spare, parameter_covariance=total)
     return _linear(fixed, moving, model, given, allow_mirror)
 
 
-def ellipses(covariances: Float, level: float, freedom: int | None) -> tuple[Float, Float]:
+def ellipses(covariances: Float, level: float, freedom: float | None) -> tuple[Float, Float]:
     """Half axes and directions of confidence regions from ``(N, D, D)`` covariances; see `Estimate.ellipses`."""
     if not 0 < level < 1:
         raise UsageError(f"A probability between 0 and 1 was expected; got {level}.")
@@ -307,7 +314,7 @@ def ellipses(covariances: Float, level: float, freedom: int | None) -> tuple[Flo
     if freedom is None:
         reach = stats.chi2.ppf(level, ndim)
     else:
-        reach = ndim * stats.f.ppf(level, ndim, freedom) if freedom else np.nan
+        reach = ndim * stats.f.ppf(level, ndim, freedom) if freedom > 0 else np.nan
     known = np.asarray(np.isfinite(covariances).all(axis=(1, 2)))
     squares, directions = np.linalg.eigh(np.where(known[:, None, None], covariances, np.eye(ndim)))
     radii = np.sqrt(np.maximum(squares, 0.0) * reach)
@@ -366,6 +373,7 @@ def _linear(fixed: Points, moving: Points, model: Model, given: Float | None, al
         fixed,
         moving,
         freedom,
+        freedom,
         given is not None,
         scale * covariances,
         motions,
@@ -375,26 +383,41 @@ def _linear(fixed: Points, moving: Points, model: Model, given: Float | None, al
     )
 
 
-def _anisotropic(fixed: Points, moving: Points, model: Model, start: Affine | Projective) -> Float:
-    """The one covariance in the moving image that landmarks and fit agree on, repeated for each landmark.
+def _anisotropic(fixed: Points, moving: Points, model: Model, start: Affine | Projective) -> tuple[Float, float, Float]:
+    """The variance along each axis of the moving image that landmarks and fit agree on.
 
-    Fit and covariance are found in turns. There must be enough landmarks for the covariance to be one.
+    Fit and variances are found in turns. A fit with weights follows the certain axes more closely than the others, so
+    each axis gives up its own share of the degrees of freedom: the sum of the leverages of its coordinates. Returned
+    are the covariance of each landmark, the least degrees of freedom, and what has to be added to the covariance of
+    the parameters because weights from the scatter of few landmarks are not the best ones (Kenward and Roger,
+    Biometrics 53, 983 (1997), doi:10.2307/2533558).
     """
     ndim, count = fixed.shape[1], len(fixed)
-    spare = count - Motions.among(fixed, model).count / ndim
-    if spare < ndim + 1:
+    motions = Motions.among(fixed, model)
+    if count - motions.count / ndim < _LEAST_SPARE:
         raise TransformError(
-            f"An error of its own along each axis needs at least {int(np.ceil(count - spare)) + ndim + 1} landmarks "
-            f"for the model {model}; got {count}, so take it for the same along all axes."
+            f"An error of its own along each axis needs at least {int(np.ceil(motions.count / ndim)) + _LEAST_SPARE} "
+            f"landmarks for the model {model}; got {count}, so take it for the same along all axes."
         )
-    transform, covariance = start, np.eye(ndim)
+    transform, at = start, motions.at(fixed)
+    spare = np.full(ndim, count - motions.count / ndim)
+    variances = np.ones(ndim)
     for _ in range(_REWEIGHTINGS):
-        apart = moving - transform(fixed)
-        covariance = apart.T @ apart / spare
+        earlier = variances
+        variances = np.sum((moving - transform(fixed)) ** 2, axis=0) / spare
         # An axis without any scatter would get all the weight there is.
-        covariance += 1e-9 * np.trace(covariance) * np.eye(ndim) + np.finfo(float).tiny * np.eye(ndim)
-        transform = improve(start, fixed, moving, model, np.broadcast_to(covariance, (count, ndim, ndim)))
-    return np.asarray(np.broadcast_to(covariance, (count, ndim, ndim)))
+        variances = np.maximum(variances, max(1e-9 * float(variances.sum()), np.finfo(float).tiny))
+        covariances = np.broadcast_to(np.diag(variances), (count, ndim, ndim))
+        transform = improve(transform, fixed, moving, model, covariances, rounds=1)
+        slopes = transform.jacobian(fixed) @ at
+        certain = np.einsum("nap,naq->apq", slopes, slopes) / variances[:, None, None]
+        parameters = np.linalg.pinv(certain.sum(axis=0), hermitian=True)
+        spare = np.maximum(count - np.einsum("apq,qp->a", certain, parameters), 1.0)
+        if np.abs(variances / earlier - 1).max() < _SETTLED:
+            break
+    unsure = np.einsum("a,apq->pq", 4 / spare, certain - certain @ parameters @ certain)
+    covariances = np.broadcast_to(np.diag(variances), (count, ndim, ndim))
+    return np.asarray(covariances), float(spare.min()), np.asarray(parameters @ unsure @ parameters)
 
 
 def _spline(
@@ -416,6 +439,7 @@ def _spline(
         model,
         fixed,
         moving,
+        smooth.freedom,
         smooth.freedom,
         given is not None,
         own if given is None else _pulled(slopes, given),

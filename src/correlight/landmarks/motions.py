@@ -15,7 +15,6 @@ from correlight.transforms import Affine, Projective
 
 Float = NDArray[np.float64]
 
-_ROUNDS = 100
 # A step is the last one if it moves no place by more than this share of the spread of the landmarks.
 _STILL = 1e-9
 
@@ -88,7 +87,12 @@ class Motions:
 
 
 def improve(
-    start: Affine | Projective, fixed: Points, moving: Points, model: Model, covariances: Float
+    start: Affine | Projective,
+    fixed: Points,
+    moving: Points,
+    model: Model,
+    covariances: Float,
+    rounds: int = 100,
 ) -> Affine | Projective:
     """The transform of a kind for which landmarks of known uncertainty are most likely.
 
@@ -102,6 +106,8 @@ def improve(
         Kind of transform.
     covariances : (N, D, D) array
         Of the mismatch of each pair in the moving image.
+    rounds : int
+        Most steps.
 
     Notes
     -----
@@ -122,7 +128,7 @@ def improve(
 
     best = start
     least, apart = cost(best)
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         slopes = best.jacobian(fixed) @ at
         normal = np.einsum("nap,nab,nbq->pq", slopes, certain, slopes)
         step = np.linalg.lstsq(normal, np.einsum("nap,nab,nb->p", slopes, certain, apart), rcond=None)[0]
