@@ -166,25 +166,26 @@ def register(
 @app.command
 def apply(
     transform: Path,
-    moving: Path,
     /,
-    *,
+    *moving: Path,
     like: Path,
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     order: Literal["linear", "nearest"] = "linear",
     labels: Annotated[bool, Parameter(negative="")] = False,
+    points_in: Literal["moving", "fixed"] = "moving",
+    stage_axes: Literal["right-down", "right-up", "left-down", "left-up"] = "right-down",
     fixed_spacing: Spacing = None,
     moving_spacing: Spacing = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Move another channel, a label image or a table of points with a transform that was found before.
+    """Move other channels, label images, crops or a table of points with a transform that was found before.
 
     Parameters
     ----------
     transform
-        A result folder, its result.json, or a transform file (.tfm, .txt, .json).
+        A result folder, its result.json, or a transform file (.tfm, .h5, .txt, .json).
     moving
-        An image in the frame of the moving image, or a CSV of moving points (name,unit,z,y,x).
+        Images in the frame of the moving image, a CSV that names images and where they lie, or a CSV of points.
     like
         The fixed image, whose pixels the output has.
     output
@@ -193,26 +194,81 @@ def apply(
         Interpolation.
     labels
         The image holds labels: the same as --order nearest.
+    points_in
+        The image that points were seen in; they come out in the other one.
+    stage_axes
+        Which way the coordinates of the stage grow on the screen, x first.
     """
     _positive(fixed_spacing, "--fixed-spacing")
     _positive(moving_spacing, "--moving-spacing")
+    if not moving:
+        raise UsageError("An image, or a CSV of images or of points, was expected after the transform.")
 
     from correlight.apply import apply as run
+    from correlight.apply import holds_session
 
+    if len(moving) > 1 or (moving[0].suffix.lower() == ".csv" and holds_session(moving[0])):
+        return _apply_many(transform, moving, like, output, order, labels, stage_axes, fixed_spacing, overwrite)
     moved = run(
         transform,
-        moving,
+        moving[0],
         like,
         output,
         order="nearest" if labels else order,
         fixed_spacing=fixed_spacing,
         moving_spacing=moving_spacing,
+        points_in=points_in,
+        stage_axes=stage_axes,
         overwrite=overwrite,
     )
     for path in moved.files:
         print(path)
+    if moved.outside:
+        names = ", ".join(moved.outside[:5]) + (" and others" if len(moved.outside) > 5 else "")
+        there = "fixed" if points_in == "moving" else "moving"
+        print(
+            f"correlight: note that {len(moved.outside)} points lie outside the {there} image: {names}.",
+            file=sys.stderr,
+        )
     if moved.status not in (None, "accepted"):
         print(f"correlight: note that the registration behind {transform} was {moved.status}.", file=sys.stderr)
+    return ACCEPTED
+
+
+def _apply_many(
+    transform: Path,
+    moving: Sequence[Path],
+    like: Path,
+    output: Path,
+    order: Literal["linear", "nearest"],
+    labels: bool,
+    stage_axes: Literal["right-down", "right-up", "left-down", "left-up"],
+    fixed_spacing: float | None,
+    overwrite: bool,
+) -> int:
+    """Move the images that are given, or those that a table names."""
+    from correlight.apply import Member, apply_session, read_session
+
+    if len(moving) == 1:
+        members = read_session(moving[0])
+    else:
+        members = tuple(Member(path, offset=(0.0, 0.0), labels=labels) for path in moving)
+    done = apply_session(
+        transform,
+        members,
+        like,
+        output,
+        order="nearest" if labels else order,
+        fixed_spacing=fixed_spacing,
+        stage_axes=stage_axes,
+        overwrite=overwrite,
+        inputs=tuple(moving),
+    )
+    for entry in done:
+        if entry.file is not None:
+            print(entry.file)
+        if entry.sentence:
+            print(f"correlight: note that {entry.sentence}", file=sys.stderr)
     return ACCEPTED
 
 
@@ -344,6 +400,52 @@ def landmarks(
         write_landmark_table(folder / "landmarks.csv", done)
     _tell(done.result, output)
     return ACCEPTED if done.result else UNSURE
+
+
+@app.command
+def features(
+    image: Path,
+    /,
+    *,
+    output: Annotated[Path, Parameter(name=("--output", "-o"))],
+    channel: str | None = None,
+    at: Annotated[float | None, Parameter(name="--at")] = None,
+    spacing: Spacing = None,
+    overwrite: Overwrite = False,
+) -> int:
+    """Write the learned features of an image, by which other programs can compare it with another instrument's.
+
+    Parameters
+    ----------
+    image
+        An image or a volume, whose slices are described one by one.
+    output
+        A .tif file with 16 channels, or a .npy file.
+    channel
+        Number from 0, or name; the first without.
+    at
+        Pixel size to work at, in the unit of the image.
+    """
+    _positive(spacing, "--spacing")
+    _positive(at, "--at")
+    if output.suffix.lower() not in (".tif", ".tiff", ".npy"):
+        raise UsageError(f"Features are written to a .tif or .npy file; got {output}; choose one of those endings.")
+
+    import numpy as np
+
+    from correlight.appearance.features import features as run
+    from correlight.folder import reserve_files
+    from correlight.io import write_ome_tiff
+
+    with reserve_files(output, overwrite=overwrite, inputs=[image]) as folder:
+        made = run(_read(image, spacing, None), channel, at)
+        part = folder / output.name
+        if output.suffix.lower() == ".npy":
+            np.save(part, made.levels[0])
+        else:
+            write_ome_tiff(part, made.levels[0], made.grid, made.channels)
+    print(f"{output}: {' x '.join(map(str, made.levels[0].shape))}")
+    return ACCEPTED
 
 
 @app.command

@@ -4,5 +4,17 @@ from __future__ import annotations
 
 from correlight.apply.images import Moved, apply
 from correlight.apply.saved import Frames, Saved, read_saved
+from correlight.apply.session import Applied, Member, apply_session, holds_session, read_session
 
-__all__ = ["Frames", "Moved", "Saved", "apply", "read_saved"]
+__all__ = [
+    "Applied",
+    "Frames",
+    "Member",
+    "Moved",
+    "Saved",
+    "apply",
+    "apply_session",
+    "holds_session",
+    "read_saved",
+    "read_session",
+]

@@ -24,7 +24,7 @@ PointsIn = Literal["moving", "fixed"]
 # Which way the coordinates of a stage grow on the screen: x, then y.
 StageAxes = Literal["right-down", "right-up", "left-down", "left-up"]
 
-_SIGNS: dict[StageAxes, tuple[float, float]] = {
+SIGNS: dict[StageAxes, tuple[float, float]] = {
     "right-down": (1.0, 1.0),
     "right-up": (-1.0, 1.0),
     "left-down": (1.0, -1.0),
@@ -177,9 +177,9 @@ def _error(saved: Saved, places: Points, fixed: Grid) -> Float:
 
 def _on_stage(image: Image, grid: Grid, places: Points, axes: StageAxes) -> Float | None:
     """Where the stage has to go to bring places into the middle of the field, (y, x) in micrometres."""
-    if axes not in _SIGNS:
-        raise UsageError(f"The axes of a stage are one of {', '.join(_SIGNS)}; got {axes!r}.")
+    if axes not in SIGNS:
+        raise UsageError(f"The axes of a stage are one of {', '.join(SIGNS)}; got {axes!r}.")
     stated = image.source.get("stage_position")
     if stated is None or not grid.calibrated:
         return None
-    return np.asarray(stated, float)[-2:] + (places - grid.centre)[:, -2:] * _SIGNS[axes]
+    return np.asarray(stated, float)[-2:] + (places - grid.centre)[:, -2:] * SIGNS[axes]
