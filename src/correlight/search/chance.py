@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 from scipy.spatial import ConvexHull, KDTree, QhullError
 
 from correlight.geometry import Points
 from correlight.landmarks import Model
 from correlight.search.limits import Limits
-from correlight.search.stars import Field, Numbers
+from correlight.search.stars import Field, Numbers, ball
 from correlight.transforms import Affine
 
+# Distances that may count as together, in standard deviations per axis. Of two images of one bead in 2-D 86 % are
+# nearer than the first and 99.8 % nearer than the last.
+TOLERANCES = (2.0, 2.5, 3.0, 3.5)
 # Wrong poses beside a right one, from which the share of chance matches is counted.
 _DISPLACED = 48
 
@@ -46,52 +50,63 @@ class Chance:
         ndim = fixed.points.shape[1]
         content = self._hull.volume if self._hull is not None else float(np.prod(np.ptp(moving.points, axis=0)))
         self._crowd = len(moving.points) / max(content, 1e-300)
-        self._ball = np.pi ** (ndim / 2) / special.gamma(ndim / 2 + 1)
+        self._ball = ball(ndim)
+        self._log_allowed = float(np.log10(self._allowed_share(ndim)))
 
-    def __call__(self, pose: Affine, matched: int, tolerance: float, model: Model) -> tuple[float, float]:
+    def __call__(self, pose: Affine, apart: Numbers, noise: float, model: Model) -> tuple[float, float]:
         """Matches expected by chance at one pose, and the surprise of as many as there are.
 
         Parameters
         ----------
         pose : Affine
             ``moving_from_fixed``.
-        matched : int
-            Beads that fall together.
-        tolerance : float
-            Largest distance that counts as together, moving unit.
+        apart : (M,) array
+            Distances of the beads that fall together, moving unit.
+        noise : float
+            Standard deviation of the distance of two images of one bead per axis, moving unit.
         model : {"similarity", "affine"}
             What was fitted.
 
         Returns
         -------
         expected : float
-            Number of beads.
+            Number of beads by chance within the widest tolerance.
         surprise : float
-            Minus the decimal logarithm of the expected number of such matches.
+            Minus the decimal logarithm of the expected number of such matches, at the tolerance where it is largest.
         """
         mapped = pose(self._fixed.points)
-        inside = mapped[self._within(mapped, tolerance)]
-        ndim = pose.ndim
-        # Two pairs of beads fix a similarity in 2-D, three in 3-D.
-        fixing = ndim
-        tried = max(len(inside), matched)
-        share = max(self._share(inside, tolerance), min(0.5, self._crowd * self._ball * tolerance**ndim))
-        left = tried - fixing
-        tail = _log_tail(matched - fixing, left, min(share, 0.999)) if matched > fixing else 0.0
-        poses = sum(np.log10(max(1, count - n)) for count in self._counts for n in range(fixing))
-        poses += np.log10(self._allowed_share(ndim))
-        if model == "affine":
-            radius = float(np.linalg.norm(np.std(mapped, axis=0)))
-            further = ndim * (ndim + 1) - (1 + ndim + ndim * (ndim - 1) // 2)
-            poses += further * np.log10(1 + self._stretch * radius / tolerance)
-        return share * tried, float(-(poses + tail))
+        inside = mapped[self._within(mapped, TOLERANCES[-1] * noise)]
+        expected, surprise = 0.0, -np.inf
+        for tolerance in noise * np.asarray(TOLERANCES):
+            matched = int(np.count_nonzero(apart <= tolerance))
+            share = min(max(self._share(inside, tolerance), self._even_share(tolerance)), 0.9)
+            tried = max(len(inside), matched)
+            tail = _log_tail(matched - pose.ndim, tried - pose.ndim, share)
+            expected = share * tried
+            surprise = max(surprise, -tail - self._log_tried(mapped, tolerance, model))
+        return expected, float(surprise)
 
-    @property
-    def _counts(self) -> tuple[int, int]:
-        return len(self._fixed.points), len(self._moving.points)
+    def _log_tried(self, mapped: Points, tolerance: float, model: Model) -> float:
+        """Decimal logarithm of how many poses can be told apart at a tolerance."""
+        ndim = mapped.shape[1]
+        # A bead and its neighbours fix a pose: one neighbour in 2-D, two in 3-D. All tolerances and models were tried.
+        tried = np.log10(len(TOLERANCES) * 2) + self._log_allowed
+        for field in (self._fixed, self._moving):
+            tried += np.log10(len(field.points))
+            tried += sum(np.log10(max(1, field.nearest.shape[1] - n)) for n in range(ndim - 1))
+        if model == "affine":
+            # Each further parameter moves the outer beads by up to the stretch.
+            radius = float(np.linalg.norm(np.std(mapped, axis=0)))
+            further = ndim * (ndim + 1) // 2 - 1
+            tried += further * np.log10(1 + self._stretch * radius / tolerance)
+        return float(tried)
+
+    def _even_share(self, tolerance: float) -> float:
+        """Share of places near a bead if beads were spread evenly."""
+        return float(self._crowd * self._ball * tolerance ** self._fixed.points.shape[1])
 
     def _allowed_share(self, ndim: int) -> float:
-        """Share of the poses that two pairs of beads can give which the limits allow."""
+        """Share of all poses that the limits allow, times the handednesses."""
         rng = np.random.default_rng(0)
         lengths = []
         for field in (self._fixed, self._moving):
@@ -105,7 +120,7 @@ class Chance:
         turns = min(1.0, (self._limits.rotation[1] - self._limits.rotation[0]) / 360) if ndim == 2 else 1.0
         return max(share, 1e-3) * hands * max(turns, 1e-3)
 
-    def _within(self, places: Points, tolerance: float) -> np.ndarray:
+    def _within(self, places: Points, tolerance: float) -> NDArray[np.bool_]:
         if self._hull is None:
             low, high = self._moving.points.min(axis=0) - tolerance, self._moving.points.max(axis=0) + tolerance
             return np.asarray(np.all((places >= low) & (places <= high), axis=1))

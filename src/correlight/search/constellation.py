@@ -8,6 +8,7 @@ matches in the end is compared with what chance would match (`correlight.search.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,24 +17,33 @@ from scipy.spatial import KDTree
 from correlight import landmarks
 from correlight.errors import TransformError, UsageError
 from correlight.geometry import Points
-from correlight.search.chance import Chance
+from correlight.search.chance import TOLERANCES, Chance
+from correlight.search.growth import grow
 from correlight.search.limits import Limits
-from correlight.search.stars import Field, Hypotheses, Index, Lookup, Numbers, Triangles, alike, hypotheses
+from correlight.search.nearest import Index, Nearest
+from correlight.search.stars import Alike, Field, Hypotheses, Numbers, Triangles, hypotheses
 from correlight.transforms import Affine
 
-# Neighbours of a bead that make triangles with it, from a round that is cheap to one that forgives many lost beads,
-# and how many centres are tried at a time.
-_ROUNDS = ((8, 64), (14, 64), (22, 32))
+_Kind = Literal["similarity", "affine"]
+
+# Neighbours of a bead that make triangles with it, from a round that is cheap to one that forgives many lost beads.
+_ROUNDS = (8, 14, 22)
+# Beads whose triangles are tried first; pairs of triangles that are then tried at a time, and at most in a round.
+_FIRST_CENTRES, _PAIRS_AT_A_TIME, _MOST_PAIRS = 16, 400_000, 4_000_000
 # Shapes of triangles this far apart may be the same under noise and stretch; beyond it chance takes over.
 _COARSEST_SHAPE = 0.08
-# Hypotheses that go on from the neighbourhood to the field, and from there to the exact fit.
-_KEEP, _EXACT = 3000, 24
+# Beads, over all hypotheses, that are fitted after the neighbourhood; hypotheses that go on to the exact fit.
+_MOST_GROWN, _EXACT = 200_000, 24
 # Share of lengths by which the true transform may differ from a similarity.
 STRETCH = 0.04
-# Expected number of matches this good among unrelated beads, as a power of ten: found, and beyond any doubt.
-LEAST_SURPRISE, _NO_DOUBT = 3.0, 9.0
-# Fewer beads than this cannot stand out from chance.
-FEWEST = 4
+# Expected number of matches this good among unrelated beads, as a power of ten: found; no further round is worth its
+# time; beyond any doubt.
+LEAST_SURPRISE, _LITTLE_DOUBT, _NO_DOUBT = 3.0, 4.0, 9.0
+# Fewer beads than this cannot stand out from chance, and fewer than the other cannot tell shear from noise.
+FEWEST, FEWEST_AFFINE = 4, 8
+# Fits from the loosest to the tightest tolerance; distinct poses that are listed, and by how much of the width they
+# differ.
+_TIGHTENINGS, _LISTED, _DISTINCT = 6, 6, 0.03
 # A rival that matches so large a share of the beads that the best does is as good.
 _AS_GOOD = 0.8
 
@@ -44,10 +54,8 @@ class Match:
 
     Parameters
     ----------
-    moving_from_fixed : Affine
-        Least-squares fit to all matched beads.
-    model : {"similarity", "affine"}
-        What was fitted.
+    estimate : LinearEstimate
+        Least-squares fit to all matched beads, with the error to expect everywhere.
     fixed_index, moving_index : (M,) arrays of int
         Which beads are one; row n of both is the same bead.
     by_chance : float
@@ -58,13 +66,17 @@ class Match:
         Root mean square distance of matched beads, in the moving unit.
     """
 
-    moving_from_fixed: Affine
-    model: landmarks.Model
+    estimate: landmarks.LinearEstimate
     fixed_index: Index
     moving_index: Index
     by_chance: float
     surprise: float
     residual: float
+
+    @property
+    def moving_from_fixed(self) -> Affine:
+        """The pose."""
+        return _affine(self.estimate.moving_from_fixed)
 
     def __len__(self) -> int:
         return len(self.fixed_index)
@@ -95,6 +107,21 @@ class Constellation:
     def best(self) -> Match:
         """The first match; `IndexError` if there is none."""
         return self.matches[0]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rough:
+    """A match inside the search, around the origin."""
+
+    pose: Affine
+    model: _Kind
+    fixed_index: Index
+    moving_index: Index
+    by_chance: float
+    surprise: float
+
+    def __len__(self) -> int:
+        return len(self.fixed_index)
 
 
 def match_constellations(
@@ -180,34 +207,62 @@ class _Search:
         stretch: float,
         rng: np.random.Generator,
     ) -> None:
-        most = max(neighbours for neighbours, _ in _ROUNDS)
-        self._fixed, self._moving = Field.of(fixed, max(24, most)), Field.of(moving, most)
+        most = max(_ROUNDS)
+        # Around the origin, so that single precision is enough for what is only compared.
+        self._middles = fixed.mean(axis=0), moving.mean(axis=0)
+        self._fixed, self._moving = Field.of(fixed - self._middles[0], most), Field.of(moving - self._middles[1], most)
         self._limits, self._stretch, self._rng = limits, stretch, rng
         self._noise = 0.03 * self._moving.spacing if noise is None else noise
-        self._lookup, self._tree = Lookup(moving), KDTree(moving)
+        self._nearest, self._tree = Nearest(self._moving.points), KDTree(self._moving.points)
         self._chance = Chance(self._fixed, self._moving, limits, stretch)
 
     def run(self) -> list[Match]:
         """Distinct matches, best first."""
-        matches: list[Match] = []
-        for neighbours, at_a_time in _ROUNDS:
+        found: list[_Rough] = []
+        for neighbours in _ROUNDS:
             moving = Triangles.of(self._moving, np.arange(len(self._moving.points)), neighbours, False)
-            tree = KDTree(moving.shape)
+            if not len(moving.side):
+                continue
+            # Noise moves the corner of a triangle by its share of the longer side.
+            tolerance = self._stretch + 2.5 * self._noise / float(np.median(moving.side))
+            alike = Alike(moving, min(tolerance, _COARSEST_SHAPE), self._limits.scale)
             order = self._rng.permutation(len(self._fixed.points))
-            for first in range(0, len(order), at_a_time):
-                matches += self._batch(np.sort(order[first : first + at_a_time]), neighbours, moving, tree)
-                matches = distinct(matches, self._fixed.points)
-                if matches and matches[0].surprise >= _NO_DOUBT:
-                    return matches
-        return matches
+            first, tried, at_a_time = 0, 0, _FIRST_CENTRES
+            while first < len(order) and tried < _MOST_PAIRS:
+                centres = np.sort(order[first : first + at_a_time])
+                fixed = Triangles.of(self._fixed, centres, neighbours, True)
+                pairs = alike(fixed)
+                found = _distinct(found + self._fits(fixed, moving, pairs), self._fixed.points)
+                if found and found[0].surprise >= _NO_DOUBT:
+                    return self._placed(found)
+                first, tried = first + at_a_time, tried + len(pairs[0])
+                at_a_time = max(1, round(_PAIRS_AT_A_TIME * len(centres) / max(1, len(pairs[0]))))
+            if found and found[0].surprise >= _LITTLE_DOUBT:
+                break
+        return self._placed(found)
 
-    def _batch(self, centres: Index, neighbours: int, moving: Triangles, tree: KDTree) -> list[Match]:
-        fixed = Triangles.of(self._fixed, centres, neighbours, True)
-        if not len(fixed.side):
+    def _placed(self, found: list[_Rough]) -> list[Match]:
+        """The matches in the frames of the two images; the best with what predicts left-out beads best."""
+        return [self._in_place(rough, choose=number == 0) for number, rough in enumerate(found)]
+
+    def _in_place(self, rough: _Rough, *, choose: bool) -> Match:
+        fixed = self._fixed.points[rough.fixed_index] + self._middles[0]
+        moving = self._moving.points[rough.moving_index] + self._middles[1]
+        kinds: tuple[_Kind, ...] = (rough.model,)
+        if choose and len(rough) >= FEWEST_AFFINE:
+            kinds = ("similarity", "affine")
+        fits = [landmarks.estimate(fixed, moving, kind) for kind in kinds]
+        missed = [float(np.nanmean(np.sum(fit.left_out**2, axis=1))) for fit in fits] if len(fits) > 1 else [0.0]
+        best = fits[int(np.argmin(missed))]
+        assert isinstance(best, landmarks.LinearEstimate)
+        residual = landmarks.fre(best.moving_from_fixed, fixed, moving)
+        return Match(best, rough.fixed_index, rough.moving_index, rough.by_chance, rough.surprise, residual)
+
+    def _fits(self, fixed: Triangles, moving: Triangles, pairs: tuple[Index, Index]) -> list[_Rough]:
+        """What comes of pairs of triangles that are alike."""
+        if not len(pairs[0]):
             return []
-        # Noise moves the corner of a triangle by its share of the longer side.
-        tolerance = self._stretch + 2.5 * self._noise / max(float(np.median(moving.side)), 1e-300)
-        pairs = alike(fixed, moving, tree, min(tolerance, _COARSEST_SHAPE), self._limits.scale)
+        keep = max(_EXACT, _MOST_GROWN // len(self._fixed.points))
         kinds = (fixed, fixed.turned_over) if self._fixed.points.shape[1] == 3 else (fixed,)
         parts = [
             hypotheses(
@@ -217,105 +272,51 @@ class _Search:
                 moving,
                 pairs,
                 self._limits.mirror,
-                self._lookup,
+                self._nearest,
                 self._noise,
                 self._stretch,
-                _KEEP,
+                keep,
             )
             for kind in kinds
         ]
-        return self._exact(self._grown(Hypotheses.joined(parts)))
+        whole = Hypotheses.joined(parts)
+        poses = grow(self._fixed, self._moving, whole, self._nearest, self._noise, self._stretch, _EXACT)
+        return [rough for pose in poses for rough in self._fitted(pose)]
 
-    def _grown(self, whole: Hypotheses) -> list[Affine]:
-        """Hypotheses fitted to ever wider neighbourhoods; those that match most, as similarities."""
-        if not len(whole):
-            return []
-        points = self._fixed.points
-        middle = points[whole.centre]
-        place = self._moving.points[whole.partner]
-        linear = whole.linear
-        reach = np.linalg.norm(points[None] - middle[:, None], axis=2)
-        scale = _size(linear)
-        side = whole.side.copy()
-        score = np.zeros(len(whole))
-        for _ in range(4):
-            offset = place - np.einsum("hij,hj->hi", linear, middle)
-            mapped = np.einsum("hij,nj->hni", linear, points) + offset[:, None]
-            index, squared = self._lookup(mapped)
-            away = reach * scale[:, None]
-            tolerance = np.minimum(
-                2.5 * self._noise * np.sqrt(1.5 + (away / side[:, None]) ** 2) + self._stretch * away,
-                0.6 * self._moving.spacing + 3 * self._noise,
-            )
-            weight = np.where(squared <= tolerance**2, 1.0 / (1.0 + away / side[:, None]), 0.0)
-            score = weight.sum(axis=1)
-            partners = self._moving.points[index]
-            linear, middle, place = _batch_similarity(points, partners, weight, linear, middle, place)
-            reach = np.linalg.norm(points[None] - middle[:, None], axis=2)
-            scale = _size(linear)
-            spread = np.sqrt(np.sum(weight * (reach * scale[:, None]) ** 2, axis=1) / np.maximum(score, 1e-9))
-            side = np.maximum(side, 2 * spread)
-        offset = place - np.einsum("hij,hj->hi", linear, middle)
-        best = np.argsort(-score)[: 8 * _EXACT]
-        poses: list[Affine] = []
-        corners = points[np.argsort(points @ np.ones(points.shape[1]))[:: max(1, len(points) // 6)]]
-        seen: list[Points] = []
-        for number in best:
-            pose = Affine.of(linear[number], offset[number])
-            there = pose(corners)
-            if any(np.max(np.linalg.norm(there - other, axis=1)) < 0.5 * self._moving.spacing for other in seen):
-                continue
-            seen.append(there)
-            poses.append(pose)
-            if len(poses) == _EXACT:
-                break
-        return poses
+    def _fitted(self, pose: Affine) -> list[_Rough]:
+        """Both kinds of transform fitted to all mutual nearest neighbours, tightened to what they match."""
+        kinds: tuple[_Kind, ...] = ("similarity", "affine")
+        fits = (self._tightened(pose, model) for model in kinds)
+        return [fit for fit in fits if fit is not None]
 
-    def _exact(self, poses: list[Affine]) -> list[Match]:
-        found = []
-        for pose in poses:
-            match = self._fitted(pose)
-            if match is not None:
-                found.append(match)
-        return found
-
-    def _fitted(self, pose: Affine) -> Match | None:
-        """The fit to all mutual nearest neighbours, tightened until it matches what it was fitted to."""
-        widest = 0.5 * self._moving.spacing + 3 * self._noise
-        tightest = 3.5 * self._noise
-        pairs = self._pairs(pose, widest)
-        model: landmarks.Model = "similarity"
-        for tolerance in np.geomspace(max(widest, tightest), tightest, 6):
-            if len(pairs[0]) < FEWEST:
+    def _tightened(self, pose: Affine, model: _Kind) -> _Rough | None:
+        tightest = TOLERANCES[-1] * self._noise
+        widest = max(0.5 * self._moving.spacing + 3 * self._noise, tightest)
+        one, other, apart = self._pairs(pose, widest)
+        for tolerance in np.geomspace(widest, tightest, _TIGHTENINGS):
+            enough = len(one) >= FEWEST_AFFINE
+            if len(one) < FEWEST or (model == "affine" and not enough):
                 return None
-            model = "affine" if len(pairs[0]) >= 8 else "similarity"
             try:
-                pose = _affine(landmarks.fit(self._fixed.points[pairs[0]], self._moving.points[pairs[1]], model))
+                pose = _affine(landmarks.fit(self._fixed.points[one], self._moving.points[other], model))
             except TransformError:
                 return None
             if not self._allowed(pose):
                 return None
-            pairs = self._pairs(pose, float(tolerance))
-        if len(pairs[0]) < FEWEST:
+            one, other, apart = self._pairs(pose, float(tolerance))
+        if len(one) < FEWEST:
             return None
-        rate, surprise = self._chance(pose, len(pairs[0]), tightest, model)
-        return Match(
-            pose,
-            model,
-            *pairs,
-            rate,
-            surprise,
-            landmarks.fre(pose, self._fixed.points[pairs[0]], self._moving.points[pairs[1]]),
-        )
+        by_chance, surprise = self._chance(pose, apart, self._noise, model)
+        return _Rough(pose, model, one, other, by_chance, surprise)
 
-    def _pairs(self, pose: Affine, tolerance: float) -> tuple[Index, Index]:
-        """Beads that are each other's nearest, and near enough."""
+    def _pairs(self, pose: Affine, tolerance: float) -> tuple[Index, Index, Numbers]:
+        """Beads that are each other's nearest and near enough, and how far apart they are."""
         mapped = pose(self._fixed.points)
-        distance, there = self._tree.query(mapped)
-        _, back = KDTree(mapped).query(self._moving.points)
+        distance, there = (np.asarray(found) for found in self._tree.query(mapped))
+        back = np.asarray(KDTree(mapped).query(self._moving.points)[1])
         number = np.arange(len(mapped))
         mutual = (back[there] == number) & (distance <= tolerance)
-        return number[mutual], np.asarray(there[mutual], np.int64)
+        return number[mutual], there[mutual].astype(np.int64), distance[mutual]
 
     def _allowed(self, pose: Affine) -> bool:
         strength = np.linalg.svd(pose.linear, compute_uv=False)
@@ -329,49 +330,23 @@ class _Search:
         return low / (1 + self._stretch) <= pose.scale <= high * (1 + self._stretch)
 
 
-def _size(linear: Numbers) -> Numbers:
-    return np.asarray(np.abs(np.linalg.det(linear)) ** (1 / linear.shape[-1]))
-
-
-def _batch_similarity(
-    points: Points, partners: Numbers, weight: Numbers, linear: Numbers, middle: Numbers, place: Numbers
-) -> tuple[Numbers, Numbers, Numbers]:
-    """Weighted similarity of each row, keeping its handedness; rows with too little to fit keep what they have."""
-    total = np.maximum(weight.sum(axis=1), 1e-12)[:, None]
-    from_middle = weight @ points / total
-    to_middle = np.einsum("hn,hni->hi", weight, partners) / total
-    f = points[None] - from_middle[:, None]
-    m = partners - to_middle[:, None]
-    cross = np.einsum("hn,hni,hnj->hij", weight, m, f)
-    u, strength, vt = np.linalg.svd(cross)
-    hand = np.sign(np.linalg.det(u) * np.linalg.det(vt)) * np.sign(np.linalg.det(linear))
-    signs = np.ones_like(strength)
-    signs[:, -1] = hand
-    turn = (u * signs[:, None]) @ vt
-    size = np.sum(strength * signs, axis=1) / np.maximum(np.einsum("hn,hni->h", weight, f**2), 1e-300)
-    good = (np.count_nonzero(weight, axis=1) >= points.shape[1] + 1) & (size > 0)
-    return (
-        np.where(good[:, None, None], turn * size[:, None, None], linear),
-        np.where(good[:, None], from_middle, middle),
-        np.where(good[:, None], to_middle, place),
-    )
-
-
 def _affine(pose: object) -> Affine:
     assert isinstance(pose, Affine)
     return pose
 
 
-def distinct(matches: list[Match], points: Points) -> list[Match]:
-    """The matches without those that lay the field nearly where a better one does, best first."""
-    kept: list[tuple[Match, Points]] = []
+def _distinct(found: list[_Rough], points: Points) -> list[_Rough]:
+    """What was found without what lays the field nearly where something better does, best first."""
+    kept: list[tuple[_Rough, Points]] = []
     width = float(np.ptp(points, axis=0).max())
-    for match in sorted(matches, key=lambda match: (-match.surprise, match.residual)):
-        there = match.moving_from_fixed(points)
-        limit = 0.03 * width * match.moving_from_fixed.scale
+    for rough in sorted(found, key=lambda rough: -rough.surprise):
+        there = rough.pose(points)
+        limit = _DISTINCT * width * rough.pose.scale
         if all(np.mean(np.linalg.norm(there - other, axis=1)) > limit for _, other in kept):
-            kept.append((match, there))
-    return [match for match, _ in kept[:10]]
+            kept.append((rough, there))
+        if len(kept) == _LISTED:
+            break
+    return [rough for rough, _ in kept]
 
 
 def _judged(matches: list[Match], fixed: int, moving: int) -> Constellation:

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from correlight.geometry import Points
+from correlight.search.nearest import Index, Nearest, Single
 
-Index = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
 # Triangles flatter than this say nothing about the turn around their long side, which matters in 3-D.
 _FLAT = 0.2
 # A side as long as the other to this share may be taken for the other one.
 _ALIKE = 0.9
-# Cells per mean distance of beads, along each axis, in the table of nearest beads.
-_FINENESS = 5
+# Neighbours that vote for or against a hypothesis.
+_NEIGHBOURHOOD = 24
 # So many mapped points fit into the cache together.
-_CHUNK = 400_000
+_CHUNK = 60_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,48 +40,27 @@ class Field:
         The other beads, nearest first.
     spacing : float
         Median distance to the nearest neighbour.
+    crowd : float
+        Beads per area, or volume, of the box around them.
     """
 
     points: Points
     nearest: Index
     spacing: float
+    crowd: float
 
     @classmethod
     def of(cls, points: Points, most: int) -> Field:
         """A field, with at most so many neighbours of each bead."""
-        count = min(most, len(points) - 1)
-        distances, order = KDTree(points).query(points, k=count + 1)
-        return cls(points, np.asarray(order[:, 1:], np.int64), float(np.median(distances[:, 1])))
-
-
-class Lookup:
-    """The nearest bead to any place, from a table over the field: nearly always right, and fast for millions.
-
-    Parameters
-    ----------
-    points : (N, D) array
-        The beads.
-    """
-
-    def __init__(self, points: Points) -> None:
-        low, high = points.min(axis=0), points.max(axis=0)
-        extent = np.maximum(high - low, 1e-9 * float(np.ptp(points, axis=0).max() or 1.0))
-        per_bead = (float(np.prod(extent)) / len(points)) ** (1 / points.shape[1])
-        self._cell = max(per_bead / _FINENESS, float(extent.max()) / 500)
-        margin = 4 * self._cell
-        self._origin = low - margin
-        self._shape = np.ceil((extent + 2 * margin) / self._cell).astype(np.int64) + 1
-        centres = np.indices(tuple(self._shape)).reshape(points.shape[1], -1).T * self._cell + self._origin
-        self._table = KDTree(points).query(centres)[1].astype(np.int64)
-        self._stride = np.append(np.cumprod(self._shape[:0:-1])[::-1], 1)
-        self._points = points
-
-    def __call__(self, places: Points) -> tuple[Index, Numbers]:
-        """The number of the nearest bead and the squared distance to it, for places of shape ``(..., D)``."""
-        cell = np.rint((places - self._origin) / self._cell)
-        np.clip(cell, 0, self._shape - 1, out=cell)
-        index = self._table[(cell @ self._stride).astype(np.int64)]
-        return index, np.sum((self._points[index] - places) ** 2, axis=-1)
+        count = min(max(most, _NEIGHBOURHOOD), len(points) - 1)
+        found = KDTree(points).query(points, k=count + 1)
+        distances, order = np.asarray(found[0]), np.asarray(found[1], np.int64)
+        # A bead may share its place with another one, which then may come first.
+        itself = np.arange(len(points))[:, None]
+        order[:, 1:][order[:, 1:] == itself] = order[:, 0][(order[:, 1:] == itself).any(axis=1)]
+        extent = np.ptp(points, axis=0)
+        content = float(np.prod(np.maximum(extent, 1e-6 * max(float(extent.max()), 1e-300))))
+        return cls(points, order[:, 1:], float(np.median(distances[:, 1])), len(points) / content)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,29 +170,40 @@ class Hypotheses:
         return Hypotheses(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def alike(
-    fixed: Triangles, moving: Triangles, tree: KDTree, tolerance: float, scale: tuple[float, float]
-) -> tuple[Index, Index]:
-    """Row numbers of fixed and moving triangles of one shape, with sides in the ratio that is allowed.
+class Alike:
+    """Finds triangles of one shape.
 
     Parameters
     ----------
-    fixed, moving : Triangles
-        The triangles.
-    tree : KDTree
-        Over the shapes of the moving ones.
+    moving : Triangles
+        Among which to look.
     tolerance : float
         Largest distance of shapes.
     scale : (least, greatest)
-        Moving length per fixed length.
+        Allowed ratio of the longer sides, moving length per fixed length.
     """
-    if not len(fixed.side) or not len(moving.side):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    found = KDTree(fixed.shape).sparse_distance_matrix(tree, tolerance, output_type="ndarray")
-    one, other = found["i"].astype(np.int64), found["j"].astype(np.int64)
-    ratio = moving.side[other] / fixed.side[one]
-    fits = (ratio >= scale[0]) & (ratio <= scale[1])
-    return one[fits], other[fits]
+
+    def __init__(self, moving: Triangles, tolerance: float, scale: tuple[float, float]) -> None:
+        self._moving, self._tolerance, self._scale = moving, tolerance, scale
+        low, high = np.log(np.clip(scale, 1e-12, 1e12))
+        # Where the scale is known roughly, length is a third coordinate that leaves most of the others out.
+        self._middle, self._weight = (low + high) / 2, tolerance / max((high - low) / 2, tolerance)
+        self._tree = KDTree(self._places(moving, 0.0))
+
+    def _places(self, triangles: Triangles, shift: float) -> Numbers:
+        return np.column_stack([triangles.shape, self._weight * (np.log(triangles.side) + shift)])
+
+    def __call__(self, fixed: Triangles) -> tuple[Index, Index]:
+        """Row numbers of the fixed and the moving triangles that are alike."""
+        if not len(fixed.side) or not len(self._moving.side):
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+        tree = KDTree(self._places(fixed, self._middle))
+        found = tree.sparse_distance_matrix(self._tree, self._tolerance, p=np.inf, output_type="ndarray")
+        one, other = found["i"].astype(np.int64), found["j"].astype(np.int64)
+        ratio = self._moving.side[other] / fixed.side[one]
+        apart = np.sum((fixed.shape[one] - self._moving.shape[other]) ** 2, axis=1)
+        fits = (ratio >= self._scale[0]) & (ratio <= self._scale[1]) & (apart <= self._tolerance**2)
+        return one[fits], other[fits]
 
 
 def hypotheses(
@@ -223,7 +213,7 @@ def hypotheses(
     moving_triangles: Triangles,
     pairs: tuple[Index, Index],
     mirror: tuple[bool, ...],
-    lookup: Lookup,
+    nearest: Nearest,
     noise: float,
     stretch: float,
     keep: int,
@@ -240,7 +230,7 @@ def hypotheses(
         Which of them are alike.
     mirror : tuple of bool
         Which of not mirrored and mirrored are allowed.
-    lookup : Lookup
+    nearest : Nearest
         Over the moving beads.
     noise : float
         Standard deviation of the distance of two images of one bead per axis, moving unit.
@@ -262,34 +252,54 @@ def hypotheses(
         moving_triangles.side[other],
         np.zeros(len(one)),
     )
-    support = _support(fixed, moving, whole, lookup, noise, stretch)
+    support = _support(fixed, moving, whole, nearest, noise, stretch)
     whole = Hypotheses(whole.linear, whole.centre, whole.partner, whole.side, support)
     if len(whole) <= keep:
         return whole
     return whole[np.argpartition(-support, keep)[:keep]]
 
 
-def _support(fixed: Field, moving: Field, whole: Hypotheses, lookup: Lookup, noise: float, stretch: float) -> Numbers:
+def _support(fixed: Field, moving: Field, whole: Hypotheses, nearest: Nearest, noise: float, stretch: float) -> Numbers:
     """How many neighbours of the centre fall on a bead, less what chance gives at the tolerance that they need."""
-    around = fixed.nearest[:, :24]
+    around = fixed.nearest[:, :_NEIGHBOURHOOD]
     ndim = fixed.points.shape[1]
-    # Beads per length, area or volume, for the share of places that lie near one by chance.
-    crowd = (moving.spacing * 2) ** -ndim
+    arms = [(axis[around] - axis[:, None]).astype(np.float32) for axis in fixed.points.T]
+    lengths = np.sqrt(sum((arm * arm for arm in arms), np.float32(0)))
+    scale = size(whole.linear).astype(np.float32)[:, None]
+    linear = whole.linear.astype(np.float32)[..., None]
     support = np.zeros(len(whole))
     step = max(1, _CHUNK // around.shape[1])
     for first in range(0, len(whole), step):
         part = slice(first, first + step)
-        centres = whole.centre[part]
-        arms = fixed.points[around[centres]] - fixed.points[centres][:, None]
-        mapped = np.einsum("hij,hkj->hki", whole.linear[part], arms)
-        reach = np.linalg.norm(mapped, axis=2)
-        tolerance = _tolerance(reach, whole.side[part, None], noise, stretch)
-        _, squared = lookup(mapped + moving.points[whole.partner[part]][:, None])
-        by_chance = np.minimum((3.0 if ndim == 2 else 4.0) * tolerance**ndim * crowd, 0.9)
-        support[part] = np.sum((squared <= tolerance**2) - by_chance, axis=1)
+        centre, partner = whole.centre[part], whole.partner[part]
+        own = [arm[centre] for arm in arms]
+        mapped = [
+            sum(
+                (linear[part, row, column] * own[column] for column in range(ndim)), nearest.columns[row][partner, None]
+            )
+            for row in range(ndim)
+        ]
+        reach = lengths[centre] * scale[part]
+        side = whole.side[part, None].astype(np.float32)
+        tolerance = reach_tolerance(reach, side, noise, stretch)
+        _, squared = nearest(mapped)
+        by_chance = np.minimum(np.float32(ball(ndim) * moving.crowd) * tolerance**ndim, np.float32(0.9))
+        support[part] = np.sum((squared <= tolerance * tolerance) - by_chance, axis=1)
     return support
 
 
-def _tolerance(reach: Numbers, side: Numbers, noise: float, stretch: float) -> Numbers:
-    """How far a bead may fall from its partner: noise, grown by the lever arm, and the part that is no similarity."""
-    return 2.5 * noise * np.sqrt(1.5 + (reach / side) ** 2) + stretch * reach
+def reach_tolerance(reach: Single, side: Single, noise: float, stretch: float) -> Single:
+    """How far a bead may fall from its partner: noise, grown by the lever arm, and what makes it no similarity."""
+    lever = reach / side
+    spread = np.float32(2.5 * noise) * np.sqrt(np.float32(1.5) + lever * lever)
+    return np.asarray(spread + np.float32(stretch) * reach, np.float32)
+
+
+def size(linear: Numbers) -> Numbers:
+    """Geometric mean of output length per input length of each ``(D, D)`` matrix."""
+    return np.asarray(np.abs(np.linalg.det(linear)) ** (1 / linear.shape[-1]))
+
+
+def ball(ndim: int) -> float:
+    """Content of the unit ball: pi, or 4/3 pi."""
+    return float(np.pi if ndim == 2 else 4 / 3 * np.pi)

@@ -1,0 +1,442 @@
+"""Spots: fiducial beads found one by one, each with its place to a fraction of a pixel and how well that is known.
+
+A bead is a blob of one size and one sign among much that is not: dirt is larger or ragged, hot pixels are smaller, and
+two beads that touch look like one. Candidates come from the Laplacian of Gaussian at the size of the beads; each is
+fitted by a Gaussian over its own background, joined ones together; what has another size, or does not look like the
+fit, is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage, sparse
+from scipy.spatial import KDTree
+
+from correlight.errors import UsageError
+from correlight.geometry import Grid, Points
+from correlight.image import Float, Mask
+
+Polarity = Literal["bright", "dark", "auto"]
+Numbers = NDArray[np.float64]
+
+# A peak counts from this many standard deviations of the filtered picture, and from this share of the strong peaks.
+_LEAST_CONTRAST, _LEAST_SHARE = 5.0, 0.2
+# Sizes that are tried where none is given: standard deviations in pixels, and steps between them.
+_SMALLEST, _STEP = 0.9, 1.25
+_ENOUGH_PEAKS = 500
+# A light microscope blurs along its axis about so many times as much as across it.
+_AXIAL = 2.5
+# A bead's width may differ from the typical one by these factors.
+_WIDTHS = (0.65, 1.5)
+# Share of the variance of its neighbourhood that a bead must explain; a faint one need not, if it leaves no more than
+# so many times the noise.
+_LEAST_EXPLAINED, _MOST_LEFT = 0.5, 1.6
+# Beads that overlap closer than this many widths are fitted together; one patch holds at most so many.
+_TOUCHING, _MOST_JOINED = 4.0, 4
+# Each further bead in a patch must lower the squared residual to this share, as a bead fewer explains noise as well.
+_WORTH = 0.6
+_ITERATIONS = 20
+# A place that is known worse than this share of the width is no place.
+_LEAST_KNOWN = 0.4
+# A pixel is hot if it stands so many deviations out while its neighbours have less than this share of its height.
+_HOT, _NEIGHBOUR_SHARE = 6.0, 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Spots:
+    """Beads found in one channel.
+
+    Parameters
+    ----------
+    points : (N, D) array
+        Places in the unit of the grid, array order.
+    errors : (N, D) array
+        Standard deviation of each place per axis, in that unit.
+    heights : (N,) array
+        Peak above the background, in grey values; negative for dark beads.
+    widths : (N,) array
+        Standard deviation of the Gaussian that fits, in the unit of the grid (of the last axis).
+    rejected : int
+        Candidates left out because of their size or their looks.
+    """
+
+    points: Points
+    errors: Numbers
+    heights: Numbers
+    widths: Numbers
+    rejected: int
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def noise(self) -> float:
+        """Typical standard deviation of a place per axis; NaN without spots."""
+        return float(np.median(np.sqrt(np.mean(self.errors**2, axis=1)))) if len(self) else float("nan")
+
+    @property
+    def purity(self) -> float:
+        """Share of the candidates that look like beads of one size, 0 to 1."""
+        return len(self) / max(1, len(self) + self.rejected)
+
+
+def find_spots(
+    values: ArrayLike,
+    grid: Grid,
+    mask: Mask | None = None,
+    *,
+    diameter: float | None = None,
+    psf: float | Sequence[float] = 0.0,
+    polarity: Polarity = "auto",
+    most: int = 1000,
+) -> Spots:
+    """Find beads of one size.
+
+    Parameters
+    ----------
+    values : (Y, X) or (Z, Y, X) array
+        Grey values.
+    grid : Grid
+        Where the pixels lie.
+    mask : array of bool, optional
+        Valid pixels, same shape.
+    diameter : float, optional
+        Of a bead, in the unit of the grid; found from the picture without.
+    psf : float or sequence of float
+        Standard deviation of the point-spread function, per axis or the same along all, in the unit of the grid. Counts
+        where the diameter is given.
+    polarity : {"bright", "dark", "auto"}
+        Whether beads are brighter than their surroundings; "auto" takes what gives the purer and richer set.
+    most : int
+        No more candidates than the strongest of these are fitted.
+
+    Returns
+    -------
+    Spots
+        Strongest first; empty where nothing looks like a bead.
+
+    Raises
+    ------
+    UsageError
+        If shapes differ, or a size is not positive.
+
+    Notes
+    -----
+    Errors follow from the curvature of the squared residual and its size within each patch, so that structure around a
+    bead counts as noise. About 1 ms per bead.
+
+    Examples
+    --------
+    >>> y, x = np.mgrid[:64, :64]
+    >>> blob = np.exp(-((y - 20.3) ** 2 + (x - 40.6) ** 2) / 8) + 0.01 * np.sin(7 * y + 3 * x * x)
+    >>> find_spots(blob, Grid.of((64, 64))).points.round(1)
+    array([[20.3, 40.6]])
+    """
+    picture = np.asarray(values, np.float32)
+    valid = np.ones(picture.shape, bool) if mask is None else mask
+    if picture.shape != grid.shape or valid.shape != grid.shape:
+        raise UsageError(
+            f"Values, mask and grid must have one shape; got {picture.shape}, {valid.shape}, {grid.shape}."
+        )
+    if (diameter is not None and not diameter > 0) or np.any(np.asarray(psf, float) < 0):
+        raise UsageError(f"A bead has a positive diameter and a blur of at least zero; got {diameter} and {psf}.")
+    valid = valid & np.isfinite(picture)
+    if not valid.any() or np.ptp(picture[valid]) == 0:
+        return _none(grid.ndim)
+    smooth = _without_hot_pixels(np.where(valid, picture, np.median(picture[valid])))
+    signs = {"bright": (1,), "dark": (-1,), "auto": (1, -1)}[polarity]
+    # The Gaussian that fits a sharp disc best by least squares is about 0.7 of its radius wide.
+    widths = None if diameter is None else np.sqrt(diameter**2 / 8 + np.broadcast_to(psf, grid.ndim) ** 2)
+    found = [_of_sign(smooth, valid, grid, sign, widths, most) for sign in signs]
+    return max(found, key=_worth)
+
+
+def richest_channel(channels: Mapping[int | None, Spots]) -> int | None:
+    """The channel where beads are: many spots, few of which were left out.
+
+    Parameters
+    ----------
+    channels : mapping of channel number to Spots
+        At least one.
+    """
+    return max(channels, key=lambda number: _worth(channels[number]))
+
+
+def _worth(spots: Spots) -> float:
+    """Beads, counted for less where most candidates were none, and for more where they stand out."""
+    if not len(spots):
+        return 0.0
+    clear = float(np.median(spots.widths[:, None] / np.maximum(spots.errors, 1e-300)))
+    return float(np.log1p(len(spots)) * spots.purity * np.log1p(clear))
+
+
+def _none(ndim: int, rejected: int = 0) -> Spots:
+    return Spots(np.empty((0, ndim)), np.empty((0, ndim)), np.empty(0), np.empty(0), rejected)
+
+
+def _without_hot_pixels(picture: Float) -> Float:
+    """Single pixels that stand out while their neighbours do not, replaced by the median around them."""
+    ring = np.ones((3,) * picture.ndim, bool)
+    ring[(1,) * picture.ndim] = False
+    # In a stack a hot pixel of the camera is hot in every plane, so only neighbours in the plane tell.
+    if picture.ndim == 3:
+        ring[[0, 2]] = False
+    around = ndimage.median_filter(picture, footprint=ring, mode="nearest")
+    mean = ndimage.convolve(picture, ring / np.float32(ring.sum()), mode="nearest")
+    size = (1, 7, 7)[-picture.ndim :]
+    ground = ndimage.median_filter(picture, size=size, mode="nearest")
+    height = picture - ground
+    noise = 1.4826 * float(np.median(np.abs(picture - around))) + 1e-12 * float(np.ptp(picture))
+    hot = (np.abs(height) > _HOT * noise) & (np.abs(mean - ground) < _NEIGHBOUR_SHARE * np.abs(height))
+    return np.where(hot, around, picture)
+
+
+def _of_sign(picture: Float, valid: Mask, grid: Grid, sign: int, widths: Numbers | None, most: int) -> Spots:
+    signed = picture * np.float32(sign)
+    known = widths is not None
+    pixels = np.maximum(np.asarray(widths) / grid.spacing, 0.6) if known else _own_width(signed, valid, grid)
+    if pixels is None:
+        return _none(grid.ndim)
+    places, _ = _peaks(signed, valid, pixels, most)
+    fits = list(_fits(signed, valid, places, pixels))
+    if len(fits) >= 5:
+        # The first fit tells the true width; with it, touching beads come apart.
+        good = [fit.width for fit in fits if fit.height > 0 and np.all(fit.error < pixels)]
+        typical = float(np.median(good)) if good else 1.0
+        if not known or 0.7 < typical < 1.4:
+            pixels = pixels * np.clip(typical, 0.5, 2.0)
+            places, _ = _peaks(signed, valid, pixels, most)
+            fits = list(_fits(signed, valid, places, pixels))
+    return _sound(fits, grid, sign, pixels)
+
+
+def _own_width(signed: Float, valid: Mask, grid: Grid) -> Numbers | None:
+    """The width in pixels at which the strongest blobs respond most."""
+    isotropic = np.asarray(grid.spacing) / min(grid.spacing)
+    if grid.ndim == 3:
+        isotropic[0] /= _AXIAL
+    largest = min(n * s for n, s in zip(grid.shape, isotropic, strict=True)) / 16
+    steps = max(1, int(np.log(max(largest, _SMALLEST) / _SMALLEST) / np.log(_STEP)))
+    sizes = _SMALLEST * _STEP ** np.arange(min(steps, 12) + 1)
+    # Beads are many and alike, while dirt is rarely repeated: a size is worth its peaks, each by its height.
+    worth = []
+    for size in sizes:
+        _, heights = _peaks(signed, valid, np.maximum(size / isotropic, 0.6), _ENOUGH_PEAKS)
+        worth.append(float(np.sum(np.log(heights / _LEAST_CONTRAST))) if len(heights) else 0.0)
+    if max(worth) <= 0:
+        return None
+    return np.maximum(sizes[int(np.argmax(worth))] / isotropic, 0.6)
+
+
+def _peaks(signed: Float, valid: Mask, pixels: Numbers, most: int) -> tuple[NDArray[np.int64], Numbers]:
+    """Local maxima of the Laplacian of Gaussian, strongest first, and their height in deviations of all pixels."""
+    response = _blobs(signed, pixels)
+    inner = ndimage.binary_erosion(valid, iterations=max(1, round(float(pixels[-1])))) if not valid.all() else valid
+    reach = [2 * int(np.ceil(width)) + 1 for width in pixels]
+    if signed.ndim == 2:
+        highest = cv2.dilate(response, np.ones(reach, np.uint8))
+    else:
+        highest = ndimage.maximum_filter(response, size=reach, mode="nearest")
+    is_peak = (response == highest) & inner
+    spread = 1.4826 * float(np.median(np.abs(response[inner] - np.median(response[inner])))) if inner.any() else 0.0
+    heights = response[is_peak] / max(spread, 1e-9 * float(np.ptp(signed)), 1e-30)
+    strong = float(np.percentile(np.sort(heights)[::-1][:100], 75)) if len(heights) else 0.0
+    # The highest of so many normal deviates is seldom more than half a deviation above this.
+    by_noise = np.sqrt(2 * np.log(max(2, signed.size))) + 0.5
+    keep = heights > max(_LEAST_CONTRAST, by_noise, _LEAST_SHARE * strong)
+    places, heights = np.argwhere(is_peak)[keep], heights[keep].astype(float)
+    order_of = np.argsort(-heights, kind="stable")[:most]
+    return places[order_of], heights[order_of]
+
+
+def _blobs(signed: Float, pixels: Numbers) -> Float:
+    """Laplacian of Gaussian, positive on bright blobs, its height independent of the size of a blob that it fits."""
+    if signed.ndim == 2:
+        blurred = cv2.GaussianBlur(signed, (0, 0), float(pixels[1]), sigmaY=float(pixels[0]))
+        kernels = [np.float32(width**2) * np.array([-1, 2, -1], np.float32) for width in pixels]
+        one = np.ones(1, np.float32)
+        return np.asarray(
+            cv2.sepFilter2D(blurred, cv2.CV_32F, one, kernels[0])
+            + cv2.sepFilter2D(blurred, cv2.CV_32F, kernels[1], one)
+        )
+    response = np.zeros(signed.shape, np.float32)
+    for axis, width in enumerate(pixels):
+        order = [0] * signed.ndim
+        order[axis] = 2
+        response -= np.float32(width**2) * ndimage.gaussian_filter(signed, pixels, order=order, mode="nearest")
+    return response
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """One bead as fitted: place and its error in pixels, height, width relative to the expected one, what is left."""
+
+    place: Numbers
+    error: Numbers
+    height: float
+    width: float
+    explained: float
+    left: float
+
+
+def _fits(signed: Float, valid: Mask, places: NDArray[np.int64], pixels: Numbers) -> Iterator[_Fit]:
+    """Gaussian fits to all candidates, those that touch together."""
+    if not len(places):
+        return
+    tree = KDTree(places / pixels)
+    near = tree.sparse_distance_matrix(tree, _TOUCHING, output_type="coo_matrix")
+    count, label = sparse.csgraph.connected_components(near + sparse.eye(len(places)), directed=False)
+    for group in range(count):
+        yield from _joint(signed, valid, places[label == group], pixels)
+
+
+def _joint(signed: Float, valid: Mask, starts: NDArray[np.int64], pixels: Numbers) -> list[_Fit]:
+    """Fit beads that touch; more of them as long as each explains much of what was left."""
+    reach = np.maximum(np.ceil(3.0 * pixels), 2).astype(int)
+    low = np.maximum(starts.min(axis=0) - reach, 0)
+    high = np.minimum(starts.max(axis=0) + reach + 1, signed.shape)
+    window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    index = np.argwhere(valid[window]) + low
+    distance = KDTree(starts / pixels).query(index / pixels)[0]
+    index = index[distance <= 3.2]
+    values = signed[tuple(index.T)].astype(float)
+    if len(values) <= (signed.ndim + 1) * len(starts) + 4:
+        return []
+    best = _least_squares(index / pixels, values, starts / pixels)
+    while best is not None and len(starts) == 1 and len(best.centres) < _MOST_JOINED:
+        left = values - best.model
+        further = (index / pixels)[np.argmax(_local_mean(index, left))]
+        more = _least_squares(index / pixels, values, np.vstack([_aside(best.centres, further), further[None]]))
+        if more is None or more.squares > _WORTH * best.squares or not more.apart:
+            break
+        best = more
+    return [] if best is None else best.fits(pixels)
+
+
+def _local_mean(index: NDArray[np.int64], left: Numbers) -> Numbers:
+    """What is left over, averaged over neighbouring pixels so that one noisy pixel is no bead."""
+    near = KDTree(index).query(index, k=min(9, len(index)))[1]
+    return np.asarray(left[near].mean(axis=1))
+
+
+def _aside(centres: Numbers, further: Numbers) -> Numbers:
+    """The beads found so far, moved away a little from one that is added: they had stood for both."""
+    away = centres - further
+    return np.asarray(centres + 0.3 * away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9))
+
+
+@dataclass(frozen=True, eq=False)
+class _Solution:
+    """Beads of one width over a plane background, in units of the expected width."""
+
+    centres: Numbers
+    heights: Numbers
+    width: float
+    covariance: Numbers
+    model: Numbers
+    squares: float
+    explained: float
+    left: float
+
+    @property
+    def apart(self) -> bool:
+        """Whether all beads are bright, and none lies upon another one."""
+        if len(self.centres) < 2:
+            return True
+        closest = KDTree(self.centres).query(self.centres, k=2)[0][:, 1].min()
+        return bool(closest > 0.9 * self.width and self.heights.min() > 0.25 * self.heights.max())
+
+    def fits(self, pixels: Numbers) -> list[_Fit]:
+        """One entry per bead, in pixels."""
+        ndim = self.centres.shape[1]
+        out = []
+        for number, (centre, height) in enumerate(zip(self.centres, self.heights, strict=True)):
+            where = slice(number * ndim, (number + 1) * ndim)
+            error = np.sqrt(np.maximum(np.diag(self.covariance)[where], 0)) * pixels
+            out.append(_Fit(centre * pixels, error, float(height), self.width, self.explained, self.left))
+        return out
+
+
+def _least_squares(at: Numbers, values: Numbers, starts: Numbers) -> _Solution | None:
+    """Centres and common width by damped Gauss-Newton steps; heights and background follow linearly at each."""
+    ndim, count = at.shape[1], len(starts)
+    parameters = np.append(np.asarray(starts, float).ravel(), 1.0)
+    ground = np.column_stack([np.ones(len(at)), at - at.mean(axis=0)])
+    damping = 1e-2
+    state = _evaluated(at, values, parameters, ground, count)
+    for _ in range(_ITERATIONS):
+        residual, jacobian = state[0], state[1]
+        normal, slope = jacobian.T @ jacobian, jacobian.T @ residual
+        step = np.linalg.lstsq(normal + damping * np.diag(np.diag(normal) + 1e-12), slope, rcond=None)[0]
+        trial = parameters + np.clip(step, -0.5, 0.5)
+        trial[-1] = np.clip(trial[-1], 0.3, 3.0)
+        after = _evaluated(at, values, trial, ground, count)
+        if float(after[0] @ after[0]) < float(residual @ residual):
+            parameters, state, damping = trial, after, damping / 4
+            if np.max(np.abs(step)) < 1e-4:
+                break
+        else:
+            damping *= 8
+            if damping > 1e6:
+                break
+    residual, jacobian, linear, model = state
+    freedom = len(values) - len(parameters) - len(linear)
+    flat = values - ground @ np.linalg.lstsq(ground, values, rcond=None)[0]
+    if freedom < 1 or not np.isfinite(residual).all() or float(flat @ flat) <= 0:
+        return None
+    squares = float(residual @ residual)
+    covariance = squares / freedom * np.linalg.pinv(jacobian.T @ jacobian, hermitian=True)
+    centres = parameters[:-1].reshape(count, ndim)
+    explained = 1 - squares / float(flat @ flat)
+    return _Solution(
+        centres, linear[:count], float(parameters[-1]), covariance, model, squares, explained, squares / freedom
+    )
+
+
+def _evaluated(
+    at: Numbers, values: Numbers, parameters: Numbers, ground: Numbers, count: int
+) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """Residual, its derivative (with the linear part projected out), the linear part and the model."""
+    width = parameters[-1]
+    apart = at[None] - parameters[:-1].reshape(count, 1, at.shape[1])
+    squared = np.sum(apart**2, axis=2)
+    shapes = np.exp(-0.5 * squared / width**2)
+    basis = np.column_stack([shapes.T, ground])
+    # Where two beads fall upon each other the heights are not determined; any will do, as that fit is not kept.
+    inverse = np.linalg.pinv(basis.T @ basis, hermitian=True)
+    linear = inverse @ (basis.T @ values)
+    model = basis @ linear
+    weighted = linear[:count, None] * shapes
+    columns = [(weighted[n, :, None] * apart[n] / width**2) for n in range(count)]
+    columns.append(np.sum(weighted * squared, axis=0)[:, None] / width**3)
+    jacobian = np.hstack(columns)
+    return values - model, np.asarray(jacobian - basis @ (inverse @ (basis.T @ jacobian))), linear, model
+
+
+def _sound(fits: list[_Fit], grid: Grid, sign: int, pixels: Numbers) -> Spots:
+    """The fits that look like beads of one size, strongest first, in the unit of the grid."""
+    inside = [fit for fit in fits if np.all((fit.place > -0.5) & (fit.place < np.asarray(grid.shape) - 0.5))]
+    plain = [fit for fit in inside if fit.height > 0 and _WIDTHS[0] <= fit.width <= _WIDTHS[1]]
+    noise = float(np.median([fit.left for fit in plain])) if plain else 0.0
+    good = [
+        fit
+        for fit in plain
+        if np.all(fit.error < _LEAST_KNOWN * pixels)
+        and (fit.explained >= _LEAST_EXPLAINED or fit.left <= _MOST_LEFT * noise)
+    ]
+    good.sort(key=lambda fit: -fit.height)
+    if not good:
+        return _none(grid.ndim, len(fits))
+    return Spots(
+        grid.points(np.array([fit.place for fit in good])),
+        np.array([fit.error for fit in good]) * grid.spacing,
+        sign * np.array([fit.height for fit in good]),
+        np.array([fit.width for fit in good]) * float(pixels[-1]) * grid.spacing[-1],
+        len(fits) - len(good),
+    )
