@@ -1,0 +1,183 @@
+"""Smooth displacements carried by a few centres: the motion that non-rigid point drift fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import solve_triangular
+
+from correlight.errors import TransformError
+from correlight.geometry import Grid, Points
+from correlight.transforms import Displacement, Sequence, Transform
+from correlight.transforms.newton import Inverted
+from correlight.transforms.protocol import checked
+
+Float = NDArray[np.float64]
+
+# So many kernel values are held at a time, about 30 MB with what is made of them.
+_AT_A_TIME = 1_000_000
+# A field is looked at in so many places along each axis to see whether it folds.
+_LOOKS = {2: 41, 3: 17}
+
+
+@dataclass(frozen=True, eq=False)
+class SmoothField:
+    """A map within one frame, ``p + sum of exp(-|p - centre|^2 / 2 reach^2) weight``, that fades far from its centres.
+
+    Parameters
+    ----------
+    centres : (K, D) array
+        Where the Gaussians stand.
+    weights : (K, D) array
+        How far each pushes.
+    reach : float
+        Standard deviation of the Gaussians: places closer than that move alike.
+
+    Raises
+    ------
+    TransformError
+        If the arrays do not fit each other or are not finite, or the reach is not positive.
+
+    Examples
+    --------
+    >>> push = SmoothField([[0.0, 0.0]], [[1.0, 0.0]], reach=2.0)
+    >>> push([[0.0, 0.0], [0.0, 2.0]]).round(3)
+    array([[1.   , 0.   ],
+           [0.607, 2.   ]])
+    >>> push.inverse()([[1.0, 0.0]]).round(9) + 0.0
+    array([[0., 0.]])
+    """
+
+    centres: Points
+    weights: Points
+    reach: float
+
+    def __post_init__(self) -> None:
+        for name in ("centres", "weights"):
+            array = np.array(getattr(self, name), float)
+            array.flags.writeable = False
+            object.__setattr__(self, name, array)
+        if self.centres.ndim != 2 or self.centres.shape != self.weights.shape:
+            raise TransformError(
+                f"A smooth field needs as many weights as centres; got {self.weights.shape} and {self.centres.shape}."
+            )
+        if not (np.isfinite(self.centres).all() and np.isfinite(self.weights).all() and 0 < self.reach < np.inf):
+            raise TransformError("Centres and weights of a smooth field must be finite and its reach positive.")
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, 2 or 3."""
+        return int(self.centres.shape[1])
+
+    def __call__(self, points: ArrayLike) -> Points:
+        """Map ``(N, D)`` points; cost N times the number of centres."""
+        array = checked(points, self.ndim)
+        moved = array.copy()
+        for part in self._parts(len(array)):
+            moved[part] += gaussians(array[part], self.centres, self.reach) @ self.weights
+        return moved
+
+    def __matmul__(self, other: Transform) -> Transform:
+        """The transform that applies ``other`` first."""
+        return Sequence((other, self))
+
+    def inverse(self) -> Transform:
+        """The map back, found by iteration at every call; raises if the field folds among its centres.
+
+        A point that the iteration does not reach comes out as NaN.
+        """
+        lowest, spread = self.centres.min(axis=0), np.ptp(self.centres, axis=0)
+        field = Grid.of((2,) * self.ndim, tuple(spread + self.reach), tuple(lowest - self.reach / 2))
+        places = np.vstack([field.lattice(_LOOKS[self.ndim]), self.centres])
+        if np.any(np.linalg.det(self.jacobian(places)) <= 0):
+            raise TransformError("The smooth field folds over itself among its centres and has no inverse.")
+        return Inverted(self, float(spread.max()) + self.reach)
+
+    def jacobian(self, points: ArrayLike) -> Float:
+        """Derivative at each of ``(N, D)`` points, shape ``(N, D, D)``."""
+        array = checked(points, self.ndim)
+        slopes = np.repeat(np.eye(self.ndim)[None], len(array), axis=0)
+        for part in self._parts(len(array)):
+            kernel = gaussians(array[part], self.centres, self.reach) / self.reach**2
+            # The derivative of a Gaussian is itself times the offset from its centre.
+            outer = np.einsum("ka,kb->kab", self.weights, self.centres).reshape(len(self.centres), -1)
+            towards = (kernel @ outer).reshape(-1, self.ndim, self.ndim)
+            slopes[part] += towards - (kernel @ self.weights)[:, :, None] * array[part][:, None, :]
+        return slopes
+
+    def sampled(self, grid: Grid) -> Displacement:
+        """The same map as displacements at the pixels of a grid, for files and for tools that know no Gaussians."""
+        points = grid.lattice_of_pixels()
+        return Displacement((self(points) - points).reshape(*grid.shape, self.ndim), grid)
+
+    def _parts(self, count: int) -> list[slice]:
+        step = max(1, _AT_A_TIME // max(1, len(self.centres)))
+        return [slice(first, first + step) for first in range(0, count, step)]
+
+
+def gaussians(points: Points, centres: Points, reach: float) -> Float:
+    """``exp(-|p - c|^2 / 2 reach^2)`` of every point and centre, shape ``(N, K)``."""
+    middle = centres.mean(axis=0)
+    p, c = points - middle, centres - middle
+    squared = np.einsum("ij,ij->i", p, p)[:, None] + np.einsum("ij,ij->i", c, c)[None] - 2 * p @ c.T
+    np.maximum(squared, 0, out=squared)
+    squared *= -0.5 / reach**2
+    return np.asarray(np.exp(squared, out=squared))
+
+
+@dataclass(frozen=True, eq=False)
+class Basis:
+    """A smooth kernel among many points, told by a few: ``kernel = factor @ factor.T`` to a stated precision.
+
+    Parameters
+    ----------
+    factor : (M, K) array
+        Columns of the incomplete Cholesky factorisation.
+    chosen : (K,) array of int
+        The points that carry it.
+    """
+
+    factor: Float
+    chosen: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, points: Points, reach: float, precision: float = 1e-7, most: int = 600) -> Basis:
+        """Choose points one after another, each where the kernel is told worst so far.
+
+        Parameters
+        ----------
+        points : (M, D) array
+            The cloud.
+        reach : float
+            Standard deviation of the Gaussian kernel.
+        precision : float
+            Largest error of a diagonal element, whose value is 1.
+        most : int
+            Most points to choose.
+
+        Notes
+        -----
+        Pivoted Cholesky factorisation; M K^2 operations. A kernel as wide as the cloud needs some tens of points for
+        seven digits, whatever M is.
+        """
+        left = np.ones(len(points))
+        factor = np.empty((len(points), min(most, len(points))))
+        chosen: list[int] = []
+        for number in range(factor.shape[1]):
+            worst = int(np.argmax(left))
+            if left[worst] < precision:
+                break
+            column = gaussians(points, points[[worst]], reach)[:, 0]
+            column -= factor[:, :number] @ factor[worst, :number]
+            factor[:, number] = column / np.sqrt(left[worst])
+            left = np.maximum(left - factor[:, number] ** 2, 0)
+            chosen.append(worst)
+        return cls(np.ascontiguousarray(factor[:, : len(chosen)]), np.array(chosen, dtype=np.intp))
+
+    def field(self, points: Points, coefficients: Float, reach: float) -> SmoothField:
+        """The displacement ``factor @ coefficients`` of the points as a map that can be called anywhere."""
+        corner = self.factor[self.chosen]
+        weights = solve_triangular(corner, coefficients, lower=True, trans="T")
+        return SmoothField(points[self.chosen], weights, reach)
