@@ -49,6 +49,10 @@ DOORS = {
     "zarr": ("io", "exchange"),
     "imagecodecs": ("io",),
     "h5py": ("exchange",),
+    "czifile": ("io",),
+    "liffile": ("io",),
+    "mrcfile": ("io",),
+    "nd2": ("io",),
     "jinja2": ("report",),
     "cyclopts": ("cli",),
     "rich": ("cli",),
@@ -171,7 +175,8 @@ def test_rooms_do_not_depend_on_each_other_in_circles() -> None:
 
 def test_every_package_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = [*project["dependencies"], *project["optional-dependencies"].get("learn", [])]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *extras.get("learn", []), *extras.get("formats", [])]
     declared = {re.split(r"[^\w.-]", line)[0] for line in lines}
     used = {
         entry.package

@@ -145,7 +145,7 @@ def _with_images(
             sized = False
     record = Path(source) / _RECORD if Path(source).is_dir() else Path(source).with_name(_RECORD)
     if record.is_file() and None in grids.values() and _holds_result(source):
-        frames = read_saved(record).frames
+        frames = read_saved(source).frames
         if frames is not None:
             grids["fixed"] = grids["fixed"] or frames.fixed
             grids["moving"] = grids["moving"] or frames.moving
@@ -160,8 +160,10 @@ def _holds_result(source: str | Path) -> bool:
 
 def _read(source: str | Path, format_name: str | None, setting: Setting) -> Content:
     path = Path(source)
-    if path.is_dir() and (path / _RECORD).is_file():
-        path = path / _RECORD
+    is_result = path.name == _RECORD or (path.is_dir() and (path / _RECORD).is_file())
+    # A result with an elastic transform only names the file that holds it.
+    if is_result and format_name is None:
+        return read_saved(path).moving_from_fixed
     return read_file(path, format_name, setting)
 
 

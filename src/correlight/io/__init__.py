@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -19,13 +20,15 @@ from numpy.typing import NDArray
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
 from correlight.image import Image, Mask, default_channels
+from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, time_index
 from correlight.io.content import Content
 from correlight.io.write import write_ome_tiff, write_tiff
 from correlight.validity import find_valid_channels
 
-__all__ = ["READABLE", "read", "read_mask", "write_ome_tiff", "write_tiff"]
+__all__ = ["READABLE", "VENDORS", "read", "read_mask", "write_ome_tiff", "write_tiff"]
 
-READABLE = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".npy")
+READABLE = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".npy", ".zarr")
+VENDORS = (".czi", ".nd2", ".lif", ".mrc", ".map", ".rec", ".st", ".dm3", ".dm4")  # most need the extra "formats"
 SMALLEST = 32  # pixels per side: below, no overlap carries enough evidence
 
 _KINDS = {
@@ -33,7 +36,14 @@ _KINDS = {
     "PNG": ("correlight.io.picture", "read_png"),
     "JPEG": ("correlight.io.picture", "read_jpeg"),
     "NumPy": ("correlight.io.array", "read_npy"),
+    "OME-Zarr": ("correlight.io.omezarr", "read_ome_zarr"),
+    "CZI": ("correlight.io.czi", "read_czi"),
+    "ND2": ("correlight.io.nikon", "read_nd2"),
+    "LIF": ("correlight.io.lif", "read_lif"),
+    "MRC": ("correlight.io.mrc", "read_mrc"),
+    "DM": ("correlight.io.gatan", "read_dm"),
 }
+_SINGLE = {"PNG", "JPEG", "NumPy"}  # kinds that hold one picture and nothing to choose from
 _STARTS = (
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
@@ -42,25 +52,48 @@ _STARTS = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
     (b"\x93NUMPY", "NumPy"),
+    (b"ZISRAWFILE", "CZI"),
+    (b"\xda\xce\xbe\x0a", "ND2"),
+    (b"\x70\x00\x00\x00", "LIF"),
+    (b"\x00\x00\x00\x03", "DM"),
+    (b"\x00\x00\x00\x04", "DM"),
 )
+_MRC_MARK = 208, b"MAP"
+_ZARR = ("zarr.json", ".zattrs", ".zgroup")
 
 
-def read(path: str | Path, *, spacing: float | Sequence[float] | None = None) -> Image:
+def read(
+    path: str | Path,
+    *,
+    spacing: float | Sequence[float] | None = None,
+    scene: int | str | None = None,
+    level: int = 0,
+    time: int | None = None,
+) -> Image:
     """Read an image with its pixel size, channel names and validity mask.
 
     Parameters
     ----------
     path : path
-        TIFF (plain, ImageJ, OME, FEI/Thermo and Zeiss SEM), PNG, JPEG or NumPy ``.npy``.
+        TIFF (plain, ImageJ, OME, FEI/Thermo and Zeiss SEM), PNG, JPEG, NumPy ``.npy``, a folder of OME-Zarr 0.4 to 0.6,
+        Gatan DM3 and DM4; with the extra ``formats`` also Zeiss CZI, Nikon ND2, Leica LIF and MRC.
     spacing : float or sequence of float, optional
-        Micrometres per pixel in array order, or one number for every axis; overrides what the file states.
+        Micrometres per pixel of what is read, in array order, or one number for every axis; overrides what the file
+        states.
+    scene : int or str, optional
+        Which of several images in a file, by 0-based number or name; without it the first, and a finding says so.
+    level : int
+        Level of a pyramid, 0 for full resolution. The smaller ones lie on grids of their own over the same field.
+    time : int, optional
+        Which frame of a time series, counted from 0; without it the first, and a finding says so.
 
     Returns
     -------
     Image
         Pixels of the file's own type, ``(C, Y, X)`` or ``(C, Z, Y, X)``. The grid is in micrometres if the file or
         the caller states a pixel size, in pixels otherwise; print resolutions (dpi) are never taken for one.
-        ``source`` holds ``path``, ``sha256``, ``spacing_source`` and ``reader``.
+        ``source`` holds ``path``, ``sha256``, ``spacing_source`` and ``reader``, and where they apply ``scene``,
+        ``level``, ``time`` and ``stage_position`` (micrometres, array order, as the file states it).
 
     Raises
     ------
@@ -68,16 +101,18 @@ def read(path: str | Path, *, spacing: float | Sequence[float] | None = None) ->
         If the file is missing, damaged, of an unknown kind, blank, smaller than 32 pixels per side, without finite
         values, or states an impossible pixel size.
     UsageError
-        If ``spacing`` is not positive and finite, or does not fit the number of axes.
+        If ``spacing`` is not positive and finite, or does not fit the number of axes, or there is no such scene, level
+        or frame.
 
     Notes
     -----
-    Pixels are read into memory, 4 GiB at most. Of a time series the first frame is read; `Image.findings` says so.
+    What is chosen is read into memory, 4 GiB at most; of a larger pyramid read a smaller level.
     """
     path = Path(path)
     given = None if spacing is None else _given(spacing)
+    choice = Choice(scene, level, time)
     kind = _kind(path)
-    content = _content(path, kind, calibrate=given is None)
+    content = _content(path, kind, calibrate=given is None, choice=choice)
     pixels = content.pixels
     _check_pixels(path, pixels)
     ndim = pixels.ndim - 1
@@ -85,6 +120,10 @@ def read(path: str | Path, *, spacing: float | Sequence[float] | None = None) ->
         raise UsageError(f"The spacing of {path.name} needs 1 or {ndim} numbers; got {len(given)}.")
     claimed = given if given is not None else content.spacing
     grid = Grid.of(pixels.shape[1:], 1.0) if claimed is None else Grid.of(pixels.shape[1:], claimed, unit="micrometre")
+    if level:
+        # The first pixel of a level is centred where the middle of those is that it was made of.
+        factor = np.asarray(content.shrunk)
+        grid = replace(grid, origin=tuple(((factor - 1) / 2 * np.asarray(grid.spacing) / factor).tolist()))
     mask, findings = _validity(path, content)
     return Image(
         levels=(pixels,),
@@ -98,6 +137,8 @@ def read(path: str | Path, *, spacing: float | Sequence[float] | None = None) ->
             "sha256": _sha256(path),
             "spacing_source": "given by the user" if given is not None else content.spacing_source,
             "reader": kind,
+            **{name: value for name, value in asdict(choice).items() if value},
+            **({} if content.stage is None else {"stage_position": content.stage}),
         },
     )
 
@@ -144,33 +185,43 @@ def _given(spacing: float | Sequence[float]) -> tuple[float, ...]:
 
 def _kind(path: Path) -> str:
     """Which adapter reads the file, by its first bytes; the name only says whether it means to be readable."""
-    readable = ", ".join(READABLE)
+    readable = ", ".join((*READABLE, *VENDORS))
     if path.is_dir():
+        if any((path / name).is_file() for name in _ZARR):
+            return "OME-Zarr"
         raise ReadError(f"Expected an image file, but {path} is a folder; name one file in it.")
     if not path.exists():
         raise ReadError(f"Expected an image file, but {path} does not exist; check the path.")
-    if path.suffix.lower() not in READABLE:
+    if path.suffix.lower() not in (*READABLE, *VENDORS):
         ending = f"ending {path.suffix!r}" if path.suffix else "no ending"
         raise ReadError(f"Cannot read {path}, which has {ending}; export the image as one of {readable}.")
     try:
         with path.open("rb") as file:
-            start = file.read(8)
+            start = file.read(256)
     except OSError as error:
         raise ReadError(f"Cannot open {path}: {error.strerror or error}; check its permissions.") from error
     if not start:
         raise ReadError(f"Expected an image, but {path} is empty; copy or export it again.")
+    place, mark = _MRC_MARK
+    if path.suffix.lower() in (".mrc", ".map", ".rec", ".st") and start[place : place + len(mark)] == mark:
+        return "MRC"
     for magic, kind in _STARTS:
         if start.startswith(magic):
             return kind
     raise ReadError(f"Expected an image, but {path} does not begin like any of {readable}; export it again.")
 
 
-def _content(path: Path, kind: str, *, calibrate: bool) -> Content:
+def _content(path: Path, kind: str, *, calibrate: bool, choice: Choice = FIRST) -> Content:
     module, name = _KINDS[kind]
     reader = cast(Callable[..., Content], getattr(import_module(module), name))
+    options = {} if kind in _SINGLE else {"choice": choice}
+    if kind in _SINGLE:
+        choose_scene(path, [path.stem], choice)
+        choose_level(path, 1, choice)
+        time_index(path, 1, choice)
     try:
-        return reader(path, calibrate=calibrate)
-    except ReadError:
+        return reader(path, calibrate=calibrate, **options)
+    except (ReadError, UsageError):
         raise
     except MemoryError as error:
         raise ReadError(f"The pixels of {path} do not fit into memory; crop or bin the image first.") from error
@@ -219,5 +270,11 @@ def _validity(path: Path, content: Content) -> tuple[Mask | None, tuple[str, ...
 
 
 def _sha256(path: Path) -> str:
+    """Checksum of a file, or of the names and contents of all files in a folder."""
+    if path.is_dir():
+        total = hashlib.sha256()
+        for entry in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+            total.update(f"{entry.relative_to(path).as_posix()}\0{_sha256(entry)}\n".encode())
+        return total.hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from correlight.documents import parse_xml
 from correlight.errors import ReadError
 
 SMALLEST, LARGEST = 1e-6, 1e5  # micrometres per pixel that a microscope can mean
@@ -85,13 +86,32 @@ def local_name(element: ElementTree.Element) -> str:
     return element.tag.rsplit("}", 1)[-1]
 
 
-def ome_pixels(xml: str) -> ElementTree.Element | None:
-    """The ``Pixels`` element of the first image of an OME-XML text."""
+def ome_images(xml: str) -> list[ElementTree.Element]:
+    """The ``Image`` elements of an OME-XML text; none where it is damaged or brings a document type definition."""
     try:
-        root = ElementTree.fromstring(xml)
-    except ElementTree.ParseError:
+        root = parse_xml(xml, "Expected OME-XML, but it")
+    except ReadError:
+        return []
+    return [element for element in root.iter() if local_name(element) == "Image"]
+
+
+def ome_pixels(xml: str, scene: int = 0) -> ElementTree.Element | None:
+    """The ``Pixels`` element of an image of an OME-XML text."""
+    images = ome_images(xml)
+    found = images[scene] if scene < len(images) else ()
+    return next((element for element in found if local_name(element) == "Pixels"), None)
+
+
+def ome_stage(pixels: ElementTree.Element) -> tuple[float, ...] | None:
+    """Where the stage stood at the first plane, micrometres, (y, x); None where it is not stated in a length."""
+    plane = next((element for element in pixels if local_name(element) == "Plane"), None)
+    if plane is None:
         return None
-    return next((element for element in root.iter() if local_name(element) == "Pixels"), None)
+    place = []
+    for axis in "YX":
+        length = unit_length(plane.get(f"Position{axis}Unit", "reference frame"))
+        place.append(math.nan if length is None else number(plane.get(f"Position{axis}")) * length)
+    return tuple(place) if all(math.isfinite(value) for value in place) else None
 
 
 def ome_spacing(pixels: ElementTree.Element, axes: str) -> tuple[float, ...] | None:

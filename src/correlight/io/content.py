@@ -36,6 +36,10 @@ class Content:
         Where the spacing stands, as the report calls it.
     findings : tuple of str
         Sentences about what was left out.
+    stage : tuple of float or None
+        Where the stage stood according to the file, micrometres, array order; None where it does not say.
+    shrunk : tuple of float
+        How many pixels of the full resolution lie along one of these, array order; only for levels of a pyramid.
     """
 
     pixels: NDArray[Any]
@@ -45,6 +49,8 @@ class Content:
     spacing: tuple[float, ...] | None = None
     spacing_source: str = NOT_STATED
     findings: tuple[str, ...] = ()
+    stage: tuple[float, ...] | None = None
+    shrunk: tuple[float, ...] = (1.0,)
 
     def with_finding(self, sentence: str) -> Content:
         """The same content with one more finding."""

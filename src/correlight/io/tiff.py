@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import tifffile
+import zarr
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError
 from correlight.io import calibration
+from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, time_index
 from correlight.io.content import NOT_STATED, Content, check_size, from_samples
 
 _FEW_PAGES = 4  # so many pages of unstated meaning pass for channels
@@ -27,8 +30,8 @@ _TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 
 Stated = tuple[tuple[float, ...] | None, str, tuple[str, ...]]
 
 
-def read_tiff(path: Path, *, calibrate: bool = True) -> Content:
-    """Read the first image series of a TIFF file.
+def read_tiff(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> Content:
+    """Read an image series of a TIFF file, or one level of its pyramid.
 
     Parameters
     ----------
@@ -36,25 +39,62 @@ def read_tiff(path: Path, *, calibrate: bool = True) -> Content:
         The file.
     calibrate : bool
         Whether to read the pixel size; without, an impossible one does no harm.
+    choice : Choice
+        Scene (an image of OME-XML, otherwise a series of pages of one shape), level and frame.
     """
     _check_directory(path)
     with _quiet(), tifffile.TiffFile(path) as file:
         if not file.series:
             raise ReadError(f"Expected an image, but the TIFF file {path} holds none; export it again.")
-        series = file.series[0]
-        check_size(path, series.shape, series.dtype.itemsize if series.dtype is not None else 1)
+        number, findings = choose_scene(path, _scene_names(file), choice)
+        whole = file.series[number]
+        series = whole.levels[choose_level(path, len(whole.levels), choice)]
+        index, said = _selected(path, series, choice)
+        shape = tuple(count for count, part in zip(series.shape, index, strict=True) if isinstance(part, slice))
+        check_size(path, shape, series.dtype.itemsize if series.dtype is not None else 1)
         _check_segments(path, series)
-        axes, pixels = series.axes, series.asarray()
+        axes, pixels = _cut(series, index)
         content = _arranged(path, file, axes, pixels)
-        if len(file.series) > 1 and not file.series[0].is_pyramidal:
-            content = content.with_finding(f"the file holds {len(file.series)} images; the first is read")
-        names = _channel_names(file)
+        content = replace(content, findings=(*findings, *said, *content.findings))
+        names = _channel_names(file, number)
         if len(names) == content.pixels.shape[0] and len(set(names)) == len(names) and not content.rgb:
             content = replace(content, channels=names)
+        # A level covers the field of the full resolution.
+        full = [whole.shape[whole.axes.index(axis)] for axis in "ZYX" if axis in whole.axes][1 - content.pixels.ndim :]
+        shrunk = tuple(large / small for large, small in zip(full, content.pixels.shape[1:], strict=True))
+        content = replace(content, stage=_stage(file, number), shrunk=shrunk)
         if not calibrate:
             return content
-        spacing, source, findings = _spacing(path, file, "ZYX"[-content.pixels.ndim + 1 :])
+        spacing, source, findings = _spacing(path, file, "ZYX"[-content.pixels.ndim + 1 :], number)
+    if spacing is not None:
+        spacing = tuple(step * factor for step, factor in zip(spacing, shrunk, strict=True))
     return replace(content, spacing=spacing, spacing_source=source, findings=(*content.findings, *findings))
+
+
+def _scene_names(file: tifffile.TiffFile) -> list[str]:
+    """A name for each series; empty where it has none."""
+    images = calibration.ome_images(file.ome_metadata) if file.is_ome and file.ome_metadata else []
+    names = [image.get("Name", "") for image in images]
+    return names if len(names) == len(file.series) else [""] * len(file.series)
+
+
+def _selected(path: Path, series: Any, choice: Choice) -> tuple[list[Any], tuple[str, ...]]:
+    """What to cut out of a series of a time series; other axes stay for `_arranged`."""
+    index: list[Any] = [slice(None)] * len(series.axes)
+    count = series.shape[series.axes.index("T")] if "T" in series.axes else 1
+    frame, said = time_index(path, count, choice)
+    if "T" in series.axes:
+        index[series.axes.index("T")] = frame
+    return index, said
+
+
+def _cut(series: Any, index: list[Any]) -> tuple[str, NDArray[Any]]:
+    """The axes and pixels of what was chosen, of which nothing else is decoded."""
+    if all(isinstance(part, slice) for part in index):
+        return series.axes, series.asarray()
+    place = next(number for number, part in enumerate(index) if not isinstance(part, slice))
+    store = zarr.open_array(series.aszarr(), mode="r")
+    return series.axes[:place] + series.axes[place + 1 :], np.asarray(store[tuple(index)])
 
 
 @contextmanager
@@ -118,8 +158,7 @@ def _arranged(path: Path, file: tifffile.TiffFile, axes: str, pixels: NDArray[An
             findings.append(f"{count} pages whose meaning the file does not state are taken as channels")
             continue
         if count > 1:
-            what = "frames of a time series" if axis == "T" else "pages whose meaning it does not state"
-            findings.append(f"the file holds {count} {what}; the first is read")
+            findings.append(f"the file holds {count} pages whose meaning it does not state; the first is read")
         pixels, axes = pixels.take(0, axis=position), axes[:position] + axes[position + 1 :]
     if "Z" in axes and pixels.shape[axes.index("Z")] == 1:
         pixels, axes = pixels.take(0, axis=axes.index("Z")), axes.replace("Z", "")
@@ -154,10 +193,10 @@ def _planes(file: tifffile.TiffFile, axes: str, pixels: NDArray[Any]) -> Content
     return Content(np.ascontiguousarray(pixels), rgb=bool(rgb))
 
 
-def _channel_names(file: tifffile.TiffFile) -> tuple[str, ...]:
+def _channel_names(file: tifffile.TiffFile, scene: int) -> tuple[str, ...]:
     """Names of the channels from OME-XML or ImageJ labels; empty where none are given."""
     if file.is_ome and file.ome_metadata:
-        pixels = calibration.ome_pixels(file.ome_metadata)
+        pixels = calibration.ome_pixels(file.ome_metadata, scene)
         return () if pixels is None else calibration.ome_channels(pixels)
     if file.is_imagej:
         metadata = file.imagej_metadata or {}
@@ -167,10 +206,28 @@ def _channel_names(file: tifffile.TiffFile) -> tuple[str, ...]:
     return ()
 
 
-def _spacing(path: Path, file: tifffile.TiffFile, axes: str) -> Stated:
+def _stage(file: tifffile.TiffFile, scene: int) -> tuple[float, ...] | None:
+    """Where the stage stood, micrometres, (y, x), from OME-XML, FEI or Zeiss tags."""
+    if file.is_ome and file.ome_metadata:
+        pixels = calibration.ome_pixels(file.ome_metadata, scene)
+        return None if pixels is None else calibration.ome_stage(pixels)
+    place = []
+    for axis in "YX":
+        value = math.nan
+        if file.fei_metadata:
+            value = calibration.number(file.fei_metadata.get("Stage", {}).get(f"Stage{axis}")) * 1e6
+        elif file.sem_metadata:
+            stated = file.sem_metadata.get(f"ap_stage_at_{axis.lower()}", ())
+            length = calibration.unit_length(str(stated[2])) if len(stated) == 3 else None
+            value = math.nan if length is None else calibration.number(stated[1]) * length
+        place.append(value)
+    return tuple(place) if all(math.isfinite(value) for value in place) else None
+
+
+def _spacing(path: Path, file: tifffile.TiffFile, axes: str, scene: int) -> Stated:
     """Micrometres per pixel for the axes, where they stand, and what is worth saying about them."""
     if file.is_ome and file.ome_metadata:
-        pixels = calibration.ome_pixels(file.ome_metadata)
+        pixels = calibration.ome_pixels(file.ome_metadata, scene)
         if pixels is not None:
             return _settled(path, calibration.ome_spacing(pixels, axes), "OME-XML", pixels.get("PhysicalSizeX"), axes)
     if file.is_imagej:

@@ -1,0 +1,167 @@
+"""Pixels with any axes, brought into the order channels, depth, rows, columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import ReadError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which part of a file to read.
+
+    Parameters
+    ----------
+    scene : int, str or None
+        One of several images in a file, by 0-based number or name; None for the first, and a finding that says so.
+    level : int
+        Level of a pyramid, 0 for full resolution.
+    time : int or None
+        0-based number of a frame of a time series; None for the first, and a finding that says so.
+
+    Raises
+    ------
+    UsageError
+        If a number is negative.
+    """
+
+    scene: int | str | None = None
+    level: int = 0
+    time: int | None = None
+
+    def __post_init__(self) -> None:
+        for what, value in (("scene", self.scene), ("level", self.level), ("time", self.time)):
+            if isinstance(value, int) and value < 0:
+                raise UsageError(f"A {what} is counted from 0; got {value}.")
+
+    @property
+    def anything(self) -> bool:
+        """Whether something other than the first picture is asked for."""
+        return bool(self.scene is not None or self.level or self.time is not None)
+
+
+FIRST = Choice()
+"""The first picture at full resolution."""
+
+
+def choose_scene(path: Path, names: Sequence[str], choice: Choice) -> tuple[int, tuple[str, ...]]:
+    """The number of the scene asked for, and what is worth saying about the others.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message of an error.
+    names : sequence of str
+        One per scene; empty where it has none.
+    choice : Choice
+        What is asked for.
+
+    Raises
+    ------
+    UsageError
+        If there is no such scene.
+    """
+    wanted = choice.scene
+    if wanted is None:
+        many = (f"the file holds {len(names)} images; the first is read",) if len(names) > 1 else ()
+        return 0, many
+    if isinstance(wanted, str) and wanted in names:
+        return names.index(wanted), ()
+    if str(wanted).isdecimal() and int(wanted) < len(names):
+        return int(wanted), ()
+    known = ", ".join(f"{number} ({name})" if name else str(number) for number, name in enumerate(names[:20]))
+    raise UsageError(f"There is no scene {wanted!r} in {path}; it has {known}.")
+
+
+def choose_level(path: Path, count: int, choice: Choice) -> int:
+    """The level asked for.
+
+    Raises
+    ------
+    UsageError
+        If the pyramid has no such level.
+    """
+    if choice.level >= count:
+        raise UsageError(f"There is no level {choice.level} in {path}; it has {count}, counted from 0.")
+    return choice.level
+
+
+def time_index(path: Path, count: int, choice: Choice) -> tuple[int, tuple[str, ...]]:
+    """The number of the frame asked for, and what is worth saying about the others.
+
+    Raises
+    ------
+    UsageError
+        If the series has no such frame.
+    """
+    if choice.time is None:
+        many = (f"the file holds {count} frames of a time series; the first is read",) if count > 1 else ()
+        return 0, many
+    if choice.time >= count:
+        raise UsageError(f"There is no frame {choice.time} in {path}; it has {count}, counted from 0.")
+    return choice.time, ()
+
+
+def index_of(path: Path, axes: str, shape: Sequence[int], choice: Choice) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """What to cut out of an array so that only channels, depth, rows, columns and samples remain.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message of an error.
+    axes : str
+        A letter per axis: C, Z, Y, X, S and T as usual; any other axis is cut at its first place.
+    shape : sequence of int
+        Length of each axis.
+    choice : Choice
+        The frame asked for.
+
+    Returns
+    -------
+    index : tuple
+        One entry per axis.
+    findings : tuple of str
+        What was left out.
+    """
+    index: list[Any] = []
+    findings: tuple[str, ...] = ()
+    for axis, count in zip(axes, shape, strict=True):
+        if axis in "CZYXS":
+            index.append(slice(None))
+        elif axis == "T":
+            number, said = time_index(path, count, choice)
+            index.append(number)
+            findings += said
+        else:
+            index.append(0)
+            if count > 1:
+                findings += (f"the file holds {count} pages along the axis {axis}; the first is read",)
+    if "T" not in axes:
+        time_index(path, 1, choice)
+    return tuple(index), findings
+
+
+def in_order(path: Path, axes: str, pixels: NDArray[Any]) -> NDArray[Any]:
+    """Pixels as ``(C, Y, X)`` or ``(C, Z, Y, X)``, from axes of C, Z, Y and X in any order, of which C and Z may lack.
+
+    Raises
+    ------
+    ReadError
+        If rows or columns lack, or an axis is there twice.
+    """
+    if "Y" not in axes or "X" not in axes or len(set(axes)) != len(axes):
+        raise ReadError(f"Expected a picture with rows and columns, but {path} has the axes {axes!r}; export it again.")
+    if "Z" in axes and pixels.shape[axes.index("Z")] == 1:
+        pixels, axes = pixels.take(0, axis=axes.index("Z")), axes.replace("Z", "")
+    wanted = [axis for axis in "CZYX" if axis in axes]
+    pixels = pixels.transpose([axes.index(axis) for axis in wanted])
+    pixels = pixels if "C" in axes else pixels[None]
+    pixels = pixels.astype(np.uint8) if pixels.dtype.kind == "b" else pixels
+    return np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False))
