@@ -8,16 +8,16 @@ fit, is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage, sparse
-from scipy.spatial import KDTree
+from scipy import ndimage
 
+from correlight.appearance.spot_fit import SpotFit, fit_spots
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
 from correlight.image import Float, Mask
@@ -34,14 +34,13 @@ _ENOUGH_PEAKS = 500
 _AXIAL = 2.5
 # A bead's width may differ from the typical one by these factors.
 _WIDTHS = (0.65, 1.5)
+# Beads are of one size: a spread of widths of a tenth halves what a set of spots is worth.
+_UNLIKE = 10.0
 # Share of the variance of its neighbourhood that a bead must explain; a faint one need not, if it leaves no more than
 # so many times the noise.
 _LEAST_EXPLAINED, _MOST_LEFT = 0.5, 1.6
-# Beads that overlap closer than this many widths are fitted together; one patch holds at most so many.
-_TOUCHING, _MOST_JOINED = 4.0, 4
-# Each further bead in a patch must lower the squared residual to this share, as a bead fewer explains noise as well.
-_WORTH = 0.6
-_ITERATIONS = 20
+# So many beads tell the typical width, which is corrected at most so often.
+_FEWEST_FOR_WIDTH, _RESIZINGS = 5, 2
 # A place that is known worse than this share of the width is no place.
 _LEAST_KNOWN = 0.4
 # A pixel is hot if it stands so many deviations out while its neighbours have less than this share of its height.
@@ -94,7 +93,7 @@ def find_spots(
     diameter: float | None = None,
     psf: float | Sequence[float] = 0.0,
     polarity: Polarity = "auto",
-    most: int = 1000,
+    most: int = 500,
 ) -> Spots:
     """Find beads of one size.
 
@@ -169,11 +168,12 @@ def richest_channel(channels: Mapping[int | None, Spots]) -> int | None:
 
 
 def _worth(spots: Spots) -> float:
-    """Beads, counted for less where most candidates were none, and for more where they stand out."""
+    """Beads, counted for less where candidates were none or sizes differ, and for more where they are clear."""
     if not len(spots):
         return 0.0
+    alike = 1 / (1 + _UNLIKE * float(np.std(spots.widths) / np.mean(spots.widths)))
     clear = float(np.median(spots.widths[:, None] / np.maximum(spots.errors, 1e-300)))
-    return float(np.log1p(len(spots)) * spots.purity * np.log1p(clear))
+    return float(np.log1p(len(spots)) * spots.purity * alike * np.log1p(clear))
 
 
 def _none(ndim: int, rejected: int = 0) -> Spots:
@@ -204,15 +204,16 @@ def _of_sign(picture: Float, valid: Mask, grid: Grid, sign: int, widths: Numbers
     if pixels is None:
         return _none(grid.ndim)
     places, _ = _peaks(signed, valid, pixels, most)
-    fits = list(_fits(signed, valid, places, pixels))
-    if len(fits) >= 5:
-        # The first fit tells the true width; with it, touching beads come apart.
-        good = [fit.width for fit in fits if fit.height > 0 and np.all(fit.error < pixels)]
-        typical = float(np.median(good)) if good else 1.0
-        if not known or 0.7 < typical < 1.4:
-            pixels = pixels * np.clip(typical, 0.5, 2.0)
-            places, _ = _peaks(signed, valid, pixels, most)
-            fits = list(_fits(signed, valid, places, pixels))
+    fits = list(fit_spots(signed, valid, places, pixels))
+    for _ in range(_RESIZINGS):
+        # The fit tells the true width; with it, touching beads come apart.
+        widths_found = [fit.width for fit in fits if fit.height > 0 and np.all(fit.error < pixels)]
+        typical = float(np.median(widths_found)) if len(widths_found) >= _FEWEST_FOR_WIDTH else 1.0
+        if 0.85 < typical < 1.15 or (known and not 0.6 < typical < 1.6):
+            break
+        pixels = pixels * np.clip(typical, 0.5, 2.0)
+        places, _ = _peaks(signed, valid, pixels, most)
+        fits = list(fit_spots(signed, valid, places, pixels))
     return _sound(fits, grid, sign, pixels)
 
 
@@ -224,11 +225,12 @@ def _own_width(signed: Float, valid: Mask, grid: Grid) -> Numbers | None:
     largest = min(n * s for n, s in zip(grid.shape, isotropic, strict=True)) / 16
     steps = max(1, int(np.log(max(largest, _SMALLEST) / _SMALLEST) / np.log(_STEP)))
     sizes = _SMALLEST * _STEP ** np.arange(min(steps, 12) + 1)
-    # Beads are many and alike, while dirt is rarely repeated: a size is worth its peaks, each by its height.
+    # Beads are many and alike, while dirt is rarely repeated: a size is worth its peaks, each by its height. The
+    # square keeps several faint peaks on the rim of one large bead from outvoting it.
     worth = []
     for size in sizes:
         _, heights = _peaks(signed, valid, np.maximum(size / isotropic, 0.6), _ENOUGH_PEAKS)
-        worth.append(float(np.sum(np.log(heights / _LEAST_CONTRAST))) if len(heights) else 0.0)
+        worth.append(float(np.sum(np.log(np.maximum(heights / _LEAST_CONTRAST, 1.0)) ** 2)))
     if max(worth) <= 0:
         return None
     return np.maximum(sizes[int(np.argmax(worth))] / isotropic, 0.6)
@@ -273,153 +275,7 @@ def _blobs(signed: Float, pixels: Numbers) -> Float:
     return response
 
 
-@dataclass(frozen=True, eq=False)
-class _Fit:
-    """One bead as fitted: place and its error in pixels, height, width relative to the expected one, what is left."""
-
-    place: Numbers
-    error: Numbers
-    height: float
-    width: float
-    explained: float
-    left: float
-
-
-def _fits(signed: Float, valid: Mask, places: NDArray[np.int64], pixels: Numbers) -> Iterator[_Fit]:
-    """Gaussian fits to all candidates, those that touch together."""
-    if not len(places):
-        return
-    tree = KDTree(places / pixels)
-    near = tree.sparse_distance_matrix(tree, _TOUCHING, output_type="coo_matrix")
-    count, label = sparse.csgraph.connected_components(near + sparse.eye(len(places)), directed=False)
-    for group in range(count):
-        yield from _joint(signed, valid, places[label == group], pixels)
-
-
-def _joint(signed: Float, valid: Mask, starts: NDArray[np.int64], pixels: Numbers) -> list[_Fit]:
-    """Fit beads that touch; more of them as long as each explains much of what was left."""
-    reach = np.maximum(np.ceil(3.0 * pixels), 2).astype(int)
-    low = np.maximum(starts.min(axis=0) - reach, 0)
-    high = np.minimum(starts.max(axis=0) + reach + 1, signed.shape)
-    window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    index = np.argwhere(valid[window]) + low
-    distance = KDTree(starts / pixels).query(index / pixels)[0]
-    index = index[distance <= 3.2]
-    values = signed[tuple(index.T)].astype(float)
-    if len(values) <= (signed.ndim + 1) * len(starts) + 4:
-        return []
-    best = _least_squares(index / pixels, values, starts / pixels)
-    while best is not None and len(starts) == 1 and len(best.centres) < _MOST_JOINED:
-        left = values - best.model
-        further = (index / pixels)[np.argmax(_local_mean(index, left))]
-        more = _least_squares(index / pixels, values, np.vstack([_aside(best.centres, further), further[None]]))
-        if more is None or more.squares > _WORTH * best.squares or not more.apart:
-            break
-        best = more
-    return [] if best is None else best.fits(pixels)
-
-
-def _local_mean(index: NDArray[np.int64], left: Numbers) -> Numbers:
-    """What is left over, averaged over neighbouring pixels so that one noisy pixel is no bead."""
-    near = KDTree(index).query(index, k=min(9, len(index)))[1]
-    return np.asarray(left[near].mean(axis=1))
-
-
-def _aside(centres: Numbers, further: Numbers) -> Numbers:
-    """The beads found so far, moved away a little from one that is added: they had stood for both."""
-    away = centres - further
-    return np.asarray(centres + 0.3 * away / np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-9))
-
-
-@dataclass(frozen=True, eq=False)
-class _Solution:
-    """Beads of one width over a plane background, in units of the expected width."""
-
-    centres: Numbers
-    heights: Numbers
-    width: float
-    covariance: Numbers
-    model: Numbers
-    squares: float
-    explained: float
-    left: float
-
-    @property
-    def apart(self) -> bool:
-        """Whether all beads are bright, and none lies upon another one."""
-        if len(self.centres) < 2:
-            return True
-        closest = KDTree(self.centres).query(self.centres, k=2)[0][:, 1].min()
-        return bool(closest > 0.9 * self.width and self.heights.min() > 0.25 * self.heights.max())
-
-    def fits(self, pixels: Numbers) -> list[_Fit]:
-        """One entry per bead, in pixels."""
-        ndim = self.centres.shape[1]
-        out = []
-        for number, (centre, height) in enumerate(zip(self.centres, self.heights, strict=True)):
-            where = slice(number * ndim, (number + 1) * ndim)
-            error = np.sqrt(np.maximum(np.diag(self.covariance)[where], 0)) * pixels
-            out.append(_Fit(centre * pixels, error, float(height), self.width, self.explained, self.left))
-        return out
-
-
-def _least_squares(at: Numbers, values: Numbers, starts: Numbers) -> _Solution | None:
-    """Centres and common width by damped Gauss-Newton steps; heights and background follow linearly at each."""
-    ndim, count = at.shape[1], len(starts)
-    parameters = np.append(np.asarray(starts, float).ravel(), 1.0)
-    ground = np.column_stack([np.ones(len(at)), at - at.mean(axis=0)])
-    damping = 1e-2
-    state = _evaluated(at, values, parameters, ground, count)
-    for _ in range(_ITERATIONS):
-        residual, jacobian = state[0], state[1]
-        normal, slope = jacobian.T @ jacobian, jacobian.T @ residual
-        step = np.linalg.lstsq(normal + damping * np.diag(np.diag(normal) + 1e-12), slope, rcond=None)[0]
-        trial = parameters + np.clip(step, -0.5, 0.5)
-        trial[-1] = np.clip(trial[-1], 0.3, 3.0)
-        after = _evaluated(at, values, trial, ground, count)
-        if float(after[0] @ after[0]) < float(residual @ residual):
-            parameters, state, damping = trial, after, damping / 4
-            if np.max(np.abs(step)) < 1e-4:
-                break
-        else:
-            damping *= 8
-            if damping > 1e6:
-                break
-    residual, jacobian, linear, model = state
-    freedom = len(values) - len(parameters) - len(linear)
-    flat = values - ground @ np.linalg.lstsq(ground, values, rcond=None)[0]
-    if freedom < 1 or not np.isfinite(residual).all() or float(flat @ flat) <= 0:
-        return None
-    squares = float(residual @ residual)
-    covariance = squares / freedom * np.linalg.pinv(jacobian.T @ jacobian, hermitian=True)
-    centres = parameters[:-1].reshape(count, ndim)
-    explained = 1 - squares / float(flat @ flat)
-    return _Solution(
-        centres, linear[:count], float(parameters[-1]), covariance, model, squares, explained, squares / freedom
-    )
-
-
-def _evaluated(
-    at: Numbers, values: Numbers, parameters: Numbers, ground: Numbers, count: int
-) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    """Residual, its derivative (with the linear part projected out), the linear part and the model."""
-    width = parameters[-1]
-    apart = at[None] - parameters[:-1].reshape(count, 1, at.shape[1])
-    squared = np.sum(apart**2, axis=2)
-    shapes = np.exp(-0.5 * squared / width**2)
-    basis = np.column_stack([shapes.T, ground])
-    # Where two beads fall upon each other the heights are not determined; any will do, as that fit is not kept.
-    inverse = np.linalg.pinv(basis.T @ basis, hermitian=True)
-    linear = inverse @ (basis.T @ values)
-    model = basis @ linear
-    weighted = linear[:count, None] * shapes
-    columns = [(weighted[n, :, None] * apart[n] / width**2) for n in range(count)]
-    columns.append(np.sum(weighted * squared, axis=0)[:, None] / width**3)
-    jacobian = np.hstack(columns)
-    return values - model, np.asarray(jacobian - basis @ (inverse @ (basis.T @ jacobian))), linear, model
-
-
-def _sound(fits: list[_Fit], grid: Grid, sign: int, pixels: Numbers) -> Spots:
+def _sound(fits: list[SpotFit], grid: Grid, sign: int, pixels: Numbers) -> Spots:
     """The fits that look like beads of one size, strongest first, in the unit of the grid."""
     inside = [fit for fit in fits if np.all((fit.place > -0.5) & (fit.place < np.asarray(grid.shape) - 0.5))]
     plain = [fit for fit in inside if fit.height > 0 and _WIDTHS[0] <= fit.width <= _WIDTHS[1]]

@@ -29,7 +29,7 @@ _Kind = Literal["similarity", "affine"]
 # Neighbours of a bead that make triangles with it, from a round that is cheap to one that forgives many lost beads.
 _ROUNDS = (8, 14, 22)
 # Beads whose triangles are tried first; pairs of triangles that are then tried at a time, and at most in a round.
-_FIRST_CENTRES, _PAIRS_AT_A_TIME, _MOST_PAIRS = 16, 400_000, 4_000_000
+_FIRST_CENTRES, _PAIRS_AT_A_TIME, _MOST_PAIRS = 16, 400_000, 1_500_000
 # Shapes of triangles this far apart may be the same under noise and stretch; beyond it chance takes over.
 _COARSEST_SHAPE = 0.08
 # Beads, over all hypotheses, that are fitted after the neighbourhood; hypotheses that go on to the exact fit.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
 from correlight.image import Float
 from correlight.simulate.outlines import Rng
+from correlight.simulate.pair import SimulatedPair
 from correlight.transforms import Affine
 
 
@@ -202,6 +203,50 @@ def _more(taken: Points, count: int, grid: Grid, least: float, rng: Rng) -> Poin
     """Further beads of one field, away from those that both fields share."""
     index = rng.uniform(-0.5, np.asarray(grid.shape) - 0.5, (40 * max(1, count), grid.ndim))
     return _apart(grid.points(index), count, least, taken)
+
+
+def with_beads(
+    pair: SimulatedPair, seed: int = 0, *, beads: int = 60, common: float = 0.5, diameter: float = 0.2
+) -> SimulatedPair:
+    """The same pair after beads were strewn over the specimen: bright discs, and a light channel "beads".
+
+    Parameters
+    ----------
+    pair : SimulatedPair
+        Electron image (fixed) and light image (moving); the truth stays what it is.
+    seed : int
+        Seed of beads and noise.
+    beads : int
+        How many each image shows.
+    common : float
+        Share of them that both show.
+    diameter : float
+        Of a bead, in micrometres.
+
+    Returns
+    -------
+    SimulatedPair
+    """
+    rng = np.random.default_rng([seed, 67])
+    fixed, moving, pose = pair.fixed, pair.moving, pair.moving_from_fixed
+    shared = round(common * beads)
+    least = 1.5 * diameter
+    both = _apart(_common(40 * max(1, shared), fixed.grid, moving.grid, pose, rng), shared, least)
+    in_fixed = np.vstack([both, _more(both, beads - shared, fixed.grid, least, rng)])
+    in_moving = np.vstack([pose(both), _more(pose(both), beads - shared, moving.grid, least, rng)])
+    electron = np.asarray(fixed.levels[0][0], np.float32)
+    level = np.zeros(electron.shape, np.float32)
+    for place in fixed.grid.index(in_fixed):
+        _raise_disc(level, place, diameter / 2 / fixed.grid.spacing[0], 0.8)
+    valid = fixed.valid()
+    electron = np.where(valid, electron + (250 - electron) * level, electron)
+    blurred = fluorescence_image(in_moving, moving.grid, rng, diameter=diameter, psf=0.11, photons=4000)
+    light = np.concatenate([np.asarray(moving.levels[0]), blurred[None].astype(moving.dtype)])
+    return replace(
+        pair,
+        fixed=replace(fixed, levels=(np.rint(electron).astype(fixed.dtype)[None],)),
+        moving=replace(moving, levels=(light,), channels=(*moving.channels, "beads")),
+    )
 
 
 def fluorescence_image(
