@@ -108,7 +108,8 @@ class Estimate:
 
     def error(self, places: ArrayLike) -> Float:
         """Root mean square target registration error to be expected at each of ``(N, D)`` fixed places."""
-        return np.asarray(np.sqrt(np.trace(self.covariances(places), axis1=1, axis2=2)))
+        # Where a spline meets its landmarks exactly, rounding can leave a little less than nothing.
+        return np.asarray(np.sqrt(np.maximum(np.trace(self.covariances(places), axis1=1, axis2=2), 0.0)))
 
     def ellipses(self, places: ArrayLike, level: float = 0.95) -> tuple[Float, Float]:
         """Regions round mapped places that hold the true ones with a given probability.
@@ -335,7 +336,9 @@ def _given(
     )
     # One landmark without any error among others that have one would leave those without any say.
     least = _LEAST_SHARE**2 * float(np.trace(covariances, axis1=1, axis2=2).mean())
-    return np.asarray(covariances + least * np.eye(fixed.shape[1]))
+    if np.linalg.eigvalsh(covariances).min() < least:
+        covariances += least * np.eye(fixed.shape[1])
+    return np.asarray(covariances)
 
 
 def _squares(error: ArrayLike | None, points: Points) -> Float:

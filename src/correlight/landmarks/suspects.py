@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,9 @@ from scipy import stats
 
 from correlight.errors import TransformError
 from correlight.geometry import Points
-from correlight.landmarks.estimate import Estimate, Kind, estimate
+from correlight.landmarks.estimate import Estimate, Kind, LinearEstimate, estimate
+from correlight.landmarks.linear import Model, fit, fre
+from correlight.landmarks.motions import Motions
 
 Float = NDArray[np.float64]
 Fault = Literal["outlier", "swapped", "twice", "same place"]
@@ -26,6 +28,8 @@ _TIMES_WORSE = 4.0
 _MOST_SHARE, _MOST = 1 / 3, 10
 # Places closer than this share of the spread of the landmarks are one place.
 _SAME = 1e-6
+# Among more landmarks than this, two that are exchanged do not hide each other, and trying all pairs takes long.
+_MOST_TO_CROSS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,29 +110,26 @@ def suspects(fixed_points: ArrayLike, moving_points: ArrayLike, model: Kind = "a
     fixed, moving = np.asarray(fixed_points, float), np.asarray(moving_points, float)
     found = list(_in_one_place(fixed, moving))
     left_out = {suspect.pairs[1] for suspect in found if suspect.fault == "twice"}
-    wrong = _outliers(fixed, moving, model, [index for index in range(len(fixed)) if index not in left_out])
-    if not wrong:
+    kept = np.array([index for index in range(len(fixed)) if index not in left_out])
+    crossed, exchanged = _uncrossed(fixed, moving, kept, model)
+    wrong = _outliers(fixed, crossed, model, kept.tolist())
+    if not wrong and not exchanged:
         return tuple(found)
-    kept = np.array([index for index in range(len(fixed)) if index not in wrong and index not in left_out])
-    rest = estimate(fixed[kept], moving[kept], model)
+    kept = np.array([index for index in kept if index not in wrong])
+    rest = estimate(fixed[kept], crossed[kept], model)
     error_with, error_without = _error(estimate(fixed, moving, model)), _error(rest)
     usual = max(error_without, _SAME * _spread(fixed))
     fits = _Fits(rest, fixed, moving, len(fixed))
-    exchanged: set[int] = set()
     for first, second in combinations(wrong, 2):
-        if {first, second} & exchanged or not fits(fixed[[first, second]], moving[[second, first]]).all():
-            continue
-        exchanged |= {first, second}
-        crossed = moving.copy()
-        crossed[[first, second]] = moving[[second, first]]
-        others = np.array([i for i in range(len(fixed)) if i not in wrong or i in (first, second)])
-        better = _error(estimate(fixed[others], crossed[others], model))
-        found.append(Suspect((first, second), "swapped", np.nan, error_with, better))
+        others = {first, second}
+        if not others & {*chain(*exchanged)} and fits(fixed[[first, second]], moving[[second, first]]).all():
+            exchanged.append((first, second))
+    found += [Suspect(pair, "swapped", np.nan, error_with, error_without) for pair in exchanged]
+    wrong = [index for index in wrong if index not in {*chain(*exchanged)}]
     for index in wrong:
-        if index not in exchanged:
-            times = float(np.linalg.norm(_misfit(rest, fixed[[index]], moving[[index]]))) / usual
-            hint = _hint(fits, fixed[index], moving[index])
-            found.append(Suspect((index,), "outlier", times, error_with, error_without, hint))
+        times = float(np.linalg.norm(_misfit(rest, fixed[[index]], moving[[index]]))) / usual
+        hint = _hint(fits, fixed[index], moving[index])
+        found.append(Suspect((index,), "outlier", times, error_with, error_without, hint))
     return tuple(found)
 
 
@@ -142,13 +143,46 @@ def _in_one_place(fixed: Points, moving: Points) -> Iterator[Suspect]:
             yield Suspect((first, second), "twice" if all(same) else "same place", np.nan, np.nan, np.nan)
 
 
+def _uncrossed(
+    fixed: Points, moving: Points, kept: NDArray[np.intp], model: Kind
+) -> tuple[Points, list[tuple[int, int]]]:
+    """The moving points after undoing every exchange that makes the whole fit many times better, and these exchanges.
+
+    Two landmarks far out that are exchanged can turn the fit over, and then hide each other from `_outliers`.
+    """
+    simple: Model = "affine" if model in ("thin-plate", "elastic") else model
+    crossed, exchanged = moving.copy(), []
+    if len(kept) > _MOST_TO_CROSS:
+        return crossed, []
+    try:
+        error = fre(fit(fixed[kept], moving[kept], simple), fixed[kept], moving[kept])
+        # With too few landmarks to spare some exchange always helps.
+        if len(kept) * fixed.shape[1] < Motions.among(fixed[kept], simple).count + 3 * fixed.shape[1]:
+            return crossed, []
+        while len(exchanged) < _MOST:
+            least, best = np.inf, (0, 0)
+            for first, second in combinations(kept.tolist(), 2):
+                trial = crossed.copy()
+                trial[[first, second]] = crossed[[second, first]]
+                found = fre(fit(fixed[kept], trial[kept], simple), fixed[kept], trial[kept])
+                least, best = min((least, best), (found, (first, second)))
+            if not least < error / _TIMES_WORSE:
+                break
+            crossed[list(best)] = crossed[list(best[::-1])]
+            exchanged.append(best)
+            error = max(least, _SAME * _spread(moving))
+    except TransformError:
+        return moving.copy(), []
+    return crossed, exchanged
+
+
 def _outliers(fixed: Points, moving: Points, model: Kind, indices: list[int]) -> list[int]:
     """The landmarks that do not belong to the others, worst first."""
     kept, taken, significant = np.array(indices), [], 0
     for _ in range(min(int(_MOST_SHARE * len(indices)), _MOST)):
         try:
             found = estimate(fixed[kept], moving[kept], model)
-            worst = int(np.nanargmax(_unlikely(found.left_out, found.left_out_covariances, fixed)))
+            worst = int(np.nanargmax(_standing_out(found)))
             others = np.delete(kept, worst)
             rest = estimate(fixed[others], moving[others], model)
         except (TransformError, ValueError):
@@ -175,7 +209,8 @@ class _Fits:
         self.rest, self.all_fixed = rest, fixed
         ndim = fixed.shape[1]
         self.limit = float(stats.f.isf(_CHANCE / count, ndim, max(rest.freedom, 1)))
-        self.usual = _error(rest)
+        # What a spline leaves at its landmarks says nothing; what the others make of each does.
+        self.usual = rest.fle if isinstance(rest, LinearEstimate) else _error(rest)
 
     def __call__(self, fixed: Points, moving: Points) -> NDArray[np.bool_]:
         off = _misfit(self.rest, fixed, moving)
@@ -183,6 +218,14 @@ class _Fits:
         likely = _unlikely(off, expected, self.all_fixed) <= self.limit
         small = np.linalg.norm(off, axis=1) <= _TIMES_WORSE * self.usual
         return np.asarray(likely | small)
+
+
+def _standing_out(found: Estimate) -> Float:
+    """How unlikely each landmark is given the others, shape ``(N,)``, by a fit to all of them."""
+    if not isinstance(found, LinearEstimate):
+        return _unlikely(found.left_out, found.left_out_covariances, found.fixed)
+    # A fit is drawn towards each landmark by the covariance of its error there, which its residual then lacks.
+    return _unlikely(found.residuals, found.landmark_covariances - found.covariances(found.fixed), found.fixed)
 
 
 def _misfit(rest: Estimate, fixed: Points, moving: Points) -> Float:
