@@ -25,7 +25,7 @@ LAYERS = [
     GEOMETRY,
     PIXELS,
     {"search", "refine"},
-    {"verify", "register", "result", "provenance", "recipes"},
+    {"verify", "fiducials", "register", "result", "provenance", "recipes"},
     {"batch", "report", "folder", "apply", "convert", "from_landmarks"},
     {"cli", "napari"},
 ]

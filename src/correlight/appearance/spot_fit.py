@@ -120,7 +120,7 @@ class _Solution:
         """Whether all beads are bright, and none lies upon another one."""
         if len(self.centres) < 2:
             return True
-        closest = KDTree(self.centres).query(self.centres, k=2)[0][:, 1].min()
+        closest = np.asarray(KDTree(self.centres).query(self.centres, k=2)[0])[:, 1].min()
         return bool(closest > 0.9 * self.width and self.heights.min() > 0.25 * self.heights.max())
 
     def fits(self, pixels: Numbers) -> list[SpotFit]:

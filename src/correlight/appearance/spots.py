@@ -233,7 +233,7 @@ def _own_width(signed: Float, valid: Mask, grid: Grid) -> Numbers | None:
         worth.append(float(np.sum(np.log(np.maximum(heights / _LEAST_CONTRAST, 1.0)) ** 2)))
     if max(worth) <= 0:
         return None
-    return np.maximum(sizes[int(np.argmax(worth))] / isotropic, 0.6)
+    return np.asarray(np.maximum(sizes[int(np.argmax(worth))] / isotropic, 0.6))
 
 
 def _peaks(signed: Float, valid: Mask, pixels: Numbers, most: int) -> tuple[NDArray[np.int64], Numbers]:

@@ -1,0 +1,90 @@
+"""What matched beads say of a transform."""
+
+import numpy as np
+import pytest
+
+from correlight.appearance.spots import Spots
+from correlight.fiducials import settle, together
+from correlight.pose import Pose
+from correlight.result import Clue, Verdict
+from correlight.search.constellation import match_constellations
+from correlight.search.fiducials import Fiducials, overlap
+from correlight.simulate.beads import BeadPair, bead_pair
+
+NOISE = 0.02 * 2**0.5
+MODELS = ("rigid", "similarity", "affine")
+
+
+def spots(points: np.ndarray) -> Spots:
+    ones = np.ones(len(points))
+    return Spots(points, np.full(points.shape, 0.02), ones, ones, 0)
+
+
+def fiducials(pair: BeadPair) -> Fiducials:
+    found = match_constellations(pair.fixed, pair.moving, noise=NOISE)
+    poses = tuple(
+        Pose(m.moving_from_fixed, len(m), overlap(pair.fixed_grid, pair.moving_grid, m.moving_from_fixed))
+        for m in found.matches
+    )
+    return Fiducials(spots(pair.fixed), spots(pair.moving), found, poses)
+
+
+def test_common_beads_are_accepted_with_an_error_that_holds() -> None:
+    errors, predicted = [], []
+    for seed in range(4):
+        pair = bead_pair(seed, scale=1.0)
+        settled = settle(pair.fixed_grid, pair.moving_grid, fiducials(pair), MODELS)
+        assert settled.verdict.status == "accepted"
+        assert settled.verdict.confidence > 0.9
+        places = pair.common_places(300, np.random.default_rng(seed))
+        apart = settled.choice.transform(places) - pair.moving_from_fixed(places)
+        errors.append(np.sqrt(np.mean(np.sum(apart**2, axis=1))))
+        predicted.append(settled.predicted.median)
+    # Four errors with a few degrees of freedom each: their mean square is known to within a factor of two.
+    assert 0.5 < np.mean(errors) / np.mean(predicted) < 2.0
+
+
+def test_the_kind_of_transform_is_the_one_that_predicts_beads_left_out() -> None:
+    straight = bead_pair(3, scale=1.0, shear=0.0, unequal=0.0, common=0.6)
+    assert settle(straight.fixed_grid, straight.moving_grid, fiducials(straight), MODELS).choice.model == "rigid"
+    bent = bead_pair(3, scale=1.0, shear=0.04, unequal=0.03, common=0.6)
+    settled = settle(bent.fixed_grid, bent.moving_grid, fiducials(bent), MODELS)
+    assert settled.choice.model == "affine"
+    one, other = settled.choice.halves
+    places = bent.common_places(50, np.random.default_rng(0))
+    assert 0 < np.linalg.norm(one(places) - other(places), axis=1).mean() < 0.1
+
+
+def test_unrelated_beads_are_refused_and_it_is_said_why() -> None:
+    one, other = bead_pair(5, common=0.0), bead_pair(6, common=0.0)
+    found = match_constellations(one.fixed, other.moving, noise=NOISE)
+    poses = tuple(Pose(match.moving_from_fixed, len(match), 0.5) for match in found.matches)
+    nothing = Fiducials(spots(one.fixed), spots(other.moving), found, poses)
+    verdict = settle(one.fixed_grid, other.moving_grid, nothing, MODELS).verdict
+    assert verdict.status == "refused"
+    assert any("unrelated beads" in reason for reason in verdict.reasons)
+
+
+def test_a_scale_far_from_the_claimed_one_is_doubted() -> None:
+    pair = bead_pair(2, scale=2.0)
+    verdict = settle(pair.fixed_grid, pair.moving_grid, fiducials(pair), MODELS).verdict
+    assert verdict.status == "doubtful"
+    assert any("scale differs" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("image", "beads", "status"),
+    [
+        ("accepted", "accepted", "accepted"),
+        ("doubtful", "accepted", "doubtful"),
+        ("accepted", "refused", "refused"),
+        ("refused", "doubtful", "refused"),
+    ],
+)
+def test_of_two_opinions_the_more_cautious_one_counts(image: str, beads: str, status: str) -> None:
+    clue = Clue("a", 1.0, 0.0, True, "a sentence")
+    joined = together(Verdict(image, 0.7, ("image",), (clue,)), Verdict(beads, 0.8, ("beads",), (clue, clue)))  # type: ignore[arg-type]
+    assert joined.status == status
+    assert joined.confidence == 0.7
+    assert joined.reasons
+    assert len(joined.evidence) == 3
