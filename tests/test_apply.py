@@ -1,13 +1,16 @@
 """Moving other channels, label images and points with a saved transform."""
 
+import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from correlight.apply import apply, read_saved
+from correlight.apply import Member, apply, apply_session, holds_session, read_saved, read_session
+from correlight.apply.points import move_points
 from correlight.errors import ReadError, UsageError, WriteError
 from correlight.exchange import write_transform
 from correlight.exchange.table import PointTable, read_points, write_points
@@ -182,3 +185,196 @@ def test_damaged_records_and_transforms_are_named(registered: Path) -> None:
     with pytest.raises(ReadError, match="no file"):
         apply(registered / "nowhere.tfm", *call)
     assert not (registered / "moved.tif").exists()
+
+
+def test_points_are_told_with_their_error_and_whether_they_lie_on_the_image(registered: Path) -> None:
+    """The record of `known_pair` predicts 0.03 µm everywhere, which is 1.5 fixed pixels of 0.02 µm."""
+    places = np.array([[0.3, 0.4], [-0.5, 0.4]])
+    write_points(registered / "in.csv", PointTable(("a", "b"), MOVING_FROM_FIXED(places), "pixel"))
+    moved = apply(registered / "out", registered / "in.csv", registered / "fixed.ome.tif", registered / "moved.csv")
+    assert moved.outside == ("b",)
+    with (registered / "moved.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["inside"] for row in rows] == ["yes", "no"]
+    assert float(rows[0]["error"]) == pytest.approx(0.03 / FIXED_SPACING, rel=1e-3)
+    assert rows[1]["error"] == ""
+    assert "stage_y" not in rows[0]
+
+
+def test_points_go_back_to_where_they_came_from(registered: Path) -> None:
+    start = np.array([[60.0, 66.0], [40.0, 30.0]])
+    write_points(registered / "in.csv", PointTable(("a", "b"), start, "pixel"))
+    apply(registered / "out", registered / "in.csv", registered / "fixed.ome.tif", registered / "there.csv")
+    moved = apply(
+        registered / "out",
+        registered / "there.csv",
+        registered / "fixed.ome.tif",
+        registered / "back.csv",
+        points_in="fixed",
+    )
+    assert read_points(moved.files[0]).points == pytest.approx(start, abs=1e-9)
+    with (registered / "back.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    # Sixty moving pixels to the micrometre.
+    assert float(rows[0]["error"]) == pytest.approx(0.03 * 60, rel=1e-3)
+    assert [row["inside"] for row in rows] == ["yes", "yes"]
+
+
+def test_without_a_record_the_error_is_unknown(registered: Path) -> None:
+    alone = registered / "elsewhere"
+    alone.mkdir()
+    write_transform(alone / "a.tfm", MOVING_FROM_FIXED)
+    write_points(registered / "in.csv", PointTable(("a",), np.array([[60.0, 66.0]]), "pixel"))
+    moved = move_points(read_saved(alone / "a.tfm"), registered / "in.csv", registered / "fixed.ome.tif")
+    assert np.isnan(moved.error).all()
+    assert moved.stage is None
+
+
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        ("right-down", (99.5, 201.0)),
+        ("right-up", (100.5, 201.0)),
+        ("left-down", (99.5, 199.0)),
+        ("left-up", (100.5, 199)),
+    ],
+)
+def test_places_are_told_where_the_stage_has_to_go(
+    axes: str, expected: tuple[float, float], registered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage stood at (100, 200) µm; the place lies half a micrometre above and one to the right of the middle."""
+    saved = read_saved(registered / "out")
+    fixed = read(registered / "fixed.ome.tif")
+    place = fixed.grid.centre + np.array([-0.5, 1.0])
+    write_points(registered / "in.csv", PointTable(("a",), MOVING_FROM_FIXED(place[None]), "pixel"))
+    located = replace(fixed, source={**fixed.source, "stage_position": (100.0, 200.0)})
+    monkeypatch.setattr("correlight.apply.points.read", lambda path, spacing=None: located)
+    moved = move_points(saved, registered / "in.csv", "fixed.ome.tif", stage_axes=axes)
+    assert moved.stage == pytest.approx(np.array([expected]), abs=1e-9)
+
+
+def test_many_images_come_out_as_one_by_one(registered: Path) -> None:
+    paths = registered / "moving.ome.tif", registered / "other.tif"
+    write_tiff(paths[1], read(paths[0]).levels[0][1], Grid.of((120, 140)))
+    members = tuple(Member(path, offset=(0.0, 0.0)) for path in paths)
+    done = apply_session(registered / "out", members, registered / "fixed.ome.tif", registered / "many")
+    assert [entry.file for entry in done] == [
+        registered / "many" / "moving.ome.tif",
+        registered / "many" / "other.ome.tif",
+    ]
+    kept = tifffile.imread(registered / "out" / "registered.ome.tif")
+    assert np.array_equal(tifffile.imread(done[0].file), kept)
+    assert np.array_equal(tifffile.imread(done[1].file), kept[1])
+    footprint = tifffile.imread(registered / "out" / "footprint.tif")
+    assert np.array_equal(tifffile.imread(registered / "many" / "other_footprint.tif"), footprint)
+    assert done[0].covered == pytest.approx(footprint.mean())
+    with (registered / "many" / "applied.csv").open() as file:
+        assert [row["image"] for row in csv.DictReader(file)] == ["moving.ome.tif", "other.tif"]
+
+
+def test_crops_lie_where_the_table_says(registered: Path) -> None:
+    whole = read(registered / "moving.ome.tif").levels[0][0]
+    crop = np.ascontiguousarray(whole[30:90, 20:100])
+    write_tiff(registered / "crop.tif", crop, Grid.of(crop.shape))
+    fine = np.repeat(np.repeat(whole[40:80, 30:90], 2, axis=0), 2, axis=1)
+    write_tiff(registered / "fine.tif", fine, Grid.of(fine.shape))
+    (registered / "session.csv").write_text(
+        "image,offset_y,offset_x,magnification\n"
+        "moving.ome.tif,,,40\n"
+        "crop.tif,30,20,\n"
+        "fine.tif,39.75,29.75,80\n"
+        "crop.tif,5000,0,\n"
+    )
+    assert holds_session(registered / "session.csv")
+    members = read_session(registered / "session.csv")
+    done = apply_session(registered / "out", members, registered / "fixed.ome.tif", registered / "many")
+    kept = tifffile.imread(registered / "out" / "registered.ome.tif")[0]
+    inside = tifffile.imread(registered / "many" / "crop_footprint.tif").astype(bool)
+    assert 0.1 < inside.mean() < 0.9
+    assert np.array_equal(tifffile.imread(registered / "many" / "crop.ome.tif")[inside], kept[inside])
+    inside = tifffile.imread(registered / "many" / "fine_footprint.tif").astype(bool)
+    apart = np.abs(tifffile.imread(registered / "many" / "fine.ome.tif")[inside] - kept[inside].astype(float))
+    # Pixels that were cut in four show the same grey within the step from one to the next.
+    assert np.percentile(apart, 95) < 0.1 * np.ptp(kept[inside])
+    assert done[3].file is None
+    assert "outside the fixed image altogether" in done[3].sentence
+    assert (registered / "many" / "applied.csv").read_text().splitlines()[-1] == "crop.tif,,0.0000,0.0000"
+
+
+def test_the_stage_says_where_an_image_lies(tmp_path: Path) -> None:
+    fixed, moving = (read(path) for path in write_images(tmp_path))
+    moving = moving.with_spacing(0.1, "given")
+    moving_from_fixed = Affine.of(0.1 * MOVING_FROM_FIXED.linear, 0.1 * MOVING_FROM_FIXED.offset)
+    with reserve(tmp_path / "out") as folder:
+        write_result(folder, known_result(fixed, moving, moving_from_fixed=moving_from_fixed), fixed, moving)
+    crop = np.ascontiguousarray(moving.levels[0][0][10:110, 30:130])
+    write_tiff(tmp_path / "crop.tif", crop, Grid.of(crop.shape, 0.1, unit="micrometre"))
+    # The middle of the crop lies at pixel (59.5, 79.5), that of the whole at (59.5, 69.5): 1 µm to the right.
+    (tmp_path / "session.csv").write_text("image,stage_y,stage_x\nmoving.ome.tif,500,700\ncrop.tif,500,701\n")
+    apply_session(
+        tmp_path / "out", read_session(tmp_path / "session.csv"), tmp_path / "fixed.ome.tif", tmp_path / "many"
+    )
+    kept = tifffile.imread(tmp_path / "out" / "registered.ome.tif")[0]
+    inside = tifffile.imread(tmp_path / "many" / "crop_footprint.tif").astype(bool)
+    assert inside.mean() > 0.1
+    found = tifffile.imread(tmp_path / "many" / "crop.ome.tif")[inside].astype(float)
+    # The position of the crop is a sum of lengths that are no binary fractions; rounding may tip a grey value by one.
+    assert np.abs(found - kept[inside]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image,colour\na.tif,red\n", "unknown: colour"),
+        ("image,spacing\na.tif,-1\n", "positive number was expected as spacing in row 1"),
+        ("image,offset_y,offset_x\na.tif,1,\n", "Both offset_y and offset_x"),
+        ("image,unit\na.tif,furlong\n", "A unit is pixel or micrometre"),
+        ("image,labels\na.tif,perhaps\n", "labels are yes or no"),
+        ("image,spacing\n,1\n", "name of an image"),
+        ("image,spacing\na.tif,1,2\n", "another number of fields"),
+        ("image\n", "at least one image"),
+    ],
+)
+def test_a_table_that_cannot_be_understood_is_named(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "session.csv").write_text(text)
+    with pytest.raises(ReadError, match=words):
+        read_session(tmp_path / "session.csv")
+
+
+@pytest.mark.parametrize(
+    ("member", "words"),
+    [
+        ({"magnification": 10.0}, "without that of the image that was registered"),
+        ({"stage": (1.0, 2.0)}, "without that of the image that was registered"),
+        ({"offset": (1.0, 2.0), "unit": "micrometre"}, "registered with a pixel size"),
+    ],
+)
+def test_what_says_nothing_alone_is_refused(member: dict, words: str, registered: Path) -> None:
+    write_tiff(registered / "crop.tif", texture((60, 60), 5), Grid.of((60, 60)))
+    with pytest.raises(UsageError, match=words):
+        apply_session(
+            registered / "out",
+            (Member(registered / "crop.tif", **member),),
+            registered / "fixed.ome.tif",
+            registered / "many",
+        )
+    assert not (registered / "many").exists()
+
+
+def test_many_images_need_the_record(registered: Path) -> None:
+    alone = registered / "elsewhere"
+    alone.mkdir()
+    write_transform(alone / "a.tfm", MOVING_FROM_FIXED)
+    with pytest.raises(UsageError, match=r"no result\.json"):
+        apply_session(
+            alone / "a.tfm", (Member(registered / "moving.ome.tif"),), registered / "fixed.ome.tif", registered / "many"
+        )
+
+
+def test_a_record_cannot_lead_out_of_its_folder(registered: Path) -> None:
+    record = json.loads((registered / "out" / "result.json").read_text())
+    write_transform(registered / "secret.tfm", MOVING_FROM_FIXED)
+    record["moving_from_fixed"] = {"type": "thin-plate", "axes": "yx", "file": "../secret.tfm"}
+    (registered / "out" / "result.json").write_text(json.dumps(record))
+    with pytest.raises(ReadError):
+        read_saved(registered / "out")

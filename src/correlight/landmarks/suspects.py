@@ -150,8 +150,9 @@ def _uncrossed(
 
     Two landmarks far out that are exchanged can turn the fit over, and then hide each other from `_outliers`.
     """
-    simple: Model = "affine" if model in ("thin-plate", "elastic") else model
-    crossed, exchanged = moving.copy(), []
+    simple: Model = "affine" if model == "thin-plate" or model == "elastic" else model
+    crossed = moving.copy()
+    exchanged: list[tuple[int, int]] = []
     if len(kept) > _MOST_TO_CROSS:
         return crossed, []
     try:
