@@ -97,6 +97,8 @@ def test_versors_turn_as_in_itk(seed: int) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        (parameter_file("BSplineTransform", "1 2", 2, "0 0"), "not described completely"),
+        (parameter_file("BSplineTransform", "1 2", 2, "0 0", '(UseCyclicTransform "true")'), "cyclic"),
         ("", "there is none"),
         ("(Transform )", "one dimension"),
         (parameter_file("SplineKernelTransform", "1", 2, "0 0"), "SplineKernelTransform"),
@@ -173,6 +175,23 @@ KINDS = [
     ("SimilarityTransform", "0.1 -0.2 0.3 1.5 -2 4 1.2", 3, []),
     ("AffineTransform", "1.1 0.2 0 -0.1 0.9 0.05 0.3 0 1.2 1.5 -2 4", 3, []),
 ]
+
+
+def spline(order: int) -> tuple[str, str, int, list[str]]:
+    """A B-spline transform whose lattice reaches beyond the 20 x 20 pixels that it moves."""
+    numbers = " ".join(map(repr, np.random.default_rng(order).normal(size=2 * 8 * 8).tolist()))
+    lattice = [
+        "(GridSize 8 8)",
+        "(GridIndex 0 0)",
+        "(GridSpacing 4 4)",
+        "(GridOrigin -4 -4)",
+        "(GridDirection 1 0 0 1)",
+    ]
+    more = [*lattice, f"(BSplineTransformSplineOrder {order})", '(UseCyclicTransform "false")']
+    return "BSplineTransform", numbers, 2, more
+
+
+KINDS += [spline(order) for order in (1, 2, 3)]
 
 
 def geometry(ndim: int) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from correlight.documents import read_text
 from correlight.errors import ReadError, WriteError
+from correlight.exchange.bspline import bspline_from_lists
 from correlight.exchange.parameters import affine_from_parameters, parameters_from_affine
 from correlight.exchange.setting import UNKNOWN, Setting, require_affine
 from correlight.exchange.table import PointTable
@@ -25,6 +26,7 @@ _LINEAR = {
     "SimilarityTransform": "similarity",
     "AffineTransform": "affine",
 }
+_SPLINES = ("BSplineTransform", "RecursiveBSplineTransform")
 _LONGEST_CHAIN = 16
 _LINE = re.compile(r"^\(\s*(\w+)\s+(.*?)\s*\)$")
 _OUTPUT = re.compile(r"OutputPoint\s*=\s*\[([^\]]*)\]")
@@ -202,8 +204,16 @@ def _transform(entries: dict[str, list[str]], path: Path) -> Transform:
     if sizes[0] != sizes[1] or sizes[0] not in (["2"], ["3"]):
         raise ReadError(f"Two images of one dimension, 2 or 3, were expected in {path}; got {sizes[0]} and {sizes[1]}.")
     d = int(sizes[0][0])
+    if kind in _SPLINES:
+        if entries.get("UseCyclicTransform", ["false"]) != ["false"]:
+            raise ReadError(f"The {kind} in {path} is cyclic, which is not read.")
+        lattice = [_floats(entries, key, path) for key in ("GridSize", "GridOrigin", "GridSpacing", "GridDirection")]
+        (order,) = _floats(entries, "BSplineTransformSplineOrder", path) or [3.0]
+        numbers = _floats(entries, "TransformParameters", path)
+        return bspline_from_lists(np.asarray(numbers), *lattice, path, int(order))
     if kind not in _LINEAR:
-        raise ReadError(f"{path} holds a {kind}; only these can be read: {', '.join(_LINEAR)}.")
+        known = ", ".join((*_LINEAR, *_SPLINES))
+        raise ReadError(f"{path} holds a {kind}; only these can be read: {known}.")
     # Without its centre a file is cut off; only a translation has none.
     centre = [0.0] * d if kind == "TranslationTransform" else _floats(entries, "CenterOfRotationPoint", path)
     zyx = entries.get("ComputeZYX", ["false"]) == ["true"]

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from correlight.documents import read_text
 from correlight.errors import ReadError, TransformError, WriteError
+from correlight.exchange.bspline import BSpline, bspline_from_lists
 from correlight.exchange.parameters import affine_from_parameters, parameters_from_affine
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform, compose
@@ -37,7 +38,8 @@ _LINEAR = {
 }
 _FIELD = "DisplacementFieldTransform"
 _COMPOSITE = "CompositeTransform"
-_READABLE = (*_LINEAR, _FIELD)
+_SPLINE = "BSplineTransform"
+_READABLE = (*_LINEAR, _FIELD, _SPLINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ def read_itk(path: str | Path) -> Transform:
     Notes
     -----
     Understood are affine transforms, translations, Euler, versor and similarity transforms in 2-D and 3-D, displacement
-    fields whose axes are those of the image, and composites of these. In a composite ITK applies the last one first.
+    fields and cubic B-splines whose axes are those of the image, and composites of these. In a composite ITK applies
+    the last one first.
     """
     try:
         with Path(path).open("rb") as file:
@@ -159,6 +162,11 @@ def _blocks_of(transform: Transform) -> list[Block]:
         where = [*grid.shape[::-1], *grid.origin[::-1], *grid.spacing[::-1], *np.eye(grid.ndim).ravel()]
         # ITK interleaves the components of each vector, with x fastest among pixels and components alike.
         return [Block(_FIELD, grid.ndim, transform.vectors[..., ::-1].ravel(), np.asarray(where, float))]
+    if isinstance(transform, BSpline) and transform.order == 3:
+        grid = transform.grid
+        where = [*grid.shape[::-1], *grid.origin[::-1], *grid.spacing[::-1], *np.eye(grid.ndim).ravel()]
+        numbers = np.moveaxis(transform.coefficients[..., ::-1], -1, 0).ravel()
+        return [Block(_SPLINE, grid.ndim, numbers, np.asarray(where, float))]
     if isinstance(transform, Projective):
         raise TransformError(
             "ITK files hold no projective transform; write it as a matrix with the ending .txt or .json instead."
@@ -196,6 +204,10 @@ def _text_blocks(path: str | Path) -> list[Block]:
 def _transform(block: Block, path: str | Path) -> Transform:
     if block.kind == _FIELD:
         return _field(block, path)
+    if block.kind == _SPLINE:
+        size, origin, spacing, directions = np.split(block.fixed_parameters, np.arange(1, 4) * block.ndim)
+        lists = [values.tolist() for values in (size, origin, spacing, directions)]
+        return bspline_from_lists(block.parameters, *lists, path)
     if block.kind not in _LINEAR or (block.kind[-11:-9] in ("2D", "3D") and f"{block.ndim}D" not in block.kind):
         raise ReadError(
             f"The ITK file {path} holds a {block.kind}; only these can be read: {', '.join(_READABLE)} and composites."

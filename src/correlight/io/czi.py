@@ -94,8 +94,8 @@ def _joined(path: Path, blocks: list[Any]) -> Any:
         order = [sorted(keep).index(place) for place in keep]
         tile = tile[index].transpose(*order, len(order))
         tile = tile.reshape(*(_length(block, axis) for axis in _KEPT), shape[-1])
-        places = [_start(block, axis) - low for axis, (low, _) in zip(_KEPT, bounds, strict=True)]
-        pixels[tuple(slice(a, a + n) for a, n in zip(places, tile.shape[:-1], strict=True))] = tile
+        corner = [_start(block, axis) - low for axis, (low, _) in zip(_KEPT, bounds, strict=True)]
+        pixels[tuple(slice(a, a + n) for a, n in zip(corner, tile.shape[:-1], strict=True))] = tile
     return pixels
 
 
