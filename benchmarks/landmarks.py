@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--splits", type=int, default=20, help="draws of real landmarks (default 20)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="Markdown file to write")
     asked = parser.parse_args(arguments)
-    began = time.process_time()
+    began, commit = time.process_time(), _commit()
     options = f" --draws {asked.draws}" + (f" --data FOLDER --splits {asked.splits}" if asked.data else "")
     text = [_SIMULATED.format(draws=asked.draws, count=COUNT, places=PLACES)]
     for row in simulated_rows(asked.draws):
@@ -174,7 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = time.process_time() - began
     head = (
         "# Landmarks: predicted against true error\n\n"
-        f"`python -m benchmarks.landmarks{options}`, commit {_commit()}, {seconds:.0f} s of one core.\n"
+        f"`python -m benchmarks.landmarks{options}`, commit {commit}, {seconds:.0f} s of one core.\n"
     )
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(head + "".join(text), encoding="utf-8")
