@@ -208,7 +208,8 @@ def _of_sign(picture: Float, valid: Mask, grid: Grid, sign: int, widths: Numbers
     for _ in range(_RESIZINGS):
         # The fit tells the true width; with it, touching beads come apart.
         widths_found = [fit.width for fit in fits if fit.height > 0 and np.all(fit.error < pixels)]
-        typical = float(np.median(widths_found)) if len(widths_found) >= _FEWEST_FOR_WIDTH else 1.0
+        enough = len(widths_found) >= (_FEWEST_FOR_WIDTH if known else 1)
+        typical = float(np.median(widths_found)) if enough else 1.0
         if 0.85 < typical < 1.15 or (known and not 0.6 < typical < 1.6):
             break
         pixels = pixels * np.clip(typical, 0.5, 2.0)

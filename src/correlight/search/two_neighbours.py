@@ -51,7 +51,7 @@ def match_two_neighbours(fixed: ArrayLike, moving: ArrayLike) -> landmarks.Linea
     --------
     >>> beads = np.array([[0, 0], [1, 0], [0, 3], [7, 1], [9, 6], [4, 9], [2, 12.0]])
     >>> found = match_two_neighbours(beads, 2 * beads + 5)
-    >>> found.moving_from_fixed.matrix.round(6)
+    >>> found.moving_from_fixed.matrix.round(6) + 0.0
     array([[2., 0., 5.],
            [0., 2., 5.],
            [0., 0., 1.]])
