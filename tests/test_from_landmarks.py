@@ -153,6 +153,20 @@ def test_a_wrong_pair_makes_the_result_doubtful_and_can_be_left_out(home: Path, 
         assert "7" not in [row["name"] for row in csv.DictReader(file)]
 
 
+def test_landmarks_of_bigwarp_count_each_image_in_its_own_unit(home: Path) -> None:
+    """Moving first and x first: pixels of the light image, which has no calibration, and micrometres of the other."""
+    fixed, moving = clicks(12)
+    with (home / "pairs.csv").open("w", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        for number, (place, there) in enumerate(zip(fixed, moving, strict=True)):
+            writer.writerow([f"Pt-{number}", "true", *there[::-1], *place[::-1]])
+        writer.writerow(["Pt-99", "false", 1, 2, "Infinity", "Infinity"])
+    assert cli.main([*COMMAND, "--model", "similarity"]) == 0
+    record = json.loads((home / "out" / "result.json").read_text())
+    expected = estimate(fixed, moving, "similarity").moving_from_fixed.matrix
+    assert np.array(record["moving_from_fixed"]["matrix"]) == pytest.approx(expected, rel=1e-9)
+
+
 def test_two_landmarks_are_a_result_of_unknown_error(home: Path) -> None:
     write_pairs(home / "pairs.csv", *clicks(2))
     assert cli.main([*COMMAND]) == 3

@@ -388,13 +388,12 @@ def landmarks(
         raise UsageError(f"--error expects a length that is not negative; got {error:g}.")
     onto = grid_choice(grid)
 
-    from correlight.exchange import Setting, read_landmarks
     from correlight.folder import reserve, write_result
-    from correlight.from_landmarks import from_landmarks, read_names, write_landmark_table
+    from correlight.from_landmarks import from_landmarks, read_names, read_pairs, write_landmark_table
 
     with reserve(output, overwrite=overwrite, inputs=[points, fixed, moving]) as folder:
         images = _read(fixed, fixed_spacing, None), _read(moving, moving_spacing, None)
-        table = read_landmarks(points, Setting(fixed=images[0].grid, moving=images[1].grid))
+        table = read_pairs(points, images[0].grid, images[1].grid)
         done = from_landmarks(*images, table, model, error=error, noise=noise, without=read_names(without))
         write_result(folder, done.result, *images, grid=onto)
         write_landmark_table(folder / "landmarks.csv", done)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from scipy import spatial, stats
 
 from correlight.errors import TransformError, UsageError
-from correlight.exchange.table import LandmarkTable, PointTable
+from correlight.exchange import LandmarkTable, PointTable, Setting, read_landmarks
+from correlight.exchange.formats import recognise
 from correlight.geometry import Grid, Points
 from correlight.image import Image
 from correlight.landmarks import Estimate, Kind, Suspect, estimate, next_place, suspects
@@ -152,6 +153,25 @@ def from_landmarks(
         PointTable(names, fixed_points, fixed.grid.unit), PointTable(names, moving_points, moving.grid.unit)
     )
     return LandmarkResult(result, found, wrong, table)
+
+
+def read_pairs(path: str | Path, fixed: Grid, moving: Grid) -> LandmarkTable:
+    """The landmarks in a file of any kind that holds them, in the units of two images.
+
+    BigWarp counts each image in its own calibration and does not say which that is: micrometres where the image states
+    its pixel size, pixels where it does not.
+
+    Raises
+    ------
+    ReadError
+        If the file cannot be read or holds something else.
+    """
+    setting = Setting(fixed=fixed, moving=moving)
+    table = read_landmarks(path, setting)
+    if recognise(path).name != "bigwarp":
+        return table
+    sides = (replace(table.fixed, unit=fixed.unit), replace(table.moving, unit=moving.unit))
+    return LandmarkTable(*sides, table.left_out)
 
 
 def stored(found: Estimate, grid: Grid) -> Transform:
