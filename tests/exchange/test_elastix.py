@@ -17,6 +17,7 @@ from correlight.transforms import Affine
 from exchange.conftest import Elsewhere
 from exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
+GOLDEN = Path(__file__).resolve().parents[1] / "data" / "elastix"
 REAL = """(CenterOfRotationPoint 39.75 31.75)
 (Direction 1 0 0 1)
 (FixedImageDimension 2)
@@ -147,6 +148,15 @@ def test_damaged_points_are_named(text: str, tmp_path: Path) -> None:
 def test_places_that_cannot_be_written_are_named(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match="cannot be written"):
         write_elastix(tmp_path / "none" / "a.txt", Affine.identity())
+
+
+def test_points_move_as_transformix_moved_them_through_files_of_a_real_run() -> None:
+    found = read_elastix(GOLDEN / "TransformParameters.1.txt")
+    points, moved = (read_transformix(GOLDEN / name) for name in ("points.txt", "outputpoints.txt"))
+    assert len(points.points) == 12
+    # Numbers in the files have up to 17 digits, those of the moved points six decimals.
+    assert np.abs(found(points.points) - moved.points).max() < 1e-6
+    assert np.abs(points.points - moved.points).max() > 1
 
 
 TRANSFORMIX = """

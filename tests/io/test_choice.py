@@ -12,6 +12,7 @@ import zarr
 from correlight.errors import ReadError, UsageError
 from correlight.io import read
 
+GOLDEN = Path(__file__).resolve().parents[1] / "data" / "ome-zarr"
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 60_000, (2, 80, 120)).astype(np.uint16)
 MICRON = {"PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 200.0, "PhysicalSizeYUnit": "nm"}
@@ -141,6 +142,14 @@ def test_every_version_of_ome_zarr_is_read(version: str, tmp_path: Path) -> None
     again = read(store(tmp_path / "b.ome.zarr", version))
     assert whole.source["sha256"] == again.source["sha256"]
     assert whole.source["sha256"] != read(store(tmp_path / "c.zarr", version, PIXELS + 1)).source["sha256"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+def test_what_ngff_zarr_wrote_is_read(version: str) -> None:
+    image = read(GOLDEN / f"ramp-{version}.ome.zarr")
+    expected = np.add.outer(np.arange(40) * 5, np.arange(48)) % 251
+    np.testing.assert_array_equal(image.levels[0][0], expected)
+    assert (image.grid.unit, image.grid.spacing, image.dtype) == ("micrometre", (0.2, 0.1), np.uint8)
 
 
 @pytest.mark.parametrize(("unit", "length"), [("nanometer", 1e-3), ("angstrom", 1e-4), ("millimeter", 1e3)])
