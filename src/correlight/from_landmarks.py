@@ -291,7 +291,7 @@ def _judge(
         clues.append(_left_out(found, symbol, width))
         clues.append(_size(predicted, symbol, width))
     clues += [Clue("Wrong pair", np.nan, 0.0, False, suspect.sentence(names, symbol)) for suspect in wrong]
-    clues.append(_between(found, fixed, moving))
+    clues.append(_between(found, fixed, moving, sure=known and predicted.p95 <= _GOOD * width))
     claimed = claimed_scale(fixed, moving)
     if claimed is not None:
         clues.append(_scale(linear.scale))
@@ -322,13 +322,10 @@ def _chance(error: float, limit: float, found: Estimate) -> float:
 
 def _redundancy(found: Estimate) -> Clue:
     count = found.freedom / found.ndim
-    enough = found.freedom > 0 or found.given
     said = f"{len(found.fixed)} landmarks are {count:.3g} more than the transform takes, so their scatter is known."
-    if not enough:
-        said = f"{len(found.fixed)} landmarks just determine the transform, so nothing tells its error; set one more."
-    elif found.given:
-        said = f"The error of the {len(found.fixed)} landmarks was given."
-    return Clue("Landmarks to spare", count, 0.5, enough, said)
+    if not found.freedom:
+        said = f"{len(found.fixed)} landmarks just determine the transform; nothing would show a wrong one, so set more."
+    return Clue("Landmarks to spare", count, 0.5, found.freedom > 0, said)
 
 
 def _left_out(found: Estimate, symbol: str, width: float) -> Clue:
@@ -346,7 +343,7 @@ def _size(predicted: PredictedError, symbol: str, width: float) -> Clue:
     return Clue("Predicted error", predicted.median, _GOOD * width, predicted.median <= _GOOD * width, said)
 
 
-def _between(found: Estimate, fixed: Grid, moving: Grid) -> Clue:
+def _between(found: Estimate, fixed: Grid, moving: Grid, *, sure: bool) -> Clue:
     """How much of the common field lies between landmarks, where nothing has to be extrapolated."""
     places = fixed.lattice(_ERROR_PLACES)
     common = places[moving.contains(found.moving_from_fixed(places))]
@@ -356,7 +353,8 @@ def _between(found: Estimate, fixed: Grid, moving: Grid) -> Clue:
             share = float(np.mean(spatial.Delaunay(found.fixed).find_simplex(common) >= 0))
         except spatial.QhullError:
             share = 0.0
-    favours = share >= _BETWEEN_LIMIT
+    # What is extrapolated is less certain, and the predicted error knows by how much.
+    favours = share >= _BETWEEN_LIMIT or sure
     said = f"{100 * share:.0f} % of the common field lie between landmarks"
     said += "." if favours else "; elsewhere the transform is extrapolated, so spread them wider."
     return Clue("Between landmarks", share, _BETWEEN_LIMIT, favours, said)
