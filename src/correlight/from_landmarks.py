@@ -324,7 +324,7 @@ def _redundancy(found: Estimate) -> Clue:
     count = found.freedom / found.ndim
     said = f"{len(found.fixed)} landmarks are {count:.3g} more than the transform takes, so their scatter is known."
     if not found.freedom:
-        said = f"{len(found.fixed)} landmarks just determine the transform; nothing would show a wrong one, so set more."
+        said = f"{len(found.fixed)} landmarks just determine the transform; nothing would show a wrong one, set more."
     return Clue("Landmarks to spare", count, 0.5, found.freedom > 0, said)
 
 
