@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from correlight.appearance.spots import Spots
-from correlight.fiducials import settle, together
+from correlight.fiducials import refused, settle, together
 from correlight.pose import Pose
 from correlight.result import Clue, Verdict
 from correlight.search.constellation import match_constellations
@@ -63,6 +63,22 @@ def test_unrelated_beads_are_refused_and_it_is_said_why() -> None:
     verdict = settle(one.fixed_grid, other.moving_grid, nothing, MODELS).verdict
     assert verdict.status == "refused"
     assert any("unrelated beads" in reason for reason in verdict.reasons)
+
+
+def test_a_pose_of_another_rank_is_settled_as_it_was_found() -> None:
+    pair = bead_pair(1)
+    found = fiducials(pair)
+    second = settle(pair.fixed_grid, pair.moving_grid, found, MODELS, found.poses[1])
+    assert second.verdict.status == "refused"
+    places = pair.fixed_grid.lattice(4)
+    assert np.allclose(second.choice.transform(places), found.poses[1].moving_from_fixed(places), atol=2.0)
+
+
+def test_where_nothing_matches_the_reason_is_handed_on() -> None:
+    found = match_constellations(np.zeros((2, 2)), np.zeros((3, 2)))
+    verdict = refused(Fiducials(spots(np.zeros((2, 2))), spots(np.zeros((3, 2))), found, ()))
+    assert verdict.status == "refused"
+    assert verdict.reasons == (found.reason,)
 
 
 def test_a_scale_far_from_the_claimed_one_is_doubted() -> None:

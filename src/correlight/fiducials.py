@@ -11,6 +11,7 @@ from scipy import spatial
 from correlight.geometry import Grid, Points
 from correlight.landmarks import LinearEstimate, fit
 from correlight.landmarks.choose import choose_model, left_out_error
+from correlight.pose import Pose
 from correlight.refine.choose import Choice
 from correlight.refine.models import Model
 from correlight.result import Clue, PredictedError, Status, Verdict
@@ -53,7 +54,7 @@ class Settled:
     predicted: PredictedError
 
 
-def settle(fixed: Grid, moving: Grid, found: Fiducials, models: Sequence[Model], rank: int = 0) -> Settled:
+def settle(fixed: Grid, moving: Grid, found: Fiducials, models: Sequence[Model], pose: Pose | None = None) -> Settled:
     """Fit the transform to the beads of one match, judge it, and predict its error.
 
     Parameters
@@ -64,9 +65,10 @@ def settle(fixed: Grid, moving: Grid, found: Fiducials, models: Sequence[Model],
         With at least one match.
     models : sequence of str
         Kinds of transform that may be chosen.
-    rank : int
-        Which match, counted from 0.
+    pose : Pose, optional
+        The pose of the match to take, one of those found; the best one without, or where it is none of them.
     """
+    rank = next((number for number, known in enumerate(found.poses) if known is pose), 0)
     match = found.constellation.matches[rank]
     places, partners = found.matched(match)
     ordered: list[Model] = [model for model in ("rigid", "similarity", "affine", "projective") if model in models]
@@ -101,6 +103,11 @@ def judge(match: Match, clues: Sequence[Clue]) -> Verdict:
     elif against:
         status, confidence = "doubtful", min(confidence, _NOT_QUITE)
     return Verdict(status, confidence, support if status == "accepted" else against, tuple(clues))
+
+
+def refused(found: Fiducials) -> Verdict:
+    """What is said where no beads match at all."""
+    return Verdict("refused", 0.0, (found.constellation.reason,))
 
 
 def together(image: Verdict, beads: Verdict) -> Verdict:

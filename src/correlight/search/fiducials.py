@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +101,19 @@ class FiducialSearch:
             for match in constellation.matches
         )
         return Fiducials(fixed, moving, constellation, poses)
+
+    def near(self, fixed: Sequence[int | None], moving: Sequence[int | None], pose: Affine) -> Fiducials:
+        """The beads that match best near a pose, in whichever channels they are.
+
+        Parameters
+        ----------
+        fixed, moving : sequence of int or None
+            Channels that may show beads, at least one of each image.
+        pose : Affine
+            ``moving_from_fixed``, right to a few per cent.
+        """
+        found = [self(one, other, near=pose) for one in fixed for other in moving]
+        return max(found, key=lambda fiducials: fiducials.surprise)
 
 
 def common_noise(fixed: Spots, moving: Spots, grids: tuple[Grid, Grid], limits: Limits) -> float | None:
