@@ -200,7 +200,7 @@ def write_result(
     onto = output_grid(fixed.grid, moving.grid, result.moving_from_fixed, grid)
     if onto != fixed.grid:
         registered, footprint = warp(moving, moving.grid, result.moving_from_fixed, onto)
-    write_ome_tiff(folder / "registered.ome.tif", registered, onto, moving.channels, rgb=moving.rgb)
+    write_ome_tiff(folder / "registered.ome.tif", registered, onto, moving.channels, rgb=moving.rgb, pyramid="mean")
     write_tiff(folder / "footprint.tif", footprint.astype(np.uint8), onto)
 
 

@@ -4,7 +4,7 @@ import sys
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -236,6 +236,47 @@ def test_damaged_nd2_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="truncated or damaged") as caught:
         read(made(tmp_path / "a.nd2", b"\xda\xce\xbe\x0a" + bytes(300)))
     assert "\n" not in str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------------------- bioio
+
+
+class FakeBioio:
+    """What bioio offers of a file with two scenes; which files it reads depends on its plug-ins."""
+
+    scenes = ("left", "right")
+    resolution_levels = (0,)
+    channel_names: ClassVar[list[str]] = ["DAPI", "GFP"]
+    dims = SimpleNamespace(order="TCZYX")
+    physical_pixel_sizes = SimpleNamespace(Z=None, Y=0.2, X=0.1)
+
+    def __init__(self, path: Path) -> None:
+        if path.stat().st_size < 10:
+            raise RuntimeError("no plug-in\nreads this")
+
+    def set_scene(self, number: int) -> None:
+        self.dask_data = np.stack([PAIR + 10 * t + number for t in range(3)])[:, :, None]
+
+    def set_resolution_level(self, level: int) -> None:
+        assert level == 0
+
+
+def test_bioio_reads_what_nothing_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = made(tmp_path / "a.vsi", bytes(20))
+    monkeypatch.setattr("correlight.io.bioio_is_installed", lambda: False)
+    with pytest.raises(ReadError, match="export the image as one of"):
+        read(path)
+    monkeypatch.setattr("correlight.io.bioio_is_installed", lambda: True)
+    monkeypatch.setitem(sys.modules, "bioio", SimpleNamespace(BioImage=FakeBioio))  # type: ignore[arg-type]
+    image = read(path, scene="right", time=2)
+    np.testing.assert_array_equal(image.levels[0], PAIR + 21)
+    assert (image.channels, image.grid.spacing, image.source["reader"]) == (("DAPI", "GFP"), (0.2, 0.1), "bioio")
+    assert read(path).findings == (
+        "the file holds 2 images; the first is read",
+        "the file holds 3 frames of a time series; the first is read",
+    )
+    with pytest.raises(ReadError, match=r"with bioio \(no plug-in reads this\)"):
+        read(made(tmp_path / "b.vsi", bytes(5)))
 
 
 # ------------------------------------------------------------------------------------------------------- all of them

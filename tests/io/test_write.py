@@ -144,3 +144,48 @@ def test_what_cannot_be_written_is_misuse(tmp_path: Path, pixels: Any, names: An
 def test_a_place_that_cannot_be_written_is_an_oserror(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing"):
         write_tiff(tmp_path / "missing" / "a.tif", np.zeros((40, 50), np.uint8), Grid.of((40, 50)))
+
+
+@pytest.mark.parametrize("how", ["mean", "nearest"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_large_picture_gets_smaller_levels(how: Any, dtype: str, tmp_path: Path) -> None:
+    pixels = (RNG.random((2, 300, 4101)) * 200).astype(dtype)
+    grid = Grid.of((300, 4101), (0.2, 0.1), unit="micrometre")
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels, grid, ("a", "b"), pyramid=how)
+    for level in range(4):
+        f = 2**level
+        blocks = pixels[:, : 300 // f * f, : 4101 // f * f].reshape(2, 300 // f, f, 4101 // f, f)
+        means = blocks.mean((2, 4), dtype=np.float64)
+        expected = blocks[:, :, f // 2, :, f // 2] if how == "nearest" else np.rint(means) if dtype[0] == "u" else means
+        image = read(tmp_path / "a.ome.tif", level=level)
+        assert image.channels == ("a", "b")
+        assert np.abs(image.levels[0] - expected.astype(dtype)).max() == 0
+        assert image.grid == grid if level == 0 else image.grid.spacing == pytest.approx(grid.shrink(f).spacing)
+        assert image.grid.origin == pytest.approx(grid.shrink(f).origin, abs=1e-12)
+    with pytest.raises(UsageError, match="no level 4"):
+        read(tmp_path / "a.ome.tif", level=4)
+
+
+def test_a_large_picture_in_colours_and_a_stack_get_levels(tmp_path: Path) -> None:
+    colours = RNG.integers(0, 255, (3, 40, 4200), np.uint8)
+    grid = Grid.of((40, 4200))
+    write_ome_tiff(tmp_path / "a.ome.tif", colours, grid, ("red", "green", "blue"), rgb=True, pyramid="nearest")
+    image = read(tmp_path / "a.ome.tif", level=0)
+    assert image.rgb
+    np.testing.assert_array_equal(image.levels[0], colours)
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
+        assert [level.shape for level in file.series[0].levels] == [(40 // f, 4200 // f, 3) for f in (1, 2, 4, 8)]
+        np.testing.assert_array_equal(file.series[0].levels[1].asarray(), np.moveaxis(colours[:, 1::2, 1::2], 0, -1))
+    stack = RNG.integers(0, 255, (1, 3, 64, 4200), np.uint8)
+    write_ome_tiff(
+        tmp_path / "b.ome.tif", stack, Grid.of(stack.shape[1:], 0.5, unit="micrometre"), ("a",), pyramid="mean"
+    )
+    small = read(tmp_path / "b.ome.tif", level=1)
+    assert small.grid.spacing == (0.5, 1.0, 1.0)
+    assert small.levels[0].shape == (1, 3, 32, 2100)
+
+
+def test_levels_are_made_from_a_few_rows_at_a_time(tmp_path: Path) -> None:
+    pixels = Recorded(RNG.integers(0, 255, (1, 4500, 600), np.uint8))
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels, Grid.of((4500, 600)), ("a",), pyramid="mean")
+    assert pixels.largest <= 1024 * 600

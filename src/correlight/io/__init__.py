@@ -22,6 +22,7 @@ from correlight.geometry import Grid
 from correlight.image import Image, Mask, default_channels
 from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, time_index
 from correlight.io.content import Content
+from correlight.io.fallback import bioio_is_installed
 from correlight.io.write import write_ome_tiff, write_tiff
 from correlight.validity import find_valid_channels
 
@@ -42,6 +43,7 @@ _KINDS = {
     "LIF": ("correlight.io.lif", "read_lif"),
     "MRC": ("correlight.io.mrc", "read_mrc"),
     "DM": ("correlight.io.gatan", "read_dm"),
+    "bioio": ("correlight.io.fallback", "read_bioio"),
 }
 _SINGLE = {"PNG", "JPEG", "NumPy"}  # kinds that hold one picture and nothing to choose from
 _STARTS = (
@@ -76,7 +78,8 @@ def read(
     ----------
     path : path
         TIFF (plain, ImageJ, OME, FEI/Thermo and Zeiss SEM), PNG, JPEG, NumPy ``.npy``, a folder of OME-Zarr 0.4 to 0.6,
-        Gatan DM3 and DM4; with the extra ``formats`` also Zeiss CZI, Nikon ND2, Leica LIF and MRC.
+        Gatan DM3 and DM4; with the extra ``formats`` also Zeiss CZI, Nikon ND2, Leica LIF and MRC, and with
+        bioio whatever its plug-ins read.
     spacing : float or sequence of float, optional
         Micrometres per pixel of what is read, in array order, or one number for every axis; overrides what the file
         states.
@@ -193,6 +196,8 @@ def _kind(path: Path) -> str:
     if not path.exists():
         raise ReadError(f"Expected an image file, but {path} does not exist; check the path.")
     if path.suffix.lower() not in (*READABLE, *VENDORS):
+        if path.suffix and path.is_file() and bioio_is_installed():
+            return "bioio"
         ending = f"ending {path.suffix!r}" if path.suffix else "no ending"
         raise ReadError(f"Cannot read {path}, which has {ending}; export the image as one of {readable}.")
     try:

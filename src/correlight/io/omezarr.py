@@ -16,7 +16,7 @@ import zarr
 from correlight.documents import read_json
 from correlight.errors import ReadError
 from correlight.io import calibration
-from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, index_of
+from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, index_of, level_factor
 from correlight.io.content import NOT_STATED, Content, check_size
 
 _UNITS = {"angstrom": "Å"}
@@ -49,7 +49,7 @@ def read_ome_zarr(path: Path, *, calibrate: bool = True, choice: Choice = FIRST)
     pixels = in_order(path, kept, np.asarray(array[index]))
     spatial = "ZYX"[-(pixels.ndim - 1) :]
     full = _array(root, datasets[0]).shape
-    shrunk = tuple(full[axes.index(axis)] / array.shape[axes.index(axis)] for axis in spatial)
+    shrunk = tuple(level_factor(full[axes.index(axis)], array.shape[axes.index(axis)]) for axis in spatial)
     spacing = _spacing(path, image, dataset, axes, units, spatial) if calibrate else None
     return Content(
         pixels,

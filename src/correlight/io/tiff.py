@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import ReadError
 from correlight.io import calibration
-from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, time_index
+from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, level_factor, time_index
 from correlight.io.content import NOT_STATED, Content, check_size, from_samples
 
 _FEW_PAGES = 4  # so many pages of unstated meaning pass for channels
@@ -59,9 +59,8 @@ def read_tiff(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> 
         names = _channel_names(file, number)
         if len(names) == content.pixels.shape[0] and len(set(names)) == len(names) and not content.rgb:
             content = replace(content, channels=names)
-        # A level covers the field of the full resolution.
         full = [whole.shape[whole.axes.index(axis)] for axis in "ZYX" if axis in whole.axes][1 - content.pixels.ndim :]
-        shrunk = tuple(large / small for large, small in zip(full, content.pixels.shape[1:], strict=True))
+        shrunk = tuple(level_factor(large, small) for large, small in zip(full, content.pixels.shape[1:], strict=True))
         content = replace(content, stage=_stage(file, number), shrunk=shrunk)
         if not calibrate:
             return content
