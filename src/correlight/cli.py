@@ -26,6 +26,7 @@ from correlight.errors import CorrelightError, TransformError, UsageError
 if TYPE_CHECKING:
     from correlight.image import Image
     from correlight.result import Result
+    from correlight.search.limits import Start
     from correlight.transforms import Transform
 
 ACCEPTED, FAILED, MISUSED, UNSURE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -148,7 +149,8 @@ def register(
                 fixed_channel=fixed_channel,
                 moving_channel=moving_channel,
                 roi=region,
-                start=_start(start, fixed_image, moving_image),
+                # The limits of the search understand clicks, and nothing else of the registration looks at the start.
+                start=cast("Transform | None", _start(start, fixed_image, moving_image)),
                 rotation=turns,
                 scale=scales,
                 mirror=mirror,
@@ -588,22 +590,30 @@ def _settled(image: Image, folder: Path) -> Image:
     return replace(image, source={**image.source, "path": str(folder / Path(image.source["path"]).name)})
 
 
-def _start(path: Path | None, fixed: Image, moving: Image) -> Transform | None:
-    """The transform in a file, or the one that the landmarks in it say."""
+def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
+    """The transform in a file, or the one that the landmarks in it say; the places themselves if they are too few."""
     if path is None:
         return None
-    from correlight.exchange import read_transform
-    from correlight.exchange.table import holds_landmarks, read_landmarks
+    from correlight.exchange import LandmarkTable, PointTable, Setting, read_file
+    from correlight.from_landmarks import read_pairs
     from correlight.landmarks import fit
+    from correlight.search.limits import Clicks
 
-    if not holds_landmarks(path):
-        return read_transform(path)
-    table = read_landmarks(path)
+    content = read_file(path, setting=Setting(fixed=fixed.grid, moving=moving.grid))
+    if isinstance(content, PointTable):
+        raise UsageError(
+            f"{path} gives no start: it holds points of one image, where pairs or a transform were expected."
+        )
+    if not isinstance(content, LandmarkTable):
+        return content
+    table = read_pairs(path, fixed.grid, moving.grid)
     places = table.fixed.positions(fixed.grid), table.moving.positions(moving.grid)
     try:
+        if len(places[0]) < 3:
+            return Clicks(*places)
         # A few clicks cannot tell shear from a shaky hand, and a start need not.
         return fit(*places, "affine" if len(places[0]) >= 6 else "similarity")
-    except TransformError as error:
+    except (TransformError, UsageError) as error:
         raise UsageError(f"{path} gives no start: {error}") from error
 
 

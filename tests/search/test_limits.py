@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.pose import Pose
-from correlight.search.limits import Limits, claimed_scale, limits_for, near_start, pixel_size
+from correlight.search.limits import Clicks, Limits, claimed_scale, limits_for, near_start, pixel_size
 from correlight.transforms import Affine, Projective, Transform
 
 # Electrons: 200 x 300 pixels of 0.01 µm. Light: 100 x 150 pixels of 0.04 µm, so four fixed pixels to one moving pixel.
@@ -17,7 +18,7 @@ UNCALIBRATED = Grid.of((100, 150))
 def limits(
     fixed: Grid = ELECTRONS,
     moving: Grid = LIGHT,
-    start: Transform | None = None,
+    start: Transform | Clicks | None = None,
     rotation: tuple[float, float] | None = None,
     scale: tuple[float, float] | None = None,
     mirror: bool = True,
@@ -118,3 +119,44 @@ def test_the_nearest_turn_within_the_limits() -> None:
     assert limits.nearest(13.0, 0.1) == (10.0, 0.5)
     assert limits.nearest(340.0, 1.0) == (350.0, 1.0)
     assert Limits((1.0, 1.0)).nearest(-20.0, 1.0) == (340.0, 1.0)
+
+
+def test_one_click_narrows_nothing_but_the_place() -> None:
+    click = Clicks(np.array([[1.0, 1.5]]), np.array([[3.0, 3.0]]))
+    assert limits(start=click) == limits()
+    poses = [
+        Pose(Affine.similarity(turn, 1.0, mirror, source=(1.0, 1.5), target=(3.0, 3.0 + off)), 1.0, 1.0)
+        for turn, mirror, off in ((0.0, False, 0.0), (200.0, True, 0.44), (90.0, False, 0.46))
+    ]
+    # The field is 3 µm wide, of which a click may be off by 15 %.
+    assert near_start(poses, click, ELECTRONS) == poses[:2]
+
+
+def test_two_clicks_tell_the_scale_where_the_files_do_not() -> None:
+    clicks = Clicks(np.array([[0.5, 0.5], [1.5, 2.5]]), np.array([[10.0, 10.0], [50.0, 90.0]]))
+    found = limits(moving=UNCALIBRATED, start=clicks)
+    assert found.scale == pytest.approx((40 / 1.4, 40 * 1.4))
+    assert (found.rotation, found.mirror) == ((0.0, 360.0), (False, True))
+    # Files that state it know it better, and so does the caller.
+    assert limits(start=clicks) == limits()
+    assert limits(moving=UNCALIBRATED, start=clicks, scale=(0.2, 0.5)).scale == pytest.approx((20.0, 50.0))
+    close = Clicks(np.array([[0.5, 0.5], [0.6, 0.5]]), np.array([[10.0, 10.0], [50.0, 90.0]]))
+    assert limits(moving=UNCALIBRATED, start=close) == limits(moving=UNCALIBRATED)
+
+
+def test_two_clicks_tell_the_turn_of_either_hand() -> None:
+    here, there = np.array([[0.5, 0.5], [1.5, 2.5]]), np.array([[5.0, 5.0], [7.0, 9.0]])
+    straight = Affine.similarity(0.0, 2.0, source=here[0], target=there[0])
+    # The mirror image through the line of both clicks serves them as well.
+    line = (here[1] - here[0]) / np.linalg.norm(here[1] - here[0])
+    linear = 2.0 * (2 * np.outer(line, line) - np.eye(2))
+    mirrored = Affine.of(linear, there[0] - linear @ here[0])
+    turned = Affine.similarity(60.0, 2.0, source=here[0], target=there[0])
+    poses = [Pose(transform, 1.0, 1.0) for transform in (straight, mirrored, turned)]
+    assert near_start(poses, Clicks(here, there), ELECTRONS) == poses[:2]
+
+
+@pytest.mark.parametrize("moving", [np.zeros((0, 2)), np.zeros((2, 2)), np.zeros(2)])
+def test_what_is_no_click_is_refused(moving: np.ndarray) -> None:
+    with pytest.raises(UsageError, match=r"at least one|one place"):
+        Clicks(moving, moving)

@@ -6,12 +6,57 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from correlight.geometry import Grid
+from correlight.errors import UsageError
+from correlight.geometry import Grid, Points
 from correlight.pose import Pose
 from correlight.transforms import Affine, Transform
 
 # Around a given start the search looks this far: degrees, relative scale, and shift as a share of the width.
 _START_ROTATION, _START_SCALE, _START_SHIFT = 15.0, 0.15, 0.3
+# A place that somebody clicked in both images lies within this share of the width of where a pose puts it, and two such
+# places tell the scale within this ratio, unless they are too close together (as a share of the width) to tell it.
+_CLICK_SHIFT, _CLICK_SCALE, _CLICKS_APART = 0.15, 0.4, 0.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clicks:
+    """One or two places that somebody roughly recognised in both images: too few to tell a transform.
+
+    One place tells neither rotation nor scale, and two leave open whether the image is mirrored.
+
+    Parameters
+    ----------
+    fixed, moving : (N, 2) arrays
+        The places, each in the unit of its image.
+
+    Raises
+    ------
+    UsageError
+        If the shapes differ, there is no place, or two are one in either image.
+    """
+
+    fixed: Points
+    moving: Points
+
+    def __post_init__(self) -> None:
+        if self.fixed.ndim != 2 or self.fixed.shape != self.moving.shape or not len(self.fixed):
+            raise UsageError(
+                f"Clicks are equally many places in both images, at least one; got {self.fixed.shape} and "
+                f"{self.moving.shape}."
+            )
+        for role, points in (("fixed", self.fixed), ("moving", self.moving)):
+            if len(np.unique(points, axis=0)) < len(points):
+                raise UsageError(f"The {role} landmarks all lie on one place; set one elsewhere or give a single pair.")
+
+    def scale(self, fixed: Grid) -> float | None:
+        """Moving units per fixed unit between two places; None where they tell none."""
+        if len(self.fixed) < 2:
+            return None
+        here, there = (float(np.linalg.norm(points[1] - points[0])) for points in (self.fixed, self.moving))
+        return there / here if here > _CLICKS_APART * max(fixed.extent) and there > 0 else None
+
+
+Start = Transform | Clicks
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +103,7 @@ def claimed_scale(fixed: Grid, moving: Grid) -> float | None:
 def limits_for(
     fixed: Grid,
     moving: Grid,
-    start: Transform | None,
+    start: Start | None,
     rotation: tuple[float, float] | None,
     scale: tuple[float, float] | None,
     mirror: bool,
@@ -73,8 +118,9 @@ def limits_for(
     ----------
     fixed, moving : Grid
         The two images.
-    start : Transform, optional
-        An approximate ``moving_from_fixed``; rotation and scale stay near it, and its handedness is kept.
+    start : Transform or Clicks, optional
+        An approximate ``moving_from_fixed``; rotation and scale stay near it, and its handedness is kept. Of clicks
+        only the scale is kept, where they tell it.
     rotation : (first, last), optional
         Degrees.
     scale : (least, greatest), optional
@@ -91,14 +137,18 @@ def limits_for(
     units = pixel_size(moving) / pixel_size(fixed)
     hands = (False, True) if mirror else (False,)
     angles = (0.0, 360.0)
-    if start is not None:
+    around, tolerance = None, _START_SCALE
+    if isinstance(start, Clicks):
+        around, tolerance = start.scale(fixed), _CLICK_SCALE
+    elif start is not None:
         middle = _linearised(start, fixed)
-        hands = (middle.mirrored,)
+        around, hands = middle.scale, (middle.mirrored,)
         angles = (middle.rotation - _START_ROTATION, middle.rotation + _START_ROTATION)
     if scale is not None:
         spans = (scale[0] * units, scale[1] * units)
-    elif start is not None:
-        spans = (middle.scale / (1 + _START_SCALE), middle.scale * (1 + _START_SCALE))
+    elif around is not None and not (isinstance(start, Clicks) and claimed_scale(fixed, moving) is not None):
+        # Two rough clicks know the scale less well than two files that state it.
+        spans = (around / (1 + tolerance), around * (1 + tolerance))
     elif claimed_scale(fixed, moving) is not None:
         spans = (1 / (1 + calibrated_tolerance), 1 + calibrated_tolerance)
     else:
@@ -108,18 +158,19 @@ def limits_for(
     return Limits(spans, rotation or angles, hands, least_overlap)
 
 
-def near_start(poses: list[Pose], start: Transform | None, fixed: Grid) -> list[Pose]:
-    """The poses that lay the fixed field near where a start lays it; all of them without a start."""
+def near_start(poses: list[Pose], start: Start | None, fixed: Grid) -> list[Pose]:
+    """The poses that lay the fixed field, or each clicked place, near where a start lays it; all without a start."""
     if start is None:
         return poses
-    points = fixed.lattice(4)
-    there = start(points)
+    clicked = isinstance(start, Clicks)
+    points = start.fixed if isinstance(start, Clicks) else fixed.lattice(4)
+    there = start.moving if isinstance(start, Clicks) else start(points)
 
     def shift(pose: Pose) -> float:
-        apart = np.linalg.norm(pose.moving_from_fixed(points) - there, axis=1).mean()
-        return float(apart / pose.linear.scale / max(fixed.extent))
+        apart = np.linalg.norm(pose.moving_from_fixed(points) - there, axis=1)
+        return float((apart.max() if clicked else apart.mean()) / pose.linear.scale / max(fixed.extent))
 
-    return [pose for pose in poses if shift(pose) <= _START_SHIFT]
+    return [pose for pose in poses if shift(pose) <= (_CLICK_SHIFT if clicked else _START_SHIFT)]
 
 
 def _linearised(start: Transform, fixed: Grid) -> Affine:
