@@ -17,15 +17,17 @@ import psutil
 
 from correlight.appearance.channels import Channels, classical
 from correlight.errors import UsageError
+from correlight.fiducials import refused, settle, together
 from correlight.image import Image
 from correlight.plane import Plane
 from correlight.pose import Pose
 from correlight.recipes import Recipe, load
 from correlight.refine.choose import choose_measure, choose_model
-from correlight.refine.linear import distance, refine
+from correlight.refine.linear import distance, overlay, refine
 from correlight.refine.models import MODELS, Model
 from correlight.result import ImageRecord, PredictedError, Result, Verdict
 from correlight.search.correlate import FeatureEngine, MakeEngine, MutualInformationEngine
+from correlight.search.fiducials import Fiducials, FiducialSearch
 from correlight.search.limits import claimed_scale, limits_for, near_start, pixel_size
 from correlight.search.poses import distinct, search_poses
 from correlight.transforms import Affine, Transform
@@ -37,6 +39,8 @@ Progress = Callable[[str, float], None]
 LEAST_SIDE = 32
 # Each thread holds the spectra of one scale; more of them cost memory and gain little.
 _MOST_WORKERS = 8
+# Working size at which channels are compared at a pose that beads gave.
+_COMPARED = 256
 # Working sizes at which hypotheses are refined before the best of them is refined to the end.
 _HYPOTHESIS_PYRAMID = (128, 256)
 
@@ -50,10 +54,13 @@ class _Candidate:
     fixed: Plane
     moving: Plane
     poses: list[Pose]
+    fiducials: Fiducials | None = None
 
     @property
     def margin(self) -> float:
-        """How far the best pose stands above the next."""
+        """How far the best pose stands above the next, or above chance where beads gave it."""
+        if self.fiducials is not None:
+            return self.fiducials.surprise
         if not self.poses:
             return 0.0
         rival = self.poses[1].score if len(self.poses) > 1 else 0.4 * self.poses[0].score
@@ -154,7 +161,14 @@ def register(
         of_fixed = _planes("fixed", region, fixed_channel)
         of_moving = _planes("moving", moving, moving_channel)
         pairs = [(one, other) for one in of_fixed.items() for other in of_moving.items()]
+        by_beads = FiducialSearch(region, moving, limits)
         for number, ((fixed_number, fixed_plane), (moving_number, moving_plane)) in enumerate(pairs):
+            if chosen.search.engine == "fiducials":
+                found = by_beads(fixed_number, moving_number)
+                poses = near_start(list(found.poses), start, fixed_plane.grid)
+                candidates.append(_Candidate(fixed_number, moving_number, fixed_plane, moving_plane, poses, found))
+                report("search", (number + 1) / len(pairs))
+                continue
             poses = search_poses(
                 fixed_plane,
                 moving_plane,
@@ -177,24 +191,42 @@ def register(
         models = _models(chosen, model, region, moving)
         top = best.poses[0].moving_from_fixed
         measure = chosen.refine.measure
-        if measure == "auto":
-            measure = choose_measure(best.fixed, best.moving, top, channels)
-        choice = choose_model(best.fixed, best.moving, top, models, channels, measure)
+        beads, found = None, best.fiducials
+        if found is None and measure == "fiducials":
+            found = by_beads.near(tuple(of_fixed), tuple(of_moving), best.poses[0].linear)
+        if found is not None and found.poses:
+            beads = settle(region.grid, moving.grid, found, models, best.poses[0])
+        if best.fiducials is not None and measure != "fiducials":
+            best = _in_sight(best, of_fixed, of_moving, channels)
+        if beads is not None and measure == "fiducials":
+            choice = beads.choice
+        else:
+            if measure == "auto" or measure == "fiducials":
+                measure = choose_measure(best.fixed, best.moving, top, channels)
+            choice = choose_model(best.fixed, best.moving, top, models, channels, measure)
         report("refine", 1.0)
 
     with _timed(seconds, "verify"):
         report("verify", 0.0)
-        checked = check(
-            best.fixed,
-            best.moving,
-            choice,
-            best.poses,
-            engine,
-            channels,
-            chosen.search.least_overlap,
-        )
-        verdict = judge(checked.findings)
-        predicted = predict_error(best.fixed, best.moving, choice, checked)
+        if beads is not None and chosen.search.engine == chosen.refine.measure:
+            # Beads alone: the images may show nothing else that both see.
+            verdict, predicted = beads.verdict, beads.predicted
+        else:
+            checked = check(
+                best.fixed,
+                best.moving,
+                choice,
+                best.poses,
+                engine,
+                channels,
+                chosen.search.least_overlap,
+            )
+            verdict = judge(checked.findings)
+            predicted = predict_error(best.fixed, best.moving, choice, checked)
+            if found is not None:
+                verdict = together(verdict, beads.verdict if beads is not None else refused(found))
+            if beads is not None and choice is beads.choice:
+                predicted = beads.predicted
         report("verify", 1.0)
 
     seconds["total"] = time.perf_counter() - began
@@ -273,6 +305,21 @@ def _hypotheses(fixed: Plane, moving: Plane, poses: list[Pose], recipe: Recipe, 
     return distinct(refined, fixed.grid)
 
 
+def _in_sight(
+    best: _Candidate, of_fixed: dict[int | None, Plane], of_moving: dict[int | None, Plane], channels: Channels
+) -> _Candidate:
+    """The same poses on the channels that know most of each other there: beads may shine where nothing else does."""
+    top = best.poses[0].moving_from_fixed
+
+    def shared(planes: tuple[Plane, Plane]) -> float:
+        laid = overlay(*planes, top, _COMPARED)
+        return laid.measure("mutual information", channels)(laid.samples).value if laid else -np.inf
+
+    pairs = {(one, other): (of_fixed[one], of_moving[other]) for one in of_fixed for other in of_moving}
+    one, other = max(pairs, key=lambda numbers: shared(pairs[numbers]))
+    return replace(best, fixed_channel=one, moving_channel=other, fixed=of_fixed[one], moving=of_moving[other])
+
+
 def _of_rank(candidate: _Candidate, rank: int) -> _Candidate:
     count = len(candidate.poses)
     if not 1 <= rank <= count:
@@ -301,6 +348,8 @@ def _nothing_found(
     """A refused result where no pose within the limits overlaps enough; centre is laid on centre."""
     guess = Affine.similarity(source=fixed.grid.centre, target=moving.grid.centre)
     sentence = "No pose within the limits of the search gives the two images enough in common; widen the limits."
+    if best.fiducials is not None:
+        sentence = best.fiducials.constellation.reason
     seconds["total"] = time.perf_counter() - began
     empty = PredictedError(np.full((2, 2), np.nan, np.float32), fixed.grid.resized((2, 2)))
     return Result(

@@ -21,8 +21,8 @@ class Search(_Strict):
 
     Parameters
     ----------
-    engine : {"features", "mutual information"}
-        What gives every shift its score.
+    engine : {"features", "mutual information", "fiducials"}
+        What gives every shift its score, or beads instead.
     channels : {"classical"}
         Feature channels, for the engine "features" and as evidence.
     scale : tuple of float
@@ -33,7 +33,7 @@ class Search(_Strict):
         Least common area as a fraction of the smaller field.
     """
 
-    engine: Literal["features", "mutual information"]
+    engine: Literal["features", "mutual information", "fiducials"]
     channels: Literal["classical"]
     scale: tuple[float, float] = Field(default=(0.25, 4.0))
     calibrated_tolerance: float = Field(default=0.15, gt=0, lt=1)
@@ -45,15 +45,16 @@ class Refine(_Strict):
 
     Parameters
     ----------
-    measure : {"auto", "features", "mutual information"}
-        What is maximised; "auto" takes the one whose optimum the other regrets least.
+    measure : {"auto", "features", "mutual information", "fiducials"}
+        What is maximised; "auto" takes the one whose optimum the other regrets least. With "fiducials" the transform
+        is fitted to matched beads.
     models : tuple of str
         Kinds of transform that may be chosen, poorest first.
     hypotheses : int
         How many poses are refined.
     """
 
-    measure: Literal["auto", "features", "mutual information"]
+    measure: Literal["auto", "features", "mutual information", "fiducials"]
     models: tuple[Literal["rigid", "similarity", "affine", "projective"], ...] = Field(min_length=1)
     hypotheses: int = Field(default=8, ge=1)
 

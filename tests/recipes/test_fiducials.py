@@ -1,0 +1,86 @@
+"""The recipes that use beads: the beads alone, beads before the image, the image before beads."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from correlight.image import Image
+from correlight.register import register
+from correlight.result import Result
+from correlight.simulate import SimulatedPair, pair
+from correlight.simulate.beads import with_beads
+
+
+def specimen(seed: int, beads_seed: int) -> SimulatedPair:
+    couple = pair(
+        "cell",
+        seed,
+        electron_shape=(384, 384),
+        light_shape=(224, 224),
+        electron_spacing=0.05,
+        light_spacing=0.1,
+        data_bar=False,
+    )
+    strewn = with_beads(couple, beads_seed, beads=50, common=0.5, diameter=0.25)
+    return replace(strewn, moving=only(strewn.moving, "reflected", "beads"))
+
+
+def only(image: Image, *names: str) -> Image:
+    """The image with some of its channels."""
+    numbers = [image.channels.index(name) for name in names]
+    return replace(image, levels=(np.asarray(image.levels[0])[numbers],), channels=names)
+
+
+def error(result: Result, couple: SimulatedPair) -> float:
+    """Mean error over the common field, in micrometres of the fixed image."""
+    points = couple.fixed.grid.lattice(12)
+    points = points[couple.moving.grid.contains(couple.moving_from_fixed(points))]
+    back = couple.moving_from_fixed.inverse()(result.moving_from_fixed(points))
+    return float(np.linalg.norm(back - points, axis=1).mean())
+
+
+@pytest.fixture(scope="module")
+def couple() -> SimulatedPair:
+    return specimen(12, 1)
+
+
+def test_beads_alone_give_transform_verdict_and_error(couple: SimulatedPair) -> None:
+    result = register(couple.fixed, couple.moving, "fiducials")
+    assert result.status == "accepted"
+    assert result.recipe == "fiducials"
+    assert result.moving.channel == "beads"
+    assert any("beads match where chance gives" in reason for reason in result.verdict.reasons)
+    # Half a pixel of the electron image, a quarter of one of the light image.
+    assert error(result, couple) < 0.025
+    assert 0.2 < result.predicted_error.median / error(result, couple) < 5
+    assert register(couple.fixed, couple.moving, "fiducials").to_json()["poses"] == result.to_json()["poses"]
+
+
+def test_beads_give_the_start_and_the_image_the_check(couple: SimulatedPair) -> None:
+    result = register(couple.fixed, couple.moving, "fiducials-then-image")
+    assert error(result, couple) < 0.02 * max(couple.fixed.grid.extent)
+    names = {clue.name for clue in result.verdict.evidence}
+    assert {"Beads against chance", "Ratio to wrong poses"} <= names
+
+
+def test_the_image_gives_the_start_and_beads_the_fit(couple: SimulatedPair) -> None:
+    result = register(couple.fixed, couple.moving, "image-then-fiducials")
+    assert error(result, couple) < 0.025
+    names = {clue.name for clue in result.verdict.evidence}
+    assert {"Beads against chance", "Ratio to wrong poses"} <= names
+
+
+def test_beads_of_another_specimen_are_refused(couple: SimulatedPair) -> None:
+    other = specimen(13, 2)
+    result = register(couple.fixed, other.moving, "fiducials", moving_channel="beads")
+    assert result.status == "refused"
+    assert not result
+    assert result.verdict.reasons
+
+
+def test_an_image_without_beads_is_refused_with_the_reason(couple: SimulatedPair) -> None:
+    empty = replace(couple.moving, levels=(np.random.default_rng(0).poisson(100, (1, 224, 224)),), channels=("dark",))
+    result = register(couple.fixed, empty, "fiducials")
+    assert result.status == "refused"
+    assert any("beads" in reason for reason in result.verdict.reasons)
