@@ -164,9 +164,9 @@ def register(
         by_beads = FiducialSearch(region, moving, limits)
         for number, ((fixed_number, fixed_plane), (moving_number, moving_plane)) in enumerate(pairs):
             if chosen.search.engine == "fiducials":
-                found = by_beads(fixed_number, moving_number)
-                poses = near_start(list(found.poses), start, fixed_plane.grid)
-                candidates.append(_Candidate(fixed_number, moving_number, fixed_plane, moving_plane, poses, found))
+                matched = by_beads(fixed_number, moving_number)
+                poses = near_start(list(matched.poses), start, fixed_plane.grid)
+                candidates.append(_Candidate(fixed_number, moving_number, fixed_plane, moving_plane, poses, matched))
                 report("search", (number + 1) / len(pairs))
                 continue
             poses = search_poses(
