@@ -94,4 +94,4 @@ def test_the_inverse_leads_back_unless_the_map_folds() -> None:
 )
 def test_lists_that_do_not_fit_are_named(size: Any, origin: Any, spacing: Any, directions: Any, words: str) -> None:
     with pytest.raises(ReadError, match=words):
-        bspline_from_lists(np.zeros(32), size, origin, spacing, directions, "a.tfm")
+        bspline_from_lists(np.zeros(32), (size, origin, spacing, directions), "a.tfm")

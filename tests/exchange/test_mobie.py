@@ -17,7 +17,7 @@ VECTOR = [C, -0.5, 0.0, 3.0, 0.5, C, 0.0, 2.0, 0.0, 0.0, 1.0, 1.0]
 SHIFT = [1.0, 0.0, 0.0, 10.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0]
 
 
-def move(parameters: Any, *sources: str) -> dict[str, Any]:
+def move(parameters: Any, *sources: Any) -> dict[str, Any]:
     return {"affine": {"name": "manualTransform", "sources": list(sources), "parameters": parameters}}
 
 
@@ -62,6 +62,8 @@ def test_a_written_view_has_floats_only_and_names_its_source(tmp_path: Path) -> 
         [{"crop": {}}],
         [3],
         [move([1, 2], "lm")],
+        [move(VECTOR, 3.0, None)],
+        [{"affine": {"sources": 3}}],
         [move(None, "lm")],
         [move([float("nan")] * 12, "lm")],
         [move([0.0] * 12, "lm")],

@@ -23,6 +23,7 @@ from correlight.transforms import Affine, Transform
 Rows = NDArray[np.float64]
 
 _NAME = "correlight"
+_SMALLEST, _LARGEST = 1e-9, 1e9  # voxel sizes that can be meant, in whatever unit
 _LENGTHS = {
     **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometer", "micrometre"), 1.0),
     **dict.fromkeys(("nm", "nanometer", "nanometre"), 1e-3),
@@ -161,7 +162,7 @@ def _setup(element: ElementTree.Element) -> _Setup:
         raise ValueError(f"the unit {unit!r} of setup {number} is not known")
     size = (voxel.findtext("size") or "").split() if voxel is not None else ["1", "1", "1"]
     steps = np.array([float(step) for step in size])
-    if steps.shape != (3,) or not (np.isfinite(steps).all() and steps.min() > 0):
+    if steps.shape != (3,) or not ((steps >= _SMALLEST) & (steps <= _LARGEST)).all():
         raise ValueError(f"setup {number} has no voxel size of three positive numbers")
     flat = (element.findtext("size") or "").split()[2:] == ["1"]
     return _Setup(number, element.findtext("name") or "", steps * _LENGTHS[unit], _LENGTHS[unit], flat)

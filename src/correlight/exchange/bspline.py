@@ -116,10 +116,7 @@ class BSpline:
 
 def bspline_from_lists(
     parameters: NDArray[np.float64],
-    size: Seq[float],
-    origin: Seq[float],
-    spacing: Seq[float],
-    directions: Seq[float],
+    lattice: Seq[Seq[float]],
     path: str | Path,
     order: int = 3,
 ) -> BSpline:
@@ -129,8 +126,8 @@ def bspline_from_lists(
     ----------
     parameters : array
         The coefficients of x, then those of y and z, x fastest.
-    size, origin, spacing, directions : sequence of float
-        Of the lattice.
+    lattice : sequence of four sequences of float
+        Size, origin, spacing and directions of the lattice of control points.
     path : str or Path
         The file, for the message of an error.
     order : int
@@ -141,6 +138,7 @@ def bspline_from_lists(
     ReadError
         If the lists do not fit each other, or the lattice is turned against the image.
     """
+    size, origin, spacing, directions = lattice
     d = len(size)
     if not (len(origin) == len(spacing) == d and len(directions) == d * d and d in (2, 3)):
         raise ReadError(f"The lattice of the B-spline transform in {path} is not described completely.")

@@ -208,9 +208,11 @@ def _transform(entries: dict[str, list[str]], path: Path) -> Transform:
         if entries.get("UseCyclicTransform", ["false"]) != ["false"]:
             raise ReadError(f"The {kind} in {path} is cyclic, which is not read.")
         lattice = [_floats(entries, key, path) for key in ("GridSize", "GridOrigin", "GridSpacing", "GridDirection")]
-        (order,) = _floats(entries, "BSplineTransformSplineOrder", path) or [3.0]
+        order = entries.get("BSplineTransformSplineOrder", ["3"])
+        if order not in (["1"], ["2"], ["3"]):
+            raise ReadError(f"Splines of order 1, 2 or 3 were expected in {path}; got {' '.join(order)[:20]!r}.")
         numbers = _floats(entries, "TransformParameters", path)
-        return bspline_from_lists(np.asarray(numbers), *lattice, path, int(order))
+        return bspline_from_lists(np.asarray(numbers), lattice, path, int(order[0]))
     if kind not in _LINEAR:
         known = ", ".join((*_LINEAR, *_SPLINES))
         raise ReadError(f"{path} holds a {kind}; only these can be read: {known}.")

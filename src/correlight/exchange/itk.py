@@ -207,7 +207,7 @@ def _transform(block: Block, path: str | Path) -> Transform:
     if block.kind == _SPLINE:
         size, origin, spacing, directions = np.split(block.fixed_parameters, np.arange(1, 4) * block.ndim)
         lists = [values.tolist() for values in (size, origin, spacing, directions)]
-        return bspline_from_lists(block.parameters, *lists, path)
+        return bspline_from_lists(block.parameters, lists, path)
     if block.kind not in _LINEAR or (block.kind[-11:-9] in ("2D", "3D") and f"{block.ndim}D" not in block.kind):
         raise ReadError(
             f"The ITK file {path} holds a {block.kind}; only these can be read: {', '.join(_READABLE)} and composites."

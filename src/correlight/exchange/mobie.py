@@ -51,7 +51,10 @@ def read_mobie(path: str | Path, setting: Setting = UNKNOWN) -> Affine:
             if not isinstance(affine, dict):
                 kinds = ", ".join(entry) if isinstance(entry, dict) else "none"
                 raise ReadError(f"Only affine transforms of sources can be read; {path} holds {kinds}.")
-            for source in affine.get("sources", []):
+            sources = affine.get("sources", [])
+            if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
+                raise ReadError(f"A list of names was expected as the sources of a transform in {path}.")
+            for source in sources:
                 # Each view places a source anew.
                 if placed.setdefault(source, title) == title:
                     moves.setdefault(source, []).append(affine.get("parameters"))
