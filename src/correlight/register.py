@@ -161,7 +161,7 @@ def register(
         of_fixed = _planes("fixed", region, fixed_channel)
         of_moving = _planes("moving", moving, moving_channel)
         pairs = [(one, other) for one in of_fixed.items() for other in of_moving.items()]
-        by_beads = FiducialSearch(region, moving, limits)
+        by_beads = FiducialSearch(region, moving, limits, **chosen.beads.model_dump())
         for number, ((fixed_number, fixed_plane), (moving_number, moving_plane)) in enumerate(pairs):
             if chosen.search.engine == "fiducials":
                 matched = by_beads(fixed_number, moving_number)

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from correlight.errors import UsageError
 from correlight.image import Image
+from correlight.recipes import Beads, load
 from correlight.register import register
 from correlight.result import Result
 from correlight.simulate import SimulatedPair, pair
@@ -69,6 +71,14 @@ def test_the_image_gives_the_start_and_beads_the_fit(couple: SimulatedPair) -> N
     assert error(result, couple) < 0.025
     names = {clue.name for clue in result.verdict.evidence}
     assert {"Beads against chance", "Ratio to wrong poses"} <= names
+
+
+def test_a_recipe_may_say_how_large_beads_are(couple: SimulatedPair) -> None:
+    recipe = load("fiducials").model_copy(update={"beads": Beads(diameter=0.25, moving_psf=0.11)})
+    assert error(register(couple.fixed, couple.moving, recipe), couple) < 0.025
+    unsized = Image.from_array(np.asarray(couple.moving.levels[0]))
+    with pytest.raises(UsageError, match="moving image states no pixel size"):
+        register(couple.fixed, unsized, recipe)
 
 
 def test_beads_of_another_specimen_are_refused(couple: SimulatedPair) -> None:

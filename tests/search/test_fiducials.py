@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.image import Image
 from correlight.search.fiducials import Fiducials, FiducialSearch, overlap
@@ -66,6 +67,18 @@ def test_beads_of_another_specimen_are_refused() -> None:
     fiducials = FiducialSearch(fixed, moving, Limits((0.85, 1.15)))(0, 1)
     assert not fiducials.constellation
     assert fiducials.constellation.reason
+
+
+def test_a_diameter_in_micrometres_sets_the_size_and_needs_a_pixel_size() -> None:
+    truth, fixed, moving = images(4)
+    search = FiducialSearch(fixed, moving, Limits((0.85, 1.15)), diameter=0.12, moving_psf=0.1)
+    fiducials = search(0, 1)
+    assert fiducials.constellation
+    places = truth.common_places(100, np.random.default_rng(0))
+    apart = fiducials.poses[0].moving_from_fixed(places) - truth.moving_from_fixed(places)
+    assert np.linalg.norm(apart, axis=1).mean() < 0.01
+    with pytest.raises(UsageError, match="moving image states no pixel size"):
+        FiducialSearch(fixed, Image.from_array(np.zeros((64, 64))), Limits((0.5, 2.0)), diameter=0.1)
 
 
 def test_overlap_is_a_share_of_the_smaller_field() -> None:

@@ -59,6 +59,25 @@ class Refine(_Strict):
     hypotheses: int = Field(default=8, ge=1)
 
 
+class Beads(_Strict):
+    """What is known of the beads that "fiducials" look for; lengths in micrometres.
+
+    Parameters
+    ----------
+    diameter : float or None
+        Of a bead; found from the pictures without.
+    fixed_psf, moving_psf : float
+        Standard deviation of the point-spread function of either instrument; counts where the diameter is given.
+    stretch : float
+        By how much the images may be stretched or sheared against each other, as a share of lengths.
+    """
+
+    diameter: float | None = Field(default=None, gt=0)
+    fixed_psf: float = Field(default=0.0, ge=0)
+    moving_psf: float = Field(default=0.0, ge=0)
+    stretch: float = Field(default=0.04, gt=0, lt=0.2)
+
+
 class Recipe(_Strict):
     """One way of registering, as a frozen object; a TOML file holds the same fields."""
 
@@ -66,6 +85,7 @@ class Recipe(_Strict):
     summary: str
     search: Search
     refine: Refine
+    beads: Beads = Beads()
 
 
 def names() -> list[str]:

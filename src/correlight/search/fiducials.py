@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from correlight.appearance.spots import Spots, find_spots
+from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
 from correlight.image import Image
 from correlight.pose import Pose
-from correlight.search.constellation import Constellation, Match, match_constellations
+from correlight.search.constellation import STRETCH, Constellation, Match, match_constellations
 from correlight.search.limits import Limits
 from correlight.transforms import Affine
 
@@ -64,17 +65,47 @@ class FiducialSearch:
         Two images, both 2-D or both 3-D.
     limits : Limits
         Which poses are possible.
+    diameter : float, optional
+        Of a bead, in micrometres; found from the pictures without.
+    fixed_psf, moving_psf : float
+        Standard deviation of the point-spread function of either instrument, in micrometres.
+    stretch : float
+        By how much the images may be stretched or sheared against each other, as a share of lengths.
+
+    Raises
+    ------
+    UsageError
+        If a diameter is given and an image has no pixel size.
     """
 
-    def __init__(self, fixed: Image, moving: Image, limits: Limits) -> None:
+    def __init__(
+        self,
+        fixed: Image,
+        moving: Image,
+        limits: Limits,
+        *,
+        diameter: float | None = None,
+        fixed_psf: float = 0.0,
+        moving_psf: float = 0.0,
+        stretch: float = STRETCH,
+    ) -> None:
         self._images, self._limits = {"fixed": fixed, "moving": moving}, limits
+        self._diameter, self._psf, self._stretch = diameter, {"fixed": fixed_psf, "moving": moving_psf}, stretch
+        for role, image in self._images.items():
+            if diameter is not None and not image.grid.calibrated:
+                raise UsageError(
+                    f"The diameter of the beads counts micrometres and the {role} image states no pixel size; give its "
+                    "spacing, or leave the diameter out."
+                )
         self._spots: dict[tuple[str, int | None], Spots] = {}
 
     def spots(self, role: str, channel: int | None) -> Spots:
         """The beads of one channel of the fixed or the moving image."""
         if (role, channel) not in self._spots:
             image = self._images[role]
-            self._spots[role, channel] = find_spots(image.grey(channel), image.grid, image.valid())
+            self._spots[role, channel] = find_spots(
+                image.grey(channel), image.grid, image.valid(), diameter=self._diameter, psf=self._psf[role]
+            )
         return self._spots[role, channel]
 
     def __call__(self, fixed_channel: int | None, moving_channel: int | None, near: Affine | None = None) -> Fiducials:
@@ -91,7 +122,9 @@ class FiducialSearch:
         grids = self._images["fixed"].grid, self._images["moving"].grid
         limits = self._limits if near is None else _around(near, self._limits)
         noise = common_noise(fixed, moving, grids, limits)
-        constellation = match_constellations(fixed.points, moving.points, limits=limits, noise=noise)
+        constellation = match_constellations(
+            fixed.points, moving.points, limits=limits, noise=noise, stretch=self._stretch
+        )
         poses = tuple(
             Pose(
                 match.moving_from_fixed,
