@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from correlight import cli
 from correlight.apply import Member, apply, apply_session, holds_session, read_saved, read_session
 from correlight.apply.points import move_points
 from correlight.errors import ReadError, UsageError, WriteError
@@ -378,3 +379,37 @@ def test_a_record_cannot_lead_out_of_its_folder(registered: Path) -> None:
     (registered / "out" / "result.json").write_text(json.dumps(record))
     with pytest.raises(ReadError):
         read_saved(registered / "out")
+
+
+def test_the_stage_of_a_real_microscope_stands_in_the_middle_of_what_it_scanned(data: Path, tmp_path: Path) -> None:
+    """A file of an electron microscope that states its stage position and has a data bar of 79 rows below 1024."""
+    path = data / "multibse" / "Indent_20230912_7kV_spot4.5_FOV100um_multiBSE_A_05.tif"
+    if not path.is_file():
+        pytest.skip(f"no image in {path}")
+    image = read(path)
+    stage = image.source["stage_position"]
+    middle = image.grid.points([[(1024 - 1) / 2, (1536 - 1) / 2]])
+    write_transform(tmp_path / "a.tfm", Affine.identity())
+    write_points(
+        tmp_path / "in.csv",
+        PointTable(("middle", "right"), np.vstack([middle, middle + np.array([0, 10])]), "micrometre"),
+    )
+    moved = move_points(read_saved(tmp_path / "a.tfm"), tmp_path / "in.csv", path)
+    assert moved.stage == pytest.approx(np.array([stage, (stage[0], stage[1] + 10)]), abs=1e-6)
+
+
+def test_the_command_moves_many_images_and_says_what_lies_outside(
+    registered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(registered)
+    (registered / "session.csv").write_text("image,offset_y,offset_x\nmoving.ome.tif,0,0\nmoving.ome.tif,9000,0\n")
+    assert cli.main(["apply", "out", "session.csv", "--like", "fixed.ome.tif", "-o", "many"]) == 0
+    said = capsys.readouterr()
+    assert said.out.split() == ["many/moving.ome.tif"]
+    assert "lie outside the fixed image" in said.err
+    assert "lies outside the fixed image altogether" in said.err
+    two = ["apply", "out", "moving.ome.tif", "moving.ome.tif", "--like", "fixed.ome.tif", "-o", "two"]
+    assert cli.main(two) == 0
+    assert np.array_equal(tifffile.imread("two/moving.ome.tif"), tifffile.imread("two/moving_2.ome.tif"))
+    assert cli.main(["apply", "out", "--like", "fixed.ome.tif", "-o", "none"]) == 2
+    assert "An image, or a CSV" in capsys.readouterr().err

@@ -182,4 +182,15 @@ def _on_stage(image: Image, grid: Grid, places: Points, axes: StageAxes) -> Floa
     stated = image.source.get("stage_position")
     if stated is None or not grid.calibrated:
         return None
-    return np.asarray(stated, float)[-2:] + (places - grid.centre)[:, -2:] * SIGNS[axes]
+    return np.asarray(stated, float)[-2:] + (places - _middle(image, grid))[:, -2:] * SIGNS[axes]
+
+
+def _middle(image: Image, grid: Grid) -> Points:
+    """The middle of what the instrument scanned: a data bar below it belongs to the file and not to the field."""
+    valid = image.valid()
+    spans = []
+    for axis in range(grid.ndim):
+        found = np.flatnonzero(valid.any(axis=tuple(other for other in range(grid.ndim) if other != axis)))
+        spans.append((found[0] + found[-1]) / 2)
+    middle: Points = grid.points(np.array([spans]))[0]
+    return middle

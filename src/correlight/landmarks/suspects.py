@@ -25,7 +25,7 @@ _CHANCE = 1e-3
 # ... and if it is so many times worse than the rest: what is only a little worse is no blunder.
 _TIMES_WORSE = 4.0
 # No more than this share of the landmarks is ever suspected, and no more than this number is looked for.
-_MOST_SHARE, _MOST = 1 / 3, 10
+_MOST_SHARE, _MOST, _MOST_OF_SPLINES = 1 / 3, 10, 4
 # Places closer than this share of the spread of the landmarks are one place.
 _SAME = 1e-6
 # Among more landmarks than this, two that are exchanged do not hide each other, and trying all pairs takes long.
@@ -180,21 +180,21 @@ def _uncrossed(
 def _outliers(fixed: Points, moving: Points, model: Kind, indices: list[int]) -> list[int]:
     """The landmarks that do not belong to the others, worst first."""
     kept, taken, significant = np.array(indices), [], 0
-    for _ in range(min(int(_MOST_SHARE * len(indices)), _MOST)):
-        try:
-            found = estimate(fixed[kept], moving[kept], model)
+    most = _MOST_OF_SPLINES if model in ("thin-plate", "elastic") else _MOST
+    try:
+        found = estimate(fixed[kept], moving[kept], model)
+        for _ in range(min(int(_MOST_SHARE * len(indices)), most)):
             worst = int(np.nanargmax(_standing_out(found)))
-            others = np.delete(kept, worst)
-            rest = estimate(fixed[others], moving[others], model)
-        except (TransformError, ValueError):
-            break
-        if rest.freedom < fixed.shape[1]:
-            break
-        index = kept[[worst]]
-        taken.append(int(index[0]))
-        kept = others
-        if not _Fits(rest, fixed, moving, len(indices))(fixed[index], moving[index])[0]:
-            significant = len(taken)
+            index, kept = kept[[worst]], np.delete(kept, worst)
+            found = estimate(fixed[kept], moving[kept], model)
+            if found.freedom < fixed.shape[1]:
+                break
+            taken.append(int(index[0]))
+            if not _Fits(found, fixed, moving, len(indices))(fixed[index], moving[index])[0]:
+                significant = len(taken)
+    except (TransformError, ValueError):
+        # What is left does not determine the transform any more; those taken before are still to be judged.
+        pass
     wrong = taken[:significant]
     if not wrong:
         return []
