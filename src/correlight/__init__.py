@@ -15,13 +15,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from correlight.errors import CorrelightError, ReadError, TransformError, UsageError, WriteError
     from correlight.exchange import read_transform, write_transform
+    from correlight.from_landmarks import from_landmarks
     from correlight.geometry import Frame, Grid
     from correlight.image import Image
     from correlight.io import read
     from correlight.register import register
     from correlight.resample import warp
     from correlight.result import Result
-    from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
+    from correlight.transforms import Affine, Displacement, Projective, Sequence, ThinPlate, Transform
 
 _HOMES = {
     "Affine": "correlight.transforms",
@@ -34,10 +35,12 @@ _HOMES = {
     "ReadError": "correlight.errors",
     "Result": "correlight.result",
     "Sequence": "correlight.transforms",
+    "ThinPlate": "correlight.transforms",
     "Transform": "correlight.transforms",
     "TransformError": "correlight.errors",
     "UsageError": "correlight.errors",
     "WriteError": "correlight.errors",
+    "from_landmarks": "correlight.from_landmarks",
     "read": "correlight.io",
     "read_transform": "correlight.exchange",
     "register": "correlight.register",
@@ -56,11 +59,13 @@ __all__ = [
     "ReadError",
     "Result",
     "Sequence",
+    "ThinPlate",
     "Transform",
     "TransformError",
     "UsageError",
     "WriteError",
     "__version__",
+    "from_landmarks",
     "read",
     "read_transform",
     "register",
