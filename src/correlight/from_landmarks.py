@@ -95,6 +95,14 @@ def from_landmarks(
     ------
     UsageError
         If the images are volumes, a name or the model is unknown, or the landmarks do not determine the transform.
+
+    Examples
+    --------
+    >>> names, places = ("a", "b", "c", "d"), np.array([[5, 5], [5, 30], [30, 5], [30, 32.0]])
+    >>> fixed = moving = Image.from_array(np.zeros((40, 40), np.uint8))
+    >>> pairs = LandmarkTable(PointTable(names, places, "pixel"), PointTable(names, places + 1, "pixel"))
+    >>> from_landmarks(fixed, moving, pairs, "similarity").result.moving_from_fixed([[0, 0]]).round(6)
+    array([[1., 1.]])
     """
     began = time.perf_counter()
     if fixed.ndim != 2 or moving.ndim != 2:
