@@ -19,7 +19,9 @@ Numbers = NDArray[np.float64]
 _TOUCHING, _MOST_JOINED = 4.0, 4
 # Each further bead in a patch must lower the squared residual to this share, as a bead fewer explains noise as well.
 _WORTH = 0.6
-_ITERATIONS = 20
+# A fit ends after so many steps, or when one moves it by less than this share of the width.
+_ITERATIONS, _STILL = 20, 1e-3
+_RIDGE = 1e-10
 # A crowd of more candidates than this is parted: their joint fit would cost more than it is worth.
 _CROWD = 10
 
@@ -36,7 +38,9 @@ class SpotFit:
     left: float
 
 
-def fit_spots(signed: Float, valid: Mask, places: NDArray[np.int64], pixels: Numbers) -> Iterator[SpotFit]:
+def fit_spots(
+    signed: Float, valid: Mask, places: NDArray[np.int64], pixels: Numbers, *, part: bool = True
+) -> Iterator[SpotFit]:
     """Gaussian fits to all candidates, those that touch together.
 
     Parameters
@@ -49,6 +53,8 @@ def fit_spots(signed: Float, valid: Mask, places: NDArray[np.int64], pixels: Num
         Pixels where spots may be.
     pixels : (D,) array
         Expected standard deviation of a spot along each axis.
+    part : bool
+        Whether one blob that two spots fit much better is parted.
 
     Returns
     -------
@@ -63,11 +69,11 @@ def fit_spots(signed: Float, valid: Mask, places: NDArray[np.int64], pixels: Num
     for group in range(count):
         crowd = places[label == group]
         crowd = crowd[np.argsort(crowd @ np.ones(crowd.shape[1]), kind="stable")]
-        for part in np.array_split(crowd, -(-len(crowd) // _CROWD)):
-            yield from _joint(signed, valid, part, pixels)
+        for some in np.array_split(crowd, -(-len(crowd) // _CROWD)):
+            yield from _joint(signed, valid, some, pixels, part)
 
 
-def _joint(signed: Float, valid: Mask, starts: NDArray[np.int64], pixels: Numbers) -> list[SpotFit]:
+def _joint(signed: Float, valid: Mask, starts: NDArray[np.int64], pixels: Numbers, part: bool) -> list[SpotFit]:
     """Fit beads that touch; more of them as long as each explains much of what was left."""
     reach = np.maximum(np.ceil(3.0 * pixels), 2).astype(int)
     low = np.maximum(starts.min(axis=0) - reach, 0)
@@ -80,7 +86,7 @@ def _joint(signed: Float, valid: Mask, starts: NDArray[np.int64], pixels: Number
     if len(values) <= (signed.ndim + 1) * len(starts) + 4:
         return []
     best = _least_squares(index / pixels, values, starts / pixels)
-    while best is not None and len(starts) == 1 and len(best.centres) < _MOST_JOINED:
+    while part and best is not None and len(starts) == 1 and len(best.centres) < _MOST_JOINED:
         left = values - best.model
         further = (index / pixels)[np.argmax(_local_mean(index, left))]
         more = _least_squares(index / pixels, values, np.vstack([_aside(best.centres, further), further[None]]))
@@ -144,13 +150,14 @@ def _least_squares(at: Numbers, values: Numbers, starts: Numbers) -> _Solution |
     for _ in range(_ITERATIONS):
         residual, jacobian = state.residual, state.jacobian
         normal, slope = jacobian.T @ jacobian, jacobian.T @ residual
-        step = np.linalg.lstsq(normal + damping * np.diag(np.diag(normal) + 1e-12), slope, rcond=None)[0]
+        diagonal = np.diag(normal)
+        step = np.linalg.solve(normal + np.diag(damping * diagonal + _RIDGE * diagonal.max() + 1e-300), slope)
         trial = parameters + np.clip(step, -0.5, 0.5)
         trial[-1] = np.clip(trial[-1], 0.3, 3.0)
         after = _evaluated(at, values, trial, ground, count)
         if float(after.residual @ after.residual) < float(residual @ residual):
             parameters, state, damping = trial, after, damping / 4
-            if np.max(np.abs(step)) < 1e-4:
+            if np.max(np.abs(step)) < _STILL:
                 break
         else:
             damping *= 8
@@ -192,7 +199,8 @@ def _evaluated(at: Numbers, values: Numbers, parameters: Numbers, ground: Number
     shapes = np.exp(-0.5 * squared / width**2)
     basis = np.column_stack([shapes.T, ground])
     # Where two beads fall upon each other the heights are not determined; any will do, as that fit is not kept.
-    inverse = np.linalg.pinv(basis.T @ basis, hermitian=True)
+    square = basis.T @ basis
+    inverse = np.linalg.inv(square + _RIDGE * np.trace(square) * np.eye(len(square)))
     linear = inverse @ (basis.T @ values)
     model = basis @ linear
     weighted = linear[:count, None] * shapes

@@ -39,8 +39,8 @@ _UNLIKE = 10.0
 # Share of the variance of its neighbourhood that a bead must explain; a faint one need not, if it leaves no more than
 # so many times the noise.
 _LEAST_EXPLAINED, _MOST_LEFT = 0.5, 1.6
-# So many beads tell the typical width, which is corrected at most so often.
-_FEWEST_FOR_WIDTH, _RESIZINGS = 5, 2
+# So many beads at least and at most tell the typical width, which is corrected at most so often.
+_FEWEST_FOR_WIDTH, _ENOUGH_FOR_WIDTH, _RESIZINGS = 5, 150, 2
 # A place that is known worse than this share of the width is no place.
 _LEAST_KNOWN = 0.4
 # A pixel is hot if it stands so many deviations out while its neighbours have less than this share of its height.
@@ -182,15 +182,11 @@ def _none(ndim: int, rejected: int = 0) -> Spots:
 
 def _without_hot_pixels(picture: Float) -> Float:
     """Single pixels that stand out while their neighbours do not, replaced by the median around them."""
-    ring = np.ones((3,) * picture.ndim, bool)
-    ring[(1,) * picture.ndim] = False
     # In a stack a hot pixel of the camera is hot in every plane, so only neighbours in the plane tell.
     if picture.ndim == 3:
-        ring[[0, 2]] = False
-    around = ndimage.median_filter(picture, footprint=ring, mode="nearest")
-    mean = ndimage.convolve(picture, ring / np.float32(ring.sum()), mode="nearest")
-    size = (1, 7, 7)[-picture.ndim :]
-    ground = ndimage.median_filter(picture, size=size, mode="nearest")
+        return np.stack([_without_hot_pixels(plane) for plane in picture])
+    around, ground = (cv2.medianBlur(picture, size) for size in (3, 5))
+    mean = (9 * cv2.blur(picture, (3, 3)) - picture) / 8
     height = picture - ground
     noise = 1.4826 * float(np.median(np.abs(picture - around))) + 1e-12 * float(np.ptp(picture))
     hot = (np.abs(height) > _HOT * noise) & (np.abs(mean - ground) < _NEIGHBOUR_SHARE * np.abs(height))
@@ -203,19 +199,18 @@ def _of_sign(picture: Float, valid: Mask, grid: Grid, sign: int, widths: Numbers
     pixels = np.maximum(np.asarray(widths) / grid.spacing, 0.6) if known else _own_width(signed, valid, grid)
     if pixels is None:
         return _none(grid.ndim)
-    places, _ = _peaks(signed, valid, pixels, most)
-    fits = list(fit_spots(signed, valid, places, pixels))
     for _ in range(_RESIZINGS):
-        # The fit tells the true width; with it, touching beads come apart.
-        widths_found = [fit.width for fit in fits if fit.height > 0 and np.all(fit.error < pixels)]
-        enough = len(widths_found) >= (_FEWEST_FOR_WIDTH if known else 1)
-        typical = float(np.median(widths_found)) if enough else 1.0
+        # Fits tell the true width; with it, touching beads come apart.
+        places, _ = _peaks(signed, valid, pixels, _ENOUGH_FOR_WIDTH)
+        fits = fit_spots(signed, valid, places, pixels, part=False)
+        found = [fit.width for fit in fits if fit.height > 0 and np.all(fit.error < pixels)]
+        typical = float(np.median(found)) if len(found) >= (_FEWEST_FOR_WIDTH if known else 1) else 1.0
         if 0.85 < typical < 1.15 or (known and not 0.6 < typical < 1.6):
             break
         pixels = pixels * np.clip(typical, 0.5, 2.0)
-        places, _ = _peaks(signed, valid, pixels, most)
-        fits = list(fit_spots(signed, valid, places, pixels))
-    return _sound(fits, grid, sign, pixels)
+    places, _ = _peaks(signed, valid, pixels, most)
+    fits = fit_spots(signed, valid, places, pixels)
+    return _sound(list(fits), grid, sign, pixels)
 
 
 def _own_width(signed: Float, valid: Mask, grid: Grid) -> Numbers | None:
