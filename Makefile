@@ -1,6 +1,6 @@
 # make demo   simulate a specimen, register it, write ./demo (open demo/.../report.html)
 # make test   everything that must hold before a change is merged
-# make learn  adds what training and learned appearance need
+# make learn  train the descriptor anew, about an hour on two cores, into ./learned
 # make clean  removes what the other targets made
 
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
@@ -22,14 +22,15 @@ test: $(STAMP)
 	$(BIN)/pytest
 
 learn: $(STAMP)
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m correlight.learn.descriptor -o learned
 
 # The stamp is older than pyproject.toml when the dependencies may have changed, and missing when a run was cut short.
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; name one: make PYTHON=/path/to/python" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,learn]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo learned .mypy_cache .pytest_cache .ruff_cache .hypothesis

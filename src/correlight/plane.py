@@ -10,7 +10,6 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from correlight.geometry import Grid
 from correlight.image import Float, Image, Mask
@@ -110,8 +109,3 @@ def _stretched(grey: Float, mask: Mask) -> Float:
         low, high = float(valid.min()), float(valid.max())
     stretched = np.clip((grey - np.float32(low)) / np.float32(max(high - low, 1e-30)), 0, 1)
     return _filled(np.where(mask, stretched, np.float32(0)).astype(np.float32), mask)
-
-
-def rotation_matrix_xy(linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A ``(2, 2)`` matrix on (y, x) rewritten for (x, y), the order that OpenCV wants."""
-    return linear[::-1, ::-1].copy()

@@ -15,7 +15,8 @@ from platform import python_version
 import numpy as np
 import psutil
 
-from correlight.appearance.channels import Channels, classical
+from correlight.appearance import APPEARANCES
+from correlight.appearance.channels import Channels
 from correlight.errors import UsageError
 from correlight.fiducials import refused, settle, together
 from correlight.image import Image
@@ -26,10 +27,11 @@ from correlight.refine.choose import choose_measure, choose_model
 from correlight.refine.linear import distance, overlay, refine
 from correlight.refine.models import MODELS, Model
 from correlight.result import ImageRecord, PredictedError, Result, Verdict
-from correlight.search.correlate import FeatureEngine, MakeEngine, MutualInformationEngine
+from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.fiducials import Fiducials, FiducialSearch
+from correlight.search.information import MutualInformationEngine
 from correlight.search.limits import claimed_scale, limits_for, near_start, pixel_size
-from correlight.search.poses import distinct, search_poses
+from correlight.search.poses import distinct, rescored, search_poses
 from correlight.transforms import Affine, Transform
 from correlight.verify import check, judge, predict_error
 
@@ -142,8 +144,7 @@ def register(
         _registrable(role, image)
     if model is not None and model not in MODELS:
         raise UsageError(f"A model is one of {', '.join(MODELS)}; got {model!r}.")
-    channels: Channels = classical
-    engine = _engine(chosen, channels)
+    engine, channels = _engine(chosen), APPEARANCES[chosen.search.channels].refine
     limits = limits_for(
         region.grid,
         moving.grid,
@@ -179,6 +180,7 @@ def register(
             )
             poses = near_start(poses, start, fixed_plane.grid)
             poses = _hypotheses(fixed_plane, moving_plane, poses, chosen, channels)
+            poses = rescored(fixed_plane, moving_plane, poses, limits, engine)
             candidates.append(_Candidate(fixed_number, moving_number, fixed_plane, moving_plane, poses))
     best = max(candidates, key=lambda candidate: candidate.margin)
     if not best.poses:
@@ -277,10 +279,11 @@ def _registrable(role: str, image: Image) -> None:
         raise UsageError(f"The {role} image has hardly any valid pixels; check its mask.")
 
 
-def _engine(recipe: Recipe, channels: Channels) -> MakeEngine:
+def _engine(recipe: Recipe) -> MakeEngine:
     if recipe.search.engine == "mutual information":
         return MutualInformationEngine
-    return lambda fixed, moving, least_overlap: FeatureEngine(fixed, moving, channels, least_overlap)
+    appearance = APPEARANCES[recipe.search.channels]
+    return ByFeatures(appearance.search, appearance.stride)
 
 
 def _planes(role: str, image: Image, channel: int | str | None) -> dict[int | None, Plane]:
@@ -398,5 +401,5 @@ def _peak_memory_mb() -> float:
 
 
 def _versions() -> dict[str, str]:
-    packages = ("correlight", "numpy", "scipy", "opencv-python-headless", "tifffile")
+    packages = ("correlight", "numpy", "scipy", "opencv-python-headless", "onnxruntime", "tifffile")
     return {"python": python_version(), **{package: version(package) for package in packages}}

@@ -17,8 +17,8 @@ from correlight.search.correlate import Engine, MakeEngine
 from correlight.search.poses import working_planes
 from correlight.transforms import Affine
 
-# Working size at which the pose is compared with deliberately wrong ones.
-_NULL_SIZE = 128
+# Size, in pixels that the engine compares, at which the pose is compared with deliberately wrong ones.
+_NULL_SIZE = 96
 # Wrong poses are turned against the right one by multiples of this, in both handednesses.
 _NULL_STEP = 15.0
 # Working sizes of the fits that check the result.
@@ -152,12 +152,17 @@ def _against_wrong_poses(
 ) -> tuple[float, np.ndarray]:
     """Score of a pose, and the best scores of poses of the same scale that are turned away from it."""
     linear = Affine.of(found.linear, found.offset)
-    small, other = working_planes(fixed, moving, linear.scale, _NULL_SIZE)
+    small, other = working_planes(fixed, moving, linear.scale, _NULL_SIZE * engine.stride)
     judge = engine(small, other, least_overlap)
     own = max(_score(judge, linear.rotation + turn, linear.mirrored) for turn in (-1.5, 0.0, 1.5))
-    turns = np.arange(_NULL_STEP, 360 - _NULL_STEP / 2, _NULL_STEP)
-    wrong = [_score(judge, linear.rotation + turn, linear.mirrored) for turn in turns]
-    wrong += [_score(judge, linear.rotation + turn, not linear.mirrored) for turn in turns]
+    # Turns that share features one after the other.
+    wrong = [
+        _score(judge, linear.rotation + rest + quarter, linear.mirrored is not mirror)
+        for rest in np.arange(0, 90, _NULL_STEP)
+        for quarter in np.arange(0, 360, 90)
+        for mirror in (False, True)
+        if rest + quarter
+    ]
     finite = [score for score in wrong if np.isfinite(score)]
     return own, np.array(finite or [0.0])
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from correlight.appearance.channels import Group, classical
+from correlight.appearance.channels import Group, classical, shrunk
 from correlight.image import Image
 from correlight.plane import Plane
 
@@ -47,24 +48,14 @@ def hole(seed: int) -> np.ndarray:
 def assert_same(ones: tuple[Group, ...], others: tuple[Group, ...], tolerance: float) -> None:
     assert len(ones) == len(others)
     for one, other in zip(ones, others, strict=True):
-        assert one.spin == other.spin
+        assert one.stride == other.stride
         assert np.abs(one.planes - other.planes).max() <= tolerance
-
-
-def map_of(turn: Turn, shape: tuple[int, int]) -> np.ndarray:
-    """The (2, 3) map from old to new pixels in (x, y) order, read off where pixel indices go."""
-    rows, columns = (turn(index).astype(float) for index in np.indices(shape))
-    first = np.array([columns[0, 0], rows[0, 0]])
-    old_from_new = np.column_stack(
-        [[columns[0, 1] - first[0], rows[0, 1] - first[1]], [columns[1, 0] - first[0], rows[1, 0] - first[1]]]
-    )
-    new_from_old = np.linalg.inv(old_from_new)
-    return np.column_stack([new_from_old, -new_from_old @ first])
 
 
 def test_there_are_directions_and_strength() -> None:
     groups = classical(texture(0), np.ones(SHAPE, bool))
-    assert [(group.spin, group.planes.shape) for group in groups] == [(2, (2, *SHAPE)), (0, (1, *SHAPE))]
+    assert [group.planes.shape for group in groups] == [(2, *SHAPE), (1, *SHAPE)]
+    assert [group.stride for group in groups] == [1, 1]
     assert all(group.planes.dtype == np.float32 for group in groups)
 
 
@@ -119,37 +110,39 @@ def test_the_edge_of_a_mask_is_no_edge(seed: int) -> None:
         assert_same(classical(values, mask), classical(other, mask), 0.02)
 
 
-@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS.keys())
-def test_moved_planes_are_the_planes_of_the_moved_image(turn: Turn) -> None:
-    values, mask = texture(0), hole(0)
-    matrix = map_of(turn, SHAPE)
-    turned = np.ascontiguousarray(turn(values))
-    before, after = classical(values, mask), classical(turned, np.ascontiguousarray(turn(mask)))
-    for one, other in zip(before, after, strict=True):
-        moved = one.moved(matrix[:, :2], matrix, turned.shape[::-1])
-        assert moved.shape == other.planes.shape
-        assert np.abs(moved - other.planes).max() <= 1e-4
-
-
 @pytest.mark.parametrize("degrees", [0, 20, 45, 75, 90, 130])
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_directions_turn_with_the_image(degrees: float, mirrored: bool) -> None:
-    """Waves of a known direction, turned by any angle: the planes hold the cosine and sine of twice the angle."""
-    wave = np.deg2rad(25)
+def test_directions_are_those_of_the_structure(degrees: float) -> None:
+    """Waves that run in a known direction: the planes hold the cosine and sine of twice its angle."""
+    wave = np.deg2rad(degrees)
     rows, columns = np.indices((81, 81)) - 40
     patch = 1.0 * (np.hypot(rows, columns) < 18)
     sine = 0.5 + 0.5 * np.sin(0.8 * (columns * np.cos(wave) + rows * np.sin(wave))) * patch
     (directions, *_) = classical(sine.astype(np.float32), np.ones(sine.shape, bool))
-    angle = np.deg2rad(degrees)
-    linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    linear = linear @ np.diag([-1.0, 1.0]) if mirrored else linear
-    middle = np.array([40.0, 40.0])
-    moved = directions.moved(linear, np.column_stack([linear, middle - linear @ middle]), (81, 81))
-    new = linear @ [np.cos(wave), np.sin(wave)]
-    cosine, sine_of_it = moved[:, 30:51, 30:51].mean(axis=(1, 2))
-    expected = 2 * np.arctan2(new[1], new[0])
-    apart = np.arctan2(sine_of_it, cosine) - expected
+    cosine, sine_of_it = directions.planes[:, 30:51, 30:51].mean(axis=(1, 2))
+    apart = np.arctan2(sine_of_it, cosine) - 2 * wave
     assert np.rad2deg(np.abs((apart + np.pi) % (2 * np.pi) - np.pi)) <= 2
+
+
+@pytest.mark.parametrize("stride", [2, 4])
+def test_planes_of_a_shrunk_image_lie_where_their_stride_says(stride: int) -> None:
+    """A spot on pixel (stride * i, stride * j) shows on pixel (i, j), and masked pixels have no say."""
+    values, mask = np.zeros((96, 128), np.float32), np.ones((96, 128), bool)
+    row, column = 10 * stride, 7 * stride
+    cv2.circle(values, (column, row), 2 * stride, 1.0, -1)
+    values = cv2.GaussianBlur(values, (0, 0), 0.5 * stride)
+    (*_, strength) = shrunk(classical, stride)(values, mask)
+    assert strength.stride == stride
+    assert strength.planes.shape[1:] == (-(-96 // stride), -(-128 // stride))
+    weight = np.where(strength.planes[0] > 0.5 * strength.planes[0].max(), 1.0, 0.0)
+    centre = [np.average(index, weights=weight) for index in np.indices(weight.shape)]
+    assert centre == pytest.approx([10, 7], abs=0.1)
+    mask[:, 100:] = False
+    changed = np.where(mask, values, 5.0).astype(np.float32)
+    for one, other in zip(
+        shrunk(classical, stride)(values, mask), shrunk(classical, stride)(changed, mask), strict=True
+    ):
+        assert np.array_equal(one.planes, other.planes)
+        assert np.array_equal(one.support, other.support)
 
 
 @pytest.mark.parametrize("mask", [np.ones(SHAPE, bool), np.zeros(SHAPE, bool)], ids=["constant", "nothing valid"])

@@ -10,7 +10,8 @@ from correlight.geometry import Grid
 from correlight.image import Image
 from correlight.plane import Plane
 from correlight.pose import Pose
-from correlight.search.correlate import Engine, FeatureEngine, MakeEngine, MutualInformationEngine
+from correlight.search.correlate import ByFeatures, MakeEngine
+from correlight.search.information import MutualInformationEngine
 from correlight.search.limits import Limits
 from correlight.search.poses import distinct, search_poses, working_planes
 from correlight.transforms import Affine
@@ -18,8 +19,7 @@ from correlight.transforms import Affine
 FIXED_SHAPE = (130, 150)
 
 
-def features(fixed: Plane, moving: Plane, least_overlap: float) -> Engine:
-    return FeatureEngine(fixed, moving, classical, least_overlap)
+FEATURES = ByFeatures(classical)
 
 
 def scene(seed: int, shape: tuple[int, int] = (420, 420)) -> np.ndarray:
@@ -88,7 +88,7 @@ CASES = {
 
 @pytest.mark.parametrize(
     ("make", "case"),
-    [(features, case) for case in CASES] + [(MutualInformationEngine, case) for case in ("turned", "larger")],
+    [(FEATURES, case) for case in CASES] + [(MutualInformationEngine, case) for case in ("turned", "larger")],
 )
 def test_a_known_pose_is_found(make: MakeEngine, case: str) -> None:
     rotation, scale, mirror, shift = CASES[case]
@@ -110,7 +110,7 @@ def test_units_of_either_grid_are_kept() -> None:
         Plane(fixed.values, fixed.mask, fixed_grid),
         Plane(moving.values, moving.mask, moving_grid),
         Limits((scale / 1.1, scale * 1.1), (20.0, 50.0), (False,)),
-        features,
+        FEATURES,
         workers=1,
     )
     assert error(poses[0], expected, fixed_grid) <= NEAR
@@ -119,13 +119,13 @@ def test_units_of_either_grid_are_kept() -> None:
 def test_the_order_of_the_images_does_not_matter() -> None:
     fixed, moving, truth = known_pair(33.0, 1.3, True)
     # The inverse of a mirrored map turns the same way.
-    poses = search_poses(moving, fixed, Limits((0.7, 0.84), (15.0, 50.0)), features, workers=1)
+    poses = search_poses(moving, fixed, Limits((0.7, 0.84), (15.0, 50.0)), FEATURES, workers=1)
     assert error(poses[0], truth.inverse(), moving.grid) <= NEAR
 
 
 def test_every_angle_is_searched_where_nothing_is_known() -> None:
     fixed, moving, truth = known_pair(251.0, 1.0, True)
-    poses = search_poses(fixed, moving, Limits((1.0, 1.0)), features, workers=1)
+    poses = search_poses(fixed, moving, Limits((1.0, 1.0)), FEATURES, workers=1)
     assert error(poses[0], truth, fixed.grid) <= NEAR
     assert len(poses) > 1
     assert poses[1].score < 0.8 * poses[0].score
@@ -134,7 +134,7 @@ def test_every_angle_is_searched_where_nothing_is_known() -> None:
 def test_limits_are_kept() -> None:
     fixed, moving, truth = known_pair(33.0, 1.0, True)
     limits = Limits((1.2, 1.3), (100.0, 120.0), (False,), 0.5)
-    poses = search_poses(fixed, moving, limits, features, workers=1)
+    poses = search_poses(fixed, moving, limits, FEATURES, workers=1)
     assert poses
     for pose in poses:
         assert not pose.linear.mirrored
@@ -154,7 +154,7 @@ def test_masked_pixels_do_not_matter() -> None:
     found = []
     for fill in (0.0, 50.0):
         image = Image.from_array(np.where(mask, fixed.values, np.float32(fill)), mask=mask)
-        found.append(search_poses(Plane.of(image, 0), moving, limits, features, workers=1))
+        found.append(search_poses(Plane.of(image, 0), moving, limits, FEATURES, workers=1))
     assert error(found[0][0], truth, fixed.grid) <= NEAR
     assert [pose.to_json() for pose in found[0]] == [pose.to_json() for pose in found[1]]
 
@@ -163,15 +163,15 @@ def test_threads_change_nothing_and_progress_is_told() -> None:
     fixed, moving, _ = known_pair(33.0)
     limits = Limits((0.9, 1.1), (20.0, 45.0), (False,))
     told: list[float] = []
-    one = search_poses(fixed, moving, limits, features, workers=1, progress=told.append)
-    two = search_poses(fixed, moving, limits, features, workers=2)
+    one = search_poses(fixed, moving, limits, FEATURES, workers=1, progress=told.append)
+    two = search_poses(fixed, moving, limits, FEATURES, workers=2)
     assert [pose.to_json() for pose in one] == [pose.to_json() for pose in two]
     assert told == sorted(told)
     assert told[0] > 0
     assert told[-1] == pytest.approx(1)
 
 
-@pytest.mark.parametrize("make", [features, MutualInformationEngine], ids=["features", "mutual information"])
+@pytest.mark.parametrize("make", [FEATURES, MutualInformationEngine], ids=["features", "mutual information"])
 def test_without_enough_overlap_the_list_is_empty(make: MakeEngine) -> None:
     """A tall and a wide strip meet in a small square at most, as long as neither turns far."""
     fixed, moving, _ = known_pair(0.0)
@@ -187,7 +187,7 @@ def test_without_valid_pixels_the_list_is_empty() -> None:
     scattered = np.random.default_rng(0).random(moving.grid.shape) < 0.4
     sparse = Plane(moving.values, scattered, moving.grid)
     limits = Limits((0.5, 0.5), (-8.0, 8.0), (False,))
-    assert search_poses(fixed, sparse, limits, features, workers=1) == []
+    assert search_poses(fixed, sparse, limits, FEATURES, workers=1) == []
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.8, 1.0, 3.0])

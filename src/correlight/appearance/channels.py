@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from correlight.image import Float, Mask
 
@@ -25,6 +24,8 @@ _EDGE_FLOOR = 0.5
 # Edge energies of grey values between 0 and 1 that may be rounding, and the least mean energy of a whitened plane that
 # shows anything: rounding must not be blown up to structure.
 _ROUNDING, _LEAST_ENERGY = np.float32(1e-9), 1e-3
+# A pixel of a shrunk image votes if at least this much of what it averages was valid.
+_VALID_SHARE = 0.75
 # Share of the mean energy that evens out a region with nothing in it.
 _ENERGY_FLOOR = 0.3
 
@@ -35,44 +36,23 @@ class Group:
 
     Parameters
     ----------
-    planes : (C, Y, X) array of float32
+    planes : (C, y, x) array of float32
         Zero mean, unit mean energy over the support, zero outside it.
-    spin : {0, 2}
-        2 for a pair of planes (cos, sin of the doubled angle of an orientation) that turns with the image;
-        0 for planes that are merely moved.
+    stride : int
+        Pixels of the image per pixel of a plane; pixel ``(i, j)`` of a plane stands for pixel
+        ``(stride * i, stride * j)`` of the image.
+    support : (y, x) array of bool
+        Where the planes say something.
     """
 
     planes: Float
-    spin: int
+    support: Mask
+    stride: int = 1
 
     @property
     def energy(self) -> Float:
-        """Sum of squares over the planes, shape ``(Y, X)``."""
+        """Sum of squares over the planes, shape ``(y, x)``."""
         return np.asarray(np.sum(self.planes * self.planes, axis=0))
-
-    def moved(self, linear_xy: NDArray[np.float64], matrix_xy: NDArray[np.float64], size: tuple[int, int]) -> Float:
-        """The planes after an orthogonal map of the image, orientations turned along.
-
-        Parameters
-        ----------
-        linear_xy : (2, 2) array
-            The orthogonal part (rotation, possibly mirrored) in (x, y) order.
-        matrix_xy : (2, 3) array
-            The whole map from old to new pixel positions, as OpenCV wants it.
-        size : (width, height)
-            Of the new planes.
-        """
-        moved = [cv2.warpAffine(plane, matrix_xy, size, flags=cv2.INTER_LINEAR) for plane in self.planes]
-        if self.spin == 2:
-            cosine, sine = moved
-            mirrored = np.linalg.det(linear_xy) < 0
-            turn = linear_xy @ np.diag([-1.0, 1.0]) if mirrored else linear_xy
-            angle = 2 * np.arctan2(turn[1, 0], turn[0, 0])
-            if mirrored:
-                sine = -sine
-            c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-            moved = [c * cosine - s * sine, s * cosine + c * sine]
-        return np.stack(moved)
 
 
 Channels = Callable[[Float, Mask], tuple[Group, ...]]
@@ -95,8 +75,20 @@ def classical(values: Float, mask: Mask) -> tuple[Group, ...]:
     Returns
     -------
     tuple of Group
-        Two groups, of two planes and of one.
+        Two groups, of two planes (cosine and sine of the doubled direction) and of one.
     """
+    energy, orientation, inner = _edges(values, mask)
+    strength = energy / (energy + _EDGE_FLOOR * _mean(energy, inner) + _ROUNDING)
+    return orientation, group(_evened(strength, inner)[None], inner)
+
+
+def directions(values: Float, mask: Mask) -> tuple[Group, ...]:
+    """The first of the two groups of `classical` alone."""
+    return (_edges(values, mask)[1],)
+
+
+def _edges(values: Float, mask: Mask) -> tuple[Float, Group, Mask]:
+    """Energy of the edges, their directions, and the pixels whose edges are not those of the mask."""
     smooth = cv2.GaussianBlur(values, (0, 0), _EDGE_SIGMA)
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
     energy = across * across + down * down
@@ -105,14 +97,38 @@ def classical(values: Float, mask: Mask) -> tuple[Group, ...]:
     inner = cv2.erode(mask.astype(np.uint8), np.ones((reach, reach), np.uint8), borderValue=0) > 0
     floor = _EDGE_FLOOR * (0.8 * _local_mean(energy, inner) + 0.2 * _mean(energy, inner)) + _ROUNDING
     orientation = np.stack([(across * across - down * down) / (energy + floor), 2 * across * down / (energy + floor)])
-    strength = energy / (energy + _EDGE_FLOOR * _mean(energy, inner) + _ROUNDING)
-    return (
-        _group(np.stack([plane - _local_mean(plane, inner) for plane in orientation]), inner, spin=2),
-        _group(_evened(strength, inner)[None], inner),
-    )
+    return energy, group(np.stack([plane - _local_mean(plane, inner) for plane in orientation]), inner), inner
 
 
-def _group(planes: Float, support: Mask, spin: int = 0) -> Group:
+def shrunk(channels: Channels, stride: int) -> Channels:
+    """Channels of the image after it was shrunk: structure of another size, at less cost.
+
+    Parameters
+    ----------
+    channels : Channels
+        With a stride of 1.
+    stride : int
+        How many times smaller.
+    """
+
+    def of_shrunk(values: Float, mask: Mask) -> tuple[Group, ...]:
+        # Averages around every stride-th pixel, so that the planes lie where their stride says.
+        weight = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.4 * stride)[::stride, ::stride]
+        total = cv2.GaussianBlur(values * mask, (0, 0), 0.4 * stride)[::stride, ::stride]
+        valid = (weight > _VALID_SHARE) & mask[::stride, ::stride]
+        small = np.where(valid, total / np.maximum(weight, np.float32(1e-3)), np.float32(0))
+        return tuple(Group(made.planes, made.support, stride) for made in channels(small.astype(np.float32), valid))
+
+    return of_shrunk
+
+
+def joined(*several: Channels) -> Channels:
+    """The groups of several kinds of channels, one after the other."""
+    return lambda values, mask: tuple(group for channels in several for group in channels(values, mask))
+
+
+def group(planes: Float, support: Mask, stride: int = 1) -> Group:
+    """A group of planes, brought to zero mean and unit energy over their support."""
     inside = planes[:, support]
     if inside.size:
         inside = inside - inside.mean(axis=1, keepdims=True)
@@ -120,7 +136,7 @@ def _group(planes: Float, support: Mask, spin: int = 0) -> Group:
         inside = inside / np.float32(np.sqrt(energy)) if energy > _LEAST_ENERGY else np.zeros_like(inside)
     out = np.zeros_like(planes)
     out[:, support] = inside
-    return Group(out, spin)
+    return Group(out, support, stride)
 
 
 def _mean(values: Float, mask: Mask) -> np.float32:

@@ -23,8 +23,8 @@ class Search(_Strict):
     ----------
     engine : {"features", "mutual information", "fiducials"}
         What gives every shift its score, or beads instead.
-    channels : {"classical"}
-        Feature channels, for the engine "features" and as evidence.
+    channels : {"classical", "descriptor", "descriptor and edges"}
+        Feature channels: edges, the learned descriptor, or both; for the engine "features" and as evidence.
     scale : tuple of float
         Least and greatest moving pixels per fixed pixel where a pixel size is unknown.
     calibrated_tolerance : float
@@ -34,7 +34,7 @@ class Search(_Strict):
     """
 
     engine: Literal["features", "mutual information", "fiducials"]
-    channels: Literal["classical"]
+    channels: Literal["classical", "descriptor", "descriptor and edges"]
     scale: tuple[float, float] = Field(default=(0.25, 4.0))
     calibrated_tolerance: float = Field(default=0.15, gt=0, lt=1)
     least_overlap: float = Field(default=0.35, gt=0, lt=1)

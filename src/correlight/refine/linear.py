@@ -81,7 +81,9 @@ class Overlay:
         fixed = channels(self.fixed.values, self.fixed.mask)
         moving = channels(self.moving.values, self.moving.mask)
         return FeatureCorrelation(
-            [sample(group.planes, self.samples)[0] for group in fixed], [group.planes for group in moving]
+            [sample(group.planes, self.samples / group.stride)[0] for group in fixed],
+            [group.planes for group in moving],
+            [group.stride for group in moving],
         )
 
 

@@ -1,13 +1,7 @@
-"""Engines: a score for every shift of one pose, by FFT under validity masks.
-
-An engine is made for two planes with pixels of one size and asked for the best shift of one turn after the other.
-`FeatureEngine` correlates feature channels; `MutualInformationEngine` computes mutual information over intensity
-levels. Both lay the turned moving plane out in the same way and share that part.
-"""
+"""The engine of the search by features: a score for every shift of one turn, by FFT under validity masks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,22 +12,16 @@ from scipy import fft
 
 from correlight.appearance.channels import Channels
 from correlight.image import Float
-from correlight.plane import Plane, rotation_matrix_xy
+from correlight.plane import Plane
+from correlight.search.turns import Matrix, turned
 
-Matrix = NDArray[np.float64]
 Spectrum = NDArray[np.complex64]
 
-# Overlap and energies vary slowly from shift to shift; they are correlated on blocks of this many pixels.
+# Overlap and energies vary slowly from shift to shift; they are correlated on blocks of this many pixels of a plane.
 _BLOCK = 4
 # Least mean energy of a region, in units of the mean energy of the image: a region in which one image shows nothing
 # must not be judged by its noise.
 _ENERGY_FLOOR = np.float32(0.3)
-# Intensity levels of the fixed and the moving image. Six against three told poses apart as well as finer ones, and
-# the cost grows with their product.
-_FIXED_LEVELS, _MOVING_LEVELS = 6, 3
-# Mutual information has broad hills where large structures meet; a pose shows as a peak on them this many pixels wide.
-_PEAK_SIGMA = 3.0
-_NO_LEVEL = 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,96 +51,170 @@ class Engine(Protocol):
         ...
 
 
-MakeEngine = Callable[[Plane, Plane, float], Engine]
+class MakeEngine(Protocol):
+    """Makes the engine for a fixed and a moving working plane and a least overlap."""
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the working planes per pixel that the engine compares: the larger, the finer they should be."""
+        ...
+
+    def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, /) -> Engine:
+        """The engine."""
+        ...
 
 
-class _Layout:
-    """Where a turned moving plane goes, and the size of transform that keeps allowed shifts apart."""
+@dataclass(frozen=True)
+class ByFeatures:
+    """Makes engines that correlate feature channels.
 
-    def __init__(self, fixed: Plane, moving: Plane, least_overlap: float) -> None:
-        self.fixed_shape, self.moving_shape = fixed.values.shape, moving.values.shape
-        self.smaller = max(1, min(int(np.count_nonzero(plane.mask)) for plane in (fixed, moving)))
-        self.least_area = least_overlap * self.smaller
-        diagonal = int(np.ceil(np.hypot(*self.moving_shape))) + 2
-        # Circular correlation folds far shifts onto near ones. Shifts with less than the least overlap are not
-        # looked at, so only the rest must stay apart.
-        hidden = 0.7 * least_overlap * min(*self.fixed_shape, *self.moving_shape)
-        self.blocks = tuple(
-            fft.next_fast_len(int(n + diagonal - hidden) // _BLOCK + 1, real=True) for n in self.fixed_shape
-        )
-        self.shape = tuple(_BLOCK * n for n in self.blocks)
+    Parameters
+    ----------
+    channels : Channels
+        What is compared.
+    stride : int
+        That of its groups.
+    """
 
-    def turned(self, moving_from_fixed: Matrix) -> tuple[Matrix, Matrix, tuple[int, int]]:
-        """The orthogonal part and the whole map in OpenCV's order, and the (width, height) that it needs."""
-        linear = rotation_matrix_xy(moving_from_fixed.T)
-        height, width = self.moving_shape
-        corners = np.array([[x, y] for x in (0, width - 1) for y in (0, height - 1)], float) @ linear.T
-        low = np.floor(corners.min(axis=0))
-        size = np.ceil(corners.max(axis=0) - low).astype(int) + 1
-        return linear, np.column_stack([linear, -low]), (int(size[0]), int(size[1]))
+    channels: Channels
+    stride: int = 1
 
-    def shift(self, peak: int, score: float, overlap: float, matrix: Matrix) -> Shift:
-        """The shift that a flat index into the score map stands for."""
-        place = np.array(divmod(peak, self.shape[1]))
-        place = np.where(place >= self.fixed_shape, place - self.shape, place)
-        fixed_from_moving = np.eye(3)
-        fixed_from_moving[:2, :2] = matrix[::-1, 1::-1]
-        fixed_from_moving[:2, 2] = matrix[::-1, 2] + place
-        return Shift(score, overlap / self.smaller, fixed_from_moving)
+    def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, /) -> FeatureEngine:
+        """The engine for two planes."""
+        return FeatureEngine(fixed, moving, self.channels, least_overlap)
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """One image turned one way, ready to be correlated.
+
+    Parameters
+    ----------
+    canvas_from_image : (3, 3) array
+        Pixels to pixels of the working image and its canvas.
+    spectra : list of (C, Y, X / 2 + 1) arrays
+        Of the planes of each group.
+    slow : (1 + G, ...) array
+        Spectra, on blocks, of the support of the planes and of the energy of each group.
+    """
+
+    canvas_from_image: Matrix
+    spectra: list[Spectrum]
+    slow: Spectrum
 
 
 class FeatureEngine:
-    """Correlates feature channels of a moving plane, turned any way, with those of a fixed plane.
+    """Correlates the feature channels of two planes, one of them turned any way.
 
-    The planes must have pixels of one size. Spectra of the fixed plane are computed once; a pose costs a forward
-    transform per plane, an inverse transform per group, and a few transforms of blocks for overlap and energies.
+    The planes must have pixels of one size. Channels are computed from turned images, not turned themselves, so that
+    they need not be alike in all directions. A turn is split in two: the fixed image takes the quarter turns and the
+    mirror image, the moving image the rest, which is below 90 degrees. Turns that differ by quarter turns or in
+    handedness therefore share the features of both images, and cost one product of spectra and one inverse transform
+    for each group.
 
     Parameters
     ----------
     fixed, moving : Plane
         At working resolution.
     channels : Channels
-        What is compared.
+        What is compared; groups of one stride.
     least_overlap : float
         Shifts with a smaller common area, as a fraction of the smaller field, are not looked at.
+
+    Notes
+    -----
+    Features of the last turn of the moving image are kept: ask for turns that share them one after the other.
     """
 
     def __init__(self, fixed: Plane, moving: Plane, channels: Channels, least_overlap: float) -> None:
-        self._layout = _Layout(fixed, moving, least_overlap)
-        self._shape, self._blocks = self._layout.shape, self._layout.blocks
-        self._groups = channels(moving.values, moving.mask)
+        self._fixed, self._moving, self._channels = fixed, moving, channels
         groups = channels(fixed.values, fixed.mask)
-        self._spectra = [self._spectrum(group.planes) for group in groups]
-        slow = np.stack([fixed.mask.astype(np.float32), *(group.energy for group in groups)])
-        self._slow_spectra: Spectrum = self._block_spectrum(_block_sums(slow))
-        self._moving_slow = _block_sums(
-            np.stack([moving.mask.astype(np.float32), *(group.energy for group in self._groups)])
-        )
+        self._stride = groups[0].stride
+        self._smaller = max(1.0, min(np.count_nonzero(plane.mask) for plane in (fixed, moving)) / self._stride**2)
+        self._least_area = least_overlap * self._smaller
+        # Circular correlation folds far shifts onto near ones. Shifts with less than the least overlap are not
+        # looked at, so only the rest must stay apart.
+        sides = [*fixed.values.shape, *moving.values.shape]
+        diagonal = np.hypot(*moving.values.shape)
+        most = (max(fixed.values.shape) + diagonal - 0.7 * least_overlap * min(sides)) / self._stride + 3
+        blocks = fft.next_fast_len(int(most) // _BLOCK + 1, real=True)
+        self._blocks, self._shape = (blocks, blocks), (_BLOCK * blocks, _BLOCK * blocks)
+        self._fixed_views: dict[tuple[int, bool], _View] = {}
+        self._moving_view: tuple[float, _View] | None = None
 
-    def _spectrum(self, planes: Float) -> Spectrum:
-        return np.asarray(fft.rfft2(planes, self._shape))
+    def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
+        """The best shift by the first group alone, by the first two together, and so on.
 
-    def _block_spectrum(self, planes: Float) -> Spectrum:
-        return np.asarray(fft.rfft2(planes, self._blocks))
+        A pair may share the directions of its edges but not where they are strong, or the other way round; the
+        caller keeps the best of each list.
+        """
+        maps, overlap, views = self.score_maps(moving_from_fixed)
+        shifts = []
+        total = np.zeros(self._shape, np.float32)
+        for count, scores in enumerate(maps, start=1):
+            total += scores
+            peak = int(np.argmax(total))
+            place = np.array(divmod(peak, self._shape[1]))
+            near = tuple(np.rint(place / _BLOCK).astype(int) % self._blocks[0])
+            # Shifts that are not allowed score zero; where nothing stands above them, there is nothing to propose.
+            score = float(total.flat[peak]) / count**0.5 if total.flat[peak] > 0 else -np.inf
+            shifts.append(Shift(score, float(overlap[near]) / self._smaller, self._laid(place, *views)))
+        return shifts
 
-    def _normalisers(self, matrix: Matrix, size: tuple[int, int]) -> tuple[Float, list[Float]]:
+    def score_maps(self, moving_from_fixed: Matrix) -> tuple[list[Float], Float, tuple[_View, _View]]:
+        """Score of each group at every circular shift, overlap per block, and the views of both images.
+
+        Parameters
+        ----------
+        moving_from_fixed : (2, 2) array
+            Orthogonal: a rotation, possibly mirrored, in (y, x) order.
+        """
+        quarters, mirror, rest = _split(moving_from_fixed.T)
+        fixed, moving = self._view_of_fixed(quarters, mirror), self._view_of_moving(rest)
+        overlap, weights = self._normalisers(fixed, moving)
+        maps = []
+        for own, other, weight in zip(fixed.spectra, moving.spectra, weights, strict=True):
+            product = _summed_product(own, other)
+            score = np.asarray(fft.irfft2(product, self._shape, overwrite_x=True), np.float32)
+            score *= self._at_every_shift(weight)
+            sample = score[::2, ::2]
+            width = np.sqrt(float(np.vdot(sample, sample)) / max(1, 4 * int(np.count_nonzero(weight))))
+            score /= max(np.float32(width), np.float32(1e-9))
+            maps.append(score)
+        return maps, overlap, (fixed, moving)
+
+    def _view_of_fixed(self, quarters: int, mirror: bool) -> _View:
+        if (quarters, mirror) not in self._fixed_views:
+            # Undoing the quarter turns and the mirror image leaves the moving image its rest of the turn.
+            self._fixed_views[quarters, mirror] = self._view(self._fixed, _quarter_turns(quarters, mirror).T)
+        return self._fixed_views[quarters, mirror]
+
+    def _view_of_moving(self, degrees: float) -> _View:
+        if self._moving_view is None or self._moving_view[0] != degrees:
+            view = self._view(self._moving, _rotation(degrees))
+            # A correlation needs the conjugate of one of the two.
+            view = _View(view.canvas_from_image, [spectra.conj() for spectra in view.spectra], view.slow.conj())
+            self._moving_view = degrees, view
+        return self._moving_view[1]
+
+    def _view(self, plane: Plane, linear: Matrix) -> _View:
+        values, mask, matrix = turned(plane, linear)
+        groups = self._channels(values, mask)
+        # Overlap is counted where the image is valid: features stay away from the rim by their own reach.
+        slow = np.stack([mask[:: self._stride, :: self._stride].astype(np.float32), *(g.energy for g in groups)])
+        spectra = [np.asarray(fft.rfft2(group.planes, self._shape)) for group in groups]
+        return _View(matrix, spectra, np.asarray(fft.rfft2(_block_sums(slow), self._blocks)))
+
+    def _normalisers(self, fixed: _View, moving: _View) -> tuple[Float, list[Float]]:
         """Overlap in pixels and one over the expected width of each group's score, on blocks of shifts."""
-        # Block b covers the pixels from 4 b to 4 b + 3, so its centre lies at 4 b + 1.5.
-        middle = (_BLOCK - 1) / 2
-        blocks = matrix.copy()
-        blocks[:, 2] = (matrix[:, :2] @ np.array([middle, middle]) + matrix[:, 2] - middle) / _BLOCK
-        small = (size[0] // _BLOCK + 1, size[1] // _BLOCK + 1)
-        moved = np.stack([np.asarray(cv2.warpAffine(plane, blocks, small), np.float32) for plane in self._moving_slow])
-        spectra = self._block_spectrum(moved).conj()
-        count = len(self._groups)
-        fixed_mask, moving_mask = self._slow_spectra[0], spectra[0]
-        products = [fixed_mask * moving_mask]
-        products += [self._slow_spectra[1 + index] * moving_mask for index in range(count)]
-        products += [fixed_mask * spectra[1 + index] for index in range(count)]
-        maps = fft.irfft2(np.stack(products), self._blocks) / np.float32(_BLOCK**2)
+        count = len(fixed.spectra)
+        products = np.concatenate(
+            [fixed.slow[:1] * moving.slow[:1], fixed.slow[1:] * moving.slow[:1], fixed.slow[:1] * moving.slow[1:]]
+        )
+        maps = fft.irfft2(products, self._blocks) / np.float32(_BLOCK**2)
         overlap = maps[0]
         area = np.maximum(overlap, np.float32(1))
-        allowed = overlap >= self._layout.least_area
+        allowed = overlap >= self._least_area
         weights = []
         for index in range(count):
             fixed_energy = np.maximum(maps[1 + index] / area, _ENERGY_FLOOR)
@@ -168,119 +230,48 @@ class FeatureEngine:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return np.asarray(cv2.warpAffine(around, matrix, (self._shape[1], self._shape[0]), flags=flags))
 
-    def score_maps(self, moving_from_fixed: Matrix) -> tuple[list[Float], Float, Matrix]:
-        """Score of each group at every circular shift, overlap per block, and how the moving plane was laid out.
-
-        Parameters
-        ----------
-        moving_from_fixed : (2, 2) array
-            Orthogonal: a rotation, possibly mirrored, in (y, x) order.
-        """
-        linear, matrix, size = self._layout.turned(moving_from_fixed)
-        overlap, weights = self._normalisers(matrix, size)
-        maps = []
-        for spectra, group, weight in zip(self._spectra, self._groups, weights, strict=True):
-            moved = self._spectrum(group.moved(linear, matrix, size))
-            np.conjugate(moved, out=moved)
-            moved *= spectra
-            score = fft.irfft2(moved.sum(axis=0), self._shape, overwrite_x=True)
-            score *= self._at_every_shift(weight)
-            sample = score[::2, ::2]
-            width = np.sqrt(float(np.vdot(sample, sample)) / max(1, 4 * int(np.count_nonzero(weight))))
-            score /= max(np.float32(width), np.float32(1e-9))
-            maps.append(score)
-        return maps, overlap, matrix
-
-    def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
-        """The best shift by the first group alone, by the first two together, and so on.
-
-        A pair may share the directions of its edges but not where they are strong, or the other way round; the
-        caller keeps the best of each list.
-        """
-        maps, overlap, matrix = self.score_maps(moving_from_fixed)
-        shifts = []
-        total = np.zeros(self._shape, np.float32)
-        for count, scores in enumerate(maps, start=1):
-            total += scores
-            peak = int(np.argmax(total))
-            row, column = divmod(peak, self._shape[1])
-            near = (round(row / _BLOCK) % self._blocks[0], round(column / _BLOCK) % self._blocks[1])
-            # Shifts that are not allowed score zero; where nothing stands above them, there is nothing to propose.
-            score = float(total.flat[peak]) / count**0.5 if total.flat[peak] > 0 else -np.inf
-            shifts.append(self._layout.shift(peak, score, float(overlap[near]), matrix))
-        return shifts
+    def _laid(self, place: NDArray[np.intp], fixed: _View, moving: _View) -> Matrix:
+        """Pixels of the moving working image to those of the fixed one, for a place in the score map."""
+        # Shifts reach from the least overlap on one side to that on the other; what lies beyond the largest canvas
+        # of the fixed image is a negative shift.
+        limit = max(self._fixed.values.shape) / self._stride
+        shift = np.eye(3)
+        shift[:2, 2] = self._stride * np.where(place >= limit, place - self._shape[0], place)
+        return np.asarray(np.linalg.inv(fixed.canvas_from_image) @ shift @ moving.canvas_from_image)
 
 
-class MutualInformationEngine:
-    """Mutual information over intensity levels at every shift, under masks.
-
-    The joint histogram at all shifts is the correlation of level sets (Öfverstedt, Lindblad and Sladoje 2022,
-    doi:10.1016/j.patrec.2022.05.009). A turn costs one forward transform per moving level and one inverse transform
-    per pair of levels; marginals are sums of those.
-
-    Parameters
-    ----------
-    fixed, moving : Plane
-        At working resolution, with pixels of one size.
-    least_overlap : float
-        Shifts with a smaller common area, as a fraction of the smaller field, are not looked at.
-    """
-
-    def __init__(self, fixed: Plane, moving: Plane, least_overlap: float) -> None:
-        self._layout = _Layout(fixed, moving, least_overlap)
-        self._levels = _levels(moving, _MOVING_LEVELS)
-        fixed_levels = _levels(fixed, _FIXED_LEVELS)
-        planes = np.stack([fixed_levels == level for level in range(_FIXED_LEVELS)]).astype(np.float32)
-        self._spectra = np.asarray(fft.rfft2(planes, self._layout.shape))
-
-    def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
-        """The shift with the sharpest peak of mutual information."""
-        _, matrix, size = self._layout.turned(moving_from_fixed)
-        turned = cv2.warpAffine(self._levels, matrix, size, flags=cv2.INTER_NEAREST, borderValue=_NO_LEVEL)
-        planes = np.stack([turned == level for level in range(_MOVING_LEVELS)]).astype(np.float32)
-        spectra = fft.rfft2(planes, self._layout.shape).conj()
-        counts = fft.irfft2(self._spectra[:, None] * spectra[None], self._layout.shape)
-        # A count below a hundredth is rounding.
-        np.maximum(counts, np.float32(0.01), out=counts)
-        area = counts.sum(axis=(0, 1))
-        information = _x_log_x(counts).sum(axis=(0, 1)) + _x_log_x(area)
-        information -= _x_log_x(counts.sum(axis=1)).sum(axis=0) + _x_log_x(counts.sum(axis=0)).sum(axis=0)
-        information /= area
-        allowed = area >= self._layout.least_area
-        score = _peaks(information, allowed)
-        peak = int(np.argmax(score))
-        return [self._layout.shift(peak, float(score.flat[peak]), float(area.flat[peak]), matrix)]
+def _summed_product(ones: Spectrum, others: Spectrum) -> Spectrum:
+    """Sum over the planes; plane by plane, which stays in the cache of the processor."""
+    total = ones[0] * others[0]
+    part = np.empty_like(total)
+    for one, other in zip(ones[1:], others[1:], strict=True):
+        np.multiply(one, other, out=part)
+        total += part
+    return total
 
 
-def _levels(plane: Plane, count: int) -> NDArray[np.uint8]:
-    """Number of the intensity level of each pixel; 255 outside the mask.
-
-    Levels hold equal shares of the pixels, except that a floor holding more than its share is one level and the rest
-    is shared among the others.
-    """
-    valid = plane.values[plane.mask]
-    low = float(valid.min()) if valid.size else 0.0
-    cuts = np.quantile(valid, np.arange(1, count) / count) if valid.size else np.zeros(count - 1)
-    if np.any(cuts <= low):
-        above = valid[valid > low]
-        inner = np.quantile(above, np.arange(1, count - 1) / (count - 1)) if above.size else np.full(count - 2, low)
-        cuts = np.concatenate([[np.nextafter(np.float32(low), np.float32(2))], inner])
-    levels = np.searchsorted(cuts.astype(np.float32), plane.values, side="right").astype(np.uint8)
-    levels[~plane.mask] = _NO_LEVEL
-    return levels
+def rest_of_turn(moving_from_fixed: Matrix) -> float:
+    """The part of a turn in degrees that the moving image takes; turns that share it share features."""
+    return _split(moving_from_fixed.T)[2]
 
 
-def _x_log_x(values: Float) -> Float:
-    return np.asarray(values * np.log(values))
+def _split(fixed_from_moving: Matrix) -> tuple[int, bool, float]:
+    """Quarter turns, mirror image and the rest of a turn in degrees, below 90, whose product it is."""
+    mirror = bool(np.linalg.det(fixed_from_moving) < 0)
+    pure = np.diag([-1.0, 1.0]) @ fixed_from_moving if mirror else fixed_from_moving
+    angle = float(np.degrees(np.arctan2(pure[0, 1], pure[0, 0]))) % 360.0
+    rest = round(angle % 90.0, 9) % 90.0
+    return round((angle - rest) / 90.0) % 4, mirror, rest
 
 
-def _peaks(values: Float, allowed: NDArray[np.bool_]) -> Float:
-    """How far each value stands above its surround, in standard deviations over the allowed shifts."""
-    weight = allowed.astype(np.float32)
-    around = cv2.GaussianBlur(values * weight, (0, 0), _PEAK_SIGMA)
-    above = values - around / np.maximum(cv2.GaussianBlur(weight, (0, 0), _PEAK_SIGMA), np.float32(1e-3))
-    width = float(above[allowed].std()) if allowed.any() else 1.0
-    return np.where(allowed, above / np.float32(max(width, 1e-9)), np.float32(-np.inf))
+def _rotation(degrees: float) -> Matrix:
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[c, s], [-s, c]])
+
+
+def _quarter_turns(quarters: int, mirror: bool) -> Matrix:
+    turn = np.rint(_rotation(90.0 * quarters))
+    return np.asarray(np.diag([-1.0, 1.0]) @ turn if mirror else turn)
 
 
 def _block_sums(planes: Float) -> Float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from correlight.geometry import Grid
 from correlight.plane import Plane
 from correlight.pose import Pose
-from correlight.search.correlate import MakeEngine
+from correlight.search.correlate import MakeEngine, rest_of_turn
 from correlight.search.limits import Limits
 from correlight.transforms import Affine
 
@@ -30,17 +30,37 @@ class _Level:
     keep: int
 
 
-# Working sizes are side lengths in pixels of a square with the area of the smaller field. Measured on real pairs
-# (benchmarks/results): at 72 px the true pose stands among the first few dozen, at 224 px nearly always first.
-_COARSE = _Level(72, 7.5, 0.10, 45)
-_MIDDLE = _Level(128, 1.25, 0.016, 12)
-_FINE = _Level(224, 0.8, 0.010, 5)
+@dataclass(frozen=True, slots=True)
+class _Schedule:
+    """The rounds of a search."""
+
+    coarse: _Level
+    middle: _Level
+    fine: _Level
+
+
+# Sizes are side lengths, in pixels that the engine compares, of a square with the area of the smaller field. Measured
+# on real pairs (benchmarks/results): at 72 px the true pose stands among the first few dozen, at 224 px nearly always
+# first.
+_EDGES = _Schedule(_Level(72, 7.5, 0.10, 45), _Level(128, 1.25, 0.016, 12), _Level(224, 0.8, 0.010, 5))
+# With a stride every pixel that is compared stands for several of the image, whose features put up with the poses
+# between the steps. The right pose stands among the first few at once, and finer rounds need fewer pixels.
+_STRIDDEN = _Schedule(_Level(72, 7.5, 0.15, 8), _Level(72, 1.25, 0.02, 4), _Level(96, 0.8, 0.010, 2))
+_LAST = _Level(96, 0.0, 0.0, 1)
+# Where one pose has left all others this far behind, further scales are not tried. Wrong poses of a pair and poses of
+# unrelated pairs do not come near it (docs/descriptor.md).
+_DECIDED, _ELSEWHERE = 1.4, 0.25
+# Scales further than this factor from the middle of the range are rare: they are tried only where nothing stands out
+# so far, and must not crowd out the others where the ends of the range score well by chance.
+_USUAL, _DECIDED_UNUSUAL = 2.2, 1.2
+# Scales that are tried in any case, and then at a time.
+_SCALES_FIRST, _SCALES_MORE = 5, 4
 # A pose with less than this share of the best score is not followed up.
 _HOPELESS = 0.6
 # At least so many rivals of the best pose are listed, as far as there are distinct ones.
 _LISTED = 5
 # A field this many times longer than the working size is enough context for the smaller one.
-_LARGEST_FIELD = 3.0
+_LARGEST_FIELD = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +96,12 @@ class _Found:
     turn: _Turn
     vote: int
     pose: Pose
+    usual: bool = True
+
+    @property
+    def ranked_with(self) -> tuple[int, bool]:
+        """Findings are ranked among those of one list, and apart from unusual scales."""
+        return self.vote, self.usual
 
 
 def search_poses(
@@ -108,13 +134,14 @@ def search_poses(
         Best first; empty if no pose within the limits gives enough overlap.
     """
     report = progress or (lambda fraction: None)
+    schedule = _EDGES if engine.stride == 1 else _STRIDDEN
     rounds = _Rounds(fixed, moving, limits, engine, workers)
-    coarse = rounds.evaluate(_COARSE, _every_turn(limits), lambda done: report(0.6 * done))
-    steps = (_COARSE.rotation_step, _COARSE.scale_step)
-    turns = [corner for turn in _follow(coarse, _COARSE, fixed.grid) for corner in turn.corners(*steps)]
-    middle = rounds.with_neighbours(_MIDDLE, turns, lambda done: report(0.6 + 0.2 * done))
-    turns = _follow(middle, _MIDDLE, fixed.grid)
-    fine = rounds.with_neighbours(_FINE, turns, lambda done: report(0.8 + 0.2 * done))
+    coarse = rounds.every_scale(schedule.coarse, lambda done: report(0.7 * done))
+    steps = (schedule.coarse.rotation_step, schedule.coarse.scale_step)
+    turns = [corner for turn in _follow(coarse, schedule.coarse, fixed.grid) for corner in turn.corners(*steps)]
+    middle = rounds.with_neighbours(schedule.middle, turns, lambda done: report(0.7 + 0.15 * done))
+    turns = _follow(middle, schedule.middle, fixed.grid)
+    fine = rounds.with_neighbours(schedule.fine, turns, lambda done: report(0.85 + 0.15 * done))
     return distinct([found.pose for found in _joint(fine)], fixed.grid)
 
 
@@ -140,6 +167,38 @@ def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) ->
     return [pose for pose, _ in kept]
 
 
+def rescored(fixed: Plane, moving: Plane, poses: Iterable[Pose], limits: Limits, engine: MakeEngine) -> list[Pose]:
+    """Poses with the scores that they have exactly where they are, best first.
+
+    The search scores poses on a grid of turns, where a right pose between two turns can fall behind a wrong one.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        The two images.
+    poses : iterable of Pose
+        Refined ones.
+    limits : Limits
+        Those of the search.
+    engine : MakeEngine
+        As in the search.
+    """
+    made = []
+    points = fixed.grid.lattice(4)
+    for pose in poses:
+        linear = pose.linear
+        turn = _Turn(linear.rotation, linear.scale, linear.mirrored)
+        found = _Rounds(fixed, moving, limits, engine, 1).evaluate(_LAST, [turn], lambda done: None)
+        # The best shift of the turn may lie elsewhere; then this pose scores less than that.
+        score = 0.0
+        if found:
+            apart = np.linalg.norm(found[-1].pose.moving_from_fixed(points) - linear(points), axis=1)
+            near = np.mean(apart) < 0.05 * max(fixed.grid.extent) * linear.scale
+            score = found[-1].pose.score if near else 0.0
+        made.append(replace(pose, score=score))
+    return sorted(made, key=lambda pose: -pose.score)
+
+
 def working_planes(fixed: Plane, moving: Plane, scale: float, size: float) -> tuple[Plane, Plane]:
     """Both planes with pixels of one size as laid on each other, small enough for a round of the search.
 
@@ -159,21 +218,22 @@ def working_planes(fixed: Plane, moving: Plane, scale: float, size: float) -> tu
     return fixed.shrunk(spacing), moving.shrunk(spacing * scale)
 
 
-def _every_turn(limits: Limits) -> list[_Turn]:
+def _scales(limits: Limits, level: _Level) -> list[float]:
+    """The scales of a round, from the middle of the range outwards: extreme ones are rare."""
     low, high = limits.scale
-    count = int(np.ceil(np.log(high / low) / np.log(1 + _COARSE.scale_step)))
+    count = int(np.ceil(np.log(high / low) / np.log(1 + level.scale_step)))
     scales = np.geomspace(low, high, count + 1) if count else np.array([np.sqrt(low * high)])
+    return sorted(scales.tolist(), key=lambda scale: abs(np.log(scale**2 / (low * high))))
+
+
+def _turns(limits: Limits, level: _Level, scale: float) -> list[_Turn]:
+    """Every rotation, mirrored or not, at one scale."""
     first, last = limits.rotation
     span = min(last - first, 360.0)
-    count = int(np.ceil(span / _COARSE.rotation_step))
+    count = int(np.ceil(span / level.rotation_step))
     angles = first + np.linspace(0, span, count + 1) if count else np.array([first])
     angles = angles[:-1] if span == 360 else angles
-    return [
-        _Turn(float(angle) % 360, float(scale), mirror)
-        for scale in scales
-        for mirror in limits.mirror
-        for angle in angles
-    ]
+    return [_Turn(float(angle) % 360, scale, mirror) for mirror in limits.mirror for angle in angles]
 
 
 class _Rounds:
@@ -182,6 +242,26 @@ class _Rounds:
     def __init__(self, fixed: Plane, moving: Plane, limits: Limits, engine: MakeEngine, workers: int) -> None:
         self._fixed, self._moving, self._limits, self._engine = fixed, moving, limits, engine
         self._workers = workers
+
+    def every_scale(self, level: _Level, progress: Progress) -> list[_Found]:
+        """The best shifts of every turn within the limits, scale by scale until one pose has won by far."""
+        scales = _scales(self._limits, level)
+        found: list[_Found] = []
+        done = 0
+        while done < len(scales):
+            more = scales[done : done + (_SCALES_MORE if done else _SCALES_FIRST)]
+            turns = [turn for scale in more for turn in _turns(self._limits, level, scale)]
+            share = len(more) / len(scales)
+            found += self.evaluate(
+                level,
+                turns,
+                lambda part, done=done, share=share: progress(done / len(scales) + share * part),  # type: ignore[misc]
+            )
+            done += len(more)
+            usual = done < len(scales) and self._usual(scales[done])
+            if _decided(found, self._fixed.grid, _DECIDED if usual else _DECIDED_UNUSUAL):
+                break
+        return found
 
     def evaluate(self, level: _Level, turns: Sequence[_Turn], progress: Progress) -> list[_Found]:
         """The best shifts of each turn. One engine serves all turns of a scale, and is dropped after them."""
@@ -204,21 +284,28 @@ class _Rounds:
             found += self.evaluate(level, around, lambda done, share=share: progress(share + 0.35 * done))  # type: ignore[misc]
         return found
 
+    def _usual(self, scale: float) -> bool:
+        low, high = self._limits.scale
+        return abs(np.log(scale / np.sqrt(low * high))) <= np.log(_USUAL)
+
     def _one_scale(self, level: _Level, scale: float, turns: Sequence[_Turn]) -> list[_Found]:
-        fixed, moving = working_planes(self._fixed, self._moving, scale, level.size)
+        fixed, moving = working_planes(self._fixed, self._moving, scale, level.size * self._engine.stride)
         # The smaller field is the one that turns: it needs the smaller canvas.
         swapped = moving.values.size > fixed.values.size
         engine = self._engine(*((moving, fixed) if swapped else (fixed, moving)), self._limits.least_overlap)
         from_index, to_index = moving.grid.matrix, np.linalg.inv(fixed.grid.matrix)
         found = []
+        asked = []
         for turn in turns:
             linear = Affine.similarity(turn.rotation, 1.0, turn.mirror).linear
-            for vote, shift in enumerate(engine.best_shifts(linear.T if swapped else linear)):
+            asked.append((linear.T if swapped else linear, turn))
+        for matrix, turn in sorted(asked, key=lambda item: rest_of_turn(item[0])):
+            for vote, shift in enumerate(engine.best_shifts(matrix)):
                 if not np.isfinite(shift.score):
                     continue
                 laid = shift.fixed_from_moving if swapped else np.linalg.inv(shift.fixed_from_moving)
                 pose = Pose(Affine(from_index @ laid @ to_index), shift.score, shift.overlap)
-                found.append(_Found(turn, vote, pose))
+                found.append(_Found(turn, vote, pose, self._usual(scale)))
         return found
 
 
@@ -229,8 +316,8 @@ def _best_turns(found: Sequence[_Found], keep: int) -> list[_Turn]:
     other, chance does better. A score is therefore also judged by the spread of its own scale.
     """
     chosen: dict[_Turn, None] = {}
-    for vote in {item.vote for item in found}:
-        listed = [item for item in found if item.vote == vote]
+    for ranked_with in {item.ranked_with for item in found}:
+        listed = [item for item in found if item.ranked_with == ranked_with]
         scores = np.array([item.pose.score for item in listed])
         standing = _standing(scores, np.array([item.turn.scale for item in listed]))
         for ranking in (scores, standing) if standing.any() else (scores,):
@@ -250,6 +337,17 @@ def _standing(scores: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArr
             spread = 1.4826 * np.median(np.abs(scores[same] - middle))
             standing[same] = (scores[same] - middle) / max(spread, 1e-6)
     return standing
+
+
+def _decided(found: Sequence[_Found], grid: Grid, ratio: float) -> bool:
+    """Whether the best pose by one of the lists has left all others this far behind."""
+    for vote in {item.vote for item in found}:
+        listed = sorted((item.pose for item in found if item.vote == vote), key=lambda pose: -pose.score)
+        # Neighbours of the best pose on the grid of turns score well because they are nearly right.
+        best = distinct(listed[: 40 * _LISTED], grid, _ELSEWHERE)
+        if len(best) > 1 and best[0].score >= ratio * best[1].score:
+            return True
+    return False
 
 
 def _follow(found: Sequence[_Found], level: _Level, grid: Grid) -> list[_Turn]:

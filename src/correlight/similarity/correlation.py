@@ -17,24 +17,29 @@ class FeatureCorrelation:
         Channels of each group at the samples of the fixed plane.
     moving : list of (C, Y, X) arrays
         The same channels of the moving plane, already turned into the fixed frame.
+    strides : list of int, optional
+        Pixels of the moving plane per pixel of the channels of each group; one without.
     """
 
-    def __init__(self, fixed: list[NDArray[np.float32]], moving: list[NDArray[np.float32]]) -> None:
-        self._fixed, self._moving = fixed, moving
+    def __init__(
+        self, fixed: list[NDArray[np.float32]], moving: list[NDArray[np.float32]], strides: list[int] | None = None
+    ) -> None:
+        self._fixed, self._moving, self._strides = fixed, moving, strides or [1] * len(moving)
         self._fixed_norms = [float(np.sqrt(np.sum(np.square(group, dtype=np.float64)))) + 1e-9 for group in fixed]
 
     def __call__(self, places: Places) -> Agreement:
         """Agreement at ``(N, 2)`` places."""
         parts = np.zeros(len(places))
         gradient = np.zeros((len(places), 2))
-        for fixed, planes, fixed_norm in zip(self._fixed, self._moving, self._fixed_norms, strict=True):
-            values, slopes = sample(planes, places)
+        groups = zip(self._fixed, self._moving, self._strides, self._fixed_norms, strict=True)
+        for fixed, planes, stride, fixed_norm in groups:
+            values, slopes = sample(planes, places / stride)
             moving_norm = float(np.sqrt(np.sum(np.square(values, dtype=np.float64)))) + 1e-9
             scale = 1.0 / (fixed_norm * moving_norm * len(self._fixed))
             products = np.sum(fixed * values, axis=0, dtype=np.float64) * scale
             value = float(products.sum())
             # The norm of the moving samples changes with the places too.
             pull = fixed * scale - values * (value / moving_norm**2)
-            gradient += np.einsum("cn,cnd->nd", pull, slopes)
+            gradient += np.einsum("cn,cnd->nd", pull, slopes) / stride
             parts += products
         return Agreement(float(parts.sum()), gradient, parts)

@@ -1,0 +1,1 @@
+"""Training: what ships as weights is made here, with PyTorch (``pip install "correlight[learn]"``)."""

@@ -1,0 +1,278 @@
+"""Training: one command, one seed, checkpoints that survive a kill, and an ONNX file at the end."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from correlight.appearance.descriptor import STRIDE
+from correlight.errors import UsageError
+from correlight.learn.descriptor import scenes as scenery
+from correlight.learn.descriptor.export import export, initial_weights
+from correlight.learn.descriptor.network import Descriptor
+from correlight.learn.descriptor.scenes import Scene
+from correlight.learn.descriptor.task import TEMPLATE, VIEW, Batch, batch, loss, scores
+
+Report = Callable[[str], None]
+
+_RATE, _WARM_UP, _DECAY = 2e-3, 200, 1e-4
+# Weights are averaged over about this many of the last steps.
+_AVERAGED = 500
+_TEMPERATURE = 25.0
+_SAVED_EVERY, _CHECKED_EVERY, _CHECKED_BATCHES = 200, 1000, 24
+_RIM = (VIEW - TEMPLATE) // 2 // STRIDE
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run depends on.
+
+    Parameters
+    ----------
+    steps : int
+        Batches seen.
+    size : int
+        Specimens in a batch.
+    seed : int
+        Of everything.
+    simulated, drawn : int
+        Simulated specimens of each kind, and random drawings.
+    kinds : tuple of str
+        Kinds of simulated specimen.
+    pictures : tuple of str
+        Real pictures, or folders of them.
+    photographs : bool
+        Whether the pictures that scikit-image installs are shown.
+    """
+
+    steps: int = 12000
+    size: int = 8
+    seed: int = 0
+    simulated: int = 60
+    drawn: int = 240
+    kinds: tuple[str, ...] = ("cell", "grains", "tissue", "fibres", "neuropil")
+    pictures: tuple[str, ...] = ()
+    photographs: bool = True
+
+
+def train(
+    out: Path, settings: Settings, *, start: Path | None = None, workers: int = 1, report: Report = print
+) -> Path:
+    """Train the descriptor, or go on where an interrupted run of the same settings stopped.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for the checkpoint, the log, and at the end ``descriptor.onnx``.
+    settings : Settings
+        What is learned from, and for how long.
+    start : Path, optional
+        An earlier ``descriptor.onnx`` whose weights are the start, so that a long run can be put together from
+        several.
+    workers : int
+        Processes that make batches; the result does not depend on it.
+    report : callable
+        Told a line now and then.
+
+    Returns
+    -------
+    Path
+        The ONNX file.
+
+    Raises
+    ------
+    UsageError
+        If ``out`` holds a run of other settings, or a folder of pictures has none.
+    """
+    cv2.setNumThreads(1)
+    out.mkdir(parents=True, exist_ok=True)
+    _same_settings(out / "settings.json", settings, start)
+    training = _scenes(out, settings, report)
+    unseen = [*scenery.drawn(24, settings.seed + 1), *scenery.simulated(settings.kinds, 6, settings.seed + 1)]
+    torch.manual_seed(settings.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = _Run(settings, device)
+    if start is not None:
+        run.network.load_state_dict(initial_weights(start))
+    checkpoint = out / "checkpoint.pt"
+    if checkpoint.is_file():
+        run.restore(torch.load(checkpoint, map_location=device, weights_only=True))
+        report(f"going on after step {run.step}")
+    began, first = time.perf_counter(), run.step
+    recent: list[tuple[float, float]] = []
+    with (out / "log.jsonl").open("a") as log:
+        for made in _batches(training, settings, range(run.step, settings.steps), workers):
+            recent.append(run.learn(made))
+            if run.step % _SAVED_EVERY and run.step != settings.steps:
+                continue
+            _save(checkpoint, run.state())
+            line: dict[str, Any] = {"step": run.step, "seconds": round(time.perf_counter() - began, 1)}
+            line["loss"], line["won"] = (round(float(value), 4) for value in np.mean(recent, axis=0))
+            line["temperature"] = round(float(run.temperature.exp()), 2)
+            if run.step % _CHECKED_EVERY == 0 or run.step == settings.steps:
+                line["won_unseen"] = round(run.check(unseen), 4)
+            recent.clear()
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            rate = (run.step - first) / (time.perf_counter() - began)
+            left = (settings.steps - run.step) / rate / 60
+            report(", ".join(f"{name} {value}" for name, value in line.items()) + f"; {left:.0f} min left")
+    return export(run.averaged, out / "descriptor.onnx", training, settings.seed, asdict(settings))
+
+
+class _Run:
+    """Network, optimiser, averaged weights and step; what a checkpoint holds."""
+
+    def __init__(self, settings: Settings, device: torch.device) -> None:
+        self._settings, self._device, self.step = settings, device, 0
+        # Channels last is the order in which matrix units of processors take convolutions.
+        self.network = Descriptor().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = Descriptor().to(device)
+        self.averaged.load_state_dict(self.network.state_dict())
+        self.temperature = torch.nn.Parameter(torch.tensor(math.log(_TEMPERATURE), device=device))
+        self._optimiser = torch.optim.AdamW([*self.network.parameters(), self.temperature], _RATE, weight_decay=_DECAY)
+
+    def learn(self, made: Batch) -> tuple[float, float]:
+        """One step; its loss, and how often the right place won."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = _rate(self.step, self._settings.steps)
+        value, won = self._judge(self.network, made)
+        self._optimiser.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self._optimiser.step()
+        self.step += 1
+        share = min(self.step / (self.step + 10), 1 - 1 / _AVERAGED)
+        with torch.no_grad():
+            for mean, own in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(own, 1 - share)
+        return float(value.detach()), float(won)
+
+    def _judge(self, network: Descriptor, made: Batch) -> tuple[Tensor, Tensor]:
+        views = made.views.reshape(-1, *made.views.shape[2:])
+        with torch.autocast(self._device.type, dtype=torch.bfloat16):
+            searched, templates = (network(self._tensor(images))[0] for images in (made.searched, views))
+        templates = templates[:, :, _RIM:-_RIM, _RIM:-_RIM]
+        maps = scores(searched.float(), templates.float())
+        return loss(maps, torch.as_tensor(made.shifts, device=self._device), self.temperature.exp())
+
+    def _tensor(self, images: Any) -> Tensor:
+        return torch.as_tensor(images, device=self._device).contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def check(self, unseen: Sequence[Scene]) -> float:
+        """How often the averaged weights find the right place among specimens never learned from."""
+        made = (batch(unseen, self._settings.size, self._settings.seed + 1, step) for step in range(_CHECKED_BATCHES))
+        return float(np.mean([float(self._judge(self.averaged, one)[1]) for one in made]))
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "temperature": self.temperature.detach(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.step = int(state["step"])
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.temperature.data.copy_(state["temperature"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+
+def _rate(step: int, steps: int) -> float:
+    """Learning rate: a short rise, then half a cosine down to nothing."""
+    return _RATE * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+class _Batches(Dataset[Batch]):
+    def __init__(self, scenes: Sequence[Scene], settings: Settings) -> None:
+        self._scenes, self._settings = scenes, settings
+
+    def __getitem__(self, step: int) -> Batch:
+        cv2.setNumThreads(1)
+        return batch(self._scenes, self._settings.size, self._settings.seed, step)
+
+
+def _batches(scenes: Sequence[Scene], settings: Settings, steps: range, workers: int) -> Iterator[Batch]:
+    loader = DataLoader(
+        _Batches(scenes, settings),
+        batch_size=None,
+        sampler=list(steps),
+        num_workers=workers,
+        collate_fn=lambda made: made,
+        prefetch_factor=6 if workers else None,
+    )
+    return iter(loader)
+
+
+def _scenes(out: Path, settings: Settings, report: Report) -> list[Scene]:
+    """Everything the network is shown; simulated specimens are kept in a folder, since drawing them takes minutes."""
+    pictures: list[Scene] = []
+    if settings.photographs:
+        pictures += scenery.of_package()
+    for place in settings.pictures:
+        pictures += scenery.of_files(Path(place))
+    drawings = [
+        *_kept(out / "scenes", settings, report),
+        *scenery.drawn(settings.drawn, settings.seed),
+    ]
+    # However many there are of each, about a third of what is seen are pictures.
+    repeats = max(1, round(0.5 * len(drawings) / len(pictures))) if pictures else 0
+    seen = Counter(scene.name.partition("-")[0] for scene in drawings)
+    seen.update(f"picture {scene.name}" for scene in pictures)
+    (out / "seen.json").write_text(json.dumps({"scenes": dict(seen), "each picture counts": repeats}, indent=1))
+    report(f"{len(drawings)} drawings and {len(pictures)} pictures, each counted {repeats} times")
+    return [*drawings, *(pictures * repeats)]
+
+
+def _kept(folder: Path, settings: Settings, report: Report) -> list[Scene]:
+    folder.mkdir(exist_ok=True)
+    total = settings.simulated * len(settings.kinds)
+    files = sorted(folder.glob("*.npz"))
+    if len(files) < total:
+        for number, scene in enumerate(scenery.simulated(settings.kinds, settings.simulated, settings.seed)):
+            assert scene.materials is not None
+            part = folder / "part"
+            with part.open("wb") as file:
+                np.savez_compressed(file, pixels=scene.pixels, materials=scene.materials)
+            part.rename(folder / f"{number:05d} {scene.name}.npz")
+            if number % 50 == 49:
+                report(f"{number + 1} of {total} specimens simulated")
+        files = sorted(folder.glob("*.npz"))
+    made = []
+    for path in files:
+        with np.load(path) as stored:
+            made.append(Scene(path.stem.partition(" ")[2], stored["pixels"], stored["materials"]))
+    return made
+
+
+def _same_settings(path: Path, settings: Settings, start: Path | None) -> None:
+    wanted = {**asdict(settings), "start": None if start is None else str(start)}
+    wanted = json.loads(json.dumps(wanted))
+    if path.is_file() and json.loads(path.read_text()) != wanted:
+        raise UsageError(f"{path.parent} holds a run with other settings ({path.name}); choose another folder.")
+    path.write_text(json.dumps(wanted, indent=1))
+
+
+def _save(path: Path, state: dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    os.replace(part, path)
