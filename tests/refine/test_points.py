@@ -88,6 +88,16 @@ def test_a_start_is_kept_to():
         assert np.isnan(found.margin)
 
 
+def test_a_good_start_is_not_left():
+    """With a narrow mixture only what lies near is looked at: the right pose, though a mirrored copy fits as well."""
+    fixed = cloud(2, 150) + np.array([0, 3])
+    both = np.vstack([fixed, fixed * np.array([1, -1])])
+    start = Affine.of(np.eye(2), (0.2, -0.2))
+    found = fit_clouds(fixed, both, start=start, start_error=0.5, outliers=0.5)
+    assert np.allclose(found.moving_from_fixed(fixed), fixed, atol=0.01)
+    assert found.linear is found.moving_from_fixed
+
+
 def test_symmetry_leaves_no_margin():
     quarter = cloud(2, 60) + 3
     fixed = np.vstack([Affine.similarity(rotation=90.0 * k)(quarter) for k in range(4)])
@@ -140,7 +150,8 @@ def test_too_few_points_are_a_falsy_answer():
         ({"moving": np.zeros((9, 3))}, "as many axes"),
         ({"model": "loose"}, "models of clouds are rigid"),
         ({"outliers": 0.0}, "share of outliers"),
-        ({"reach": -1.0}, "Reach and stiffness"),
+        ({"reach": -1.0}, "must be positive"),
+        ({"start_error": 0.0}, "must be positive"),
         ({"tolerance": 0.0}, "tolerance between 0 and 1"),
         ({"start": Affine.identity(3)}, "as many axes"),
     ],

@@ -24,6 +24,7 @@ from correlight.refine.drift import Family, Found, Linear, Smooth, drift
 from correlight.refine.mixture import Mixture, evenly
 from correlight.refine.smooth import Basis
 from correlight.transforms import Affine, Transform
+from correlight.transforms import Sequence as Chain
 
 CloudModel = Literal["rigid", "similarity", "affine", "non-rigid"]
 Float = NDArray[np.float64]
@@ -84,6 +85,14 @@ class CloudFit:
         """Whether a pose was found."""
         return not self.reason
 
+    @property
+    def linear(self) -> Affine:
+        """The transform without its bending."""
+        found = self.moving_from_fixed
+        first = found.parts[0] if isinstance(found, Chain) else found
+        assert isinstance(first, Affine)
+        return first
+
 
 def fit_clouds(
     fixed: ArrayLike,
@@ -91,6 +100,7 @@ def fit_clouds(
     model: CloudModel = "rigid",
     *,
     start: Affine | None = None,
+    start_error: float | None = None,
     mirror: bool | None = None,
     outliers: float = 0.1,
     reach: float | None = None,
@@ -111,6 +121,8 @@ def fit_clouds(
     start : Affine, optional
         Where to start; it is taken for right to about a quarter turn. Without it every orientation is tried, and the
         richer models start from the best similarity.
+    start_error : float, optional
+        How far off the start may be, in moving units; without it as far as the clouds are wide.
     mirror : bool, optional
         Whether the moving cloud is mirrored; both are tried without. Not used with a start.
     outliers : float
@@ -150,14 +162,15 @@ def fit_clouds(
     (True, 130.0, True)
     """
     clouds = _Clouds.of(_cloud(fixed, "fixed"), _cloud(moving, "moving"), start, model)
-    _check(model, outliers, reach, stiffness, tolerance, most)
+    _check(model, outliers, (reach, start_error), stiffness, tolerance, most)
     if min(len(clouds.fixed), len(clouds.moving)) < _FEWEST:
         return clouds.failed(f"A cloud needs {_FEWEST} points; got {len(clouds.fixed)} and {len(clouds.moving)}.")
     runner_up = margin = np.nan
     if start is None:
         begin, variance, runner_up, margin = _try_all(clouds, model, mirror, outliers)
     else:
-        begin, variance = clouds.into(start), clouds.first_variance(clouds.into(start))
+        begin = clouds.into(start)
+        variance = clouds.first_variance(begin) if start_error is None else (start_error / clouds.size) ** 2
     width = 2 * clouds.radius_of_fixed(begin) if reach is None else reach / clouds.size
     if model == "non-rigid" and start is None:
         rough = _fit(clouds, "affine", begin, 2 * variance, outliers, None, 1e-3, 60)
@@ -175,13 +188,17 @@ def _cloud(points: ArrayLike, role: str) -> Points:
     return array
 
 
-def _check(model: str, outliers: float, reach: float | None, stiffness: float, tolerance: float, most: int) -> None:
+def _check(
+    model: str, outliers: float, lengths: Sequence[float | None], stiffness: float, tolerance: float, most: int
+) -> None:
     if model not in get_args(CloudModel):
         raise UsageError(f"The models of clouds are {', '.join(get_args(CloudModel))}; got {model!r}.")
     if not 0 < outliers < 1:
         raise UsageError(f"The share of outliers lies above 0 and below 1; got {outliers}.")
-    if not (reach is None or 0 < reach < np.inf) or not 0 < stiffness < np.inf:
-        raise UsageError(f"Reach and stiffness must be positive; got {reach} and {stiffness}.")
+    if not all(one is None or 0 < one < np.inf for one in (*lengths, stiffness)):
+        raise UsageError(
+            f"Reach, error of the start and stiffness must be positive; got {lengths[0]}, {lengths[1]} and {stiffness}."
+        )
     if not 0 < tolerance < 1 or most < 1:
         raise UsageError(f"A fit needs a tolerance between 0 and 1 and a step or more; got {tolerance} and {most}.")
 
