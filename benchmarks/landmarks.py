@@ -109,7 +109,8 @@ def simulated(ndim: int, model: Kind, errors: str, draws: int, rng: np.random.Ge
             noise="anisotropic" if errors == "anisotropic" else "isotropic",
         )
         slopes = found.moving_from_fixed.jacobian(places)
-        off = np.linalg.solve(slopes, (found.moving_from_fixed(places) - truth(places))[..., None])[..., 0]
+        apart = found.moving_from_fixed(places) - truth(places)
+        off = np.asarray(np.linalg.solve(slopes, apart[..., None])[..., 0], float)
         covariances = found.covariances(places)
         true.append(np.sum(off**2, axis=1))
         predicted.append(np.trace(covariances, axis1=1, axis2=2))
@@ -133,7 +134,8 @@ def left_out(fixed: Float, moving: Float, model: Kind, kept: int, draws: int, rn
         some, others = order[:kept], order[kept:]
         found = estimate(fixed[some], moving[some], model)
         apart = moving[others] - found.moving_from_fixed(fixed[others])
-        off = np.linalg.solve(found.moving_from_fixed.jacobian(fixed[others]), apart[..., None])[..., 0]
+        slopes = found.moving_from_fixed.jacobian(fixed[others])
+        off = np.asarray(np.linalg.solve(slopes, apart[..., None])[..., 0], float)
         expected = found.covariances(fixed[others]) + found.landmark_covariances.mean(axis=0)
         true.append(np.sum(off**2, axis=1))
         predicted.append(np.trace(expected, axis1=1, axis2=2))
