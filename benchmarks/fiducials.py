@@ -15,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -132,6 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--spots", action="store_true", help="measure how beads are found in images instead")
     parser.add_argument("--out", type=Path, help="Markdown file to append to")
     asked = parser.parse_args(arguments)
+    _commit()
     if asked.spots:
         appended(asked.out or RESULTS.with_name("spots.md"), SPOTS_HEAD, [spots(kind) for kind in SPOTS])
         return 0
@@ -244,9 +246,11 @@ def error(pair: BeadPair, pose: Transform, seed: int) -> float:
     return float(np.mean(np.linalg.norm(pose(places) - pair.moving_from_fixed(places), axis=1)))
 
 
+@cache
 def _commit() -> str:
+    """The commit of the source when this was first asked for: what is loaded does not change afterwards."""
     call = subprocess.run(
-        ["git", "log", "-1", "--format=%h", "--", "src/correlight/search"],
+        ["git", "log", "-1", "--format=%h", "--", "src/correlight/search", "src/correlight/appearance"],
         cwd=Path(__file__).parent.parent,
         capture_output=True,
         text=True,
