@@ -25,7 +25,7 @@ LAYERS = [
     GEOMETRY,
     PIXELS,
     {"search", "refine"},
-    {"verify", "fiducials", "register", "result", "provenance", "recipes"},
+    {"verify", "fiducials", "clouds", "register", "result", "provenance", "recipes"},
     {"batch", "report", "folder", "apply", "convert", "from_landmarks"},
     {"cli", "napari"},
 ]

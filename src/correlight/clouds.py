@@ -271,7 +271,7 @@ def clues_of(
 def _neighbours_by_chance(points: Points) -> float:
     """About the mean distance of nearest neighbours if the points were strewn over their box."""
     sides = np.maximum(np.ptp(points, axis=0), 1e-12)
-    return float(np.prod(sides) / len(points)) ** (1 / len(sides)) / 2
+    return float((np.prod(sides) / len(points)) ** (1 / len(sides)) / 2)
 
 
 def judge(clues: tuple[Clue, ...], fit: CloudFit) -> Verdict:
