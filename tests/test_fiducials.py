@@ -1,15 +1,19 @@
 """What matched beads say of a transform."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from correlight.appearance.spots import Spots
 from correlight.fiducials import refused, settle, together
+from correlight.image import Image
 from correlight.pose import Pose
 from correlight.result import Clue, Verdict
 from correlight.search.constellation import match_constellations
-from correlight.search.fiducials import Fiducials, overlap
-from correlight.simulate.beads import BeadPair, bead_pair
+from correlight.search.fiducials import Fiducials, FiducialSearch, overlap
+from correlight.search.limits import Limits
+from correlight.simulate.beads import BeadPair, bead_pair, fluorescence_image
 
 NOISE = 0.02 * 2**0.5
 MODELS = ("rigid", "similarity", "affine")
@@ -53,6 +57,24 @@ def test_the_kind_of_transform_is_the_one_that_predicts_beads_left_out() -> None
     one, other = settled.choice.halves
     places = bent.common_places(50, np.random.default_rng(0))
     assert 0 < np.linalg.norm(one(places) - other(places), axis=1).mean() < 0.1
+
+
+def test_stacks_go_the_same_way_from_pixels_to_verdict() -> None:
+    pair = bead_pair(1, beads=24, common=0.75, noise=0.0, shape=(60, 120, 120), spacing=0.1, scale=1.0)
+    rng = np.random.default_rng(0)
+    stacks = []
+    for points, whole in ((pair.fixed, pair.fixed_grid), (pair.moving, pair.moving_grid)):
+        grid = whole.resized((30, 120, 120))
+        pixels = fluorescence_image(points, grid, rng, psf=(0.3, 0.12, 0.12), photons=6000)
+        stacks.append(replace(Image.from_array(pixels[None], spacing=grid.spacing), grid=grid))
+    found = FiducialSearch(*stacks, Limits((0.85, 1.15)))(0, 0)
+    settled = settle(stacks[0].grid, stacks[1].grid, found, MODELS)
+    assert settled.verdict.status in ("accepted", "doubtful")
+    assert settled.verdict.confidence > 0.85
+    places = pair.common_places(200, rng)
+    apart = np.linalg.norm(settled.choice.transform(places) - pair.moving_from_fixed(places), axis=1)
+    # A tenth of the distance of the planes.
+    assert apart.mean() < 0.02
 
 
 def test_unrelated_beads_are_refused_and_it_is_said_why() -> None:

@@ -366,7 +366,7 @@ def _judged(matches: list[Match], fixed: int, moving: int) -> Constellation:
             f"Two poses fit equally well: they match {len(best)} and {len(matches[1])} beads.",
             False,
         )
-    rival = f"; the next best pose matches {len(matches[1])}" if len(matches) > 1 else ""
+    rival = f"; the next best pose matches {max(map(len, matches[1:]))}" if len(matches) > 1 else ""
     return Constellation(
         tuple(matches),
         f"{len(best)} of {fixed} and {moving} beads match where chance gives {best.by_chance:.1f}{rival}.",
