@@ -206,6 +206,16 @@ def test_a_scale_that_contradicts_the_pixel_sizes_is_doubted(images: tuple[Image
     assert any("from what the pixel sizes say; check" in reason for reason in wrong.result.verdict.reasons)
 
 
+def test_a_stated_error_is_held_against_the_scatter(images: tuple[Image, Image]) -> None:
+    """Half a moving pixel is 0.0083 µm in the fixed image."""
+    fixed, moving = clicks(12)
+    for error, expected in ((0.0083, "accepted"), (0.001, "doubtful")):
+        outcome = from_landmarks(*images, table(fixed, moving), "similarity", error=error)
+        assert outcome.result.status == expected
+        [clue] = [clue for clue in outcome.result.verdict.evidence if clue.name == "Stated error"]
+        assert clue.value == pytest.approx(0.0083 / error, rel=0.4)
+
+
 def test_a_projective_transform_is_a_matrix(images: tuple[Image, Image]) -> None:
     fixed, moving = clicks(12, noise=0.1)
     outcome = from_landmarks(*images, table(fixed, moving), "projective")

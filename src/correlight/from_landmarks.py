@@ -37,6 +37,8 @@ _ACCEPT_FROM, _REFUSE_BELOW, _MOST = 0.9, 0.3, 0.99
 _SCALE_LIMIT = 0.15
 # Less of the common field between the landmarks than this leaves most of it to extrapolation.
 _BETWEEN_LIMIT = 0.3
+# Landmarks that scatter so many times more than stated contradict what was stated.
+_STATED_LIMIT = 2.0
 # A spline is stored as displacements that reproduce it to this share of a fixed pixel, on at most so many nodes a side.
 _STORED, _MOST_NODES = 0.01, {2: 1025, 3: 97}
 
@@ -298,6 +300,8 @@ def _judge(
     if known:
         clues.append(_left_out(found, symbol, width))
         clues.append(_size(predicted, symbol, width))
+    if found.given and found.freedom and found.fle > 0:
+        clues.append(_stated(found))
     clues += [Clue("Wrong pair", np.nan, 0.0, False, suspect.sentence(names, symbol)) for suspect in wrong]
     clues.append(_between(found, fixed, moving, sure=known and predicted.p95 <= _GOOD * width))
     claimed = claimed_scale(fixed, moving)
@@ -349,6 +353,16 @@ def _size(predicted: PredictedError, symbol: str, width: float) -> Clue:
     share = 100 * predicted.median / width
     said = f"The predicted error is {predicted.median:.3g} {symbol} (median), {share:.2g} % of the width."
     return Clue("Predicted error", predicted.median, _GOOD * width, predicted.median <= _GOOD * width, said)
+
+
+def _stated(found: Estimate) -> Clue:
+    """Whether landmarks scatter as their stated error says."""
+    squared = np.einsum("na,nab,nb->n", found.left_out, np.linalg.inv(found.left_out_covariances), found.left_out)
+    ratio = float(np.sqrt(np.nanmean(squared) / found.ndim))
+    said = f"Landmarks scatter {ratio:.2g} times as much as their stated error says."
+    if ratio > _STATED_LIMIT:
+        said = f"Landmarks scatter {ratio:.2g} times as much as their stated error says, and so may all be off."
+    return Clue("Stated error", ratio, _STATED_LIMIT, ratio <= _STATED_LIMIT, said)
 
 
 def _between(found: Estimate, fixed: Grid, moving: Grid, *, sure: bool) -> Clue:

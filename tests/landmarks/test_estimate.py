@@ -204,6 +204,14 @@ def test_misuse_is_named(options: dict, words: str) -> None:
         estimate(fixed, truth(fixed), **options)
 
 
+def test_a_spline_does_not_find_errors_of_each_axis() -> None:
+    fixed, truth, places = world(2)
+    with pytest.raises(TransformError, match="state the error of each axis"):
+        estimate(fixed, truth(fixed), "thin-plate", noise="anisotropic")
+    stated = estimate(fixed, truth(fixed), "thin-plate", noise="anisotropic", moving_error=[0.3, 0.1])
+    assert np.isfinite(stated.error(places)).all()
+
+
 def test_few_landmarks_do_not_tell_one_axis_from_another() -> None:
     fixed, truth, _ = world(2)
     with pytest.raises(TransformError, match="at least 6 landmarks"):

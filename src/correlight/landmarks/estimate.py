@@ -21,6 +21,7 @@ from correlight.geometry import Points
 from correlight.landmarks.linear import Model, fit
 from correlight.landmarks.motions import Motions, improve
 from correlight.landmarks.spline import SmoothFit, fit_spline
+from correlight.landmarks.weights import anisotropic_covariances, even, given_covariances, pulled
 from correlight.transforms import Affine, Projective, Transform
 
 Float = NDArray[np.float64]
@@ -29,10 +30,6 @@ Noise = Literal["isotropic", "anisotropic"]
 
 # Resistance to changes of area over resistance to shear of a body with Poisson's ratio 0.3, as of many resins.
 _ELASTIC = 3.5
-_REWEIGHTINGS, _SETTLED = 20, 1e-3
-_LEAST_SPARE = 3
-# No landmark is more certain than this share of the error of all.
-_LEAST_SHARE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,12 +292,14 @@ def estimate(
     if noise not in get_args(Noise):
         raise UsageError(f"The noise of landmarks is isotropic or anisotropic; got {noise!r}.")
     if model == "thin-plate" or model == "elastic":
+        if noise == "anisotropic" and fixed_error is None and moving_error is None:
+            raise TransformError("A spline takes its error for the same along all axes; state the error of each axis.")
         base = fit(fixed, moving, "affine")
-        return _spline(fixed, moving, model, base, _given(base, fixed, fixed_error, moving_error))
+        return _spline(fixed, moving, model, base, given_covariances(base, fixed, fixed_error, moving_error))
     start = fit(fixed, moving, model, allow_mirror=allow_mirror)
-    given = _given(start, fixed, fixed_error, moving_error)
+    given = given_covariances(start, fixed, fixed_error, moving_error)
     if given is None and noise == "anisotropic":
-        covariances, spare, extra = _anisotropic(fixed, moving, model, start)
+        covariances, spare, extra = anisotropic_covariances(fixed, moving, model, start)
         result = _linear(fixed, moving, model, covariances, allow_mirror)
         total = result.parameter_covariance + extra
         return replace(result, given=False, scatter_freedom=spare, parameter_covariance=total)
@@ -323,38 +322,6 @@ def ellipses(covariances: Float, level: float, freedom: float | None) -> tuple[F
     return radii[:, ::-1], directions[:, :, ::-1]
 
 
-def _given(
-    moving_from_fixed: Affine | Projective, fixed: Points, fixed_error: ArrayLike | None, moving_error: ArrayLike | None
-) -> Float | None:
-    """Covariance of the mismatch of each pair in the moving image from the errors of both; None without any."""
-    if fixed_error is None and moving_error is None:
-        return None
-    slopes = moving_from_fixed.jacobian(fixed)
-    in_fixed, in_moving = _squares(fixed_error, fixed), _squares(moving_error, fixed)
-    covariances = np.einsum("nab,nb,ncb->nac", slopes, in_fixed, slopes) + in_moving[:, :, None] * np.eye(
-        fixed.shape[1]
-    )
-    # One landmark without any error among others that have one would leave those without any say.
-    least = _LEAST_SHARE**2 * float(np.trace(covariances, axis1=1, axis2=2).mean())
-    if np.linalg.eigvalsh(covariances).min() < least:
-        covariances += least * np.eye(fixed.shape[1])
-    return np.asarray(covariances)
-
-
-def _squares(error: ArrayLike | None, points: Points) -> Float:
-    """Standard deviations as variances per landmark and axis, shape ``(N, D)``."""
-    try:
-        values = np.broadcast_to(np.asarray(0.0 if error is None else error, float), points.shape)
-    except ValueError as problem:
-        raise UsageError(
-            f"The error of landmarks is one number, one per axis, or one per landmark as a column; got the shape "
-            f"{np.asarray(error).shape} for {len(points)} landmarks in {points.shape[1]}-D."
-        ) from problem
-    if not (np.isfinite(values).all() and (values >= 0).all()):
-        raise UsageError("The error of a landmark is a finite length that is not negative.")
-    return np.asarray(values**2)
-
-
 def _linear(fixed: Points, moving: Points, model: Model, given: Float | None, allow_mirror: bool) -> LinearEstimate:
     start = fit(fixed, moving, model, allow_mirror=allow_mirror)
     ndim, count = fixed.shape[1], len(fixed)
@@ -362,10 +329,10 @@ def _linear(fixed: Points, moving: Points, model: Model, given: Float | None, al
     freedom = count * ndim - motions.count
     transform = start
     if given is not None and given.any():
-        transform = start if _even(given) else improve(start, fixed, moving, model, given)
-        covariances, scale = _pulled(transform.jacobian(fixed), given), 1.0
+        transform = start if even(given) else improve(start, fixed, moving, model, given)
+        covariances, scale = pulled(transform.jacobian(fixed), given), 1.0
     else:
-        covariances = _pulled(transform.jacobian(fixed), np.broadcast_to(np.eye(ndim), (count, ndim, ndim)))
+        covariances = pulled(transform.jacobian(fixed), np.broadcast_to(np.eye(ndim), (count, ndim, ndim)))
         apart = float(np.sum((moving - transform(fixed)) ** 2))
         scale = 0.0 if given is not None else apart / freedom if freedom > 0 else np.nan
     at = motions.at(fixed)
@@ -386,43 +353,6 @@ def _linear(fixed: Points, moving: Points, model: Model, given: Float | None, al
     )
 
 
-def _anisotropic(fixed: Points, moving: Points, model: Model, start: Affine | Projective) -> tuple[Float, float, Float]:
-    """The variance along each axis of the moving image that landmarks and fit agree on.
-
-    Fit and variances are found in turns. A fit with weights follows the certain axes more closely than the others, so
-    each axis gives up its own share of the degrees of freedom: the sum of the leverages of its coordinates. Returned
-    are the covariance of each landmark, the least degrees of freedom, and what has to be added to the covariance of
-    the parameters because weights from the scatter of few landmarks are not the best ones (Kenward and Roger,
-    Biometrics 53, 983 (1997), doi:10.2307/2533558).
-    """
-    ndim, count = fixed.shape[1], len(fixed)
-    motions = Motions.among(fixed, model)
-    if count - motions.count / ndim < _LEAST_SPARE:
-        raise TransformError(
-            f"An error of its own along each axis needs at least {int(np.ceil(motions.count / ndim)) + _LEAST_SPARE} "
-            f"landmarks for the model {model}; got {count}, so take it for the same along all axes."
-        )
-    transform, at = start, motions.at(fixed)
-    spare = np.full(ndim, count - motions.count / ndim)
-    variances = np.ones(ndim)
-    for _ in range(_REWEIGHTINGS):
-        earlier = variances
-        variances = np.sum((moving - transform(fixed)) ** 2, axis=0) / spare
-        # An axis without any scatter would get all the weight there is.
-        variances = np.maximum(variances, max(1e-9 * float(variances.sum()), np.finfo(float).tiny))
-        covariances = np.broadcast_to(np.diag(variances), (count, ndim, ndim))
-        transform = improve(transform, fixed, moving, model, covariances, rounds=1)
-        slopes = transform.jacobian(fixed) @ at
-        certain = np.einsum("nap,naq->apq", slopes, slopes) / variances[:, None, None]
-        parameters = np.linalg.pinv(certain.sum(axis=0), hermitian=True)
-        spare = np.maximum(count - np.einsum("apq,qp->a", certain, parameters), 1.0)
-        if np.abs(variances / earlier - 1).max() < _SETTLED:
-            break
-    unsure = np.einsum("a,apq->pq", 4 / spare, certain - certain @ parameters @ certain)
-    covariances = np.broadcast_to(np.diag(variances), (count, ndim, ndim))
-    return np.asarray(covariances), float(spare.min()), np.asarray(parameters @ unsure @ parameters)
-
-
 def _spline(
     fixed: Points, moving: Points, model: Kind, base: Affine | Projective, given: Float | None
 ) -> SplineEstimate:
@@ -433,7 +363,7 @@ def _spline(
         fixed,
         base.inverse()(moving) - fixed,
         stiffness=_ELASTIC if model == "elastic" else 1.0,
-        covariances=even if given is None else _pulled(slopes, given),
+        covariances=even if given is None else pulled(slopes, given),
         known=given is not None,
     )
     own = np.full((count, ndim, ndim), np.nan) if not smooth.freedom and given is None else smooth.noise * even
@@ -445,18 +375,6 @@ def _spline(
         smooth.freedom,
         smooth.freedom,
         given is not None,
-        own if given is None else _pulled(slopes, given),
+        own if given is None else pulled(slopes, given),
         smooth,
     )
-
-
-def _pulled(slopes: Float, covariances: Float) -> Float:
-    """Covariances of the moving image as covariances of the fixed one, by the derivative of the transform."""
-    back = np.linalg.inv(slopes)
-    return np.asarray(np.einsum("nab,nbc,ndc->nad", back, covariances, back))
-
-
-def _even(covariances: Float) -> bool:
-    """Whether all landmarks are equally certain in all directions, so that weights make no difference."""
-    first = covariances[0, 0, 0]
-    return bool(np.allclose(covariances, first * np.eye(covariances.shape[1]), rtol=1e-9, atol=1e-12 * first))
