@@ -125,4 +125,12 @@ def test_of_two_opinions_the_more_cautious_one_counts(image: str, beads: str, st
     assert joined.status == status
     assert joined.confidence == 0.7
     assert joined.reasons
-    assert len(joined.evidence) == 3
+    assert len(joined.evidence) == 4
+
+
+def test_beads_and_images_that_lead_to_different_places_are_doubted() -> None:
+    good = Verdict("accepted", 0.95, ("good",))
+    assert together(good, good, apart=0.01).status == "accepted"
+    doubted = together(good, good, apart=0.1)
+    assert doubted.status == "doubtful"
+    assert doubted.reasons == ("Beads and images lead 10.0 % of the width apart.",)

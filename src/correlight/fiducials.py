@@ -32,6 +32,8 @@ _BETWEEN_LIMIT = 0.3
 _ERROR_LIMIT = 0.02
 # Two microscopes disagree about scale by up to a tenth.
 _SCALE_LIMIT = 0.15
+# Places to which beads and images lead may be this share of the width apart.
+_APART_LIMIT = 0.02
 _MOST, _NOT_QUITE = 0.99, 0.89
 
 
@@ -110,23 +112,28 @@ def refused(found: Fiducials) -> Verdict:
     return Verdict("refused", 0.0, (found.constellation.reason,))
 
 
-def together(image: Verdict, beads: Verdict) -> Verdict:
+def together(image: Verdict, beads: Verdict, apart: float = 0.0) -> Verdict:
     """Of two opinions about one transform the more cautious one, with the evidence of both.
 
     Parameters
     ----------
     image, beads : Verdict
-        What the image says and what the beads say.
+        What the images say and what the beads say.
+    apart : float
+        Mean distance between the transforms that they are about, as a share of the width.
     """
-    order: tuple[Status, ...] = ("refused", "doubtful", "accepted")
-    status = min(image.status, beads.status, key=order.index)
-    reasons = tuple(
-        reason
-        for verdict in (beads, image)
-        if status == verdict.status or status == "accepted"
-        for reason in verdict.reasons
+    percent = f"{100 * apart:.1f} % of the width"
+    agree = apart <= _APART_LIMIT
+    said = f"Beads and images lead to the same place within {percent}."
+    clue = Clue(
+        "Beads and images", apart, _APART_LIMIT, agree, said if agree else f"Beads and images lead {percent} apart."
     )
-    return Verdict(status, min(image.confidence, beads.confidence), reasons, (*beads.evidence, *image.evidence))
+    order: tuple[Status, ...] = ("refused", "doubtful", "accepted")
+    status = min(image.status, beads.status, "accepted" if agree else "doubtful", key=order.index)
+    reasons = [reason for verdict in (beads, image) if verdict.status == status for reason in verdict.reasons]
+    confidence = min(image.confidence, beads.confidence, _MOST if agree else _NOT_QUITE)
+    evidence = (*beads.evidence, *image.evidence, clue)
+    return Verdict(status, confidence, (*reasons, clue.sentence), evidence)
 
 
 def clues_of(

@@ -200,7 +200,7 @@ def register(
             beads = settle(region.grid, moving.grid, found, models, best.poses[0])
         if best.fiducials is not None and measure != "fiducials":
             best = _in_sight(best, of_fixed, of_moving, channels)
-        if beads is not None and measure == "fiducials":
+        if beads is not None and measure == "fiducials" and (best.fiducials is not None or beads.verdict):
             choice = beads.choice
         else:
             if measure == "auto" or measure == "fiducials":
@@ -225,8 +225,11 @@ def register(
             )
             verdict = judge(checked.findings)
             predicted = predict_error(best.fixed, best.moving, choice, checked)
-            if found is not None:
-                verdict = together(verdict, beads.verdict if beads is not None else refused(found))
+            if beads is not None:
+                apart = distance(choice.transform, beads.choice.transform, region.grid) / max(region.grid.extent)
+                verdict = together(verdict, beads.verdict, apart)
+            elif found is not None:
+                verdict = together(verdict, refused(found))
             if beads is not None and choice is beads.choice:
                 predicted = beads.predicted
         report("verify", 1.0)
