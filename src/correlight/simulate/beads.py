@@ -60,6 +60,7 @@ def bead_pair(
     unequal: float | None = None,
     least_overlap: float = 0.7,
     least_distance: float = 0.2,
+    touching: float = 0.0,
 ) -> BeadPair:
     """Scatter beads over the fields of an electron microscope (fixed) and a light microscope (moving).
 
@@ -89,6 +90,8 @@ def bead_pair(
         Least share of the smaller field that the other covers.
     least_distance : float
         No two beads of one field are closer, in micrometres of the moving image.
+    touching : float
+        Share of the common beads that sit in twos, as far apart as the least distance: a diameter makes them touch.
 
     Returns
     -------
@@ -108,10 +111,10 @@ def bead_pair(
     """
     counts = (beads, beads) if isinstance(beads, int) else beads
     noises = (noise, noise) if isinstance(noise, float | int) else noise
-    if not (0 <= common <= 1 and 0 < least_overlap <= 1 and field > 0):
+    if not (0 <= common <= 1 and 0 <= touching <= 1 and 0 < least_overlap <= 1 and field > 0):
         raise UsageError(
-            f"Shares lie between 0 and 1 and the field is positive; got common {common}, overlap {least_overlap} and "
-            f"field {field}."
+            f"Shares lie between 0 and 1 and the field is positive; got common {common}, touching {touching}, overlap "
+            f"{least_overlap} and field {field}."
         )
     rng = np.random.default_rng([seed, 61])
     linear = _linear(rng, len(shape), rotation, scale, mirror, shear, unequal)
@@ -122,6 +125,8 @@ def bead_pair(
     shared = round(common * min(counts))
     places = _common(40 * max(1, shared), fixed_grid, moving_grid, moving_from_fixed, rng)
     both = _apart(places, shared, least_distance / size)
+    if touching > 0:
+        both = _in_twos(both, touching, least_distance / size, fixed_grid, moving_grid, moving_from_fixed, rng)
     extra_fixed = _more(both, counts[0] - shared, fixed_grid, least_distance / size, rng)
     extra_moving = _more(moving_from_fixed(both), counts[1] - shared, moving_grid, least_distance, rng)
     orders = [rng.permutation(count) for count in counts]
@@ -197,6 +202,19 @@ def _apart(places: Points, count: int, least: float, taken: Points | None = None
             "a smaller distance."
         )
     return kept[before:]
+
+
+def _in_twos(
+    beads: Points, share: float, distance: float, fixed: Grid, moving: Grid, moving_from_fixed: Affine, rng: Rng
+) -> Points:
+    """The same number of beads, a share of them moved next to another one, as far as both fields see that place."""
+    count = int(share * len(beads) / 2)
+    ways = rng.normal(size=(count, beads.shape[1]))
+    beside = beads[:count] + distance * ways / np.linalg.norm(ways, axis=1, keepdims=True)
+    seen = fixed.contains(beside) & moving.contains(moving_from_fixed(beside))
+    moved = beads.copy()
+    moved[len(beads) - count :][seen] = beside[seen]
+    return moved
 
 
 def _more(taken: Points, count: int, grid: Grid, least: float, rng: Rng) -> Points:
