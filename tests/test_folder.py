@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from correlight.errors import ReadError, UsageError, WriteError
 from correlight.exchange import read_transform
 from correlight.folder import reserve, reserve_files, write_result
 from correlight.image import Image
-from correlight.io import read
+from correlight.io import read, read_mask
 from correlight.resample import warp
 from correlight.transforms import Projective
 from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, known_result, write_images
@@ -272,3 +273,19 @@ def test_a_disk_that_is_really_full_leaves_nothing(images: tuple[Image, Image], 
         write_result(folder, known_result(*images), *images)
     assert caught.value.__cause__.errno == errno.ENOSPC
     assert content(small_disk) == set()
+
+
+@pytest.mark.parametrize("grid", ["fixed", "moving"])
+def test_a_large_picture_becomes_a_store_with_the_same_pixels(
+    grid: Literal["fixed", "moving"], images: tuple[Image, Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("file", "store"):
+        (tmp_path / name).mkdir()
+        write_result(tmp_path / name, known_result(*images), *images, grid=grid)
+        monkeypatch.setattr("correlight.folder._LARGEST_FILE", 0)
+    assert not (tmp_path / "store" / "registered.ome.tif").exists()
+    file, store = read(tmp_path / "file" / "registered.ome.tif"), read(tmp_path / "store" / "registered.ome.zarr")
+    assert np.array_equal(file.levels[0], store.levels[0])
+    assert (file.grid.spacing, file.channels, file.dtype) == (store.grid.spacing, store.channels, store.dtype)
+    footprints = [read_mask(tmp_path / name / "footprint.tif", file.grid.shape) for name in ("file", "store")]
+    assert np.array_equal(*footprints)

@@ -7,6 +7,7 @@ goes wrong before that, an interruption or a full disk, leaves nothing behind.
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import shutil
@@ -16,13 +17,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.errors import ReadError, UsageError, WriteError
 from correlight.exchange import write_transform
+from correlight.geometry import Grid
 from correlight.image import Image
 from correlight.io.write import write_ome_tiff, write_tiff
+from correlight.io.write_zarr import write_ome_zarr_blocks
 from correlight.report import write_overlay, write_report
-from correlight.resample import output_grid, warp
+from correlight.resample import output_grid, warp, warp_blocks
 from correlight.result import ImageRecord, Result
 from correlight.transforms import Affine, Projective, Transform
 
@@ -30,6 +34,7 @@ GridChoice = Literal["fixed", "moving", "none"] | float
 
 # A folder is replaced only if it holds this, so that a slip of the finger cannot delete somebody's home.
 _SIGN = "result.json"
+_LARGEST_FILE = 2 * 2**30  # bytes of pixels; above, the registered image is a store of many files
 
 
 @contextmanager
@@ -198,10 +203,30 @@ def write_result(
     if grid == "none":
         return
     onto = output_grid(fixed.grid, moving.grid, result.moving_from_fixed, grid)
-    if onto != fixed.grid:
-        registered, footprint = warp(moving, moving.grid, result.moving_from_fixed, onto)
-    write_ome_tiff(folder / "registered.ome.tif", registered, onto, moving.channels, rgb=moving.rgb, pyramid="mean")
+    shape = (len(moving.channels), *onto.shape)
+    if math.prod(shape) * moving.dtype.itemsize > _LARGEST_FILE:
+        footprint = _write_blocks(folder / "registered.ome.zarr", result.moving_from_fixed, moving, onto, shape)
+    else:
+        if onto != fixed.grid:
+            registered, footprint = warp(moving, moving.grid, result.moving_from_fixed, onto)
+        path = folder / "registered.ome.tif"
+        write_ome_tiff(path, registered, onto, moving.channels, rgb=moving.rgb, pyramid="mean")
     write_tiff(folder / "footprint.tif", footprint.astype(np.uint8), onto)
+
+
+def _write_blocks(
+    path: Path, moving_from_fixed: Transform, moving: Image, onto: Grid, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    """Move a picture block by block into a store, so that it is never whole in memory; returns its footprint."""
+    footprint = np.zeros(onto.shape, bool)
+
+    def blocks() -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
+        for part in warp_blocks(moving, moving.grid, moving_from_fixed, onto):
+            footprint[part.region] = part.footprint
+            yield (slice(None), *part.region), part.values
+
+    write_ome_zarr_blocks(path, blocks(), shape, moving.dtype, onto, moving.channels)
+    return footprint
 
 
 def _ending(transform: Transform) -> str:

@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as npst
 from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.io import read, write_ome_tiff, write_tiff
+from correlight.io.write_zarr import write_ome_zarr
 
 RNG = np.random.default_rng(0)
 TYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
@@ -189,3 +190,48 @@ def test_levels_are_made_from_a_few_rows_at_a_time(tmp_path: Path) -> None:
     pixels = Recorded(RNG.integers(0, 255, (1, 4500, 600), np.uint8))
     write_ome_tiff(tmp_path / "a.ome.tif", pixels, Grid.of((4500, 600)), ("a",), pyramid="mean")
     assert pixels.largest <= 1024 * 600
+
+
+# ----------------------------------------------------------------------------------------------------- OME-Zarr
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_ome_zarr_keeps_values_type_names_and_spacing_on_every_level(dtype: str, tmp_path: Path) -> None:
+    pixels = (RNG.random((2, 700, 2100)) * 200).astype(dtype)
+    grid = Grid.of((700, 2100), (0.2, 0.1), unit="micrometre")
+    write_ome_zarr(tmp_path / "a.ome.zarr", pixels, grid, ("DAPI", "µ"))
+    for level, f in enumerate((1, 2, 4)):
+        image = read(tmp_path / "a.ome.zarr", level=level)
+        blocks = pixels[:, :, : 2100 // f * f].reshape(2, 700 // f, f, 2100 // f, f)
+        means = blocks.mean((2, 4), dtype=np.float64)
+        expected = (means if dtype[0] == "f" else np.rint(means)).astype(dtype)
+        np.testing.assert_array_equal(image.levels[0], expected)
+        assert (image.channels, image.dtype) == (("DAPI", "µ"), np.dtype(dtype))
+        assert image.grid.spacing == pytest.approx(grid.shrink(f).spacing, rel=1e-12)
+        assert image.grid.origin == pytest.approx(grid.shrink(f).origin, abs=1e-12)
+    with pytest.raises(UsageError, match="no level 3"):
+        read(tmp_path / "a.ome.zarr", level=3)
+
+
+def test_ome_zarr_of_a_stack_and_without_calibration(tmp_path: Path) -> None:
+    stack = RNG.integers(0, 255, (1, 3, 64, 70), np.uint8)
+    grid = Grid.of(stack.shape[1:], (0.9, 0.2, 0.1), unit="micrometre")
+    write_ome_zarr(tmp_path / "a.zarr", stack, grid, ("a",))
+    np.testing.assert_array_equal(read(tmp_path / "a.zarr").levels[0], stack)
+    assert read(tmp_path / "a.zarr").grid == grid
+    write_ome_zarr(tmp_path / "b.zarr", stack[:, 0], Grid.of((64, 70)), ("a",), pyramid="nearest")
+    assert not read(tmp_path / "b.zarr").grid.calibrated
+
+
+def test_ome_zarr_is_written_chunk_by_chunk(tmp_path: Path) -> None:
+    pixels = Recorded(RNG.integers(0, 255, (2, 600, 2200), np.uint8))
+    write_ome_zarr(tmp_path / "a.zarr", pixels, Grid.of((600, 2200)), ("a", "b"))
+    assert 0 < pixels.largest <= 1024 * 1024 * 2
+
+
+def test_what_ome_zarr_cannot_hold_is_misuse(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="do not fit"):
+        write_ome_zarr(tmp_path / "a.zarr", np.zeros((1, 40, 51), np.uint8), Grid.of((40, 50)), ("a",))
+    with pytest.raises(UsageError, match="complex64"):
+        write_ome_zarr(tmp_path / "a.zarr", np.zeros((1, 40, 50), np.complex64), Grid.of((40, 50)), ("a",))
+    assert not (tmp_path / "a.zarr").exists()

@@ -132,11 +132,11 @@ class Shrunk:
     def _block(self, source: NDArray[Any]) -> NDArray[Any]:
         f = self.factor
         if self.how == "nearest":
-            return source[..., f // 2 :: f, f // 2 :: f]
+            return np.asarray(source[..., f // 2 :: f, f // 2 :: f])
         height, width = source.shape[-2] // f, source.shape[-1] // f
         split = source.reshape(*source.shape[:-2], height, f, width, f)
-        means = split.mean(axis=(-3, -1), dtype=np.float64)
-        return means if self.dtype.kind == "f" else np.rint(means)
+        means: NDArray[Any] = split.mean(axis=(-3, -1), dtype=np.float64)
+        return means if self.dtype.kind == "f" else np.asarray(np.rint(means))
 
 
 def write_tiff(path: str | Path, array: NDArray[Any], grid: Grid, name: str = "value") -> None:

@@ -1,0 +1,136 @@
+"""OME-Zarr 0.5: for pictures too large for one file, written block by block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from correlight.errors import UsageError
+from correlight.geometry import Grid
+from correlight.image import Pixels
+from correlight.io.write import SMALL, Shrunk, Smaller
+
+CHUNK = 512  # pixels per side
+
+
+def write_ome_zarr(
+    path: str | Path, pixels: Pixels, grid: Grid, channels: Sequence[str], *, pyramid: Smaller = "mean"
+) -> None:
+    """Write channels as a pyramid in OME-Zarr 0.5, in their own pixel type.
+
+    Parameters
+    ----------
+    path : path
+        The folder to write, usually ending in ``.ome.zarr``; an existing store is replaced.
+    pixels : Pixels
+        ``(C, Y, X)`` or ``(C, Z, Y, X)``; NumPy, zarr or Dask, cut out chunk by chunk.
+    grid : Grid
+        Where they lie. The axes have a unit only if the grid is calibrated.
+    channels : sequence of str
+        One name per channel. The colours of a picture are three channels.
+    pyramid : {"mean", "nearest"}
+        How levels of half the size are made until 1024 pixels are left along the longer side; "nearest" for labels.
+
+    Raises
+    ------
+    UsageError
+        If shapes do not fit together or the pixels are no real numbers.
+    OSError
+        If the folder cannot be written.
+    """
+    blocks = ((region, np.asarray(pixels[region])) for region in _regions(pixels.shape))
+    write_ome_zarr_blocks(path, blocks, pixels.shape, pixels.dtype, grid, channels, pyramid=pyramid)
+
+
+def write_ome_zarr_blocks(
+    path: str | Path,
+    blocks: Iterable[tuple[tuple[Any, ...], NDArray[Any]]],
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    grid: Grid,
+    channels: Sequence[str],
+    *,
+    pyramid: Smaller = "mean",
+) -> None:
+    """Write a picture that is made block by block and never whole in memory; the rest as for `write_ome_zarr`.
+
+    Parameters
+    ----------
+    blocks : iterable of (index, array)
+        Where each block lies in the picture, and its pixels.
+    shape : sequence of int
+        Of the whole picture, ``(C, Y, X)`` or ``(C, Z, Y, X)``.
+    dtype : dtype
+        Of its pixels.
+    """
+    shape, dtype = tuple(shape), np.dtype(dtype)
+    if shape[1:] != grid.shape or shape[0] != len(channels):
+        raise UsageError(f"Pixels of shape {shape} do not fit {len(channels)} channels on a grid of {grid.shape}.")
+    dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+    if dtype.kind not in "uif":
+        raise UsageError(f"OME-Zarr holds pixels of real numbers; got {dtype.name}, convert them first.")
+    count = max(0, math.ceil(math.log2(max(shape[-2:]) / SMALL)))
+    group = zarr.open_group(str(path), mode="w", zarr_format=3)
+    full = _array(group, 0, shape, dtype)
+    for index, block in blocks:
+        full[index] = block
+    for level in range(1, count + 1):
+        smaller = Shrunk(full, 2**level, pyramid)
+        array = _array(group, level, smaller.shape, dtype)
+        for region in _regions(smaller.shape):
+            array[region] = smaller[region].astype(dtype)
+    group.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [_image(path, grid, count)],
+        "omero": {"channels": [_shown(name, dtype) for name in channels]},
+    }
+
+
+def _array(group: Any, level: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    chunks = (*[1] * (len(shape) - 2), *(min(CHUNK, n) for n in shape[-2:]))
+    names = ["c", *"zyx"[1 - len(shape) :]]
+    return group.create_array(str(level), shape=shape, chunks=chunks, dtype=dtype, dimension_names=names)
+
+
+def _image(path: str | Path, grid: Grid, count: int) -> dict[str, Any]:
+    """The description of the pyramid: axes, and where the first pixel of each level lies."""
+    datasets = []
+    for level in range(count + 1):
+        here = grid.shrink((*[1] * (grid.ndim - 2), 2**level, 2**level))
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": [1.0, *here.spacing]}]
+        if any(here.origin):
+            steps.append({"type": "translation", "translation": [0.0, *here.origin]})
+        datasets.append({"path": str(level), "coordinateTransformations": steps})
+    unit = {"unit": "micrometer"} if grid.calibrated else {}
+    axes = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space", **unit} for n in "zyx"[-grid.ndim :])]
+    return {"name": Path(path).name.partition(".")[0], "axes": axes, "datasets": datasets}
+
+
+def _shown(name: str, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """How viewers show a channel at first."""
+    low, high = _window(dtype)
+    window = {"min": low, "max": high, "start": low, "end": high}
+    return {"label": name, "color": "FFFFFF", "active": True, "window": window}
+
+
+def _regions(shape: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+    """Every chunk of every plane."""
+    height, width = shape[-2:]
+    for plane in np.ndindex(*shape[:-2]):
+        for y in range(0, height, CHUNK):
+            for x in range(0, width, CHUNK):
+                yield (*plane, slice(y, min(y + CHUNK, height)), slice(x, min(x + CHUNK, width)))
+
+
+def _window(dtype: np.dtype[Any]) -> tuple[float, float]:
+    """The grey values that viewers show at first."""
+    if dtype.kind == "f":
+        return 0.0, 1.0
+    limits = np.iinfo(dtype)
+    return float(limits.min), float(limits.max)
