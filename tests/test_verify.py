@@ -56,6 +56,7 @@ def test_a_clear_pair_is_accepted_and_an_unrelated_one_refused() -> None:
 @pytest.mark.parametrize(
     "change",
     [
+        {"unusual": 2.5},
         {"wrong_ratio": 1.05},
         {"margin": 0.9, "wrong_ratio": 1.6},
         {"halves": 0.1},
@@ -88,7 +89,7 @@ def test_a_verdict_is_always_complete(findings: Findings) -> None:
 
 @given(some_findings, st.sampled_from([field.name for field in fields(Findings)]), st.floats(0.0, 3.0))
 def test_better_evidence_never_lowers_the_confidence(findings: Findings, name: str, more: float) -> None:
-    better = -more if name in ("halves", "measures", "backward") else more
+    better = -more if name in ("halves", "measures", "backward", "unusual") else more
     improved = replace(findings, **{name: getattr(findings, name) + better})
     assert judge(improved).confidence >= judge(findings).confidence
 

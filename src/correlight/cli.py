@@ -442,7 +442,7 @@ def features(
         made = run(_read(image, spacing, None), channel, at)
         part = folder / output.name
         if output.suffix.lower() == ".npy":
-            np.save(part, made.levels[0])
+            np.save(part, np.asarray(made.levels[0]))
         else:
             write_ome_tiff(part, made.levels[0], made.grid, made.channels)
     print(f"{output}: {' x '.join(map(str, made.levels[0].shape))}")

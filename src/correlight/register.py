@@ -144,7 +144,8 @@ def register(
         _registrable(role, image)
     if model is not None and model not in MODELS:
         raise UsageError(f"A model is one of {', '.join(MODELS)}; got {model!r}.")
-    engine, channels = _engine(chosen), APPEARANCES[chosen.search.channels].refine
+    engine, appearance = _engine(chosen), APPEARANCES[chosen.search.channels]
+    channels = appearance.refine
     limits = limits_for(
         region.grid,
         moving.grid,
@@ -220,7 +221,7 @@ def register(
                 choice,
                 best.poses,
                 engine,
-                channels,
+                appearance,
                 chosen.search.least_overlap,
             )
             verdict = judge(checked.findings)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from correlight.appearance import Appearance
 from correlight.appearance.channels import Channels
 from correlight.plane import Plane
 from correlight.pose import Pose
@@ -19,6 +20,8 @@ from correlight.transforms import Affine
 
 # Size, in pixels that the engine compares, at which the pose is compared with deliberately wrong ones.
 _NULL_SIZE = 96
+# Working size at which an image is judged usual or not.
+_LOOKED_AT = 288
 # Wrong poses are turned against the right one by multiples of this, in both handednesses.
 _NULL_STEP = 15.0
 # Working sizes of the fits that check the result.
@@ -29,6 +32,7 @@ _DISPLACEMENTS = (0.06, 0.12)
 # 1.5 but not a margin with it; right poses had at least 1.7 and 1.2 (benchmarks/results).
 _RATIO_LIMIT, _MARGIN_LIMIT, _SPREAD_LIMIT = 1.35, 1.15, 6.0
 _SECOND_LIMIT, _APART_LIMIT, _OVERLAP_LIMIT = 2.0, 0.02, 0.4
+_UNUSUAL_LIMIT, _UNUSUAL_WEIGHT = 1.0, 2.3
 # Log odds: of the most that is ever claimed (99 %), and of what a second measure that sees nothing takes away.
 _MOST_SUPPORT, _SECOND_WEIGHT = 4.6, 2.3
 _ACCEPT_FROM, _REFUSE_BELOW = 0.9, 0.3
@@ -62,6 +66,9 @@ class Findings:
         Mean distance when fixed and moving are exchanged, likewise.
     overlap : float
         Common valid area as a fraction of the smaller field.
+    unusual : float
+        How unlike what the learned channels were trained on the stranger of the two images is, in units of what 95 %
+        of the training images keep to; 0 where nothing learned was used.
     """
 
     margin: float
@@ -72,6 +79,7 @@ class Findings:
     measures: float
     backward: float
     overlap: float
+    unusual: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +97,7 @@ def check(
     choice: Choice,
     poses: Sequence[Pose],
     engine: MakeEngine,
-    channels: Channels,
+    appearance: Appearance,
     least_overlap: float,
 ) -> Checked:
     """Measure everything that speaks for or against a result.
@@ -102,10 +110,10 @@ def check(
         The refined transform and the fits to its halves.
     poses : sequence of Pose
         The hypotheses with the scores of the search; the first is the one that was refined.
-    engine, channels, least_overlap
+    engine, appearance, least_overlap
         As in the search.
     """
-    found = choice.transform
+    found, channels = choice.transform, appearance.refine
     width = max(fixed.grid.extent)
     measure = choice.measure
     other: MeasureName = "features" if measure == "mutual information" else "mutual information"
@@ -127,8 +135,17 @@ def check(
         measures=distance(found, by_other, fixed.grid) / width,
         backward=distance(found, backward, fixed.grid) / width,
         overlap=float(common / min(fixed.area, moving.area / scale**2)),
+        unusual=_unusual(fixed, moving, appearance),
     )
     return Checked(findings, by_other, backward)
+
+
+def _unusual(fixed: Plane, moving: Plane, appearance: Appearance) -> float:
+    """How unlike what the channels were made for the stranger of two images is."""
+    if appearance.unusualness is None:
+        return 0.0
+    planes = (plane.shrunk(float(np.sqrt(plane.area)) / _LOOKED_AT) for plane in (fixed, moving))
+    return max(appearance.unusualness(plane.values, plane.mask) for plane in planes)
 
 
 def _above_displaced(laid: Overlay, channels: Channels) -> float:
@@ -227,6 +244,8 @@ def judge(findings: Findings) -> Verdict:
     for apart in (findings.halves, findings.measures, findings.backward):
         support -= 1.5 * max(0.0, apart / _APART_LIMIT - 1)
     support -= _SECOND_WEIGHT * (findings.second_measure < _SECOND_LIMIT)
+    # What the channels were never trained on may fool them in ways that no wrong pose of the pair shows.
+    support -= _UNUSUAL_WEIGHT * max(0.0, findings.unusual - _UNUSUAL_LIMIT)
     confidence = float(1 / (1 + np.exp(-np.clip(support, -_MOST_SUPPORT, _MOST_SUPPORT))))
     status: Status = "refused" if confidence < _REFUSE_BELOW else "doubtful"
     if confidence >= _ACCEPT_FROM:
@@ -305,5 +324,14 @@ def _clues(f: Findings) -> tuple[Clue, ...]:
             _OVERLAP_LIMIT,
             f"The images share {100 * f.overlap:.0f} % of the smaller field.",
             f"The images share only {100 * f.overlap:.0f} % of the smaller field.",
+        ),
+        clue(
+            "Familiar look",
+            f.unusual,
+            _UNUSUAL_LIMIT,
+            "Both images look like what the descriptor was trained on.",
+            f"One of the images is unlike anything that the descriptor was trained on ({f.unusual:.1f} times as far "
+            "from the usual as nearly all of that).",
+            below=True,
         ),
     )

@@ -148,6 +148,11 @@ def learned(values: Float, mask: Mask) -> tuple[Group, ...]:
     return (group(planes, support, STRIDE),)
 
 
+def unusualness(values: Float, mask: Mask) -> float:
+    """How unlike the training images of the shipped descriptor an image is; see `Descriptor.unusualness`."""
+    return shipped().unusualness(values, mask)
+
+
 def prepared(values: Float, mask: Mask) -> Float:
     """An image as the network takes it: ``(2, Y, X)``, grey values of mean 0 and deviation 1, and the mask.
 

@@ -242,7 +242,7 @@ class FeatureEngine:
 
 def _summed_product(ones: Spectrum, others: Spectrum) -> Spectrum:
     """Sum over the planes; plane by plane, which stays in the cache of the processor."""
-    total = ones[0] * others[0]
+    total: Spectrum = ones[0] * others[0]
     part = np.empty_like(total)
     for one, other in zip(ones[1:], others[1:], strict=True):
         np.multiply(one, other, out=part)

@@ -286,7 +286,7 @@ class _Rounds:
 
     def _usual(self, scale: float) -> bool:
         low, high = self._limits.scale
-        return abs(np.log(scale / np.sqrt(low * high))) <= np.log(_USUAL)
+        return bool(abs(np.log(scale / np.sqrt(low * high))) <= np.log(_USUAL))
 
     def _one_scale(self, level: _Level, scale: float, turns: Sequence[_Turn]) -> list[_Found]:
         fixed, moving = working_planes(self._fixed, self._moving, scale, level.size * self._engine.stride)
