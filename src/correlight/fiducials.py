@@ -129,7 +129,8 @@ def together(image: Verdict, beads: Verdict, apart: float = 0.0) -> Verdict:
         "Beads and images", apart, _APART_LIMIT, agree, said if agree else f"Beads and images lead {percent} apart."
     )
     order: tuple[Status, ...] = ("refused", "doubtful", "accepted")
-    status = min(image.status, beads.status, "accepted" if agree else "doubtful", key=order.index)
+    own: Status = "accepted" if agree else "doubtful"
+    status = min(image.status, beads.status, own, key=order.index)
     reasons = [reason for verdict in (beads, image) if verdict.status == status for reason in verdict.reasons]
     confidence = min(image.confidence, beads.confidence, _MOST if agree else _NOT_QUITE)
     evidence = (*beads.evidence, *image.evidence, clue)

@@ -100,3 +100,42 @@ def test_too_few_beads_are_a_failure_and_nonsense_is_misuse() -> None:
         match_constellations(np.zeros((5, 2)), np.zeros((5, 3)))
     with pytest.raises(UsageError, match="finite"):
         match_constellations(np.full((5, 2), np.nan), np.zeros((5, 2)))
+
+
+BEADS = np.random.default_rng(0).uniform(0, 20, (30, 2))
+FLAT = np.column_stack([BEADS, np.zeros(30)])
+
+
+@pytest.mark.parametrize("noise", [None, 0.0, 0.01])
+@pytest.mark.parametrize(
+    ("fixed", "moving", "found"),
+    [
+        (np.ones((10, 2)), BEADS, False),
+        (BEADS, np.ones((10, 2)), False),
+        (np.column_stack([np.arange(10.0), np.zeros(10)]), BEADS, False),
+        (np.vstack([BEADS, BEADS]), BEADS, True),
+        (BEADS + 1e7, BEADS - 1e7, True),
+        (BEADS, BEADS * 1e3, True),
+        (FLAT, FLAT, True),
+    ],
+    ids=[
+        "one place",
+        "one place in the other",
+        "a line",
+        "found twice",
+        "far away",
+        "a thousand times",
+        "a flat volume",
+    ],
+)
+def test_odd_fields_of_beads_are_answered(
+    fixed: np.ndarray, moving: np.ndarray, noise: float | None, found: bool
+) -> None:
+    answer = match_constellations(fixed, moving, noise=noise)
+    assert bool(answer) == found
+    assert answer.reason
+
+
+def test_noise_is_a_length() -> None:
+    with pytest.raises(UsageError, match="not negative"):
+        match_constellations(BEADS, BEADS, noise=-1.0)

@@ -48,8 +48,6 @@ class Chance:
         self._tree = KDTree(moving.points)
         self._hull = _hull(moving.points)
         ndim = fixed.points.shape[1]
-        content = self._hull.volume if self._hull is not None else float(np.prod(np.ptp(moving.points, axis=0)))
-        self._crowd = len(moving.points) / max(content, 1e-300)
         self._ball = ball(ndim)
         self._log_allowed = float(np.log10(self._allowed_share(ndim)))
 
@@ -103,7 +101,14 @@ class Chance:
 
     def _even_share(self, tolerance: float) -> float:
         """Share of places near a bead if beads were spread evenly."""
-        return float(self._crowd * self._ball * tolerance ** self._fixed.points.shape[1])
+        points = self._moving.points
+        extent = np.ptp(points, axis=0)
+        if self._hull is not None and extent.min() > 2 * tolerance:
+            content = float(self._hull.volume)
+        else:
+            # A field flatter than the tolerance is as thick as the ball that it is compared with.
+            content = float(np.prod(np.maximum(extent, 4 / 3 * tolerance)))
+        return float(len(points) * self._ball * tolerance ** points.shape[1] / content)
 
     def _allowed_share(self, ndim: int) -> float:
         """Share of all poses that the limits allow, times the handednesses."""

@@ -7,6 +7,7 @@ matches in the end is compared with what chance would match (`correlight.search.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,8 +29,9 @@ _Kind = Literal["similarity", "affine"]
 
 # Neighbours of a bead that make triangles with it, from a round that is cheap to one that forgives many lost beads.
 _ROUNDS = (8, 14, 22)
-# Beads whose triangles are tried first; pairs of triangles that are then tried at a time, and at most in a round.
-_FIRST_CENTRES, _PAIRS_AT_A_TIME, _MOST_PAIRS = 16, 400_000, 1_500_000
+# Beads whose triangles are tried first, times those of the other image; pairs of triangles that are then tried at a
+# time, and at most in a round.
+_FIRST_CENTRES, _PAIRS_AT_A_TIME, _MOST_PAIRS = 1000, 400_000, 1_500_000
 # Shapes of triangles this far apart may be the same under noise and stretch; beyond it chance takes over.
 _COARSEST_SHAPE = 0.08
 # Beads, over all hypotheses, that are fitted after the neighbourhood; hypotheses that go on to the exact fit.
@@ -44,6 +46,8 @@ FEWEST, FEWEST_AFFINE = 4, 8
 # Fits from the loosest to the tightest tolerance; distinct poses that are listed, and by how much of the width they
 # differ.
 _TIGHTENINGS, _LISTED, _DISTINCT = 6, 6, 0.03
+# Places are never known better than to this share of the distance of neighbours: rounding must not tell beads apart.
+_LEAST_NOISE = 1e-6
 # A rival that matches so large a share of the beads that the best does is as good.
 _AS_GOOD = 0.8
 
@@ -174,8 +178,11 @@ def match_constellations(
     """
     points, others = _checked(fixed, moving)
     bounds = limits or Limits((0.0, np.inf))
-    if min(len(points), len(others)) < FEWEST:
-        return Constellation((), _too_few(len(points), len(others)), False)
+    if noise is not None and not (np.isfinite(noise) and noise >= 0):
+        raise UsageError(f"The noise of places is a finite length that is not negative; got {noise}.")
+    places = tuple(len(np.unique(array, axis=0)) for array in (points, others))
+    if min(places) < FEWEST:
+        return Constellation((), _too_few(*places), False)
     search = _Search(points, others, bounds, noise, stretch, rng or np.random.default_rng(0))
     return _judged(search.run(), len(points), len(others))
 
@@ -212,7 +219,7 @@ class _Search:
         self._middles = fixed.mean(axis=0), moving.mean(axis=0)
         self._fixed, self._moving = Field.of(fixed - self._middles[0], most), Field.of(moving - self._middles[1], most)
         self._limits, self._stretch, self._rng = limits, stretch, rng
-        self._noise = 0.03 * self._moving.spacing if noise is None else noise
+        self._noise = max(0.03 * self._moving.spacing if noise is None else noise, _LEAST_NOISE * self._moving.spacing)
         self._nearest, self._tree = Nearest(self._moving.points), KDTree(self._moving.points)
         self._chance = Chance(self._fixed, self._moving, limits, stretch)
 
@@ -227,7 +234,7 @@ class _Search:
             tolerance = self._stretch + 2.5 * self._noise / float(np.median(moving.side))
             alike = Alike(moving, min(tolerance, _COARSEST_SHAPE), self._limits.scale)
             order = self._rng.permutation(len(self._fixed.points))
-            first, tried, at_a_time = 0, 0, _FIRST_CENTRES
+            first, tried, at_a_time = 0, 0, max(1, _FIRST_CENTRES // len(self._moving.points))
             while first < len(order) and tried < _MOST_PAIRS:
                 centres = np.sort(order[first : first + at_a_time])
                 fixed = Triangles.of(self._fixed, centres, neighbours, True)
@@ -251,7 +258,10 @@ class _Search:
         kinds: tuple[_Kind, ...] = (rough.model,)
         if choose and len(rough) >= FEWEST_AFFINE:
             kinds = ("similarity", "affine")
-        fits = [landmarks.estimate(fixed, moving, kind) for kind in kinds]
+        fits = [landmarks.estimate(fixed, moving, kinds[0])]
+        # Beads on one line, or on one plane of a volume, leave affine transforms open.
+        with suppress(TransformError):
+            fits += [landmarks.estimate(fixed, moving, kind) for kind in kinds[1:]]
         missed = [float(np.nanmean(np.sum(fit.left_out**2, axis=1))) for fit in fits] if len(fits) > 1 else [0.0]
         best = fits[int(np.argmin(missed))]
         assert isinstance(best, landmarks.LinearEstimate)

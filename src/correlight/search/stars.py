@@ -39,7 +39,7 @@ class Field:
     nearest : (N, K) array of int
         The other beads, nearest first.
     spacing : float
-        Median distance to the nearest neighbour.
+        Median distance to the nearest neighbour, but not nothing.
     crowd : float
         Beads per area, or volume, of the box around them.
     """
@@ -60,7 +60,10 @@ class Field:
         order[:, 1:][order[:, 1:] == itself] = order[:, 0][(order[:, 1:] == itself).any(axis=1)]
         extent = np.ptp(points, axis=0)
         content = float(np.prod(np.maximum(extent, 1e-6 * max(float(extent.max()), 1e-300))))
-        return cls(points, order[:, 1:], float(np.median(distances[:, 1])), len(points) / content)
+        # Where most beads were found twice, the distance to the nearest tells nothing.
+        even = (content / len(points)) ** (1 / points.shape[1])
+        spacing = max(float(np.median(distances[:, 1])), 0.01 * even)
+        return cls(points, order[:, 1:], spacing, len(points) / content)
 
 
 @dataclass(frozen=True, eq=False)
