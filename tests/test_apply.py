@@ -348,6 +348,7 @@ def test_a_table_that_cannot_be_understood_is_named(text: str, words: str, tmp_p
         ({"magnification": 10.0}, "without that of the image that was registered"),
         ({"stage": (1.0, 2.0)}, "without that of the image that was registered"),
         ({"offset": (1.0, 2.0), "unit": "micrometre"}, "registered with a pixel size"),
+        ({"spacing": 0.1}, "registered without a pixel size"),
     ],
 )
 def test_what_says_nothing_alone_is_refused(member: dict, words: str, registered: Path) -> None:
@@ -411,5 +412,8 @@ def test_the_command_moves_many_images_and_says_what_lies_outside(
     two = ["apply", "out", "moving.ome.tif", "moving.ome.tif", "--like", "fixed.ome.tif", "-o", "two"]
     assert cli.main(two) == 0
     assert np.array_equal(tifffile.imread("two/moving.ome.tif"), tifffile.imread("two/moving_2.ome.tif"))
+    table = ["apply", "out", "session.csv", "--like", "fixed.ome.tif", "-o", "none", "--moving-spacing", "1"]
+    assert cli.main(table) == 2
+    assert "column spacing" in capsys.readouterr().err
     assert cli.main(["apply", "out", "--like", "fixed.ome.tif", "-o", "none"]) == 2
     assert "An image, or a CSV" in capsys.readouterr().err

@@ -210,7 +210,8 @@ def apply(
     from correlight.apply import holds_session
 
     if len(moving) > 1 or (moving[0].suffix.lower() == ".csv" and holds_session(moving[0])):
-        return _apply_many(transform, moving, like, output, order, labels, stage_axes, fixed_spacing, overwrite)
+        spacings_given = fixed_spacing, moving_spacing
+        return _apply_many(transform, moving, like, output, order, labels, stage_axes, *spacings_given, overwrite)
     moved = run(
         transform,
         moving[0],
@@ -246,15 +247,18 @@ def _apply_many(
     labels: bool,
     stage_axes: Literal["right-down", "right-up", "left-down", "left-up"],
     fixed_spacing: float | None,
+    moving_spacing: float | None,
     overwrite: bool,
 ) -> int:
     """Move the images that are given, or those that a table names."""
     from correlight.apply import Member, apply_session, read_session
 
-    if len(moving) == 1:
-        members = read_session(moving[0])
+    if len(moving) > 1:
+        members = tuple(Member(path, moving_spacing, offset=(0.0, 0.0), labels=labels) for path in moving)
+    elif moving_spacing is not None:
+        raise UsageError(f"The pixel sizes of the images in {moving[0]} belong into its column spacing.")
     else:
-        members = tuple(Member(path, offset=(0.0, 0.0), labels=labels) for path in moving)
+        members = read_session(moving[0])
     done = apply_session(
         transform,
         members,

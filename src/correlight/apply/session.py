@@ -303,6 +303,11 @@ def _place(image: Image, member: Member, reference: _Reference, frames: Frames, 
     """The grid of an image in the frame of the image that was registered."""
     moving = frames.moving
     spacing: tuple[float, ...] = image.grid.spacing
+    if member.spacing is not None and not moving.calibrated:
+        raise UsageError(
+            f"The transform counts pixels of the moving image, which was registered without a pixel size; leave out "
+            f"that of {member.path.name}, or state its magnification."
+        )
     if member.spacing is None and member.magnification is not None:
         if reference.magnification is None:
             raise UsageError(
