@@ -214,33 +214,34 @@ def real_rows(path: Path, draws: int) -> Iterator[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.landmarks", description="Predicted against true error.")
-    parser.add_argument("--draws", type=int, default=1000, help="draws of simulated landmarks (default 1000)")
-    parser.add_argument("--slips", type=int, default=100, help="sets with each slip of the finger (default 100)")
+    parser.add_argument(
+        "--draws", type=int, default=1000, help="draws of simulated landmarks, 0 for none (default 1000)"
+    )
+    parser.add_argument("--slips", type=int, default=0, help="sets with each slip of the finger (default none)")
     parser.add_argument("--data", type=Path, help="folder of real data that holds elm")
     parser.add_argument("--splits", type=int, default=20, help="draws of real landmarks (default 20)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="Markdown file to write")
     asked = parser.parse_args(arguments)
     began, commit = time.process_time(), _commit()
-    options = f" --draws {asked.draws} --slips {asked.slips}" + (
-        f" --data FOLDER --splits {asked.splits}" if asked.data else ""
-    )
-    text = [_SIMULATED.format(draws=asked.draws, count=COUNT, places=PLACES)]
-    for row in simulated_rows(asked.draws):
-        text.append(row)
-        print(row, end="", flush=True)
-    text.append(_SLIPS.format(draws=asked.slips))
-    for row in slip_rows(asked.slips):
-        text.append(row)
-        print(row, end="", flush=True)
+    options = f" --draws {asked.draws}" + (f" --slips {asked.slips}" if asked.slips else "")
+    options += f" --data FOLDER --splits {asked.splits}" if asked.data else ""
+    text: list[str] = []
+
+    def say(lines: Iterator[str]) -> None:
+        for line in lines:
+            text.append(line)
+            print(line, end="", flush=True)
+
+    if asked.draws:
+        text.append(_SIMULATED.format(draws=asked.draws, count=COUNT, places=PLACES))
+        say(simulated_rows(asked.draws))
+    if asked.slips:
+        text.append(_SLIPS.format(draws=asked.slips))
+        say(slip_rows(asked.slips))
     if asked.data is not None:
-        for row in real_rows(asked.data / LANDMARKS, asked.splits):
-            text.append(row)
-            print(row, end="", flush=True)
+        say(real_rows(asked.data / LANDMARKS, asked.splits))
     seconds = time.process_time() - began
-    head = (
-        "# Landmarks: predicted against true error\n\n"
-        f"`python -m benchmarks.landmarks{options}`, commit {commit}, {seconds:.0f} s of one core.\n"
-    )
+    head = f"# Landmarks\n\n`python -m benchmarks.landmarks{options}`, commit {commit}, {seconds:.0f} s of one core.\n"
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(head + "".join(text), encoding="utf-8")
     return 0
