@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -68,6 +69,9 @@ class MakeEngine(Protocol):
 class ByFeatures:
     """Makes engines that correlate feature channels.
 
+    The search lays the smaller image, at one size, on the larger one at size after size. Channels of turns of a moving
+    plane are therefore kept as long as the plane lives, and shared by all engines for it.
+
     Parameters
     ----------
     channels : Channels
@@ -78,10 +82,33 @@ class ByFeatures:
 
     channels: Channels
     stride: int = 1
+    _kept: WeakKeyDictionary[Plane, dict[float, _Look]] = field(
+        default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
+    )
 
     def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, /) -> FeatureEngine:
         """The engine for two planes."""
-        return FeatureEngine(fixed, moving, self.channels, least_overlap)
+        kept = self._kept.setdefault(moving, {})
+        return FeatureEngine(fixed, moving, self.channels, least_overlap, self.stride, kept)
+
+
+@dataclass(frozen=True, eq=False)
+class _Look:
+    """The channels of one image turned one way.
+
+    Parameters
+    ----------
+    canvas_from_image : (3, 3) array
+        Pixels to pixels of the working image and its canvas.
+    planes : list of (C, y, x) arrays
+        Of each group.
+    slow : (1 + G, y, x) array
+        Valid pixels, and the energy of each group, summed over blocks.
+    """
+
+    canvas_from_image: Matrix
+    planes: list[Float]
+    slow: Float
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,16 +147,28 @@ class FeatureEngine:
         What is compared; groups of one stride.
     least_overlap : float
         Shifts with a smaller common area, as a fraction of the smaller field, are not looked at.
+    stride : int
+        That of the groups.
+    kept : dict, optional
+        Channels of turns of the moving plane that are known already; new ones are added.
 
     Notes
     -----
-    Features of the last turn of the moving image are kept: ask for turns that share them one after the other.
+    Spectra of the last turn of the moving image are kept: ask for turns that share them one after the other.
     """
 
-    def __init__(self, fixed: Plane, moving: Plane, channels: Channels, least_overlap: float) -> None:
+    def __init__(
+        self,
+        fixed: Plane,
+        moving: Plane,
+        channels: Channels,
+        least_overlap: float,
+        stride: int = 1,
+        kept: dict[float, _Look] | None = None,
+    ) -> None:
         self._fixed, self._moving, self._channels = fixed, moving, channels
-        groups = channels(fixed.values, fixed.mask)
-        self._stride = groups[0].stride
+        self._kept = {} if kept is None else kept
+        self._stride = stride
         self._smaller = max(1.0, min(np.count_nonzero(plane.mask) for plane in (fixed, moving)) / self._stride**2)
         self._least_area = least_overlap * self._smaller
         # Circular correlation folds far shifts onto near ones. Shifts with less than the least overlap are not
@@ -186,24 +225,32 @@ class FeatureEngine:
     def _view_of_fixed(self, quarters: int, mirror: bool) -> _View:
         if (quarters, mirror) not in self._fixed_views:
             # Undoing the quarter turns and the mirror image leaves the moving image its rest of the turn.
-            self._fixed_views[quarters, mirror] = self._view(self._fixed, _quarter_turns(quarters, mirror).T)
+            look = self._look(self._fixed, _quarter_turns(quarters, mirror).T)
+            self._fixed_views[quarters, mirror] = self._view(look)
         return self._fixed_views[quarters, mirror]
 
     def _view_of_moving(self, degrees: float) -> _View:
         if self._moving_view is None or self._moving_view[0] != degrees:
-            view = self._view(self._moving, _rotation(degrees))
+            if degrees not in self._kept:
+                self._kept[degrees] = self._look(self._moving, _rotation(degrees))
+            view = self._view(self._kept[degrees])
             # A correlation needs the conjugate of one of the two.
             view = _View(view.canvas_from_image, [spectra.conj() for spectra in view.spectra], view.slow.conj())
             self._moving_view = degrees, view
         return self._moving_view[1]
 
-    def _view(self, plane: Plane, linear: Matrix) -> _View:
+    def _look(self, plane: Plane, linear: Matrix) -> _Look:
         values, mask, matrix = turned(plane, linear)
         groups = self._channels(values, mask)
         # Overlap is counted where the image is valid: features stay away from the rim by their own reach.
-        slow = np.stack([mask[:: self._stride, :: self._stride].astype(np.float32), *(g.energy for g in groups)])
-        spectra = [np.asarray(fft.rfft2(group.planes, self._shape)) for group in groups]
-        return _View(matrix, spectra, np.asarray(fft.rfft2(_block_sums(slow), self._blocks)))
+        slow = np.stack(
+            [mask[:: self._stride, :: self._stride].astype(np.float32), *(group.energy for group in groups)]
+        )
+        return _Look(matrix, [group.planes for group in groups], _block_sums(slow))
+
+    def _view(self, look: _Look) -> _View:
+        spectra = [np.asarray(fft.rfft2(planes, self._shape)) for planes in look.planes]
+        return _View(look.canvas_from_image, spectra, np.asarray(fft.rfft2(look.slow, self._blocks)))
 
     def _normalisers(self, fixed: _View, moving: _View) -> tuple[Float, list[Float]]:
         """Overlap in pixels and one over the expected width of each group's score, on blocks of shifts."""

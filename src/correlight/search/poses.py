@@ -45,7 +45,7 @@ class _Schedule:
 _EDGES = _Schedule(_Level(72, 7.5, 0.10, 45), _Level(128, 1.25, 0.016, 12), _Level(224, 0.8, 0.010, 5))
 # With a stride every pixel that is compared stands for several of the image, whose features put up with the poses
 # between the steps. The right pose stands among the first few at once, and finer rounds need fewer pixels.
-_STRIDDEN = _Schedule(_Level(72, 7.5, 0.15, 8), _Level(72, 1.25, 0.02, 4), _Level(96, 0.8, 0.010, 2))
+_STRIDDEN = _Schedule(_Level(72, 7.5, 0.15, 5), _Level(72, 1.25, 0.02, 4), _Level(96, 0.8, 0.010, 2))
 _LAST = _Level(96, 0.0, 0.0, 1)
 # Where one pose has left all others this far behind, further scales are not tried. Wrong poses of a pair and poses of
 # unrelated pairs do not come near it (docs/descriptor.md).
@@ -242,6 +242,7 @@ class _Rounds:
     def __init__(self, fixed: Plane, moving: Plane, limits: Limits, engine: MakeEngine, workers: int) -> None:
         self._fixed, self._moving, self._limits, self._engine = fixed, moving, limits, engine
         self._workers = workers
+        self._kept: dict[tuple[int, tuple[int, ...]], Plane] = {}
 
     def every_scale(self, level: _Level, progress: Progress) -> list[_Found]:
         """The best shifts of every turn within the limits, scale by scale until one pose has won by far."""
@@ -289,7 +290,9 @@ class _Rounds:
         return bool(abs(np.log(scale / np.sqrt(low * high))) <= np.log(_USUAL))
 
     def _one_scale(self, level: _Level, scale: float, turns: Sequence[_Turn]) -> list[_Found]:
-        fixed, moving = working_planes(self._fixed, self._moving, scale, level.size * self._engine.stride)
+        planes = working_planes(self._fixed, self._moving, scale, level.size * self._engine.stride)
+        # The smaller image has one size at nearly all scales; engines keep what they computed of a plane.
+        fixed, moving = (self._kept.setdefault((role, plane.grid.shape), plane) for role, plane in enumerate(planes))
         # The smaller field is the one that turns: it needs the smaller canvas.
         swapped = moving.values.size > fixed.values.size
         engine = self._engine(*((moving, fixed) if swapped else (fixed, moving)), self._limits.least_overlap)
