@@ -101,7 +101,7 @@ def fit_spline(places: Points, displacements: Float, *, stiffness: float, covari
 
     Notes
     -----
-    Costs memory for ``(N D)^2`` numbers and time for ``(N D)^3`` operations: a second for 300 landmarks in 3-D.
+    Costs memory for ``(N D)^2`` numbers and time for ``(N D)^3`` operations: nine seconds for 300 landmarks in 3-D.
 
     References
     ----------
