@@ -103,6 +103,15 @@ def test_what_the_mask_leaves_out_and_hot_pixels_are_no_beads() -> None:
     assert len(find_spots(only_hot, LIGHT, polarity="bright")) <= 3
 
 
+def test_edges_and_ridges_are_no_beads() -> None:
+    rng = np.random.default_rng(14)
+    y, x = np.indices(LIGHT.shape)
+    edge = 100.0 * (y + 0.3 * x > 150)
+    ridge = 100.0 * np.exp(-((y - 0.4 * x - 60.0) ** 2) / 8)
+    for picture in (edge, ridge):
+        assert len(find_spots(picture + rng.normal(0, 2, LIGHT.shape), LIGHT)) <= 2
+
+
 def test_places_are_in_the_unit_of_the_grid() -> None:
     truth = places(15, 10)
     image = fluorescence_image(truth, LIGHT, np.random.default_rng(11))

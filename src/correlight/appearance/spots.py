@@ -39,6 +39,8 @@ _UNLIKE = 10.0
 # Share of the variance of its neighbourhood that a bead must explain; a faint one need not, if it leaves no more than
 # so many times the noise.
 _LEAST_EXPLAINED, _MOST_LEFT = 0.5, 1.6
+# At this many widths a spot must bend down along all axes, by this share of the steepest at least.
+_WIDER, _LEAST_ROUND = 2.0, 0.2
 # So many beads at least and at most tell the typical width, which is corrected at most so often.
 _FEWEST_FOR_WIDTH, _ENOUGH_FOR_WIDTH, _RESIZINGS = 5, 150, 2
 # A place that is known worse than this share of the width is no place.
@@ -209,8 +211,9 @@ def _of_sign(picture: Float, valid: Mask, grid: Grid, sign: int, widths: Numbers
             break
         pixels = pixels * np.clip(typical, 0.5, 2.0)
     places, _ = _peaks(signed, valid, pixels, most)
-    fits = fit_spots(signed, valid, places, pixels)
-    return _sound(list(fits), grid, sign, pixels)
+    compact = _compact(signed, places, _WIDER * pixels)
+    fits = list(fit_spots(signed, valid, places[compact], pixels))
+    return _sound(fits, int(np.count_nonzero(~compact)), grid, sign, pixels)
 
 
 def _own_width(signed: Float, valid: Mask, grid: Grid) -> Numbers | None:
@@ -253,6 +256,40 @@ def _peaks(signed: Float, valid: Mask, pixels: Numbers, most: int) -> tuple[NDAr
     return places[order_of], heights[order_of]
 
 
+def _compact(signed: Float, places: NDArray[np.int64], pixels: Numbers) -> NDArray[np.bool_]:
+    """Whether there is a peak in all directions, and not a ridge or an edge, at each of ``(N, D)`` places.
+
+    Parameters
+    ----------
+    signed : array of float32
+        Grey values in which spots are bright.
+    places : (N, D) array of int
+        Pixels.
+    pixels : (D,) array
+        At what scale: wide enough that two beads that touch are still one peak.
+    """
+    if signed.ndim == 2:
+        blurred = cv2.GaussianBlur(signed, (0, 0), float(pixels[1]), sigmaY=float(pixels[0]))
+    else:
+        blurred = ndimage.gaussian_filter(signed, pixels, mode="nearest")
+    steps = np.diag(np.maximum(np.rint(pixels), 1).astype(np.int64))
+    last = np.asarray(signed.shape) - 1
+
+    def at(offset: NDArray[np.int64]) -> Numbers:
+        return blurred[tuple(np.clip(places + offset, 0, last).T)].astype(float)
+
+    curvature = np.empty((len(places), signed.ndim, signed.ndim))
+    for row, down in enumerate(steps):
+        for column, across in enumerate(steps):
+            if row == column:
+                curvature[:, row, row] = at(down) - 2 * at(0 * down) + at(-down)
+            else:
+                apart = at(down + across) - at(down - across) - at(across - down) + at(-down - across)
+                curvature[:, row, column] = apart / 4
+    bends = np.linalg.eigvalsh(curvature)
+    return np.asarray((bends[:, 0] < 0) & (bends[:, -1] < _LEAST_ROUND * bends[:, 0]))
+
+
 def _blobs(signed: Float, pixels: Numbers) -> Float:
     """Laplacian of Gaussian, positive on bright blobs, its height independent of the size of a blob that it fits."""
     if signed.ndim == 2:
@@ -271,7 +308,7 @@ def _blobs(signed: Float, pixels: Numbers) -> Float:
     return response
 
 
-def _sound(fits: list[SpotFit], grid: Grid, sign: int, pixels: Numbers) -> Spots:
+def _sound(fits: list[SpotFit], rejected: int, grid: Grid, sign: int, pixels: Numbers) -> Spots:
     """The fits that look like beads of one size, strongest first, in the unit of the grid."""
     inside = [fit for fit in fits if np.all((fit.place > -0.5) & (fit.place < np.asarray(grid.shape) - 0.5))]
     plain = [fit for fit in inside if fit.height > 0 and _WIDTHS[0] <= fit.width <= _WIDTHS[1]]
@@ -284,11 +321,11 @@ def _sound(fits: list[SpotFit], grid: Grid, sign: int, pixels: Numbers) -> Spots
     ]
     good.sort(key=lambda fit: -fit.height)
     if not good:
-        return _none(grid.ndim, len(fits))
+        return _none(grid.ndim, len(fits) + rejected)
     return Spots(
         grid.points(np.array([fit.place for fit in good])),
         np.array([fit.error for fit in good]) * grid.spacing,
         sign * np.array([fit.height for fit in good]),
         np.array([fit.width for fit in good]) * float(pixels[-1]) * grid.spacing[-1],
-        len(fits) - len(good),
+        len(fits) - len(good) + rejected,
     )
