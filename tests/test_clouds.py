@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from correlight import Affine, Grid, Image
+from correlight import Affine, Grid, Image, register
 from correlight.clouds import Organelles, register_clouds
 from correlight.errors import UsageError
 from correlight.transforms import Displacement
@@ -93,6 +93,18 @@ def test_bending_is_followed_and_can_be_stored():
         np.linalg.norm(one.moving_from_fixed(back[inside]) - places[inside], axis=1).mean() for one in (stiff, bent)
     ]
     assert errors[1] < 0.5 * errors[0]
+
+
+def test_the_recipe_leads_here():
+    labels = organelles(FIXED, 30, 0)
+    images = Image.from_array(labels, 0.05), light_of(labels, truth(0), 0)
+    found, direct = register(*images, "point-clouds"), register_clouds(*images)
+    assert found.recipe == "point-clouds"
+    assert np.array_equal(found.poses[0].moving_from_fixed.matrix, direct.poses[0].moving_from_fixed.matrix)
+    with pytest.raises(UsageError, match="have no say"):
+        register(*images, "point-clouds", rotation=(0.0, 90.0))
+    with pytest.raises(UsageError, match="knows the models rigid"):
+        register(*images, "point-clouds", model="projective")
 
 
 def test_blank_images_and_other_misuse_are_told():

@@ -21,6 +21,8 @@ from correlight.search.limits import claimed_scale, pixel_size
 from correlight.transforms import Affine, Displacement, Transform
 
 Show = Literal["auto", "labels", "blobs"]
+# Models of a registration, and what they are for clouds.
+CLOUD_MODELS: dict[str, CloudModel] = {"rigid": "rigid", "similarity": "similarity", "affine": "affine"}
 
 _ERROR_PLACES = 24
 # A right pose beats the next one by this much likelihood per point, a logarithm: organelles of which a quarter have no

@@ -17,6 +17,7 @@ import psutil
 
 from correlight.appearance import APPEARANCES
 from correlight.appearance.channels import Channels
+from correlight.clouds import CLOUD_MODELS, Organelles, register_clouds
 from correlight.errors import UsageError
 from correlight.fiducials import refused, settle, together
 from correlight.image import Image
@@ -144,6 +145,11 @@ def register(
         _registrable(role, image)
     if model is not None and model not in MODELS:
         raise UsageError(f"A model is one of {', '.join(MODELS)}; got {model!r}.")
+    if chosen.search.engine == "point clouds":
+        if rotation is not None or scale is not None or pose is not None:
+            raise UsageError(f"The recipe {chosen.name} tries every orientation; rotation, scale and pose have no say.")
+        votes = fixed_channel, moving_channel
+        return _by_clouds(region, moving, chosen, model or chosen.refine.models[0], votes, start, mirror, seed)
     engine, appearance = _engine(chosen), APPEARANCES[chosen.search.channels]
     channels = appearance.refine
     limits = limits_for(
@@ -252,6 +258,37 @@ def register(
         seconds=seconds,
         peak_memory_mb=_peak_memory_mb(),
         versions=_versions(),
+    )
+
+
+def _by_clouds(
+    fixed: Image,
+    moving: Image,
+    recipe: Recipe,
+    model: str,
+    votes: tuple[int | str | None, int | str | None],
+    start: Transform | None,
+    mirror: bool,
+    seed: int,
+) -> Result:
+    """The result of the recipe that lays organelles onto each other."""
+    if model not in CLOUD_MODELS or not (start is None or isinstance(start, Affine)):
+        raise UsageError(
+            f"The recipe {recipe.name} knows the models {', '.join(CLOUD_MODELS)} and starts from an affine transform; "
+            f"got {model} and {type(start).__name__}."
+        )
+    settings = Organelles(**recipe.clouds.model_dump())
+    return register_clouds(
+        fixed,
+        moving,
+        settings,
+        model=CLOUD_MODELS[model],
+        fixed_channel=votes[0],
+        moving_channel=votes[1],
+        start=start,
+        mirror=mirror,
+        recipe=recipe.name,
+        seed=seed,
     )
 
 

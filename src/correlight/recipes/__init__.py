@@ -21,8 +21,8 @@ class Search(_Strict):
 
     Parameters
     ----------
-    engine : {"features", "mutual information", "fiducials"}
-        What gives every shift its score, or beads instead.
+    engine : {"features", "mutual information", "fiducials", "point clouds"}
+        What gives every shift its score, or beads or organelles instead.
     channels : {"classical", "descriptor", "descriptor and edges"}
         Feature channels: edges, the learned descriptor, or both; for the engine "features" and as evidence.
     scale : tuple of float
@@ -33,7 +33,7 @@ class Search(_Strict):
         Least common area as a fraction of the smaller field.
     """
 
-    engine: Literal["features", "mutual information", "fiducials"]
+    engine: Literal["features", "mutual information", "fiducials", "point clouds"]
     channels: Literal["classical", "descriptor", "descriptor and edges"]
     scale: tuple[float, float] = Field(default=(0.25, 4.0))
     calibrated_tolerance: float = Field(default=0.15, gt=0, lt=1)
@@ -47,7 +47,7 @@ class Refine(_Strict):
     ----------
     measure : {"auto", "features", "mutual information", "fiducials"}
         What is maximised; "auto" takes the one whose optimum the other regrets least. With "fiducials" the transform
-        is fitted to matched beads.
+        is fitted to matched beads. Without a say where the engine is "point clouds".
     models : tuple of str
         Kinds of transform that may be chosen, poorest first.
     hypotheses : int
@@ -78,6 +78,35 @@ class Beads(_Strict):
     stretch: float = Field(default=0.04, gt=0, lt=0.2)
 
 
+class Clouds(_Strict):
+    """How organelles become clouds of points; the same as `correlight.clouds.Organelles`.
+
+    Parameters
+    ----------
+    fixed, moving : {"auto", "labels", "blobs"}
+        Whether an image holds labels or is segmented by its blobs.
+    polarity : {"bright", "dark"}
+        Of blobs.
+    points : int
+        Most points per cloud.
+    outline : bool
+        Whether points lie on outlines only.
+    outliers : float
+        Share of points without a mate.
+    reach, stiffness : float
+        Where bending is allowed: over what length, in units of the moving image, and how much it costs.
+    """
+
+    fixed: Literal["auto", "labels", "blobs"] = "auto"
+    moving: Literal["auto", "labels", "blobs"] = "auto"
+    polarity: Literal["bright", "dark"] = "bright"
+    points: int = Field(default=2000, ge=5)
+    outline: bool = True
+    outliers: float = Field(default=0.2, gt=0, lt=1)
+    reach: float | None = Field(default=None, gt=0)
+    stiffness: float = Field(default=200.0, gt=0)
+
+
 class Recipe(_Strict):
     """One way of registering, as a frozen object; a TOML file holds the same fields."""
 
@@ -86,6 +115,7 @@ class Recipe(_Strict):
     search: Search
     refine: Refine
     beads: Beads = Beads()
+    clouds: Clouds = Clouds()
 
 
 def names() -> list[str]:
