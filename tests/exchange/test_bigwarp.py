@@ -85,3 +85,13 @@ def test_damaged_files_are_named(name: str, text: str, words: str, tmp_path: Pat
     (tmp_path / name).write_text(text)
     with pytest.raises(ReadError, match=words):
         read_bigwarp(tmp_path / name)
+
+
+def test_real_landmarks_of_light_and_electron_microscopy_are_read(data: Path) -> None:
+    path = data / "elm" / "lm-em-landmarks_v14.csv"
+    rows = [line for line in path.read_text().splitlines() if line.strip()]
+    found = read_bigwarp(path)
+    assert len(found.fixed.names) + found.left_out == len(rows)
+    first = [float(cell.strip('"')) for cell in rows[0].split(",")[2:]]
+    assert found.moving.points[0].tolist() == first[2::-1]
+    assert found.fixed.points[0].tolist() == first[:2:-1]
