@@ -204,8 +204,8 @@ def _of_sign(picture: Float, valid: Mask, grid: Grid, sign: int, widths: Numbers
     for _ in range(_RESIZINGS):
         # Fits tell the true width; with it, touching beads come apart.
         places, _ = _peaks(signed, valid, pixels, _ENOUGH_FOR_WIDTH)
-        fits = fit_spots(signed, valid, places, pixels, part=False)
-        found = [fit.width for fit in fits if fit.height > 0 and np.all(fit.error < pixels)]
+        rough = fit_spots(signed, valid, places, pixels, part=False)
+        found = [fit.width for fit in rough if fit.height > 0 and np.all(fit.error < pixels)]
         typical = float(np.median(found)) if len(found) >= (_FEWEST_FOR_WIDTH if known else 1) else 1.0
         if 0.85 < typical < 1.15 or (known and not 0.6 < typical < 1.6):
             break
@@ -276,7 +276,7 @@ def _compact(signed: Float, places: NDArray[np.int64], pixels: Numbers) -> NDArr
     last = np.asarray(signed.shape) - 1
 
     def at(offset: NDArray[np.int64]) -> Numbers:
-        return blurred[tuple(np.clip(places + offset, 0, last).T)].astype(float)
+        return np.asarray(blurred[tuple(np.clip(places + offset, 0, last).T)], float)
 
     curvature = np.empty((len(places), signed.ndim, signed.ndim))
     for row, down in enumerate(steps):
