@@ -29,6 +29,7 @@ PUBLIC = {
     "UsageError",
     "WriteError",
     "__version__",
+    "features",
     "from_landmarks",
     "read",
     "read_transform",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from correlight.appearance.features import features
     from correlight.errors import CorrelightError, ReadError, TransformError, UsageError, WriteError
     from correlight.exchange import read_transform, write_transform
     from correlight.from_landmarks import from_landmarks
@@ -41,6 +42,7 @@ _HOMES = {
     "UsageError": "correlight.errors",
     "WriteError": "correlight.errors",
     "from_landmarks": "correlight.from_landmarks",
+    "features": "correlight.appearance.features",
     "read": "correlight.io",
     "read_transform": "correlight.exchange",
     "register": "correlight.register",
@@ -65,6 +67,7 @@ __all__ = [
     "UsageError",
     "WriteError",
     "__version__",
+    "features",
     "from_landmarks",
     "read",
     "read_transform",

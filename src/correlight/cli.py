@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from correlight.image import Image
     from correlight.result import Result
     from correlight.search.limits import Start
-    from correlight.transforms import Transform
 
 ACCEPTED, FAILED, MISUSED, UNSURE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -150,7 +149,7 @@ def register(
                 moving_channel=moving_channel,
                 roi=region,
                 # The limits of the search understand clicks, and nothing else of the registration looks at the start.
-                start=cast("Transform | None", _start(start, fixed_image, moving_image)),
+                start=_start(start, fixed_image, moving_image),
                 rotation=turns,
                 scale=scales,
                 mirror=mirror,

@@ -11,7 +11,7 @@ import psutil
 from correlight.image import Image
 from correlight.result import ImageRecord
 
-_PACKAGES = ("correlight", "numpy", "scipy", "opencv-python-headless", "tifffile")
+_PACKAGES = ("correlight", "numpy", "scipy", "opencv-python-headless", "onnxruntime", "tifffile")
 
 
 def image_record(image: Image, channel: int | None) -> ImageRecord:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-from platform import python_version
 
 import numpy as np
-import psutil
 
 from correlight.appearance import APPEARANCES
 from correlight.appearance.channels import Channels
@@ -23,17 +19,18 @@ from correlight.fiducials import refused, settle, together
 from correlight.image import Image
 from correlight.plane import Plane
 from correlight.pose import Pose
+from correlight.provenance import image_record, peak_memory_mb, versions
 from correlight.recipes import Recipe, load
 from correlight.refine.choose import choose_measure, choose_model
 from correlight.refine.linear import distance, overlay, refine
 from correlight.refine.models import MODELS, Model
-from correlight.result import ImageRecord, PredictedError, Result, Verdict
+from correlight.result import PredictedError, Result, Verdict
 from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.fiducials import Fiducials, FiducialSearch
 from correlight.search.information import MutualInformationEngine
-from correlight.search.limits import claimed_scale, limits_for, near_start, pixel_size
+from correlight.search.limits import Start, claimed_scale, limits_for, near_start, pixel_size
 from correlight.search.poses import distinct, rescored, search_poses
-from correlight.transforms import Affine, Transform
+from correlight.transforms import Affine
 from correlight.verify import check, judge, predict_error
 
 Progress = Callable[[str, float], None]
@@ -79,7 +76,7 @@ def register(
     fixed_channel: int | str | None = None,
     moving_channel: int | str | None = None,
     roi: tuple[int, int, int, int] | None = None,
-    start: Transform | None = None,
+    start: Start | None = None,
     rotation: tuple[float, float] | None = None,
     scale: tuple[float, float] | None = None,
     mirror: bool = True,
@@ -102,7 +99,7 @@ def register(
         The channel that votes; without it every channel is tried.
     roi : (y0, y1, x0, x1), optional
         Part of the fixed image to register, in its pixels, ends excluded.
-    start : Transform, optional
+    start : Transform or Clicks, optional
         An approximate ``moving_from_fixed``; the search stays near it.
     rotation : (first, last), optional
         Degrees between which to search, as `Affine.similarity` counts them.
@@ -249,15 +246,15 @@ def register(
         verdict=verdict,
         predicted_error=predicted,
         poses=(replace(best.poses[0], moving_from_fixed=choice.transform), *best.poses[1:]),
-        fixed=_record(fixed, best.fixed_channel),
-        moving=_record(moving, best.moving_channel),
+        fixed=image_record(fixed, best.fixed_channel),
+        moving=image_record(moving, best.moving_channel),
         scale_found=choice.transform.scale * pixel_size(fixed.grid) / pixel_size(moving.grid),
         scale_claimed=claimed_scale(fixed.grid, moving.grid),
         recipe=chosen.name,
         seed=seed,
         seconds=seconds,
-        peak_memory_mb=_peak_memory_mb(),
-        versions=_versions(),
+        peak_memory_mb=peak_memory_mb(),
+        versions=versions(),
     )
 
 
@@ -267,7 +264,7 @@ def _by_clouds(
     recipe: Recipe,
     model: str,
     votes: tuple[int | str | None, int | str | None],
-    start: Transform | None,
+    start: Start | None,
     mirror: bool,
     seed: int,
 ) -> Result:
@@ -403,44 +400,13 @@ def _nothing_found(
         verdict=Verdict("refused", 0.0, (sentence,)),
         predicted_error=empty,
         poses=(),
-        fixed=_record(fixed, best.fixed_channel),
-        moving=_record(moving, best.moving_channel),
+        fixed=image_record(fixed, best.fixed_channel),
+        moving=image_record(moving, best.moving_channel),
         scale_found=guess.scale * pixel_size(fixed.grid) / pixel_size(moving.grid),
         scale_claimed=claimed_scale(fixed.grid, moving.grid),
         recipe=recipe.name,
         seed=seed,
         seconds=seconds,
-        peak_memory_mb=_peak_memory_mb(),
-        versions=_versions(),
+        peak_memory_mb=peak_memory_mb(),
+        versions=versions(),
     )
-
-
-def _record(image: Image, channel: int | None) -> ImageRecord:
-    return ImageRecord(
-        path=image.source.get("path"),
-        sha256=image.source.get("sha256"),
-        shape=image.grid.shape,
-        spacing=image.grid.spacing,
-        unit=image.grid.unit,
-        spacing_source=image.source.get(
-            "spacing_source", "given with the array" if image.grid.calibrated else "not stated"
-        ),
-        channel=image.channel_name(channel),
-        channels=image.channels,
-        findings=image.findings,
-    )
-
-
-def _peak_memory_mb() -> float:
-    if sys.platform == "win32":
-        return float(psutil.Process().memory_info().peak_wset) / 2**20
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts kilobytes, macOS bytes.
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _versions() -> dict[str, str]:
-    packages = ("correlight", "numpy", "scipy", "opencv-python-headless", "onnxruntime", "tifffile")
-    return {"python": python_version(), **{package: version(package) for package in packages}}

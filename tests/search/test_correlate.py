@@ -222,9 +222,9 @@ def test_score_maps_are_masked_normalised_correlations(rotation: float, mirror: 
         expected = raw_scores(*canvases, shifts_now)
         found = np.array([scores[tuple(shifts_now.T)] for scores in maps])
         factor = np.sum(found * expected, axis=1) / np.sum(expected**2, axis=1)
-        # Overlap and energies are exact at shifts by whole blocks of unmasked images. Between those they are interpolated, and edges of
-        # turned or masked fields cross blocks: where 40 pixels of a side are in common, a block is a tenth of them,
-        # and the second order of a tenth is a hundredth of scores of size one to three.
+        # Overlap and energies are exact at shifts by whole blocks of unmasked images. Between those they are
+        # interpolated, and edges of turned or masked fields cross blocks: where 40 pixels of a side are in common, a
+        # block is a tenth of them, and the second order of a tenth is a hundredth of scores of size one to three.
         assert np.abs(found - factor[:, None] * expected).max() <= tolerance
         assert np.abs(expected).max() > 1
 
