@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from correlight.geometry import Grid
 from correlight.image import Image
-from correlight.plane import Plane, rotation_matrix_xy
-from correlight.transforms import Affine
+from correlight.plane import Plane
 
 SEEDS = st.integers(0, 10_000)
 
@@ -162,9 +161,3 @@ def test_a_cut_keeps_positions() -> None:
     assert part.values.shape == part.mask.shape == part.grid.shape == (20, 40)
     expected = (part.grid.lattice_of_pixels() @ [0.002, 0.001]).reshape(20, 40)
     assert part.values == pytest.approx(expected, abs=1e-6)
-
-
-def test_a_matrix_for_opencv_maps_the_same_points() -> None:
-    linear = Affine.similarity(35, 1.3, mirror=True).linear
-    point = np.array([2.0, 5.0])
-    assert rotation_matrix_xy(linear) @ point[::-1] == pytest.approx((linear @ point)[::-1])

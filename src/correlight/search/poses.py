@@ -21,7 +21,7 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Level:
+class Level:
     """One round of the search: how fine, how far neighbours lie, how many poses go on."""
 
     size: int
@@ -34,21 +34,21 @@ class _Level:
 class _Schedule:
     """The rounds of a search."""
 
-    coarse: _Level
-    middle: _Level
-    fine: _Level
+    coarse: Level
+    middle: Level
+    fine: Level
 
 
 # Sizes are side lengths, in pixels that the engine compares, of a square with the area of the smaller field. Measured
 # on real pairs (benchmarks/results): at 72 px the true pose stands among the first few dozen, at 224 px nearly always
 # first.
-_EDGES = _Schedule(_Level(72, 7.5, 0.10, 45), _Level(128, 1.25, 0.016, 12), _Level(224, 0.8, 0.010, 5))
+_EDGES = _Schedule(Level(72, 7.5, 0.10, 45), Level(128, 1.25, 0.016, 12), Level(224, 0.8, 0.010, 5))
 # With a stride every pixel that is compared stands for several of the image, whose features put up with the poses
 # between the steps. The right pose stands among the first few at once, and finer rounds need fewer pixels.
-_STRIDDEN = _Schedule(_Level(72, 7.5, 0.15, 5), _Level(72, 1.25, 0.02, 4), _Level(96, 0.8, 0.010, 2))
-_LAST = _Level(96, 0.0, 0.0, 1)
-# Where one pose has left all others this far behind, further scales are not tried. Wrong poses of a pair and poses of
-# unrelated pairs do not come near it (docs/descriptor.md).
+_STRIDDEN = _Schedule(Level(72, 7.5, 0.15, 5), Level(72, 1.25, 0.02, 4), Level(96, 0.8, 0.010, 2))
+_LAST = Level(96, 0.0, 0.0, 1)
+# Where one pose has left all others elsewhere (so far away, as a share of the width) this far behind, further scales
+# are not tried.
 _DECIDED, _ELSEWHERE = 1.4, 0.25
 # Scales further than this factor from the middle of the range are rare: they are tried only where nothing stands out
 # so far, and must not crowd out the others where the ends of the range score well by chance.
@@ -64,36 +64,34 @@ _LARGEST_FIELD = 2.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Turn:
+class Turn:
     """The part of a pose that the engine does not search: all but the shift."""
 
     rotation: float
     scale: float
     mirror: bool
 
-    def corners(self, rotation_step: float, scale_step: float) -> list[_Turn]:
+    def corners(self, rotation_step: float, scale_step: float) -> list[Turn]:
         """Four turns that leave no turn of the cell around this one further off than a quarter of its steps."""
         return [
-            _Turn(
-                (self.rotation + dr * rotation_step / 4) % 360, self.scale * (1 + scale_step) ** (ds / 4), self.mirror
-            )
+            Turn((self.rotation + dr * rotation_step / 4) % 360, self.scale * (1 + scale_step) ** (ds / 4), self.mirror)
             for dr in (-1, 1)
             for ds in (-1, 1)
         ]
 
-    def beside(self, rotation_step: float, scale_step: float) -> list[_Turn]:
+    def beside(self, rotation_step: float, scale_step: float) -> list[Turn]:
         """The two turns one step to either side."""
         return [
-            _Turn((self.rotation + side * rotation_step) % 360, self.scale * (1 + scale_step) ** side, self.mirror)
+            Turn((self.rotation + side * rotation_step) % 360, self.scale * (1 + scale_step) ** side, self.mirror)
             for side in (-1, 1)
         ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class Found:
     """A turn with its best shift, by one of the lists that the engine keeps."""
 
-    turn: _Turn
+    turn: Turn
     vote: int
     pose: Pose
     usual: bool = True
@@ -135,7 +133,7 @@ def search_poses(
     """
     report = progress or (lambda fraction: None)
     schedule = _EDGES if engine.stride == 1 else _STRIDDEN
-    rounds = _Rounds(fixed, moving, limits, engine, workers)
+    rounds = Rounds(fixed, moving, limits, engine, workers)
     coarse = rounds.every_scale(schedule.coarse, lambda done: report(0.7 * done))
     steps = (schedule.coarse.rotation_step, schedule.coarse.scale_step)
     turns = [corner for turn in _follow(coarse, schedule.coarse, fixed.grid) for corner in turn.corners(*steps)]
@@ -187,8 +185,8 @@ def rescored(fixed: Plane, moving: Plane, poses: Iterable[Pose], limits: Limits,
     points = fixed.grid.lattice(4)
     for pose in poses:
         linear = pose.linear
-        turn = _Turn(linear.rotation, linear.scale, linear.mirrored)
-        found = _Rounds(fixed, moving, limits, engine, 1).evaluate(_LAST, [turn], lambda done: None)
+        turn = Turn(linear.rotation, linear.scale, linear.mirrored)
+        found = Rounds(fixed, moving, limits, engine, 1).evaluate(_LAST, [turn], lambda done: None)
         # The best shift of the turn may lie elsewhere; then this pose scores less than that.
         score = 0.0
         if found:
@@ -218,7 +216,7 @@ def working_planes(fixed: Plane, moving: Plane, scale: float, size: float) -> tu
     return fixed.shrunk(spacing), moving.shrunk(spacing * scale)
 
 
-def _scales(limits: Limits, level: _Level) -> list[float]:
+def scales_of(limits: Limits, level: Level) -> list[float]:
     """The scales of a round, from the middle of the range outwards: extreme ones are rare."""
     low, high = limits.scale
     count = int(np.ceil(np.log(high / low) / np.log(1 + level.scale_step)))
@@ -226,17 +224,17 @@ def _scales(limits: Limits, level: _Level) -> list[float]:
     return sorted(scales.tolist(), key=lambda scale: abs(np.log(scale**2 / (low * high))))
 
 
-def _turns(limits: Limits, level: _Level, scale: float) -> list[_Turn]:
+def turns_of(limits: Limits, level: Level, scale: float) -> list[Turn]:
     """Every rotation, mirrored or not, at one scale."""
     first, last = limits.rotation
     span = min(last - first, 360.0)
     count = int(np.ceil(span / level.rotation_step))
     angles = first + np.linspace(0, span, count + 1) if count else np.array([first])
     angles = angles[:-1] if span == 360 else angles
-    return [_Turn(float(angle) % 360, scale, mirror) for mirror in limits.mirror for angle in angles]
+    return [Turn(float(angle) % 360, scale, mirror) for mirror in limits.mirror for angle in angles]
 
 
-class _Rounds:
+class Rounds:
     """Evaluates turns at one working size after the other."""
 
     def __init__(self, fixed: Plane, moving: Plane, limits: Limits, engine: MakeEngine, workers: int) -> None:
@@ -244,14 +242,14 @@ class _Rounds:
         self._workers = workers
         self._kept: dict[tuple[int, tuple[int, ...]], Plane] = {}
 
-    def every_scale(self, level: _Level, progress: Progress) -> list[_Found]:
+    def every_scale(self, level: Level, progress: Progress) -> list[Found]:
         """The best shifts of every turn within the limits, scale by scale until one pose has won by far."""
-        scales = _scales(self._limits, level)
-        found: list[_Found] = []
+        scales = scales_of(self._limits, level)
+        found: list[Found] = []
         done = 0
         while done < len(scales):
             more = scales[done : done + (_SCALES_MORE if done else _SCALES_FIRST)]
-            turns = [turn for scale in more for turn in _turns(self._limits, level, scale)]
+            turns = [turn for scale in more for turn in turns_of(self._limits, level, scale)]
             share = len(more) / len(scales)
             found += self.evaluate(
                 level,
@@ -264,20 +262,20 @@ class _Rounds:
                 break
         return found
 
-    def evaluate(self, level: _Level, turns: Sequence[_Turn], progress: Progress) -> list[_Found]:
+    def evaluate(self, level: Level, turns: Sequence[Turn], progress: Progress) -> list[Found]:
         """The best shifts of each turn. One engine serves all turns of a scale, and is dropped after them."""
-        by_scale: dict[float, list[_Turn]] = defaultdict(list)
+        by_scale: dict[float, list[Turn]] = defaultdict(list)
         # A turn beside one at the limit would lie outside it.
-        for turn in dict.fromkeys(_Turn(*self._limits.nearest(t.rotation, t.scale), t.mirror) for t in turns):
+        for turn in dict.fromkeys(Turn(*self._limits.nearest(t.rotation, t.scale), t.mirror) for t in turns):
             by_scale[turn.scale].append(turn)
-        found: list[_Found] = []
+        found: list[Found] = []
         with ThreadPoolExecutor(self._workers) as pool:
             for done, group in enumerate(pool.map(lambda item: self._one_scale(level, *item), by_scale.items())):
                 found.extend(group)
                 progress((done + 1) / len(by_scale))
         return found
 
-    def with_neighbours(self, level: _Level, turns: Sequence[_Turn], progress: Progress) -> list[_Found]:
+    def with_neighbours(self, level: Level, turns: Sequence[Turn], progress: Progress) -> list[Found]:
         """Evaluate turns, then turn the best of them a step, then scale the best of those a step."""
         found = self.evaluate(level, turns, lambda done: progress(0.3 * done))
         for share, steps in ((0.3, (level.rotation_step, 0.0)), (0.65, (0.0, level.scale_step))):
@@ -289,7 +287,7 @@ class _Rounds:
         low, high = self._limits.scale
         return bool(abs(np.log(scale / np.sqrt(low * high))) <= np.log(_USUAL))
 
-    def _one_scale(self, level: _Level, scale: float, turns: Sequence[_Turn]) -> list[_Found]:
+    def _one_scale(self, level: Level, scale: float, turns: Sequence[Turn]) -> list[Found]:
         planes = working_planes(self._fixed, self._moving, scale, level.size * self._engine.stride)
         # The smaller image has one size at nearly all scales; engines keep what they computed of a plane.
         fixed, moving = (self._kept.setdefault((role, plane.grid.shape), plane) for role, plane in enumerate(planes))
@@ -308,17 +306,17 @@ class _Rounds:
                     continue
                 laid = shift.fixed_from_moving if swapped else np.linalg.inv(shift.fixed_from_moving)
                 pose = Pose(Affine(from_index @ laid @ to_index), shift.score, shift.overlap)
-                found.append(_Found(turn, vote, pose, self._usual(scale)))
+                found.append(Found(turn, vote, pose, self._usual(scale)))
         return found
 
 
-def _best_turns(found: Sequence[_Found], keep: int) -> list[_Turn]:
+def _best_turns(found: Sequence[Found], keep: int) -> list[Turn]:
     """The best turns of each list by score, and by score among the poses of one scale.
 
     What a wrong pose scores by chance depends on the scale: where a few large structures of one image fill the
     other, chance does better. A score is therefore also judged by the spread of its own scale.
     """
-    chosen: dict[_Turn, None] = {}
+    chosen: dict[Turn, None] = {}
     for ranked_with in {item.ranked_with for item in found}:
         listed = [item for item in found if item.ranked_with == ranked_with]
         scores = np.array([item.pose.score for item in listed])
@@ -342,7 +340,7 @@ def _standing(scores: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArr
     return standing
 
 
-def _decided(found: Sequence[_Found], grid: Grid, ratio: float) -> bool:
+def _decided(found: Sequence[Found], grid: Grid, ratio: float) -> bool:
     """Whether the best pose by one of the lists has left all others this far behind."""
     for vote in {item.vote for item in found}:
         listed = sorted((item.pose for item in found if item.vote == vote), key=lambda pose: -pose.score)
@@ -353,7 +351,7 @@ def _decided(found: Sequence[_Found], grid: Grid, ratio: float) -> bool:
     return False
 
 
-def _follow(found: Sequence[_Found], level: _Level, grid: Grid) -> list[_Turn]:
+def _follow(found: Sequence[Found], level: Level, grid: Grid) -> list[Turn]:
     """The turns that go on to the next round: the promising ones, and those of the best distinct poses.
 
     However clear the winner is, the list must show what it was preferred to.
@@ -364,7 +362,7 @@ def _follow(found: Sequence[_Found], level: _Level, grid: Grid) -> list[_Turn]:
     return list(dict.fromkeys([*_best_turns(found, level.keep), *rivals]))
 
 
-def _joint(found: Sequence[_Found]) -> list[_Found]:
+def _joint(found: Sequence[Found]) -> list[Found]:
     """The list that all groups voted for together."""
     last = max((item.vote for item in found), default=0)
     return [item for item in found if item.vote == last]
