@@ -59,6 +59,8 @@ _SCALES_FIRST, _SCALES_MORE = 5, 4
 _HOPELESS = 0.6
 # At least so many rivals of the best pose are listed, as far as there are distinct ones.
 _LISTED = 5
+# So many turns of a scale tell what chance does there.
+_ENOUGH_TURNS = 20
 # A field this many times longer than the working size is enough context for the smaller one.
 _LARGEST_FIELD = 2.5
 
@@ -168,7 +170,8 @@ def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) ->
 def rescored(fixed: Plane, moving: Plane, poses: Iterable[Pose], limits: Limits, engine: MakeEngine) -> list[Pose]:
     """Poses with the scores that they have exactly where they are, best first.
 
-    The search scores poses on a grid of turns, where a right pose between two turns can fall behind a wrong one.
+    The search scores poses on a grid of turns, where a right pose between two turns can fall behind a wrong one. Here
+    the unit of a score is what seven wrong turns of the same scale reach in the median.
 
     Parameters
     ----------
@@ -181,18 +184,26 @@ def rescored(fixed: Plane, moving: Plane, poses: Iterable[Pose], limits: Limits,
     engine : MakeEngine
         As in the search.
     """
+    free = replace(limits, rotation=(0.0, 360.0))
     made = []
     points = fixed.grid.lattice(4)
     for pose in poses:
         linear = pose.linear
-        turn = Turn(linear.rotation, linear.scale, linear.mirrored)
-        found = Rounds(fixed, moving, limits, engine, 1).evaluate(_LAST, [turn], lambda done: None)
+        # Quarter turns and mirror images share the features of the moving image; seven of the eight are wrong.
+        turns = [
+            Turn((linear.rotation + quarter) % 360, linear.scale, linear.mirrored is not mirror)
+            for mirror in (False, True)
+            for quarter in (0, 90, 180, 270)
+        ]
+        found = _joint(Rounds(fixed, moving, free, engine, 1).evaluate(_LAST, turns, lambda done: None))
+        own = [item.pose for item in found if item.turn == turns[0]]
+        wrong = [item.pose.score for item in found if item.turn != turns[0]]
         # The best shift of the turn may lie elsewhere; then this pose scores less than that.
         score = 0.0
-        if found:
-            apart = np.linalg.norm(found[-1].pose.moving_from_fixed(points) - linear(points), axis=1)
+        if own and wrong:
+            apart = np.linalg.norm(own[0].moving_from_fixed(points) - linear(points), axis=1)
             near = np.mean(apart) < 0.05 * max(fixed.grid.extent) * linear.scale
-            score = found[-1].pose.score if near else 0.0
+            score = own[0].score / max(float(np.median(wrong)), 1e-6) if near else 0.0
         made.append(replace(pose, score=score))
     return sorted(made, key=lambda pose: -pose.score)
 
@@ -234,6 +245,42 @@ def turns_of(limits: Limits, level: Level, scale: float) -> list[Turn]:
     return [Turn(float(angle) % 360, scale, mirror) for mirror in limits.mirror for angle in angles]
 
 
+@dataclass(frozen=True, eq=False)
+class _Chance:
+    """What wrong turns score, list by list and scale by scale.
+
+    Where a few large structures of one image fill the other, chance does better than where many meet many. A score is
+    therefore divided by the median over all turns of its scale, nearly all of which are wrong.
+
+    Parameters
+    ----------
+    medians : dict
+        For each list, logarithms of scales in rising order and the medians there.
+    """
+
+    medians: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+    @classmethod
+    def of(cls, found: Sequence[Found]) -> _Chance:
+        """From the first round; empty where too few turns of a scale were tried to tell right from wrong."""
+        by_scale: dict[int, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for item in found:
+            by_scale[item.vote][item.turn.scale].append(item.pose.score)
+        medians = {}
+        for vote, scores in by_scale.items():
+            told = sorted(scale for scale, values in scores.items() if len(values) >= _ENOUGH_TURNS)
+            if told:
+                medians[vote] = np.log(told), np.array([np.median(scores[scale]) for scale in told])
+        return cls(medians)
+
+    def judged(self, item: Found) -> Found:
+        """The finding with its score in units of chance."""
+        if item.vote not in self.medians:
+            return item
+        unit = max(float(np.interp(np.log(item.turn.scale), *self.medians[item.vote])), 1e-6)
+        return replace(item, pose=replace(item.pose, score=item.pose.score / unit))
+
+
 class Rounds:
     """Evaluates turns at one working size after the other."""
 
@@ -241,25 +288,29 @@ class Rounds:
         self._fixed, self._moving, self._limits, self._engine = fixed, moving, limits, engine
         self._workers = workers
         self._kept: dict[tuple[int, tuple[int, ...]], Plane] = {}
+        self._chance = _Chance({})
 
     def every_scale(self, level: Level, progress: Progress) -> list[Found]:
         """The best shifts of every turn within the limits, scale by scale until one pose has won by far."""
         scales = scales_of(self._limits, level)
-        found: list[Found] = []
+        raw: list[Found] = []
         done = 0
         while done < len(scales):
             more = scales[done : done + (_SCALES_MORE if done else _SCALES_FIRST)]
             turns = [turn for scale in more for turn in turns_of(self._limits, level, scale)]
             share = len(more) / len(scales)
-            found += self.evaluate(
+            raw += self.evaluate(
                 level,
                 turns,
                 lambda part, done=done, share=share: progress(done / len(scales) + share * part),  # type: ignore[misc]
             )
             done += len(more)
             usual = done < len(scales) and self._usual(scales[done])
+            chance = _Chance.of(raw)
+            found = [chance.judged(item) for item in raw]
             if _decided(found, self._fixed.grid, _DECIDED if usual else _DECIDED_UNUSUAL):
                 break
+        self._chance = chance
         return found
 
     def evaluate(self, level: Level, turns: Sequence[Turn], progress: Progress) -> list[Found]:
@@ -306,7 +357,7 @@ class Rounds:
                     continue
                 laid = shift.fixed_from_moving if swapped else np.linalg.inv(shift.fixed_from_moving)
                 pose = Pose(Affine(from_index @ laid @ to_index), shift.score, shift.overlap)
-                found.append(Found(turn, vote, pose, self._usual(scale)))
+                found.append(self._chance.judged(Found(turn, vote, pose, self._usual(scale))))
         return found
 
 
@@ -333,7 +384,7 @@ def _standing(scores: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArr
     standing = np.zeros(len(scores))
     for scale in np.unique(scales):
         same = scales == scale
-        if np.count_nonzero(same) >= 20:
+        if np.count_nonzero(same) >= _ENOUGH_TURNS:
             middle = np.median(scores[same])
             spread = 1.4826 * np.median(np.abs(scores[same] - middle))
             standing[same] = (scores[same] - middle) / max(spread, 1e-6)
