@@ -126,17 +126,17 @@ def test_directions_are_those_of_the_structure(degrees: float) -> None:
 @pytest.mark.parametrize("stride", [2, 4])
 def test_planes_of_a_shrunk_image_lie_where_their_stride_says(stride: int) -> None:
     """A spot on pixel (stride * i, stride * j) shows on pixel (i, j), and masked pixels have no say."""
-    values, mask = np.zeros((96, 128), np.float32), np.ones((96, 128), bool)
-    row, column = 10 * stride, 7 * stride
+    values, mask = np.zeros((192, 256), np.float32), np.ones((192, 256), bool)
+    row, column = 20 * stride, 15 * stride
     cv2.circle(values, (column, row), 2 * stride, 1.0, -1)
     values = cv2.GaussianBlur(values, (0, 0), 0.5 * stride)
     (*_, strength) = shrunk(classical, stride)(values, mask)
     assert strength.stride == stride
-    assert strength.planes.shape[1:] == (-(-96 // stride), -(-128 // stride))
+    assert strength.planes.shape[1:] == (192 // stride, 256 // stride)
     weight = np.where(strength.planes[0] > 0.5 * strength.planes[0].max(), 1.0, 0.0)
     centre = [np.average(index, weights=weight) for index in np.indices(weight.shape)]
-    assert centre == pytest.approx([10, 7], abs=0.1)
-    mask[:, 100:] = False
+    assert centre == pytest.approx([20, 15], abs=0.1)
+    mask[:, 200:] = False
     changed = np.where(mask, values, 5.0).astype(np.float32)
     for one, other in zip(
         shrunk(classical, stride)(values, mask), shrunk(classical, stride)(changed, mask), strict=True

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,16 @@ from correlight.learn.descriptor.modality import colour, record  # noqa: E402
 from correlight.learn.descriptor.network import Descriptor  # noqa: E402
 from correlight.learn.descriptor.task import SEARCHED, STRIDE, TEMPLATE, VIEW, batch, loss, scores  # noqa: E402
 from correlight.learn.descriptor.train import Settings, train  # noqa: E402
+
+
+@pytest.fixture(autouse=True, scope="module")
+def brief() -> Iterator[None]:
+    """Fewer batches to say what is usual, and how specimens never learned from are found: here nobody asks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("correlight.learn.descriptor.export._LOOKED_AT", 3)
+        patch.setattr("correlight.learn.descriptor.train._CHECKED_BATCHES", 1)
+        yield
+
 
 SMALL = Settings(steps=6, size=3, simulated=1, drawn=12, kinds=("cell", "grains"))
 
@@ -124,7 +135,7 @@ def test_the_same_seed_gives_the_same_weights(trained: Path, tmp_path: Path) -> 
 
 def test_learning_lowers_the_loss_and_can_go_on_from_earlier_weights(tmp_path: Path) -> None:
     """Six specimens over and over: a network that learns anything at all learns those."""
-    settings = Settings(steps=60, size=4, simulated=0, drawn=6, kinds=(), photographs=False)
+    settings = Settings(steps=40, size=4, simulated=0, drawn=6, kinds=(), photographs=False)
     first = quiet(tmp_path / "one", settings)
     log = [json.loads(line) for line in (first.parent / "log.jsonl").read_text().splitlines()]
     second = quiet(tmp_path / "two", settings, start=first)
@@ -140,7 +151,8 @@ def test_other_settings_do_not_continue_a_run(trained: Path) -> None:
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import correlight.learn.descriptor.train as t\n"
-        "t._SAVED_EVERY = 2\n"
+        "t._SAVED_EVERY, t._CHECKED_BATCHES = 2, 1\n"
+        "import correlight.learn.descriptor.export as e; e._LOOKED_AT = 3\n"
         "s = t.Settings(steps=int(sys.argv[2]), size=2, simulated=0, drawn=8, kinds=(), photographs=False)\n"
         "t.train(Path(sys.argv[1]), s, workers=0, report=lambda line: print(line, flush=True))\n"
     )
