@@ -32,8 +32,8 @@ _FIELDS = (14.0, 70.0)
 # The finest pyramid level of a picture that is still a scene.
 _LEAST_SIDE = 230
 _MOST_SIDE = 1200
-# What scikit-image installs as files, photographs and micrographs whose licences are stated as free
-# (skimage/data/README.txt of the package); logos, stereo pairs and test patterns are left out.
+# What scikit-image installs as files, photographs and micrographs that the docstrings of skimage.data state to be CC0,
+# in the public domain or without known restrictions; logos, stereo pairs and test patterns are left out.
 _PACKAGE_PICTURES = (
     "astronaut.png",
     "brick.png",
@@ -47,8 +47,6 @@ _PACKAGE_PICTURES = (
     "hubble_deep_field.jpg",
     "ihc.png",
     "microaneurysms.png",
-    "moon.png",
-    "page.png",
     "retina.jpg",
     "rocket.jpg",
 )

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from correlight.learn.descriptor.export import export, initial_weights
 from correlight.learn.descriptor.network import Descriptor
 from correlight.learn.descriptor.scenes import Scene
 from correlight.learn.descriptor.task import TEMPLATE, VIEW, Batch, batch, loss, scores
+from correlight.simulate.specimen import Kind
 
 Report = Callable[[str], None]
 
@@ -63,7 +64,7 @@ class Settings:
     seed: int = 0
     simulated: int = 60
     drawn: int = 240
-    kinds: tuple[str, ...] = ("cell", "grains", "tissue", "fibres", "neuropil")
+    kinds: tuple[str, ...] = get_args(Kind)
     pictures: tuple[str, ...] = ()
     photographs: bool = True
 
