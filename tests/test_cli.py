@@ -19,6 +19,7 @@ import tifffile
 
 from correlight import __version__, cli
 from correlight import folder as folders
+from correlight.cli.options import interval
 from correlight.errors import UsageError
 from correlight.exchange.table import PointTable, read_points, write_points
 from correlight.geometry import Grid
@@ -349,7 +350,7 @@ def test_the_demo_measures_against_the_truth(
     ("text", "expected"), [("-10..10", (-10, 10)), (" .5 .. 1e1 ", (0.5, 10)), ("0...5", (0, 0.5)), ("3..3", (3, 3))]
 )
 def test_intervals_are_read(text: str, expected: tuple[float, float]) -> None:
-    assert cli.interval(text, "--rotation") == expected
+    assert interval(text, "--rotation") == expected
 
 
 def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:

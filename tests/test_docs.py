@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from correlight import cli
+from correlight.cli import terminal
 from correlight.result import Result
 from correlight.simulate import pair
 from correlight.simulate.write import write_pair
@@ -110,7 +111,7 @@ def test_the_page_of_the_command_line_names_every_option_and_no_other(command: C
 
 def test_the_page_of_the_command_line_names_every_exit_code() -> None:
     section = CLI.read_text(encoding="utf-8").partition("\n## Exit codes")[2]
-    codes = {cli.ACCEPTED, cli.UNSURE, cli.MISUSED, cli.FAILED, cli.INTERRUPTED}
+    codes = {terminal.ACCEPTED, terminal.UNSURE, terminal.MISUSED, terminal.FAILED, terminal.INTERRUPTED}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.M)} == codes
 
 

@@ -55,7 +55,7 @@ DOORS = {
     "nd2": ("io",),
     "jinja2": ("report",),
     "cyclopts": ("cli",),
-    "rich": ("cli",),
+    "rich": ("cli.terminal",),
     "napari": ("napari",),
     "SimpleITK": (),
     "itk": (),

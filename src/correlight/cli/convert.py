@@ -1,0 +1,83 @@
+"""``correlight convert``: the file of one tool into that of another."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from correlight.cli.options import Overwrite, spacings
+from correlight.cli.terminal import ACCEPTED
+
+
+def convert(
+    source: Path,
+    target: Path,
+    /,
+    *,
+    from_: Annotated[str | None, Parameter(name="--from")] = None,
+    to: str | None = None,
+    fixed: Path | None = None,
+    moving: Path | None = None,
+    fixed_spacing: str | None = None,
+    moving_spacing: str | None = None,
+    model: Literal["rigid", "similarity", "affine", "projective"] | None = None,
+    name: str | None = None,
+    into: Path | None = None,
+    dimensions: Literal[2, 3] | None = None,
+    unit: Literal["micrometre", "pixel"] = "micrometre",
+    overwrite: Overwrite = False,
+) -> int:
+    """Write a transform, landmarks or points of one tool for another.
+
+    Parameters
+    ----------
+    source
+        The file to read, or a result folder.
+    target
+        The file to write; its ending says the format where it can.
+    from_
+        Format to read, where the file does not tell.
+    to
+        Format to write, where the ending does not tell.
+    fixed
+        The fixed image, for formats that count pixels or state sizes.
+    moving
+        The moving image, likewise.
+    fixed_spacing
+        Micrometres per pixel, or Z,Y,X of a volume; 1 for an image without pixel size.
+    moving_spacing
+        The same for the moving image.
+    model
+        The kind of transform to fit to landmarks.
+    name
+        What the moving image is called in a file that speaks of several.
+    into
+        A dataset of the same format to write into; all else in it stays as it is.
+    dimensions
+        How many axes to read from formats that always state three.
+    unit
+        What numbers count in files of points that do not say.
+    """
+    from correlight.convert import convert as run
+    from correlight.exchange import Setting
+
+    done = run(
+        source,
+        target,
+        read_as=from_,
+        write_as=to,
+        fixed=fixed,
+        moving=moving,
+        fixed_spacing=spacings(fixed_spacing, "--fixed-spacing"),
+        moving_spacing=spacings(moving_spacing, "--moving-spacing"),
+        setting=Setting(name=name, ndim=dimensions, into=into, unit=unit),
+        model=model,
+        overwrite=overwrite,
+    )
+    print(f"{target}: {done.kind}, {done.format}")
+    for note in done.notes:
+        print(f"correlight: note that {note}.", file=sys.stderr)
+    return ACCEPTED

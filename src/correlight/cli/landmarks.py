@@ -1,0 +1,67 @@
+"""``correlight landmarks``: the same result from places set by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal
+
+from correlight.cli.options import Output, Overwrite, Signed, Spacing, grid_choice, positive
+from correlight.cli.terminal import ACCEPTED, UNSURE, opened, tell
+from correlight.errors import UsageError
+
+
+def landmarks(
+    points: Path,
+    /,
+    *,
+    fixed: Path,
+    moving: Path,
+    output: Output,
+    model: Literal["rigid", "similarity", "affine", "projective", "thin-plate", "elastic"] | None = None,
+    error: float | None = None,
+    noise: Literal["isotropic", "anisotropic"] = "isotropic",
+    without: str | None = None,
+    fixed_spacing: Spacing = None,
+    moving_spacing: Spacing = None,
+    grid: Annotated[str, Signed] = "fixed",
+    overwrite: Overwrite = False,
+) -> int:
+    """Fit a transform to landmarks set by hand, judge it, and predict its error at every place.
+
+    Parameters
+    ----------
+    points
+        Pairs of places: a CSV (name,fixed_y,fixed_x,moving_y,moving_x), or a file of BigWarp or eC-CLEM.
+    fixed
+        The image that stays as it is.
+    moving
+        The image that is laid onto it.
+    model
+        Kind of transform; without it, only as rich as the landmarks carry.
+    error
+        How far a landmark may be off along each axis, in the unit of the fixed image; without it their scatter tells.
+    noise
+        Whether an error that is found from scatter is the same along all axes.
+    without
+        Names of landmarks to leave out, parted by commas.
+    grid
+        Pixels of the registered image: fixed, moving, a pixel size in micrometres, or none to leave it out.
+    """
+    positive(fixed_spacing, "--fixed-spacing")
+    positive(moving_spacing, "--moving-spacing")
+    if error is not None and not (math.isfinite(error) and error >= 0):
+        raise UsageError(f"--error expects a length that is not negative; got {error:g}.")
+    onto = grid_choice(grid)
+
+    from correlight.folder import reserve, write_result
+    from correlight.from_landmarks import from_landmarks, read_names, read_pairs, write_landmark_table
+
+    with reserve(output, overwrite=overwrite, inputs=[points, fixed, moving]) as folder:
+        images = opened(fixed, fixed_spacing, None), opened(moving, moving_spacing, None)
+        table = read_pairs(points, images[0].grid, images[1].grid)
+        done = from_landmarks(*images, table, model, error=error, noise=noise, without=read_names(without))
+        write_result(folder, done.result, *images, grid=onto)
+        write_landmark_table(folder / "landmarks.csv", done)
+    tell(done.result, output)
+    return ACCEPTED if done.result else UNSURE

@@ -1,0 +1,158 @@
+"""``correlight register``: two images in, one trusted overlay out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from correlight.cli.options import Output, Overwrite, Signed, Spacing, box, grid_choice, interval, positive
+from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell
+from correlight.errors import TransformError, UsageError
+
+if TYPE_CHECKING:
+    from correlight.image import Image
+    from correlight.search.limits import Start
+
+MODELS = ("rigid", "similarity", "affine", "projective")
+
+
+def register(
+    fixed: Path,
+    moving: Path,
+    /,
+    *,
+    output: Output,
+    recipe: str = "auto",
+    model: str | None = None,
+    fixed_channel: str | None = None,
+    moving_channel: str | None = None,
+    fixed_spacing: Spacing = None,
+    moving_spacing: Spacing = None,
+    fixed_mask: Path | None = None,
+    moving_mask: Path | None = None,
+    roi: Annotated[str | None, Signed] = None,
+    start: Path | None = None,
+    rotation: Annotated[str | None, Signed] = None,
+    scale: Annotated[str | None, Signed] = None,
+    mirror: Annotated[bool, Parameter(name="--mirror", negative="--no-mirror")] = True,
+    pose: int | None = None,
+    grid: Annotated[str, Signed] = "fixed",
+    seed: int = 0,
+    overwrite: Overwrite = False,
+) -> int:
+    """Find the transform between two images, judge it, and move every channel onto the fixed image.
+
+    Parameters
+    ----------
+    fixed
+        The image that stays as it is.
+    moving
+        The image that is laid onto it.
+    output
+        Folder to make; it appears whole or not at all.
+    recipe
+        Name of a recipe, or a TOML file.
+    model
+        rigid, similarity, affine or projective; without it, only as rich as the evidence carries.
+    fixed_channel
+        Channel to register, by 0-based number or name; without it every channel is tried.
+    moving_channel
+        The same for the moving image.
+    fixed_mask
+        Image of the same size whose zeros must not vote.
+    moving_mask
+        The same for the moving image.
+    roi
+        Y0,Y1,X0,X1: the part of the fixed image to register, in pixels (ends excluded).
+    start
+        A transform file, or a CSV of landmarks (name,fixed_y,fixed_x,moving_y,moving_x), to start from.
+    rotation
+        A..B: degrees, counter-clockwise, between which to search.
+    scale
+        A..B: moving pixels per fixed pixel between which to search.
+    mirror
+        Whether the moving image may be mirrored.
+    pose
+        Take the K-th pose of an earlier search, counted from 1.
+    grid
+        Pixels of the registered image: fixed, moving, a pixel size in micrometres, or none to leave it out.
+    seed
+        Seed of every random draw.
+    """
+    if model == "elastic":
+        raise UsageError(f"The model elastic is not available yet; choose one of {', '.join(MODELS)}.")
+    if model is not None and model not in MODELS:
+        raise UsageError(f"A model is one of {', '.join(MODELS)}; got {model!r}.")
+    if pose is not None and pose < 1:
+        raise UsageError(f"Poses are counted from 1; got {pose}.")
+    if seed < 0:
+        raise UsageError(f"A seed is a whole number from 0; got {seed}.")
+    positive(fixed_spacing, "--fixed-spacing")
+    positive(moving_spacing, "--moving-spacing")
+    turns, scales = interval(rotation, "--rotation"), interval(scale, "--scale", positive=True)
+    region, onto = box(roi), grid_choice(grid)
+
+    from correlight.folder import reserve, write_result
+    from correlight.register import register as run
+
+    inputs = [path for path in (fixed, moving, fixed_mask, moving_mask, start) if path is not None]
+    with reserve(output, overwrite=overwrite, inputs=inputs) as folder:
+        fixed_image = opened(fixed, fixed_spacing, fixed_mask)
+        moving_image = opened(moving, moving_spacing, moving_mask)
+        if isinstance(onto, float) and not fixed_image.grid.calibrated:
+            raise UsageError(
+                f"--grid {grid} counts micrometres and {fixed} states no pixel size; give --fixed-spacing, or choose "
+                "--grid fixed or moving."
+            )
+        with progress_bar() as progress:
+            result = run(
+                fixed_image,
+                moving_image,
+                recipe,
+                model=model,
+                fixed_channel=fixed_channel,
+                moving_channel=moving_channel,
+                roi=region,
+                # The limits of the search understand clicks, and nothing else of the registration looks at the start.
+                start=_start(start, fixed_image, moving_image),
+                rotation=turns,
+                scale=scales,
+                mirror=mirror,
+                pose=pose,
+                seed=seed,
+                progress=progress,
+            )
+            progress("write", 0.0)
+            write_result(folder, result, fixed_image, moving_image, grid=onto)
+            progress("write", 1.0)
+    tell(result, output)
+    return ACCEPTED if result else UNSURE
+
+
+def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
+    """The transform in a file, or the one that the landmarks in it say; the places themselves if they are too few."""
+    if path is None:
+        return None
+    from correlight.exchange import LandmarkTable, PointTable, Setting, read_file
+    from correlight.from_landmarks import read_pairs
+    from correlight.landmarks import fit
+    from correlight.search.limits import Clicks
+
+    content = read_file(path, setting=Setting(fixed=fixed.grid, moving=moving.grid))
+    if isinstance(content, PointTable):
+        raise UsageError(
+            f"{path} gives no start: it holds points of one image, where pairs or a transform were expected."
+        )
+    if not isinstance(content, LandmarkTable):
+        return content
+    table = read_pairs(path, fixed.grid, moving.grid)
+    places = table.fixed.positions(fixed.grid), table.moving.positions(moving.grid)
+    try:
+        if len(places[0]) < 3:
+            return Clicks(*places)
+        # A few clicks cannot tell shear from a shaky hand, and a start need not.
+        return fit(*places, "affine" if len(places[0]) >= 6 else "similarity")
+    except (TransformError, UsageError) as error:
+        raise UsageError(f"{path} gives no start: {error}") from error
