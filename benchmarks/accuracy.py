@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.protocol import Draw, Pair, Protocol, draw, draw_unrelated, load_pairs
+from benchmarks.software import commit
 from benchmarks.tables import PROTOCOLS, Row, report
 from correlight.transforms import Affine, Projective
 
@@ -233,17 +234,7 @@ def _as_saved(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _software() -> dict[str, str]:
-    """The version and the commit that last changed the package; "+" where it is changed since."""
-    return {"version": version("correlight"), "commit": _git("log", "-1", "--format=%h") + _changed()}
-
-
-def _changed() -> str:
-    return "+" if _git("status", "--porcelain") else ""
-
-
-def _git(*words: str) -> str:
-    call = subprocess.run(["git", *words, "--", "src"], cwd=ROOT, capture_output=True, text=True, check=False)
-    return call.stdout.strip()
+    return {"version": version("correlight"), "commit": commit()}
 
 
 def load_rows(file: Path) -> list[Row]:

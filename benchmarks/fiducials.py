@@ -11,11 +11,9 @@ are of the processor, so that a busy machine does not change them.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from benchmarks.software import commit
 from correlight.appearance.spots import find_spots
 from correlight.geometry import Grid
 from correlight.image import Image
@@ -33,6 +32,7 @@ from correlight.search.two_neighbours import match_two_neighbours
 from correlight.simulate.beads import BeadPair, bead_pair, electron_image, fluorescence_image
 from correlight.transforms import Transform
 
+_SOURCE = "src/correlight/search", "src/correlight/appearance"
 RESULTS = Path(__file__).resolve().parent / "results" / "fiducials.md"
 NOISE = 0.02 * 2**0.5
 # A pose counts as right if it is off by less than five pixels of the light image on average.
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--spots", action="store_true", help="measure how beads are found in images instead")
     parser.add_argument("--out", type=Path, help="Markdown file to append to")
     asked = parser.parse_args(arguments)
-    _commit()
+    commit(*_SOURCE)
     if asked.spots:
         appended(asked.out or RESULTS.with_name("spots.md"), SPOTS_HEAD, [spots(kind) for kind in SPOTS])
         return 0
@@ -186,7 +186,7 @@ def spots(kind: str) -> str:
         said.append(found.errors[index][near])
     off, errors = np.concatenate(apart), np.concatenate(said)
     ratio = np.sqrt(np.mean((off / errors) ** 2))
-    made_by = f"{version('correlight')} ({_commit()})"
+    made_by = f"{version('correlight')} ({commit(*_SOURCE)})"
     axes = " / ".join(f"{1000 * value:.1f}" for value in np.sqrt(np.mean(off**2, axis=0)))
     return (
         f"| {SPOTS[kind]} | {beads} | {100 * hits / beads:.0f} % | {100 * (1 - hits / listed):.0f} % | {axes} "
@@ -236,7 +236,7 @@ def measured(
     return (
         f"| {setting.name} | {method} | {len(pairs)} | {sum(believed)} | {share} "
         f"| {both if setting.common > 0 else '–'} | {mean} "
-        f"| {np.median(seconds):.2f} | {max(seconds):.2f} | {version('correlight')} ({_commit()}) |\n"
+        f"| {np.median(seconds):.2f} | {max(seconds):.2f} | {version('correlight')} ({commit(*_SOURCE)}) |\n"
     )
 
 
@@ -244,19 +244,6 @@ def error(pair: BeadPair, pose: Transform, seed: int) -> float:
     """Mean error at random places of the common field, in micrometres of the moving image."""
     places = pair.common_places(400, np.random.default_rng(seed))
     return float(np.mean(np.linalg.norm(pose(places) - pair.moving_from_fixed(places), axis=1)))
-
-
-@cache
-def _commit() -> str:
-    """The commit of the source when this was first asked for: what is loaded does not change afterwards."""
-    call = subprocess.run(
-        ["git", "log", "-1", "--format=%h", "--", "src/correlight/search", "src/correlight/appearance"],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return call.stdout.strip()
 
 
 if __name__ == "__main__":

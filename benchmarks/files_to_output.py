@@ -17,6 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
+from benchmarks.software import commit
+
 RESULTS = Path(__file__).resolve().parent / "results" / "files-to-output.md"
 FIXED, MOVING = Path("deepclem/EM.png"), Path("deepclem/Chromatin.png")
 OPTIONS = ("--scale", "0.5..2")
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     codes = sorted({code for code, _, _ in runs})
     line = (
         f"| `{' '.join(('correlight', 'register', FIXED.name, MOVING.name, '-o', 'out', *OPTIONS))}` "
-        f"| {version('correlight')} ({_commit()}) | {os.cpu_count()} | {len(runs)} "
+        f"| {version('correlight')} ({commit()}) | {os.cpu_count()} | {len(runs)} "
         f"| {median(seconds for _, seconds, _ in runs):.1f} | {median(memory for _, _, memory in runs):.0f} "
         f"| {', '.join(str(code) for code in codes)} |\n"
     )
@@ -64,17 +66,6 @@ def timed(data: Path, out: Path) -> tuple[int, float, float]:
     seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, seconds, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def _commit() -> str:
-    call = subprocess.run(
-        ["git", "log", "-1", "--format=%h", "--", "src"],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return call.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ predicted target registration error with the true one. With ``--data FOLDER`` it
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from benchmarks.software import commit
 from correlight.exchange import read_landmarks
 from correlight.landmarks import Kind, estimate, suspects
 from correlight.transforms import Affine
@@ -222,7 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--splits", type=int, default=20, help="draws of real landmarks (default 20)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="Markdown file to write")
     asked = parser.parse_args(arguments)
-    began, commit = time.process_time(), _commit()
+    began, source = time.process_time(), commit("src/correlight/landmarks")
     options = f" --draws {asked.draws}" + (f" --slips {asked.slips}" if asked.slips else "")
     options += f" --data FOLDER --splits {asked.splits}" if asked.data else ""
     text: list[str] = []
@@ -241,21 +241,12 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.data is not None:
         say(real_rows(asked.data / LANDMARKS, asked.splits))
     seconds = time.process_time() - began
-    head = f"# Landmarks\n\n`python -m benchmarks.landmarks{options}`, commit {commit}, {seconds:.0f} s of one core.\n"
+    head = (
+        f"# Landmarks\n\n`python -m benchmarks.landmarks{options}`, commit {source}, {seconds:.0f} s of one core.\n"
+    )
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(head + "".join(text), encoding="utf-8")
     return 0
-
-
-def _commit() -> str:
-    call = subprocess.run(
-        ["git", "log", "-1", "--format=%h", "--", "src/correlight/landmarks"],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return call.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -86,11 +86,8 @@ class Descriptor:
         mask : (Y, X) array of bool
             Valid pixels.
         """
-        image = prepared(values, mask)
-        rows, columns = (-n % STRIDE for n in values.shape)
         _, hidden = self.run(values, mask)
-        weight = np.pad(image[1], ((0, rows), (0, columns)))
-        away = (summary(hidden, weight) - self.mean) @ self.whitening.T
+        away = (summary(hidden, mask) - self.mean) @ self.whitening.T
         return float(np.sqrt(np.mean(away**2)) / self.typical)
 
 
@@ -121,17 +118,14 @@ def load(path: Path, threads: int = 1) -> Descriptor:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in _providers(onnxruntime)]
+    offered = onnxruntime.get_available_providers()
+    wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in offered]
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
         facts = json.loads(session.get_modelmeta().custom_metadata_map["correlight"])
     except Exception as error:  # onnxruntime has no tree of exceptions of its own
         raise ReadError(f"{path} was expected to be a descriptor of correlight; reading it failed: {error}") from error
     return Descriptor(session, np.array(facts["mean"]), np.array(facts["whitening"]), float(facts["typical"]))
-
-
-def _providers(onnxruntime: Any) -> list[str]:
-    return list(onnxruntime.get_available_providers())
 
 
 def learned(values: Float, mask: Mask) -> tuple[Group, ...]:
@@ -169,14 +163,14 @@ def prepared(values: Float, mask: Mask) -> Float:
     return np.stack([(values - np.float32(mean)) / np.float32(max(width, 1e-6)) * weight, weight])
 
 
-def summary(hidden: Float, mask: Float) -> Float:
+def summary(hidden: Float, mask: Float | Mask) -> Float:
     """One vector that tells what kind of image it is: the mean of each hidden channel over the valid pixels.
 
     Parameters
     ----------
     hidden : (64, y, x) array of float32
         The last hidden layer.
-    mask : (Y, X) array of float32
+    mask : (Y, X) array of float32 or bool
         Valid pixels, 4 times finer.
     """
     weight = mask[::STRIDE, ::STRIDE]

@@ -41,10 +41,6 @@ def features(image: Image, channel: int | str | None = None, spacing: float | No
     UsageError
         If the image is smaller than 16 pixels at that pixel size, or the pixel size is not positive.
 
-    Notes
-    -----
-    About 0.2 s and 300 MB for 1024 x 1024 pixels on one core.
-
     Examples
     --------
     >>> import numpy as np

@@ -14,6 +14,12 @@ from correlight.simulate.model import Material, Part, Shape
 from correlight.simulate.outlines import Profile, Rng, Warp, blob, polar, wobble
 
 Materials = Mapping[str, Material]
+# Stain of each material of a nucleus at rest, chromatin dye, and grain.
+NUCLEUS = {
+    "nucleoplasm": (0.34, 0.12, 1.1),
+    "heterochromatin": (0.66, 0.9, 0.9),
+    "nucleolus": (0.80, 0.14, 0.9),
+}
 # Vertices per micrometre of outline, and the fewest and most of one outline.
 _VERTICES = (9.0, 14, 72)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from correlight.geometry import Points
 from correlight.simulate.elements import (
+    NUCLEUS,
     bent,
     dots,
     draw_materials,
@@ -44,9 +45,7 @@ _AT_REST = {
     "mitochondrion": (0.68, 0.03, 0.6),
     "crista": (0.48, 0.02, 0.5),
     "fat": (0.10, 0.0, 0.1),
-    "nucleoplasm": (0.34, 0.12, 1.1),
-    "heterochromatin": (0.66, 0.9, 0.9),
-    "nucleolus": (0.80, 0.14, 0.9),
+    **NUCLEUS,
 }
 
 

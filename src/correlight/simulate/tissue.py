@@ -10,6 +10,7 @@ import numpy as np
 
 from correlight.geometry import Points
 from correlight.simulate.elements import (
+    NUCLEUS,
     bent,
     draw_materials,
     inside,
@@ -45,9 +46,7 @@ _AT_REST = {
     "plasma": (0.16, 0.01, 0.2),
     "erythrocyte": (0.86, 0.04, 0.1),
     "fat": (0.12, 0.0, 0.1),
-    "nucleoplasm": (0.34, 0.12, 1.1),
-    "heterochromatin": (0.66, 0.9, 0.9),
-    "nucleolus": (0.80, 0.14, 0.9),
+    **NUCLEUS,
 }
 
 

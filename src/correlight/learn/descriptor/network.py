@@ -9,7 +9,7 @@ from correlight.appearance.descriptor import PLANES, STRIDE
 
 # Channels at half and at quarter resolution. Processors multiply matrices in tiles of 16 and 32.
 _HALF, _QUARTER = 32, 64
-# Dilations of the residual blocks: a feature sees about 100 pixels of the image around it.
+# Dilations of the residual blocks: a feature sees 77 pixels of the image along each axis.
 _DILATIONS = (1, 2, 4, 1)
 
 
