@@ -113,6 +113,27 @@ def test_without_options_nothing_is_narrowed(road: Road, home: Path) -> None:
     assert road.asked["moving"].grid.unit == "pixel"
 
 
+@pytest.mark.parametrize("name", ["features.tif", "features.npy"])
+def test_features_of_an_image_are_written(
+    name: str, road: Road, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["features", IMAGES[0], "-o", name]) == 0
+    made = np.load(home / name) if name.endswith("npy") else tifffile.imread(home / name)
+    assert made.shape == (16, 24, 32)
+    assert made.std() > 0.01
+    if name.endswith("tif"):
+        with tifffile.TiffFile(home / name) as file:
+            size = re.search(r'PhysicalSizeX="([\d.]+)"', file.ome_metadata or "")
+        assert size
+        assert float(size[1]) == pytest.approx(4 * read(home / IMAGES[0]).grid.spacing[1])
+
+
+def test_features_go_into_files_that_hold_many_channels(road: Road, home: Path, sentence: Sentence) -> None:
+    assert cli.main(["features", IMAGES[0], "-o", "features.png"]) == 2
+    assert ".tif or .npy" in sentence()
+    assert not (home / "features.png").exists()
+
+
 def test_every_option_reaches_the_road(road: Road, home: Path) -> None:
     mask = np.ones((96, 128), np.uint8)
     mask[:10] = 0

@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -117,15 +118,19 @@ def test_a_run_leaves_weights_a_log_and_what_it_saw(trained: Path) -> None:
     assert seen["scenes"]["drawn"] == 12
 
 
-def test_torch_and_onnx_agree(trained: Path) -> None:
+@pytest.mark.parametrize("shipped", [False, True])
+def test_torch_and_onnx_agree(shipped: bool, trained: Path, drawings: list[scenes.Scene]) -> None:
+    file = Path(str(resources.files("correlight.appearance") / "descriptor.onnx")) if shipped else trained
     network = Descriptor()
-    network.load_state_dict(initial_weights(trained))
-    values = np.random.default_rng(0).random((136, 180), dtype=np.float32)
-    image = prepared(values, np.ones(values.shape, bool))
+    network.load_state_dict(initial_weights(file))
+    image = batch(drawings, 2, seed=3, step=0).searched[0]
+    values, mask = image[0], image[1] > 0
     with torch.no_grad():
-        expected = network.eval()(torch.as_tensor(image[None]))
-    for one, other in zip(load(trained).run(values, np.ones(values.shape, bool)), expected, strict=True):
-        assert np.abs(one - other[0].numpy()).max() < 1e-4
+        expected = network.eval()(torch.as_tensor(prepared(values, mask)[None]))
+    features, hidden = load(file).run(values, mask)
+    assert np.abs(features - expected[0][0].numpy()).max() < 1e-4
+    # The hidden layer has no bounds of its own.
+    assert np.abs(hidden - expected[1][0].numpy()).max() < 1e-4 * hidden.max()
 
 
 def test_the_same_seed_gives_the_same_weights(trained: Path, tmp_path: Path) -> None:
