@@ -53,7 +53,7 @@ class Plane:
         """
         grey, mask = image.grey(channel), image.valid()
         mask = mask & np.isfinite(grey)
-        return cls(_stretched(grey, mask), mask, image.grid)
+        return cls(stretched(grey, mask), mask, image.grid)
 
     @cached_property
     def area(self) -> float:
@@ -99,7 +99,8 @@ def _filled(values: Float, mask: Mask) -> Float:
     return np.where(mask, values, np.float32(np.median(values[mask])))
 
 
-def _stretched(grey: Float, mask: Mask) -> Float:
+def stretched(grey: Float, mask: Mask) -> Float:
+    """Grey values of any shape stretched to 0 to 1 between robust percentiles of the valid ones; the rest filled."""
     valid = grey[mask]
     if valid.size == 0:
         return np.zeros_like(grey)

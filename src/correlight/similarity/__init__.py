@@ -43,31 +43,39 @@ class Measure(Protocol):
 
 
 def sample(planes: NDArray[np.float32], places: Places) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Values and slopes of planes at fractional places, bilinear; places outside take the nearest edge.
+    """Values and slopes of planes or volumes at fractional places, linear; places outside take the nearest edge.
 
     Parameters
     ----------
-    planes : (C, Y, X) array
-        At least 2 x 2 pixels.
-    places : (N, 2) array
-        Fractional pixels, (y, x).
+    planes : (C, Y, X) or (C, Z, Y, X) array
+        At least 2 pixels along each axis.
+    places : (N, D) array
+        Fractional pixels, (y, x) or (z, y, x).
 
     Returns
     -------
     values : (C, N) array
-    slopes : (C, N, 2) array
-        Derivative by y and x; for a place outside, that of the pixel cell at the edge, which leads back.
+    slopes : (C, N, D) array
+        Derivative along each axis; for a place outside, that of the pixel cell at the edge, which leads back.
     """
-    height, width = planes.shape[1:]
-    row = np.clip(places[:, 0], 0, height - 1.001)
-    column = np.clip(places[:, 1], 0, width - 1.001)
-    top, left = row.astype(np.intp), column.astype(np.intp)
-    down, right = (row - top).astype(np.float32), (column - left).astype(np.float32)
     flat = planes.reshape(len(planes), -1)
-    corner = top * width + left
-    a, b = flat[:, corner], flat[:, corner + 1]
-    c, d = flat[:, corner + width], flat[:, corner + width + 1]
-    upper, lower = a + (b - a) * right, c + (d - c) * right
-    values = upper + (lower - upper) * down
-    slopes = np.stack([lower - upper, (b - a) * (1 - down) + (d - c) * down], axis=-1)
-    return values, slopes
+    strides = np.cumprod((1, *planes.shape[:1:-1]))[::-1]
+    first = np.zeros(len(places), np.intp)
+    fractions = []
+    for axis, (size, stride) in enumerate(zip(planes.shape[1:], strides, strict=True)):
+        place = np.clip(places[:, axis], 0, size - 1.001)
+        whole = place.astype(np.intp)
+        first += whole * int(stride)
+        fractions.append((place - whole).astype(np.float32))
+    offsets = [0]
+    for stride in strides:
+        offsets = [offset + step for offset in offsets for step in (0, int(stride))]
+    values = [flat[:, first + offset] for offset in offsets]
+    slopes: list[list[NDArray[np.float32]]] = []
+    # Axis by axis, the last first, pairs of neighbours become one value; slopes along axes done are carried along.
+    for fraction in reversed(fractions):
+        pairs = list(zip(values[::2], values[1::2], strict=True))
+        slopes = [[low + (high - low) * fraction for low, high in zip(s[::2], s[1::2], strict=True)] for s in slopes]
+        slopes.insert(0, [high - low for low, high in pairs])
+        values = [low + (high - low) * fraction for low, high in pairs]
+    return values[0], np.stack([slope[0] for slope in slopes], axis=-1)
