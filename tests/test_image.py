@@ -5,7 +5,7 @@ import pytest
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.image import Image
+from correlight.image import CoarseMask, Image
 
 PIXELS = np.arange(2 * 4 * 5, dtype=np.uint16).reshape(2, 4, 5)
 
@@ -75,12 +75,34 @@ def test_grey_reads_one_channel_of_one_level_only() -> None:
     assert (full.read, half.read) == (0, 16)
 
 
-def test_pyramid_levels_cover_the_same_field() -> None:
-    levels = (np.zeros((1, 9, 12)), np.zeros((1, 4, 6)))
+def test_pixels_of_a_level_lie_in_the_middle_of_those_they_were_made_of() -> None:
+    levels = (np.zeros((1, 9, 12)), np.zeros((1, 4, 6)), np.zeros((1, 5, 5)))
     image = Image(levels, Grid.of((9, 12), (2.0, 1.0), (5.0, 0.0), "micrometre"), ("a",))
     assert image.level_grid(0) == image.grid
-    np.testing.assert_allclose(image.level_grid(1).corners(), image.grid.corners(), rtol=1e-14)
-    np.testing.assert_allclose(image.level_grid(1).spacing, (4.5, 2.0), rtol=1e-14)
+    # The last row is left over and belongs to no pixel of the level.
+    assert image.level_grid(1) == image.grid.shrink(2)
+    # Five columns are no whole part of twelve, so these cover the field to its edge.
+    assert image.level_grid(2).spacing == pytest.approx((4.0, 12 / 5))
+    assert image.level_grid(2).corners()[0] == pytest.approx(image.grid.corners()[0])
+
+
+def test_a_coarse_mask_says_the_same_of_all_pixels_of_a_block() -> None:
+    small = np.array([[True, False, True], [False, True, True]])
+    mask = CoarseMask(small, (5, 6))
+    expected = np.repeat(np.repeat(small, [2, 3], axis=0), 2, axis=1)
+    np.testing.assert_array_equal(mask[...], expected)
+    np.testing.assert_array_equal(mask[1:4, 3:6], expected[1:4, 3:6])
+    np.testing.assert_array_equal(mask[2:], expected[2:])
+    np.testing.assert_array_equal(mask.resized((2, 3)), small)
+    assert not mask.all()
+    image = Image((np.zeros((1, 5, 6)),), Grid.of((5, 6)), ("a",), mask=mask)
+    np.testing.assert_array_equal(image.valid(), expected)
+    other = np.ones((5, 6), bool)
+    other[0] = False
+    np.testing.assert_array_equal(image.with_mask(other).valid(), expected & other)
+    both = image.with_mask(CoarseMask(np.array([[True, True, False], [True, True, False]]), (5, 6)))
+    np.testing.assert_array_equal(both.valid()[:, :4], expected[:, :4])
+    assert not both.valid()[:, 4:].any()
 
 
 def test_masks_only_take_away() -> None:

@@ -19,18 +19,18 @@ SOURCE = ROOT / "src" / "correlight"
 
 # Lowest first. A room may use its own layer and all below it.
 GEOMETRY = {"geometry", "transforms", "landmarks", "pose"}
-PIXELS = {"image", "plane", "resample", "similarity", "appearance", "validity"}
+PIXELS = {"image", "pyramid", "plane", "resample", "similarity", "appearance", "validity"}
 LAYERS = [
     {"errors"},
     GEOMETRY,
     PIXELS,
     {"search", "refine"},
-    {"verify", "fiducials", "clouds", "register", "result", "provenance", "recipes"},
+    {"verify", "fiducials", "clouds", "claims", "stages", "register", "result", "provenance", "recipes"},
     {"batch", "report", "folder", "apply", "convert", "from_landmarks"},
     {"cli", "napari"},
 ]
 # Rooms beside the road: what they know, and who may open their doors.
-FORMATS = {"errors", "documents"} | GEOMETRY | {"image", "resample", "validity"}
+FORMATS = {"errors", "documents"} | GEOMETRY | {"image", "pyramid", "resample", "validity"}
 BESIDE = {
     "documents": {"errors"},
     "io": FORMATS,

@@ -203,6 +203,22 @@ class Grid:
         origin = np.asarray(self.origin) + (spacing - self.spacing) / 2
         return Grid.of(shape, tuple(spacing), tuple(origin), self.unit)
 
+    def level(self, shape: Sequence[int]) -> Grid:
+        """The grid of a level of a pyramid that has another shape.
+
+        Levels are made by whole factors, and what is left over at the far edge is dropped or made a pixel of its own;
+        only where no whole factor explains the sizes does a level cover the field to its very edge.
+
+        Examples
+        --------
+        >>> Grid.of((101, 100)).level((50, 50)).origin
+        (0.5, 0.5)
+        """
+        factors = np.array([level_factor(large, small) for large, small in zip(self.shape, shape, strict=True)])
+        spacing = np.asarray(self.spacing) * factors
+        origin = np.asarray(self.origin) + (factors - 1) / 2 * self.spacing
+        return Grid.of(shape, tuple(spacing), tuple(origin), self.unit)
+
     def crop(self, start: Sequence[int], stop: Sequence[int]) -> Grid:
         """The grid of the pixels ``start`` (included) to ``stop`` (excluded) per axis."""
         shape = tuple(b - a for a, b in zip(start, stop, strict=True))
@@ -210,3 +226,9 @@ class Grid:
             raise UsageError(f"The region {tuple(start)} to {tuple(stop)} does not lie in {self.shape} pixels.")
         origin = tuple(float(position) for position in self.points(np.asarray(start, float)[None])[0])
         return replace(self, shape=shape, origin=origin)
+
+
+def level_factor(large: int, small: int) -> float:
+    """How many pixels of the full resolution lie along one of a level (see `Grid.level`)."""
+    whole = max(1, round(large / small))
+    return float(whole) if small in (large // whole, -(-large // whole)) else large / small

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import UsageError
-from correlight.geometry import Grid
+from correlight.geometry import Grid, level_factor
 
 Float = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -34,6 +34,43 @@ class Pixels(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CoarseMask:
+    """The valid pixels of an image too large to keep one value for each: those of a level, spread over its blocks.
+
+    Parameters
+    ----------
+    small : array of bool
+        Valid pixels of the level.
+    shape : tuple of int
+        Of the full resolution.
+    """
+
+    small: Mask
+    shape: tuple[int, ...]
+
+    def __getitem__(self, key: Any) -> Mask:
+        """The mask of a block, cut out by slices along every axis."""
+        given = () if key is Ellipsis else key if isinstance(key, tuple) else (key,)
+        slices = (*given, *(slice(None),) * len(self.shape))
+        cuts = zip(self.shape, self.small.shape, slices, strict=False)
+        lines = [_nearest(large, small)[part] for large, small, part in cuts]
+        return np.asarray(self.small[np.ix_(*lines)])
+
+    def all(self) -> bool:
+        """Whether every pixel is valid."""
+        return bool(self.small.all())
+
+    def resized(self, shape: Sequence[int]) -> Mask:
+        """The mask at another shape over the same field, by the nearest pixel."""
+        return np.asarray(self.small[np.ix_(*(_nearest(n, m) for n, m in zip(shape, self.small.shape, strict=True)))])
+
+
+def _nearest(large: int, small: int) -> NDArray[np.intp]:
+    """The pixel of a level that each pixel of the full resolution belongs to."""
+    return np.minimum(np.arange(large) / level_factor(large, small), small - 1).astype(np.intp)
+
+
 @dataclass(frozen=True, eq=False)
 class Image:
     """One specimen seen by one instrument.
@@ -49,8 +86,9 @@ class Image:
         One name per channel.
     rgb : bool
         Whether the three channels are the colours of one picture, which then counts as one image.
-    mask : array of bool or None
-        Valid pixels at full resolution, shape ``grid.shape``; None where every pixel is valid.
+    mask : array of bool, CoarseMask or None
+        Valid pixels at full resolution, shape ``grid.shape``; None where every pixel is valid. A `CoarseMask`
+        where the image stays on disk.
     findings : tuple of str
         What was found about the pixels on reading ("a data bar of 79 rows at the bottom is ignored").
     source : mapping
@@ -66,7 +104,7 @@ class Image:
     grid: Grid
     channels: tuple[str, ...]
     rgb: bool = False
-    mask: Mask | None = None
+    mask: Mask | CoarseMask | None = None
     findings: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
 
@@ -161,16 +199,25 @@ class Image:
         return np.asarray(total / np.float32(pixels.shape[0]))
 
     def level_grid(self, level: int) -> Grid:
-        """The grid of a pyramid level, which covers the field of the full resolution."""
-        return self.grid.resized(self.levels[level].shape[1:])
+        """The grid of a pyramid level, each of whose pixels lies in the middle of those that it was made of."""
+        return self.grid.level(self.levels[level].shape[1:])
 
     def valid(self) -> Mask:
-        """Valid pixels at full resolution, shape ``grid.shape``."""
-        return np.ones(self.grid.shape, bool) if self.mask is None else self.mask
+        """Valid pixels at full resolution, shape ``grid.shape``; as large as the image, however large that is."""
+        if self.mask is None:
+            return np.ones(self.grid.shape, bool)
+        return self.mask[...] if isinstance(self.mask, CoarseMask) else self.mask
 
-    def with_mask(self, mask: Mask, *findings: str) -> Image:
+    def with_mask(self, mask: Mask | CoarseMask, *findings: str) -> Image:
         """The same image with fewer valid pixels (the old mask stays in force) and what was found."""
-        return replace(self, mask=mask & self.valid(), findings=(*self.findings, *findings))
+        both: Mask | CoarseMask
+        if self.mask is None:
+            both = mask
+        elif isinstance(mask, CoarseMask) and isinstance(self.mask, CoarseMask):
+            both = CoarseMask(mask.small & self.mask.resized(mask.small.shape), mask.shape)
+        else:
+            both = (mask[...] if isinstance(mask, CoarseMask) else mask) & self.valid()
+        return replace(self, mask=both, findings=(*self.findings, *findings))
 
     def with_spacing(self, spacing: float | Sequence[float], source: str) -> Image:
         """The same image with another pixel size in micrometres, and where that comes from.

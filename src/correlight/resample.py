@@ -2,23 +2,25 @@
 
 There is one kernel for two and three dimensions. It interpolates with weights in floating point; OpenCV's own
 warps round positions to 1/32 pixel, which shows as a stair in smooth gradients and would blur what "sub-pixel" means.
-There is one dispatcher: the output is made block by block, and each block reads only the part of the moving image that
-it needs, so neither pixels on disk nor large outputs pass through memory at once.
+There is one dispatcher: the output is made block by block, several at a time in threads of Dask, and each block reads
+only the part of the moving image that it needs, so neither pixels on disk nor large outputs pass through memory whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.image import Image, Mask, Pixels
+from correlight.image import CoarseMask, Image, Mask, Pixels
 from correlight.transforms import Affine, Projective, Transform
 
 Order = Literal["linear", "nearest"]
@@ -28,6 +30,12 @@ Coordinates = list[NDArray[np.float64]]
 # Positions this close to a pixel centre are on it. Otherwise the rounding of a change of units would make the last
 # row of an unmoved image seem to need the row beyond it.
 _ON_PIXEL = 1e-6
+
+# OpenCV fetches pixels by 16-bit numbers.
+_REMAP_LIMIT = 2**15
+
+# Blocks are made by so many threads at most, so many for each before the first of them are handed on.
+_MOST_WORKERS, _AHEAD = 8, 4
 
 # More output pixels than this per channel is a slip of the unit rather than a wish.
 _MOST_PIXELS = 2**34
@@ -58,7 +66,7 @@ def warp(
     moving_from_fixed: Transform,
     onto: Grid,
     order: Order = "linear",
-    mask: Mask | None = None,
+    mask: Mask | CoarseMask | None = None,
     block: int = 1024,
 ) -> tuple[Array, Mask]:
     """Resample every channel of the moving image on a grid of the fixed frame.
@@ -98,7 +106,8 @@ def warp(
 
     Notes
     -----
-    About 0.08 s per megapixel of output for the first channel and 0.03 s for each further one (plane, one core).
+    About 0.02 s per megapixel of output for the first channel and 0.01 s for each further one where a picture of 8 or
+    16 bits is moved by an affine map, 0.1 s and 0.04 s otherwise (one core).
 
     Examples
     --------
@@ -122,7 +131,7 @@ def warp_blocks(
     moving_from_fixed: Transform,
     onto: Grid,
     order: Order = "linear",
-    mask: Mask | None = None,
+    mask: Mask | CoarseMask | None = None,
     block: int = 1024,
 ) -> Iterator[Block]:
     """Resample block by block, for outputs that do not fit in memory; parameters as in `warp`.
@@ -132,16 +141,89 @@ def warp_blocks(
     Block
         Blocks that lie wholly outside the moving image are left out: they are 0 and not sampled.
     """
+    part, regions = _plan(image, image_grid, moving_from_fixed, onto, order, mask, block)
+    yield from (found for found in _dispatched(part, regions) if isinstance(found, Block))
+
+
+def warp_bands(
+    image: Image | Pixels,
+    image_grid: Grid,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    order: Order = "linear",
+    mask: Mask | CoarseMask | None = None,
+    block: int = 1024,
+) -> Iterator[tuple[Array, Mask]]:
+    """Resample a picture band by band, from the first row to the last, for writers; parameters as in `warp`.
+
+    Yields
+    ------
+    values : (C, rows, X) array
+        The next rows of the output.
+    footprint : (rows, X) array of bool
+        Which of their pixels were really sampled.
+    """
+    part, regions = _plan(image, image_grid, moving_from_fixed, onto, order, mask, block)
+    pixels, bands = _pixels(image), dict[int, list[tuple[slice, ...]]]()
+    for region in regions:
+        bands.setdefault(region[0].start, []).append(region)
+    for start, row in bands.items():
+        height = row[0][0].stop - start
+        values = np.zeros((pixels.shape[0], height, onto.shape[1]), pixels.dtype)
+        footprint = np.zeros((height, onto.shape[1]), bool)
+        for found in _dispatched(part, row):
+            if found is not None:
+                values[:, :, found.region[1]] = found.values
+                footprint[:, found.region[1]] = found.footprint
+        yield values, footprint
+
+
+Part = Callable[[tuple[slice, ...]], Block | None]
+
+
+def _plan(
+    image: Image | Pixels,
+    image_grid: Grid,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    order: Order,
+    mask: Mask | CoarseMask | None,
+    block: int,
+) -> tuple[Part, list[tuple[slice, ...]]]:
+    """What makes a block of the output, and the blocks to make; None where one lies wholly outside the moving image."""
     pixels = _pixels(image)
     if mask is None and isinstance(image, Image):
         mask = image.mask
     _check(pixels, image_grid, moving_from_fixed, onto, order, mask)
     factors = _averaging(image_grid, moving_from_fixed, onto) if order == "linear" else (1,) * onto.ndim
-    for region in _regions(onto.shape, block, max(factors)):
-        coordinates = _source_coordinates(image_grid, moving_from_fixed, onto, region)
-        part = _block(pixels, mask, coordinates, factors, order)
-        if part is not None:
-            yield Block(region, *part)
+    plain = order == "linear" and onto.ndim == 2 and np.dtype(pixels.dtype) in (np.uint8, np.uint16)
+    index = None
+    if plain and isinstance(moving_from_fixed, Affine):
+        index = np.linalg.inv(image_grid.matrix) @ moving_from_fixed.matrix @ onto.matrix
+
+    def part(region: tuple[slice, ...]) -> Block | None:
+        found = None if index is None else _inner_block(pixels, mask, index, factors, region)
+        if found is None:
+            coordinates = _source_coordinates(image_grid, moving_from_fixed, onto, region)
+            found = _block(pixels, mask, coordinates, factors, order)
+        return None if found is None else Block(region, *found)
+
+    return part, list(_regions(onto.shape, block, max(factors)))
+
+
+def _dispatched(part: Part, regions: Sequence[tuple[slice, ...]]) -> Iterator[Block | None]:
+    """The blocks in their order, made a few at a time."""
+    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    if len(regions) == 1 or workers == 1:
+        yield from map(part, regions)
+        return
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    task = delayed(part, pure=False, traverse=False)
+    for start in range(0, len(regions), _AHEAD * workers):
+        group = regions[start : start + _AHEAD * workers]
+        yield from compute(*map(task, group), scheduler="threads", num_workers=workers)  # type: ignore[no-untyped-call]
 
 
 def output_grid(
@@ -207,7 +289,12 @@ def _pixels(image: Image | Pixels) -> Pixels:
 
 
 def _check(
-    pixels: Pixels, image_grid: Grid, moving_from_fixed: Transform, onto: Grid, order: str, mask: Mask | None
+    pixels: Pixels,
+    image_grid: Grid,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    order: str,
+    mask: Mask | CoarseMask | None,
 ) -> None:
     if tuple(pixels.shape[1:]) != image_grid.shape:
         raise UsageError(
@@ -271,8 +358,60 @@ def _averaging(image_grid: Grid, moving_from_fixed: Transform, onto: Grid) -> tu
     return tuple(int(f) for f in np.clip(factors, 1, image_grid.shape))
 
 
+def _inner_block(
+    pixels: Pixels,
+    mask: Mask | CoarseMask | None,
+    index: NDArray[np.float64],
+    factors: tuple[int, ...],
+    region: tuple[slice, ...],
+) -> tuple[Array, Mask] | None:
+    """A block of a picture of 8 or 16 bits that lies well inside the moving image; None where it does not.
+
+    The same arithmetic as in `_Support.linear`, in steps that OpenCV does ten times as fast: four neighbours of a pixel
+    are fetched as one pixel of four channels. Nothing depends on whether single pixels lie inside.
+    """
+    f = np.asarray(factors)
+    to_index = (index[:-1] - np.outer((f - 1) / 2, (0, 0, 1))) / f[:, None]
+    ends = [(part.start, part.stop - 1) for part in region]
+    corners = np.array([(*corner, 1.0) for corner in product(*ends)]) @ to_index.T
+    limit = np.asarray(pixels.shape[1:]) // f - 1
+    if (corners < 0).any() or (corners > limit - _ON_PIXEL).any():
+        return None
+    low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int) + 1
+    # One more, as the neighbours of the last pixel are fetched even where they have no weight.
+    high = np.minimum(high + 1, limit + 1)
+    if (high - low).max() >= _REMAP_LIMIT:
+        return None
+    source_region = tuple(slice(a * k, b * k) for a, b, k in zip(low, high, factors, strict=True))
+    if mask is not None and not np.all(mask[source_region]):
+        return None
+    rows, columns = (np.arange(part.start, part.stop, dtype=float) for part in region)
+    maps, weights = [], []
+    for line, first in zip(to_index, low, strict=True):
+        place = (line[0] * rows + (line[2] - first))[:, None] + line[1] * columns
+        whole = place.astype(np.int16)
+        maps.append(whole)
+        weights.append(np.subtract(place, whole, out=np.empty(place.shape, np.float32), casting="unsafe"))
+    where = cv2.merge(maps[::-1])
+    values = np.empty((pixels.shape[0], *weights[0].shape), pixels.dtype)
+    depth = cv2.CV_8U if values.dtype == np.uint8 else cv2.CV_16U
+    for channel in range(pixels.shape[0]):
+        source = _shrink(np.asarray(pixels[(channel, *source_region)]), factors)
+        four = np.dstack([source[:-1, :-1], source[:-1, 1:], source[1:, :-1], source[1:, 1:]])
+        a, b, c, d = cv2.split(cv2.remap(four, where, np.empty(0), cv2.INTER_NEAREST))
+        upper, lower = _mixed(a, b, weights[1], cv2.CV_32F), _mixed(c, d, weights[1], cv2.CV_32F)
+        values[channel] = _mixed(upper, lower, weights[0], depth)
+    return values, np.ones(weights[0].shape, bool)
+
+
+def _mixed(a: Array, b: Array, weight: NDArray[np.float32], depth: int) -> Array:
+    """``a + weight * (b - a)`` in the depth of OpenCV that is asked for, rounded and clipped."""
+    step = cv2.multiply(cv2.subtract(b, a, dtype=cv2.CV_32F), weight)
+    return np.asarray(cv2.add(step, a, dtype=depth))
+
+
 def _block(
-    pixels: Pixels, mask: Mask | None, coordinates: Coordinates, factors: tuple[int, ...], order: Order
+    pixels: Pixels, mask: Mask | CoarseMask | None, coordinates: Coordinates, factors: tuple[int, ...], order: Order
 ) -> tuple[Array, Mask] | None:
     """Sample every channel at the coordinates; None where no coordinate lies in the moving image."""
     shape = tuple(n // f for n, f in zip(pixels.shape[1:], factors, strict=True))

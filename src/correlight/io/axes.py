@@ -93,16 +93,6 @@ def choose_level(path: Path, count: int, choice: Choice) -> int:
     return choice.level
 
 
-def level_factor(large: int, small: int) -> float:
-    """How many pixels of the full resolution lie along one of a level.
-
-    Levels are made by whole factors, and what is left over at the far edge is dropped or made a pixel of its own; only
-    where no whole factor explains the sizes does the level cover the field to its very edge.
-    """
-    whole = max(1, round(large / small))
-    return float(whole) if small in (large // whole, -(-large // whole)) else large / small
-
-
 def time_index(path: Path, count: int, choice: Choice) -> tuple[int, tuple[str, ...]]:
     """The number of the frame asked for, and what is worth saying about the others.
 

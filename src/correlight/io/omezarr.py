@@ -15,8 +15,9 @@ import zarr
 
 from correlight.documents import read_json
 from correlight.errors import ReadError
+from correlight.geometry import level_factor
 from correlight.io import calibration
-from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, index_of, level_factor
+from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, index_of
 from correlight.io.content import NOT_STATED, Content, check_size
 
 _UNITS = {"angstrom": "Å"}

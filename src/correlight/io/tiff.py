@@ -17,8 +17,9 @@ import zarr
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError
+from correlight.geometry import level_factor
 from correlight.io import calibration
-from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, level_factor, time_index
+from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, time_index
 from correlight.io.content import NOT_STATED, Content, check_size, from_samples
 
 _FEW_PAGES = 4  # so many pages of unstated meaning pass for channels

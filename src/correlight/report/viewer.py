@@ -163,7 +163,7 @@ def _still(ground: NDArray[np.uint8], light: NDArray[np.uint8], covered: NDArray
 def _ignored_layer(image: Image, longest: int = 800) -> str | None:
     if image.mask is None or image.mask.all():
         return None
-    mask = pictures.resize_mask(image.mask, pictures.display_shape(image.grid, longest))
+    mask = pictures.resize_mask(image.valid(), pictures.display_shape(image.grid, longest))
     return pictures.data_uri(pictures.encode(pictures.hatched(mask), "png"))
 
 
@@ -256,7 +256,7 @@ def ignored_pictures(result: Result, fixed: Image, moving: Image) -> list[dict[s
     out = []
     for role, image, record in (("Fixed", fixed, result.fixed), ("Moving", moving, result.moving)):
         findings = list(dict.fromkeys((*record.findings, *image.findings)))
-        part = 0.0 if image.mask is None else 1 - float(np.mean(image.mask))
+        part = 0.0 if image.mask is None else 1 - float(np.mean(image.valid()))
         if not findings and part == 0:
             continue
         shape = pictures.display_shape(image.grid, 360)
