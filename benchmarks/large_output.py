@@ -1,7 +1,8 @@
-"""Memory and time of writing a large registered image, whole as OME-TIFF and block by block as OME-Zarr.
+"""Memory and time of writing a large registered image: made whole, or band by band as OME-TIFF or OME-Zarr.
 
     python -m benchmarks.large_output whole 8000
-    python -m benchmarks.large_output blocks 8000
+    python -m benchmarks.large_output tif 8000
+    python -m benchmarks.large_output zarr 8000
 
 Each call is a process of its own, as the peak of memory is that of the process.
 """
@@ -18,9 +19,9 @@ import numpy as np
 
 from correlight.geometry import Grid
 from correlight.image import Image
-from correlight.io.write import write_ome_tiff
-from correlight.io.write_zarr import write_ome_zarr_blocks
-from correlight.resample import warp, warp_blocks
+from correlight.io.write import TiffBands, write_ome_tiff
+from correlight.io.write_zarr import ZarrBands
+from correlight.resample import warp, warp_bands
 from correlight.transforms import Affine
 
 FIELD = 150.0  # micrometres
@@ -38,10 +39,10 @@ def main(how: str, side: int) -> str:
             values, _ = warp(moving, moving.grid, moving_from_fixed, onto)
             write_ome_tiff(Path(home) / "a.ome.tif", values, onto, moving.channels, pyramid="mean")
         else:
-            parts = warp_blocks(moving, moving.grid, moving_from_fixed, onto)
-            blocks = (((slice(None), *part.region), part.values) for part in parts)
-            shape = (2, *onto.shape)
-            write_ome_zarr_blocks(Path(home) / "a.ome.zarr", blocks, shape, moving.dtype, onto, moving.channels)
+            shape, writer = (2, *onto.shape), ZarrBands if how == "zarr" else TiffBands
+            with writer(Path(home) / f"a.ome.{how}", shape, moving.dtype, onto, moving.channels, pyramid="mean") as out:
+                for values, _ in warp_bands(moving, moving.grid, moving_from_fixed, onto):
+                    out.add(values)
         written = sum(path.stat().st_size for path in Path(home).rglob("*") if path.is_file())
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     seconds = time.process_time() - start

@@ -242,7 +242,7 @@ def test_a_full_disk_leaves_nothing(
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(folders, "write_ome_tiff", full)
+    monkeypatch.setattr(folders, "TiffBands", full)
     with pytest.raises(WriteError, match="No space left") as caught, reserve(tmp_path / "out") as folder:
         write_result(folder, known_result(*images), *images)
     assert "out could not be written" in str(caught.value)

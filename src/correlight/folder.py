@@ -11,7 +11,7 @@ import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -22,14 +22,16 @@ from numpy.typing import NDArray
 from correlight.errors import ReadError, UsageError, WriteError
 from correlight.exchange import write_transform
 from correlight.geometry import Grid
-from correlight.image import Image
-from correlight.io.write import write_ome_tiff, write_tiff
-from correlight.io.write_zarr import write_ome_zarr_blocks
+from correlight.image import CoarseMask, Image, Mask
+from correlight.io.write import TiffBands, write_tiff
+from correlight.io.write_zarr import ZarrBands
+from correlight.pyramid import Smaller, shown_image
 from correlight.report import write_overlay, write_report
-from correlight.resample import output_grid, warp, warp_blocks
+from correlight.resample import Order, output_grid, warp, warp_bands
 from correlight.result import ImageRecord, Result
 from correlight.transforms import Affine, Projective, Transform
 
+Progress = Callable[[float], None]
 GridChoice = Literal["fixed", "moving", "none"] | float
 
 # A folder is replaced only if it holds this, so that a slip of the finger cannot delete somebody's home.
@@ -151,12 +153,19 @@ def _staging(target: Path, out: str | Path) -> Iterator[Path]:
 
 
 def write_result(
-    folder: str | Path, result: Result, fixed: Image, moving: Image, *, grid: GridChoice = "fixed"
+    folder: str | Path,
+    result: Result,
+    fixed: Image,
+    moving: Image,
+    *,
+    grid: GridChoice = "fixed",
+    progress: Progress | None = None,
 ) -> None:
     """Write everything that a registration hands over into a folder that exists (see `reserve`).
 
     A doubtful result is marked in the picture and the report. A refused one is written without registered image and
-    footprint, which nobody could use.
+    footprint, which nobody could use. Above 2 GiB of pixels the registered image is a store of OME-Zarr. Neither the
+    images nor the output are ever whole in memory; the pictures are made of levels of at most 2**24 pixels.
 
     Parameters
     ----------
@@ -168,6 +177,8 @@ def write_result(
         The two images.
     grid : {"fixed", "moving", "none"} or float
         Grid of ``registered.ome.tif`` as for `correlight.resample.output_grid`; "none" leaves the image out.
+    progress : callable, optional
+        Told the fraction of the rows of the registered image that are written.
 
     Raises
     ------
@@ -182,51 +193,108 @@ def write_result(
     write_transform(folder / transform_file, result.moving_from_fixed)
     write_tiff(folder / "predicted_error.tif", result.predicted_error.values, result.predicted_error.grid)
     channels = _voted(fixed, result.fixed), _voted(moving, result.moving)
+    seen, light = shown_image(fixed), shown_image(moving)
     if result.status == "refused":
         write_overlay(
             folder / "overlay.png",
-            fixed,
+            seen,
             None,
             None,
             channels[1],
             fixed_channel=channels[0],
             mark="refused: the moving image could not be placed",
         )
-        write_report(folder / "report.html", result, fixed, moving, None, None)
+        write_report(folder / "report.html", result, seen, light, None, None)
         return
-    registered, footprint = warp(moving, moving.grid, result.moving_from_fixed, fixed.grid)
+    registered, footprint = warp(light, light.grid, result.moving_from_fixed, seen.grid)
     mark = None if result else f"{result.status}: check before use"
     write_overlay(
-        folder / "overlay.png", fixed, registered, footprint, channels[1], fixed_channel=channels[0], mark=mark
+        folder / "overlay.png", seen, registered, footprint, channels[1], fixed_channel=channels[0], mark=mark
     )
-    write_report(folder / "report.html", result, fixed, moving, registered, footprint)
+    write_report(folder / "report.html", result, seen, light, registered, footprint)
+    del registered, footprint
     if grid == "none":
         return
     onto = output_grid(fixed.grid, moving.grid, result.moving_from_fixed, grid)
-    shape = (len(moving.channels), *onto.shape)
-    if math.prod(shape) * moving.dtype.itemsize > _LARGEST_FILE:
-        footprint = _write_blocks(folder / "registered.ome.zarr", result.moving_from_fixed, moving, onto, shape)
+    files = folder / picture_name(moving, onto), folder / "footprint.tif"
+    write_moved(*files, moving, moving.grid, result.moving_from_fixed, onto, progress=progress)
+
+
+def picture_name(image: Image, onto: Grid) -> str:
+    """How an image is called once it is moved onto a grid: one file, or a store where that would be too large."""
+    size = len(image.channels) * math.prod(onto.shape) * image.dtype.itemsize
+    return "registered.ome.zarr" if size > _LARGEST_FILE else "registered.ome.tif"
+
+
+def write_moved(
+    path: Path,
+    footprint: Path,
+    image: Image,
+    image_grid: Grid,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    *,
+    order: Order = "linear",
+    mask: Mask | CoarseMask | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Move every channel of an image and write it band by band, with its footprint.
+
+    Parameters
+    ----------
+    path : Path
+        The picture, OME-Zarr if its name ends in ``.zarr`` and OME-TIFF otherwise; a pyramid above 4096 pixels.
+    footprint : Path
+        Where it was really sampled, a TIFF of zeros and ones.
+    image, image_grid, moving_from_fixed, onto, order, mask
+        As for `correlight.resample.warp`.
+    progress : callable, optional
+        Told the fraction of the rows that are written.
+
+    Returns
+    -------
+    float
+        The share of the output that was sampled.
+
+    Raises
+    ------
+    UsageError
+        If the pixels do not suit the format.
+    OSError
+        If a file cannot be written.
+    """
+    told = progress or (lambda fraction: None)
+    pyramid: Smaller = "nearest" if order == "nearest" else "mean"
+    shape = (len(image.channels), *onto.shape)
+    writer: TiffBands | ZarrBands
+    if path.suffix == ".zarr":
+        writer = ZarrBands(path, shape, image.dtype, onto, image.channels, pyramid=pyramid)
     else:
-        if onto != fixed.grid:
-            registered, footprint = warp(moving, moving.grid, result.moving_from_fixed, onto)
-        path = folder / "registered.ome.tif"
-        write_ome_tiff(path, registered, onto, moving.channels, rgb=moving.rgb, pyramid="mean")
-    write_tiff(folder / "footprint.tif", footprint.astype(np.uint8), onto)
+        writer = TiffBands(path, shape, image.dtype, onto, image.channels, rgb=image.rgb, pyramid=pyramid)
+    sampled, total, done = 0, math.prod(onto.shape), 0
+    with writer, TiffBands(footprint, (1, *onto.shape), np.dtype(np.uint8), onto, ("footprint",)) as covered:
+        for values, inside in _bands(image, image_grid, moving_from_fixed, onto, order, mask):
+            writer.add(values)
+            covered.add(inside[None].view(np.uint8))
+            sampled, done = sampled + int(np.count_nonzero(inside)), done + inside.size
+            told(done / total)
+    return sampled / total
 
 
-def _write_blocks(
-    path: Path, moving_from_fixed: Transform, moving: Image, onto: Grid, shape: tuple[int, ...]
-) -> NDArray[np.bool_]:
-    """Move a picture block by block into a store, so that it is never whole in memory; returns its footprint."""
-    footprint = np.zeros(onto.shape, bool)
-
-    def blocks() -> Iterator[tuple[tuple[slice, ...], NDArray[Any]]]:
-        for part in warp_blocks(moving, moving.grid, moving_from_fixed, onto):
-            footprint[part.region] = part.footprint
-            yield (slice(None), *part.region), part.values
-
-    write_ome_zarr_blocks(path, blocks(), shape, moving.dtype, onto, moving.channels)
-    return footprint
+def _bands(
+    image: Image,
+    image_grid: Grid,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    order: Order,
+    mask: Mask | CoarseMask | None,
+) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    """Rows of a picture as they are made, or slices of a volume, which is made as a whole."""
+    if onto.ndim == 2:
+        yield from warp_bands(image, image_grid, moving_from_fixed, onto, order, mask)
+        return
+    values, footprint = warp(image, image_grid, moving_from_fixed, onto, order, mask)
+    yield from ((values[:, plane], footprint[plane]) for plane in range(onto.shape[0]))
 
 
 def _ending(transform: Transform) -> str:

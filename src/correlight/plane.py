@@ -13,6 +13,7 @@ import numpy as np
 
 from correlight.geometry import Grid
 from correlight.image import Float, Image, Mask
+from correlight.pyramid import working_image
 
 # A shrunk pixel votes if at least this much of it was valid.
 _VALID_SHARE = 0.75
@@ -44,6 +45,8 @@ class Plane:
     def of(cls, image: Image, channel: int | None) -> Plane:
         """One channel of a 2-D image, stretched to 0 to 1 between robust percentiles.
 
+        Of an image that stays on disk, a level that is in memory.
+
         Parameters
         ----------
         image : Image
@@ -51,6 +54,7 @@ class Plane:
         channel : int or None
             0-based; None for the mean of the colours of an RGB picture.
         """
+        image = working_image(image)
         grey, mask = image.grey(channel), image.valid()
         mask = mask & np.isfinite(grey)
         return cls(stretched(grey, mask), mask, image.grid)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.geometry import Grid, level_factor
+from correlight.geometry import level_factor
 from correlight.image import CoarseMask, Image, Mask, Pixels
 
 Smaller = Literal["mean", "nearest"]
@@ -23,8 +23,6 @@ Array = NDArray[Any]
 
 WORKING = 2**24  # pixels of a channel: no method gains from more than 4096 x 4096, which fit into memory several times
 _STRIP = 2**26  # bytes of pixels that are held at a time while a level is made
-# A level this much finer than the pixels of the other image shows all that the other image can.
-_FINER = 2.0
 
 
 class Window:
@@ -219,17 +217,16 @@ def stays_on_disk(image: Image) -> bool:
     return not isinstance(image.levels[0], np.ndarray)
 
 
-def working_image(image: Image, other: Grid | None = None) -> Image:
-    """The image as methods look at it: itself if it is in memory, else a level that is.
+def working_image(image: Image) -> Image:
+    """The image as methods look at it: itself if it is in memory, else the finest level that is.
 
     Positions mean the same on every level, so a transform that is found between levels holds for the full images.
+    Methods compare pictures of about a thousand pixels a side at most, so that nothing is lost.
 
     Parameters
     ----------
     image : Image
         Perhaps on disk.
-    other : Grid, optional
-        Where the pixels of the image lie that it is compared with; a level far finer than these is not needed.
 
     Returns
     -------
@@ -240,12 +237,8 @@ def working_image(image: Image, other: Grid | None = None) -> Image:
         return image
     small = [number for number, level in enumerate(image.levels) if math.prod(level.shape[1:]) <= WORKING]
     if not small:
-        return working_image(replace(image, levels=with_small_level(image.levels)), other)
-    chosen = small[0]
-    if other is not None and image.grid.calibrated and other.calibrated:
-        enough = min(other.spacing) / _FINER
-        chosen = max([number for number in small if max(image.level_grid(number).spacing) <= enough], default=chosen)
-    return _level(image, chosen)
+        return working_image(replace(image, levels=with_small_level(image.levels)))
+    return _level(image, small[0])
 
 
 def shown_image(image: Image) -> Image:

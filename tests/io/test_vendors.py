@@ -175,7 +175,7 @@ def test_a_lying_mrc_header_takes_no_memory(tmp_path: Path) -> None:
     mrcfile = installed("mrcfile")
     mrcfile.write(tmp_path / "a.mrc", PAIR[0], voxel_size=10)
     data = bytearray((tmp_path / "a.mrc").read_bytes())
-    for place, words in ((40_000, "truncated"), (2_000_000_000, "at most 4 GiB"), (-3, "declares|damaged")):
+    for place, words in ((40_000, "truncated"), (2_000_000_000, "at most 256 GiB"), (-3, "declares|damaged")):
         data[0:4] = place.to_bytes(4, "little", signed=True)
         data[4:8] = place.to_bytes(4, "little", signed=True)
         tracemalloc.start()

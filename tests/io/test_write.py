@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as npst
 from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.io import read, write_ome_tiff, write_tiff
+from correlight.io.write import TiffBands
 from correlight.io.write_zarr import write_ome_zarr
 
 RNG = np.random.default_rng(0)
@@ -100,11 +101,38 @@ def test_a_footprint_and_an_error_map_are_single_channels(tmp_path: Path) -> Non
     np.testing.assert_array_equal(image.levels[0][0], error)
 
 
-def test_pixels_are_cut_out_tile_by_tile(tmp_path: Path) -> None:
+def test_pixels_are_cut_out_a_row_of_tiles_at_a_time(tmp_path: Path) -> None:
     pixels = Recorded(RNG.integers(0, 255, (2, 700, 900), np.uint8))
     write_ome_tiff(tmp_path / "a.ome.tif", pixels, Grid.of((700, 900)), ("a", "b"))
-    assert 0 < pixels.largest <= 256 * 256
+    assert 0 < pixels.largest <= 2 * 256 * 900
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.ome.tif"), pixels.array)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.ome.tif"]
+
+
+def interrupted(path: Path) -> None:
+    """Begin to write, and be stopped."""
+    with TiffBands(path, (1, 600, 90), np.dtype(np.uint8), Grid.of((600, 90)), ("a",)) as file:
+        file.add(np.ones((1, 300, 90), np.uint8))
+        raise KeyboardInterrupt
+
+
+def test_a_file_that_is_not_completed_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(tmp_path / "a.ome.tif")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scratch", [0, 2**26])
+def test_above_the_reach_of_32_bits_offsets_have_64(
+    scratch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("correlight.io.write._BIG", 1000)
+    monkeypatch.setattr("correlight.io.write._IN_MEMORY", scratch)
+    pixels = RNG.integers(0, 255, (2, 300, 4200), np.uint8)
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels, Grid.of((300, 4200)), ("a", "b"), pyramid="mean")
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
+        assert file.is_bigtiff
+        np.testing.assert_array_equal(file.asarray(), pixels)
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -157,7 +185,8 @@ def test_a_large_picture_gets_smaller_levels(how: Any, dtype: str, tmp_path: Pat
         f = 2**level
         blocks = pixels[:, : 300 // f * f, : 4101 // f * f].reshape(2, 300 // f, f, 4101 // f, f)
         means = blocks.mean((2, 4), dtype=np.float64)
-        expected = blocks[:, :, f // 2, :, f // 2] if how == "nearest" else np.rint(means) if dtype[0] == "u" else means
+        middle = (0, 1, 1, 5)[level]  # the pixel of a block that stands for it
+        expected = blocks[:, :, middle, :, middle] if how == "nearest" else np.rint(means) if dtype[0] == "u" else means
         image = read(tmp_path / "a.ome.tif", level=level)
         assert image.channels == ("a", "b")
         assert np.abs(image.levels[0] - expected.astype(dtype)).max() == 0
@@ -223,10 +252,10 @@ def test_ome_zarr_of_a_stack_and_without_calibration(tmp_path: Path) -> None:
     assert not read(tmp_path / "b.zarr").grid.calibrated
 
 
-def test_ome_zarr_is_written_chunk_by_chunk(tmp_path: Path) -> None:
+def test_ome_zarr_is_written_a_row_of_chunks_at_a_time(tmp_path: Path) -> None:
     pixels = Recorded(RNG.integers(0, 255, (2, 600, 2200), np.uint8))
     write_ome_zarr(tmp_path / "a.zarr", pixels, Grid.of((600, 2200)), ("a", "b"))
-    assert 0 < pixels.largest <= 1024 * 1024 * 2
+    assert 0 < pixels.largest <= 2 * 512 * 2200
 
 
 def test_what_ome_zarr_cannot_hold_is_misuse(tmp_path: Path) -> None:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from correlight.apply.points import PointsIn, StageAxes, move_points, write_moved_points
-from correlight.apply.saved import Saved, fixed_grid, in_frame, read_saved
+from correlight.apply.saved import fixed_grid, in_frame, read_saved
 from correlight.errors import UsageError
-from correlight.folder import reserve, reserve_files
-from correlight.geometry import Grid
-from correlight.image import Image, Mask
+from correlight.folder import Progress, picture_name, reserve, reserve_files, write_moved
+from correlight.image import CoarseMask
 from correlight.io import read
-from correlight.io.write import write_ome_tiff, write_tiff
-from correlight.resample import Order, warp
-
-Spacings = tuple[float | None, float | None]
+from correlight.resample import Order
 
 _PICTURES = (".tif", ".tiff")
 
@@ -55,6 +49,7 @@ def apply(
     points_in: PointsIn = "moving",
     stage_axes: StageAxes = "right-down",
     overwrite: bool = False,
+    progress: Progress | None = None,
 ) -> Moved:
     """Move an image or a table of points into the fixed frame, and write it.
 
@@ -69,7 +64,8 @@ def apply(
         The fixed image, whose pixels the output has.
     out : str or Path
         For an image a ``.tif`` or ``.tiff`` file, beside which ``<name>_footprint.tif`` is written, or a folder that
-        receives ``registered.ome.tif`` and ``footprint.tif``; for points a ``.csv`` file.
+        receives ``registered.ome.tif`` (``registered.ome.zarr`` above 2 GiB of pixels) and ``footprint.tif``; for
+        points a ``.csv`` file.
     order : {"linear", "nearest"}
         "nearest" for label images.
     fixed_spacing, moving_spacing : float, optional
@@ -80,6 +76,8 @@ def apply(
         Which way the coordinates of a stage grow on the screen, x first.
     overwrite : bool
         Whether existing output is replaced.
+    progress : callable, optional
+        Told the fraction of the rows that are written.
 
     Returns
     -------
@@ -107,30 +105,25 @@ def apply(
             write_moved_points(folder / target.name, moved)
         outside = tuple(name for name, inside in zip(moved.table.names, moved.inside, strict=True) if not inside)
         return Moved((target,), status, outside)
-    names = "registered.ome.tif", "footprint.tif"
+    kept = "footprint.tif" if not target.suffix else f"{_stem(target)}_footprint.tif"
     if not target.suffix:
-        files = (target / names[0], target / names[1])
-        reserved = reserve(target, overwrite=overwrite, sign=names[0], inputs=inputs)
+        reserved = reserve(target, overwrite=overwrite, sign=kept, inputs=inputs)
     else:
-        stem = target.name.removesuffix(target.suffix).removesuffix(".ome")
-        files = (target, target.with_name(f"{stem}_footprint.tif"))
-        reserved = reserve_files(*files, overwrite=overwrite, inputs=inputs)
+        reserved = reserve_files(target, target.with_name(kept), overwrite=overwrite, inputs=inputs)
     with reserved as folder:
-        image, onto, values, footprint = _move_image(saved, moving, like, order, (fixed_spacing, moving_spacing))
-        write_ome_tiff(folder / files[0].name, values, onto, image.channels, rgb=image.rgb)
-        write_tiff(folder / files[1].name, footprint.astype(np.uint8), onto)
-    return Moved(files, status)
+        fixed = fixed_grid(read(like, spacing=fixed_spacing), saved.frames, fixed_spacing)
+        image = read(moving, spacing=moving_spacing)
+        grid = image.grid
+        if saved.frames is not None:
+            grid = in_frame(image, saved.frames.moving, saved.frames.moving_sha256, moving_spacing, "moving")
+        # What looks like padding in a picture may be the background of a label image, where it is as good as any label.
+        mask = CoarseMask(np.ones((1,) * grid.ndim, bool), grid.shape) if order == "nearest" else image.mask
+        name = picture_name(image, fixed) if not target.suffix else target.name
+        places = folder / name, folder / kept
+        write_moved(*places, image, grid, saved.moving_from_fixed, fixed, order=order, mask=mask, progress=progress)
+    home = target.parent if target.suffix else target
+    return Moved((home / name, home / kept), status)
 
 
-def _move_image(
-    saved: Saved, moving: str | Path, like: str | Path, order: Order, spacings: Spacings
-) -> tuple[Image, Grid, NDArray[Any], Mask]:
-    """The moving image, the fixed grid, and values and footprint on it."""
-    fixed = fixed_grid(read(like, spacing=spacings[0]), saved.frames, spacings[0])
-    image = read(moving, spacing=spacings[1])
-    grid = image.grid
-    if saved.frames is not None:
-        grid = in_frame(image, saved.frames.moving, saved.frames.moving_sha256, spacings[1], "moving")
-    # What looks like padding in a picture may be the background of a label image, where it is as good as any label.
-    mask = np.ones(grid.shape, bool) if order == "nearest" else image.mask
-    return image, fixed, *warp(image, grid, saved.moving_from_fixed, fixed, order, mask)
+def _stem(target: Path) -> str:
+    return target.name.removesuffix(target.suffix).removesuffix(".ome")

@@ -18,6 +18,7 @@ from correlight.geometry import Grid, Points
 from correlight.image import Image
 from correlight.io import read
 from correlight.io.maps import read_map
+from correlight.pyramid import working_image
 
 Float = NDArray[np.float64]
 PointsIn = Literal["moving", "fixed"]
@@ -187,10 +188,11 @@ def _on_stage(image: Image, grid: Grid, places: Points, axes: StageAxes) -> Floa
 
 def _middle(image: Image, grid: Grid) -> Points:
     """The middle of what the instrument scanned: a data bar below it belongs to the file and not to the field."""
-    valid = image.valid()
+    seen = working_image(image)
+    valid, level = seen.valid(), grid.level(seen.grid.shape)
     spans = []
     for axis in range(grid.ndim):
         found = np.flatnonzero(valid.any(axis=tuple(other for other in range(grid.ndim) if other != axis)))
         spans.append((found[0] + found[-1]) / 2)
-    middle: Points = grid.points(np.array([spans]))[0]
+    middle: Points = level.points(np.array([spans]))[0]
     return middle

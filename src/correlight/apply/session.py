@@ -19,12 +19,11 @@ from correlight.apply.points import SIGNS, StageAxes
 from correlight.apply.saved import Frames, read_saved
 from correlight.apply.saved import fixed_grid as grid_of_fixed
 from correlight.errors import ReadError, UsageError
-from correlight.folder import reserve
+from correlight.folder import Progress, reserve, write_moved
 from correlight.geometry import Grid
-from correlight.image import Image
+from correlight.image import CoarseMask, Image
 from correlight.io import read
-from correlight.io.write import write_ome_tiff, write_tiff
-from correlight.resample import Order, warp
+from correlight.resample import Order
 from correlight.transforms import Transform
 
 SUMMARY = "applied.csv"
@@ -151,6 +150,7 @@ def apply_session(
     stage_axes: StageAxes = "right-down",
     overwrite: bool = False,
     inputs: tuple[str | Path, ...] = (),
+    progress: Progress | None = None,
 ) -> tuple[Applied, ...]:
     """Move many images of one session onto the fixed image, each straight from its own pixels.
 
@@ -174,6 +174,8 @@ def apply_session(
         Whether an earlier output is replaced.
     inputs : tuple of str or Path
         Further files that must not be replaced, such as the table.
+    progress : callable, optional
+        Told the fraction of all rows that are written.
 
     Returns
     -------
@@ -197,15 +199,22 @@ def apply_session(
     frames = saved.frames
     fixed = grid_of_fixed(read(like, spacing=fixed_spacing), frames, fixed_spacing)
     paths = [member.path for member in members]
-    done = []
+    done: list[Applied] = []
     with reserve(out, overwrite=overwrite, sign=SUMMARY, inputs=[transform, like, *inputs, *paths]) as folder:
         reference = _reference(members, frames)
         for member, name in zip(members, _names(members), strict=True):
             image = read(member.path, spacing=member.spacing)
             grid = _place(image, member, reference, frames, SIGNS[stage_axes])
-            done.append(_move(image, grid, member, saved.moving_from_fixed, fixed, order, folder / name, Path(out)))
+            told = None if progress is None else _share(progress, len(done), len(members))
+            onto = saved.moving_from_fixed, fixed
+            done.append(_move(image, grid, member, *onto, order, folder / name, Path(out), told))
         _summarise(folder / SUMMARY, done)
     return tuple(done)
+
+
+def _share(progress: Progress, number: int, count: int) -> Progress:
+    """What tells the progress of one image of many."""
+    return lambda fraction: progress((number + fraction) / count)
 
 
 def _move(
@@ -217,18 +226,19 @@ def _move(
     order: Order,
     stem: Path,
     out: Path,
+    progress: Progress | None,
 ) -> Applied:
     places = grid.lattice(_PLACES)
     used = float(np.mean(fixed.contains(moving_from_fixed.inverse()(places))))
     kind: Order = "nearest" if member.labels else order
-    mask = np.ones(grid.shape, bool) if kind == "nearest" else image.mask
-    values, footprint = warp(image, grid, moving_from_fixed, fixed, kind, mask)
-    covered = float(footprint.mean())
+    mask = CoarseMask(np.ones((1,) * grid.ndim, bool), grid.shape) if kind == "nearest" else image.mask
+    files = stem.with_name(f"{stem.name}.ome.tif"), stem.with_name(f"{stem.name}_footprint.tif")
+    covered = write_moved(*files, image, grid, moving_from_fixed, fixed, order=kind, mask=mask, progress=progress)
     if not covered:
+        for file in files:
+            file.unlink()
         return Applied(member.path, None, used, 0.0)
-    write_ome_tiff(stem.with_name(f"{stem.name}.ome.tif"), values, fixed, image.channels, rgb=image.rgb)
-    write_tiff(stem.with_name(f"{stem.name}_footprint.tif"), footprint.astype(np.uint8), fixed)
-    return Applied(member.path, out / f"{stem.name}.ome.tif", used, covered)
+    return Applied(member.path, out / files[0].name, used, covered)
 
 
 def _member(row: dict[str, Any], table: Path, number: int) -> Member:

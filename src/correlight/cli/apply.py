@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from correlight.cli.options import Overwrite, Spacing, positive
-from correlight.cli.terminal import ACCEPTED
+from correlight.cli.terminal import ACCEPTED, progress_bar
 from correlight.errors import UsageError
 
 
@@ -60,18 +61,20 @@ def apply(
     if len(moving) > 1 or (moving[0].suffix.lower() == ".csv" and holds_session(moving[0])):
         spacings_given = fixed_spacing, moving_spacing
         return _apply_many(transform, moving, like, output, order, labels, stage_axes, *spacings_given, overwrite)
-    moved = run(
-        transform,
-        moving[0],
-        like,
-        output,
-        order="nearest" if labels else order,
-        fixed_spacing=fixed_spacing,
-        moving_spacing=moving_spacing,
-        points_in=points_in,
-        stage_axes=stage_axes,
-        overwrite=overwrite,
-    )
+    with progress_bar() as progress:
+        moved = run(
+            transform,
+            moving[0],
+            like,
+            output,
+            order="nearest" if labels else order,
+            fixed_spacing=fixed_spacing,
+            moving_spacing=moving_spacing,
+            points_in=points_in,
+            stage_axes=stage_axes,
+            overwrite=overwrite,
+            progress=partial(progress, "write"),
+        )
     for path in moved.files:
         print(path)
     if moved.outside:
@@ -107,17 +110,19 @@ def _apply_many(
         raise UsageError(f"The pixel sizes of the images in {moving[0]} belong into its column spacing.")
     else:
         members = read_session(moving[0])
-    done = apply_session(
-        transform,
-        members,
-        like,
-        output,
-        order="nearest" if labels else order,
-        fixed_spacing=fixed_spacing,
-        stage_axes=stage_axes,
-        overwrite=overwrite,
-        inputs=tuple(moving),
-    )
+    with progress_bar() as progress:
+        done = apply_session(
+            transform,
+            members,
+            like,
+            output,
+            order="nearest" if labels else order,
+            fixed_spacing=fixed_spacing,
+            stage_axes=stage_axes,
+            overwrite=overwrite,
+            inputs=tuple(moving),
+            progress=partial(progress, "write"),
+        )
     for entry in done:
         if entry.file is not None:
             print(entry.file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,7 +126,8 @@ def register(
                 progress=progress,
             )
             progress("write", 0.0)
-            write_result(folder, result, fixed_image, moving_image, grid=onto)
+            written = partial(progress, "write")
+            write_result(folder, result, fixed_image, moving_image, grid=onto, progress=written)
             progress("write", 1.0)
     tell(result, output)
     return ACCEPTED if result else UNSURE

@@ -19,17 +19,19 @@ from numpy.typing import NDArray
 
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
-from correlight.image import Image, Mask, default_channels
+from correlight.image import CoarseMask, Image, Mask, Pixels, default_channels
 from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, time_index
 from correlight.io.content import Content
 from correlight.io.fallback import bioio_is_installed
 from correlight.io.write import write_ome_tiff, write_tiff
+from correlight.pyramid import all_valid, factors_to, with_small_level
 from correlight.validity import find_valid_channels
 
 __all__ = ["READABLE", "VENDORS", "read", "read_mask", "write_ome_tiff", "write_tiff"]
 
 READABLE = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".npy", ".zarr")
 VENDORS = (".czi", ".nd2", ".lif", ".mrc", ".map", ".rec", ".st", ".dm3", ".dm4")  # most need the extra "formats"
+_ROWS = 1024  # of a large mask that are looked at together
 SMALLEST = 32  # pixels per side: below, no overlap carries enough evidence
 
 _KINDS = {
@@ -109,16 +111,21 @@ def read(
 
     Notes
     -----
-    What is chosen is read into memory, 4 GiB at most; of a larger pyramid read a smaller level.
+    Pixels of more than 128 MiB stay on disk where the file can be read in parts: TIFF in tiles, strips or uncompressed,
+    OME-Zarr, MRC and ``.npy``. No file stays open. ``levels`` then ends with one of at most 2**24 pixels per channel
+    that is in memory, made in one pass where the file has none; data bars and padding are sought on it. Anything else
+    is read into memory, 4 GiB at most.
     """
     path = Path(path)
     given = None if spacing is None else _given(spacing)
     choice = Choice(scene, level, time)
     kind = _kind(path)
     content = _content(path, kind, calibrate=given is None, choice=choice)
-    pixels = content.pixels
-    _check_pixels(path, pixels)
-    ndim = pixels.ndim - 1
+    in_memory = isinstance(content.pixels, np.ndarray)
+    levels = (content.pixels,) if in_memory else with_small_level((content.pixels, *content.levels))
+    pixels, small = levels[0], np.asarray(levels[-1])
+    _check_pixels(path, pixels, small)
+    ndim = len(pixels.shape) - 1
     if given is not None and len(given) not in (1, ndim):
         raise UsageError(f"The spacing of {path.name} needs 1 or {ndim} numbers; got {len(given)}.")
     claimed = given if given is not None else content.spacing
@@ -127,13 +134,14 @@ def read(
         # The first pixel of a level is centred where the middle of those is that it was made of.
         factor = np.asarray(content.shrunk)
         grid = replace(grid, origin=tuple(((factor - 1) / 2 * np.asarray(grid.spacing) / factor).tolist()))
-    mask, findings = _validity(path, content)
+    mask, findings = _validity(path, content, small)
+    whole = None if mask is None else mask if len(levels) == 1 else CoarseMask(mask, grid.shape)
     return Image(
-        levels=(pixels,),
+        levels=levels,
         grid=grid,
         channels=content.channels or default_channels(pixels.shape[0], content.rgb),
         rgb=content.rgb,
-        mask=mask,
+        mask=whole,
         findings=(*content.findings, *findings),
         source={
             "path": str(path),
@@ -146,7 +154,7 @@ def read(
     )
 
 
-def read_mask(path: str | Path, shape: Sequence[int]) -> Mask:
+def read_mask(path: str | Path, shape: Sequence[int]) -> Mask | CoarseMask:
     """Read a mask: every pixel that is not zero is valid.
 
     Parameters
@@ -158,8 +166,9 @@ def read_mask(path: str | Path, shape: Sequence[int]) -> Mask:
 
     Returns
     -------
-    array of bool
-        Of the shape asked for.
+    array of bool, or CoarseMask
+        Of the shape asked for; coarse where the file is too large for memory, and then valid only where every pixel of
+        a block is.
 
     Raises
     ------
@@ -173,10 +182,34 @@ def read_mask(path: str | Path, shape: Sequence[int]) -> Mask:
             f"The mask {path} must have the shape of its image, {tuple(shape)}, but has {pixels.shape[1:]}; "
             "draw it on the image itself."
         )
-    mask: Mask = (np.nan_to_num(pixels) != 0).any(axis=0)
-    if not mask.any():
+    mask: Mask | CoarseMask
+    if isinstance(pixels, np.ndarray):
+        mask = _painted(pixels)
+        empty = not mask.any()
+    else:
+        mask = _coarse(pixels)
+        empty = not mask.small.any()
+    if empty:
         raise ReadError(f"The mask {path} is zero everywhere, so no pixel could be used; paint valid pixels non-zero.")
     return mask
+
+
+def _painted(pixels: NDArray[Any]) -> Mask:
+    mask: Mask = (np.nan_to_num(pixels) != 0).any(axis=0)
+    return mask
+
+
+def _coarse(pixels: Pixels) -> CoarseMask:
+    """A mask on disk at the size of a level, from a few rows at a time."""
+    factors = factors_to(pixels.shape[1:])
+    shape = tuple(-(-n // f) for n, f in zip(pixels.shape[1:], factors, strict=True))
+    small = np.ones(shape, bool)
+    step = max(1, _ROWS // factors[0])
+    for top in range(0, shape[0], step):
+        bottom = min(top + step, shape[0])
+        rows = np.asarray(pixels[(slice(None), slice(top * factors[0], bottom * factors[0]))])
+        small[top:bottom] = all_valid(_painted(rows), (bottom - top, *shape[1:]))
+    return CoarseMask(small, tuple(pixels.shape[1:]))
 
 
 def _given(spacing: float | Sequence[float]) -> tuple[float, ...]:
@@ -235,30 +268,30 @@ def _content(path: Path, kind: str, *, calibrate: bool, choice: Choice = FIRST) 
         raise ReadError(f"{path} is truncated or damaged ({kind}: {detail}); copy or export it again.") from error
 
 
-def _check_pixels(path: Path, pixels: NDArray[Any]) -> None:
-    if pixels.dtype.kind not in "uif":
-        raise ReadError(f"Expected real numbers as pixels, but {path} holds {pixels.dtype}; convert it first.")
+def _check_pixels(path: Path, pixels: Pixels, small: NDArray[Any]) -> None:
+    """Refuse what shows nothing, judged by a level that is in memory."""
+    if small.dtype.kind not in "uif":
+        raise ReadError(f"Expected real numbers as pixels, but {path} holds {small.dtype}; convert it first.")
     height, width = pixels.shape[-2:]
     if min(height, width) < SMALLEST:
         raise ReadError(
             f"Expected at least {SMALLEST} pixels per side, but {path} has {height} x {width}; use a larger image."
         )
-    if pixels.dtype.kind == "f":
-        finite = np.isfinite(pixels)
+    if small.dtype.kind == "f":
+        finite = np.isfinite(small)
         if not finite.any():
             raise ReadError(f"Expected numbers, but {path} holds no finite value at all; check how it was exported.")
-        low = np.min(pixels, axis=tuple(range(1, pixels.ndim)), where=finite, initial=np.inf)
-        high = np.max(pixels, axis=tuple(range(1, pixels.ndim)), where=finite, initial=-np.inf)
+        low = np.min(small, axis=tuple(range(1, small.ndim)), where=finite, initial=np.inf)
+        high = np.max(small, axis=tuple(range(1, small.ndim)), where=finite, initial=-np.inf)
     else:
-        low = pixels.min(axis=tuple(range(1, pixels.ndim)))
-        high = pixels.max(axis=tuple(range(1, pixels.ndim)))
+        low = small.min(axis=tuple(range(1, small.ndim)))
+        high = small.max(axis=tuple(range(1, small.ndim)))
     if not np.any(high > low):
         raise ReadError(f"Expected a picture, but {path} is blank: every pixel is {low[0]}; choose another image.")
 
 
-def _validity(path: Path, content: Content) -> tuple[Mask | None, tuple[str, ...]]:
-    """The mask of valid pixels, None where all are, and what was found."""
-    pixels = content.pixels
+def _validity(path: Path, content: Content, pixels: NDArray[Any]) -> tuple[Mask | None, tuple[str, ...]]:
+    """The mask of valid pixels of a level, None where all are, and what was found."""
     findings: tuple[str, ...] = ()
     if pixels.ndim == 3:
         greys = [pixels.mean(axis=0, dtype=np.float32)] if content.rgb else list(pixels)

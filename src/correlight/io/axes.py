@@ -156,8 +156,7 @@ def in_order(path: Path, axes: str, pixels: NDArray[Any]) -> NDArray[Any]:
     ReadError
         If rows or columns lack, or an axis is there twice.
     """
-    if "Y" not in axes or "X" not in axes or len(set(axes)) != len(axes):
-        raise ReadError(f"Expected a picture with rows and columns, but {path} has the axes {axes!r}; export it again.")
+    check_axes(path, axes)
     if "Z" in axes and pixels.shape[axes.index("Z")] == 1:
         pixels, axes = pixels.take(0, axis=axes.index("Z")), axes.replace("Z", "")
     wanted = [axis for axis in "CZYX" if axis in axes]
@@ -165,3 +164,15 @@ def in_order(path: Path, axes: str, pixels: NDArray[Any]) -> NDArray[Any]:
     pixels = pixels if "C" in axes else pixels[None]
     pixels = pixels.astype(np.uint8) if pixels.dtype.kind == "b" else pixels
     return np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("="), copy=False))
+
+
+def check_axes(path: Path, axes: str) -> None:
+    """Refuse what has no rows or no columns, or an axis twice.
+
+    Raises
+    ------
+    ReadError
+        If so.
+    """
+    if "Y" not in axes or "X" not in axes or len(set(axes)) != len(axes):
+        raise ReadError(f"Expected a picture with rows and columns, but {path} has the axes {axes!r}; export it again.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError
-from correlight.image import Mask
+from correlight.image import Mask, Pixels
 
 LIMIT = 4 * 2**30  # bytes; what is declared beyond it is refused before any memory is taken
+ON_DISK = 2**38  # bytes; the same for what stays on disk, where it would take time rather than memory
+IN_MEMORY = 2**27  # bytes; larger pixels stay on disk where their file can be read in parts
 NOT_STATED = "not stated"
 
 
@@ -22,8 +25,8 @@ class Content:
 
     Parameters
     ----------
-    pixels : array
-        ``(C, Y, X)`` or ``(C, Z, Y, X)``, own type.
+    pixels : Pixels
+        ``(C, Y, X)`` or ``(C, Z, Y, X)``, own type; in memory, or on disk where they are large.
     channels : tuple of str
         Names, or empty where the file gives none.
     rgb : bool
@@ -40,9 +43,11 @@ class Content:
         Where the stage stood according to the file, micrometres, array order; None where it does not say.
     shrunk : tuple of float
         How many pixels of the full resolution lie along one of these, array order; only for levels of a pyramid.
+    levels : tuple of Pixels
+        Smaller levels of the file, where the pixels stay on disk.
     """
 
-    pixels: NDArray[Any]
+    pixels: Pixels
     channels: tuple[str, ...] = ()
     rgb: bool = False
     opaque: Mask | None = None
@@ -51,6 +56,17 @@ class Content:
     findings: tuple[str, ...] = ()
     stage: tuple[float, ...] | None = None
     shrunk: tuple[float, ...] = (1.0,)
+    levels: tuple[Pixels, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Number of channels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes of space, 2 or 3."""
+        return len(self.pixels.shape) - 1
 
     def with_finding(self, sentence: str) -> Content:
         """The same content with one more finding."""
@@ -66,15 +82,18 @@ def from_samples(pixels: NDArray[Any]) -> Content:
     return Content(planes, rgb=colours == 3, opaque=opaque)
 
 
-def check_size(path: Path, shape: tuple[int, ...], itemsize: int) -> None:
-    """Refuse pixels that would not fit into the memory set aside for one file."""
-    size = itemsize
-    for length in shape:
-        size *= int(length)
-    if size > LIMIT:
+def check_size(path: Path, shape: tuple[int, ...], itemsize: int, limit: int = LIMIT) -> None:
+    """Refuse pixels that would not fit into the memory set aside for one file, or take hours to walk over."""
+    size = itemsize * math.prod(int(length) for length in shape)
+    if size > limit:
         raise ReadError(
-            f"Expected at most {LIMIT / 2**30:.0f} GiB of pixels, but {path} declares {size / 2**30:,.1f} GiB "
+            f"Expected at most {limit / 2**30:.0f} GiB of pixels, but {path} declares {size / 2**30:,.1f} GiB "
             f"(shape {shape}); crop or bin the image first."
         )
     if size <= 0:
         raise ReadError(f"Expected pixels, but {path} declares none (shape {shape}); export it again.")
+
+
+def large(shape: tuple[int, ...], itemsize: int) -> bool:
+    """Whether pixels are better left on disk."""
+    return itemsize * math.prod(int(length) for length in shape) > IN_MEMORY

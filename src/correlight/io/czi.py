@@ -51,13 +51,13 @@ def read_czi(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         blocks = [block for block in blocks if _start(block, "T") == times[frame]]
         pixels = _joined(path, blocks)
     content = _content(path, pixels)
-    spatial = "ZYX"[-(content.pixels.ndim - 1) :]
+    spatial = "ZYX"[-content.ndim :]
     steps = _spacings(root) if root is not None and calibrate else {}
     known = all(axis in steps for axis in spatial)
     names = _channels(root)
     return Content(
         content.pixels,
-        channels=names if len(names) == len(content.pixels) and not content.rgb else (),
+        channels=names if len(names) == content.count and not content.rgb else (),
         rgb=content.rgb,
         opaque=content.opaque,
         spacing=calibration.checked(path, [steps[axis] for axis in spatial], "metadata") if known else None,

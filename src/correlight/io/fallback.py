@@ -54,11 +54,11 @@ def read_bioio(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) ->
         content = from_samples(pixels.reshape(pixels.shape[-3:]))
     else:
         content = Content(in_order(path, kept, pixels))
-    steps = [getattr(sizes, axis) for axis in "ZYX"[-(content.pixels.ndim - 1) :]]
+    steps = [getattr(sizes, axis) for axis in "ZYX"[-content.ndim :]]
     known = calibrate and all(step for step in steps)
     return Content(
         content.pixels,
-        channels=names if len(names) == len(content.pixels) == len(set(names)) and not content.rgb else (),
+        channels=names if len(names) == content.count == len(set(names)) and not content.rgb else (),
         rgb=content.rgb,
         opaque=content.opaque,
         spacing=calibration.checked(path, [float(step) for step in steps], "metadata") if known else None,

@@ -53,12 +53,12 @@ def read_lif(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         content = from_samples(pixels)
     else:
         content = Content(in_order(path, kept.replace("S", "C"), pixels))
-    spatial = "ZYX"[-(content.pixels.ndim - 1) :]
+    spatial = "ZYX"[-content.ndim :]
     known = all(axis in spacing for axis in spatial)
     sizes = calibration.checked(path, [spacing[axis] for axis in spatial], "metadata") if known else None
     return Content(
         content.pixels,
-        channels=names if len(names) == len(content.pixels) and not content.rgb else (),
+        channels=names if len(names) == content.count and not content.rgb else (),
         rgb=content.rgb,
         opaque=content.opaque,
         spacing=sizes,

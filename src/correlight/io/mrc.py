@@ -7,15 +7,15 @@ the file, in which some programs draw the first one at the bottom.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from correlight.errors import ReadError
 from correlight.io import calibration
 from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, index_of, time_index
-from correlight.io.content import NOT_STATED, Content, check_size
+from correlight.io.content import LIMIT, NOT_STATED, ON_DISK, Content, check_size, large
 from correlight.io.extras import losses_raised, reader
+from correlight.io.ondisk import Flat, left_on_disk
 
 _ANGSTROM = 1e-4  # micrometres
 
@@ -40,31 +40,35 @@ def read_mrc(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         # By the standard a stack of images has space group 0; older programs leave it at 0 for tomograms as well.
         volume = int(header.ispg) != 0 or shape[0] == 1 or path.suffix.lower() in (".rec", ".map")
         offset = 1024 + int(header.nsymbt)
+        stored = dtype.newbyteorder(header.mode.dtype.byteorder)
         voxel = [float(file.voxel_size[axis]) * _ANGSTROM for axis in "zyx"]
     if min(shape) < 1 or offset < 1024:
         raise ReadError(f"Expected pixels, but {path} declares the shape {shape}; export it again.")
-    check_size(path, shape, dtype.itemsize)
+    lazily = large(shape[int(not volume) :], dtype.itemsize) and dtype.kind in "uif"
+    check_size(path, shape, dtype.itemsize, ON_DISK if lazily else LIMIT)
     expected = offset + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
     if path.stat().st_size < expected:
         raise ReadError(f"{path} is truncated: {expected} bytes were announced; copy or export it again.")
-    with losses_raised(), mrcfile.mmap(path, mode="r") as file:
-        pixels = np.array(file.data).reshape(shape)
-    content = _chosen(path, pixels, volume, choice)
+    content = _chosen(path, Flat(path, offset, shape, stored), volume, choice, lazily)
     if not calibrate:
         return content
-    used = voxel[-(content.pixels.ndim - 1) :]
+    used = voxel[-content.ndim :]
     spacing = calibration.checked(path, used, "header") if all(size != 0 for size in used) else None
     source = NOT_STATED if spacing is None else "MRC header"
     return Content(content.pixels, spacing=spacing, spacing_source=source, findings=content.findings)
 
 
-def _chosen(path: Path, pixels: Any, volume: bool, choice: Choice) -> Content:
+def _chosen(path: Path, whole: Flat, volume: bool, choice: Choice, lazily: bool) -> Content:
     choose_scene(path, [path.stem], choice)
     choose_level(path, 1, choice)
     if volume:
         time_index(path, 1, choice)
-        return Content(in_order(path, "ZYX", pixels))
-    index, findings = index_of(path, "TYX", pixels.shape, choice)
-    # Frames of a stack are seldom a series in time, and more often tilts or sections.
-    said = tuple(text.replace("frames of a time series", "images in a stack") for text in findings)
-    return Content(in_order(path, "YX", pixels[index]), findings=said)
+        index, said = (slice(None),) * 3, tuple[str, ...]()
+    else:
+        index, findings = index_of(path, "TYX", whole.shape, choice)
+        # Frames of a stack are seldom a series in time, and more often tilts or sections.
+        said = tuple(text.replace("frames of a time series", "images in a stack") for text in findings)
+    axes = "ZYX" if volume else "YX"
+    return Content(
+        left_on_disk(path, whole, index, axes) if lazily else in_order(path, axes, whole[index]), findings=said
+    )

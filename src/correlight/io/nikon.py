@@ -47,11 +47,11 @@ def read_nd2(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         raise ReadError(f"Expected grey channels or one picture in colours, but {path} has the axes {kept!r}.")
     else:
         content = Content(in_order(path, kept, pixels))
-    spatial = "ZYX"[-(content.pixels.ndim - 1) :]
+    spatial = "ZYX"[-content.ndim :]
     known = calibrate and all(calibrated.get(axis) for axis in spatial)
     return Content(
         content.pixels,
-        channels=names if len(names) == len(content.pixels) and not content.rgb else (),
+        channels=names if len(names) == content.count and not content.rgb else (),
         rgb=content.rgb,
         opaque=content.opaque,
         spacing=calibration.checked(path, [steps[axis] for axis in spatial], "metadata") if known else None,

@@ -6,6 +6,7 @@ systems. A folder of several images (the layout of bioformats2raw) has them in g
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import zarr
 from correlight.documents import read_json
 from correlight.errors import ReadError
 from correlight.geometry import level_factor
+from correlight.image import Pixels
 from correlight.io import calibration
 from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, index_of
-from correlight.io.content import NOT_STATED, Content, check_size
+from correlight.io.content import NOT_STATED, ON_DISK, Content, check_size, large
+from correlight.io.ondisk import SEGMENT, left_on_disk
 
 _UNITS = {"angstrom": "Å"}
 
@@ -44,11 +47,22 @@ def read_ome_zarr(path: Path, *, calibrate: bool = True, choice: Choice = FIRST)
     axes, units = _axes(root, image, array.ndim)
     index, said = index_of(path, axes, array.shape, choice)
     shape = tuple(count for count, part in zip(array.shape, index, strict=True) if isinstance(part, slice))
-    check_size(path, shape, array.dtype.itemsize)
-    check_size(path, array.chunks, array.dtype.itemsize)
     kept = "".join(axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice))
-    pixels = in_order(path, kept, np.asarray(array[index]))
-    spatial = "ZYX"[-(pixels.ndim - 1) :]
+    pixels: Pixels
+    levels: tuple[Pixels, ...] = ()
+    if large(shape, array.dtype.itemsize) and math.prod(array.chunks) * array.dtype.itemsize <= SEGMENT:
+        check_size(path, shape, array.dtype.itemsize, ON_DISK)
+        pixels = left_on_disk(path, array, index, kept)
+        levels = tuple(
+            left_on_disk(path, smaller, index, kept)
+            for smaller in (_array(root, entry) for entry in datasets[choice.level + 1 :])
+            if smaller.ndim == array.ndim and math.prod(smaller.chunks) * smaller.dtype.itemsize <= SEGMENT
+        )
+    else:
+        check_size(path, shape, array.dtype.itemsize)
+        check_size(path, array.chunks, array.dtype.itemsize)
+        pixels = in_order(path, kept, np.asarray(array[index]))
+    spatial = "ZYX"[-(len(pixels.shape) - 1) :]
     full = _array(root, datasets[0]).shape
     shrunk = tuple(level_factor(full[axes.index(axis)], array.shape[axes.index(axis)]) for axis in spatial)
     spacing = _spacing(path, image, dataset, axes, units, spatial) if calibrate else None
@@ -59,6 +73,7 @@ def read_ome_zarr(path: Path, *, calibrate: bool = True, choice: Choice = FIRST)
         spacing_source=NOT_STATED if spacing is None else "OME-Zarr",
         findings=(*findings, *said),
         shrunk=shrunk,
+        levels=levels,
     )
 
 

@@ -20,7 +20,8 @@ from correlight.errors import ReadError
 from correlight.geometry import level_factor
 from correlight.io import calibration
 from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, time_index
-from correlight.io.content import NOT_STATED, Content, check_size, from_samples
+from correlight.io.content import NOT_STATED, ON_DISK, Content, check_size, from_samples, large
+from correlight.io.ondisk import SEGMENT, Coded, Raw, Segments, segment_shape
 
 _FEW_PAGES = 4  # so many pages of unstated meaning pass for channels
 _PALETTE = 3  # PhotometricInterpretation
@@ -52,23 +53,72 @@ def read_tiff(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> 
         series = whole.levels[choose_level(path, len(whole.levels), choice)]
         index, said = _selected(path, series, choice)
         shape = tuple(count for count, part in zip(series.shape, index, strict=True) if isinstance(part, slice))
-        check_size(path, shape, series.dtype.itemsize if series.dtype is not None else 1)
-        _check_segments(path, series)
-        axes, pixels = _cut(series, index)
-        content = _arranged(path, file, axes, pixels)
+        itemsize = series.dtype.itemsize if series.dtype is not None else 1
+        content = _left_on_disk(path, file, whole, choice.level, index) if large(shape, itemsize) else None
+        if content is None:
+            check_size(path, shape, itemsize)
+            _check_segments(path, series)
+            content = _arranged(path, file, *_cut(series, index))
         content = replace(content, findings=(*findings, *said, *content.findings))
         names = _channel_names(file, number)
         if len(names) == content.pixels.shape[0] and len(set(names)) == len(names) and not content.rgb:
             content = replace(content, channels=names)
-        full = [whole.shape[whole.axes.index(axis)] for axis in "ZYX" if axis in whole.axes][1 - content.pixels.ndim :]
+        full = [whole.shape[whole.axes.index(axis)] for axis in "ZYX" if axis in whole.axes][-content.ndim :]
         shrunk = tuple(level_factor(large, small) for large, small in zip(full, content.pixels.shape[1:], strict=True))
         content = replace(content, stage=_stage(file, number), shrunk=shrunk)
         if not calibrate:
             return content
-        spacing, source, findings = _spacing(path, file, "ZYX"[-content.pixels.ndim + 1 :], number)
+        spacing, source, findings = _spacing(path, file, "ZYX"[-content.ndim :], number)
     if spacing is not None:
         spacing = tuple(step * factor for step, factor in zip(spacing, shrunk, strict=True))
     return replace(content, spacing=spacing, spacing_source=source, findings=(*content.findings, *findings))
+
+
+def _left_on_disk(path: Path, file: tifffile.TiffFile, whole: Any, level: int, index: list[Any]) -> Content | None:
+    """A level and the smaller ones as pixels that are read when they are cut out; None where they cannot be."""
+    found = []
+    for series in whole.levels[level:]:
+        content = _planes_on_disk(path, file, series, index) if len(series.axes) == len(index) else None
+        if content is not None:
+            check_size(path, content.pixels.shape, content.pixels.dtype.itemsize, ON_DISK)
+            _check_segments(path, series)
+            found.append(content)
+        elif not found:
+            return None
+    return replace(found[0], levels=tuple(content.pixels for content in found[1:]))
+
+
+def _planes_on_disk(path: Path, file: tifffile.TiffFile, series: Any, index: list[Any]) -> Content | None:
+    page, axes = series.keyframe, series.axes
+    samples = series.shape[-1] if axes.endswith("S") else 1
+    plain = axes.removesuffix("S").endswith("YX") and axes.count("S") == (samples > 1) and series.dtype is not None
+    if not plain or page.photometric == _PALETTE or samples in (2, 4) or series.dtype.kind not in "uif":
+        return None
+    height, width = series.shape[axes.index("Y")], series.shape[axes.index("X")]
+    others = series.shape[: axes.index("Y")]
+    count = math.prod(others)
+    whole = (page.imagelength, page.imagewidth, page.samplesperpixel)
+    pages: dict[int, Coded | Raw]
+    if series.dataoffset is not None:
+        step = height * width * samples * series.dtype.itemsize
+        stored = np.dtype(series.dtype).newbyteorder(file.byteorder)
+        if path.stat().st_size < series.dataoffset + count * step:
+            raise ReadError(f"{path} is truncated: the file ends before its pixels do; copy or export it again.")
+        pages = {n: Raw(series.dataoffset + n * step, (height, width, samples), stored) for n in range(count)}
+    else:
+        segment = math.prod(segment_shape(page)) * samples * series.dtype.itemsize
+        if whole != (height, width, samples) or page.imagedepth != 1 or segment > SEGMENT or len(series.pages) != count:
+            return None
+        if any(entry is None for entry in series.pages):
+            return None
+        pages = {number: Coded(entry) for number, entry in enumerate(series.pages)}
+    # Numbers of planes go the way that pixels would: whatever is chosen and turned round, they say where it came from.
+    numbers = np.arange(count * samples).reshape(*others, 1, 1, *([samples] if samples > 1 else []))
+    kept = "".join(axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice))
+    content = _arranged(path, file, kept, numbers[tuple(index)])
+    planes = np.stack(np.divmod(np.asarray(content.pixels[...])[..., 0, 0], samples), axis=-1)
+    used = sorted(set(planes[..., 0].ravel().tolist()))
+    return replace(content, pixels=Segments(path, planes, {n: pages[n] for n in used}, series.dtype))
 
 
 def _scene_names(file: tifffile.TiffFile) -> list[str]:

@@ -1,12 +1,22 @@
-"""OME-TIFF: tiled, compressed, written tile by tile, so that pixels need not be in memory."""
+"""OME-TIFF: tiled, compressed, with all levels of its pyramid made in one pass over bands of rows.
+
+A file holds its pixels channel by channel and level by level, while they come band by band. So the compressed tiles
+wait in a scratch file beside the output, which has no name and is gone when the writer is.
+"""
 
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from types import TracebackType
+from typing import Any
 
+import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
@@ -14,13 +24,16 @@ from numpy.typing import NDArray
 from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.image import Pixels
+from correlight.pyramid import Cascade, Smaller
 
 TILE = 256  # pixels per side
 LARGE = 4096  # pixels along the longer side up to which a picture needs no pyramid
 SMALL = 1024  # pixels along the longer side of the last level of a pyramid
-Smaller = Literal["mean", "nearest"]
 _TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 _BIG = 3 * 2**30  # bytes above which offsets of 32 bits may not do
+_IN_MEMORY = 2**26  # bytes of compressed tiles that wait in memory before a file is made for them
+_LEVEL = 6  # of zlib
+_MOST_WORKERS = 8
 
 
 def write_ome_tiff(
@@ -39,7 +52,7 @@ def write_ome_tiff(
     path : path
         File to write; an existing one is replaced.
     pixels : Pixels
-        ``(C, Y, X)`` or ``(C, Z, Y, X)``; NumPy, zarr or Dask, cut out tile by tile.
+        ``(C, Y, X)`` or ``(C, Z, Y, X)``; NumPy, zarr or Dask, cut out band by band.
     grid : Grid
         Where they lie. The pixel size is written only if the grid is calibrated.
     channels : sequence of str
@@ -58,85 +71,150 @@ def write_ome_tiff(
     OSError
         If the file cannot be written.
     """
-    shape, dtype = tuple(pixels.shape), np.dtype(pixels.dtype)
-    if shape[1:] != grid.shape or shape[0] != len(channels):
-        raise UsageError(f"Pixels of shape {shape} do not fit {len(channels)} channels on a grid of {grid.shape}.")
-    if rgb and (shape[0] != 3 or grid.ndim != 2):
-        raise UsageError(f"Three channels of (Y, X) make a picture in colours; got the shape {shape}.")
-    dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
-    if dtype.name not in _TYPES:
-        raise UsageError(f"OME-TIFF holds pixels of {', '.join(_TYPES)}; got {dtype.name}, convert them first.")
-    spatial = "ZYX"[-grid.ndim :]
-    metadata: dict[str, Any] = {"axes": f"{spatial}S" if rgb else f"C{spatial}"}
-    if grid.calibrated:
-        for axis, size in zip(spatial, grid.spacing, strict=True):
-            metadata[f"PhysicalSize{axis}"] = size
-            metadata[f"PhysicalSize{axis}Unit"] = "µm"
-    if not rgb:
-        metadata["Channel"] = {"Name": list(channels)}
-    longer = max(shape[-2:])
-    count = 0 if pyramid is None or longer <= LARGE else math.ceil(math.log2(longer / SMALL))
-    options: dict[str, Any] = {
-        "dtype": dtype,
-        "photometric": "rgb" if rgb else "minisblack",
-        "planarconfig": "contig" if rgb else None,
-        "tile": (TILE, TILE),
-        "compression": "zlib",
-        "predictor": dtype.kind != "f",
-        "maxworkers": 1,
-    }
-    # A pyramid takes a third more.
-    big = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize * (4 / 3 if count else 1) > _BIG
-    with tifffile.TiffWriter(path, ome=True, bigtiff=big) as file:
-        for level in range(count + 1):
-            smaller = Shrunk(pixels, 2**level, pyramid or "mean")
-            here = (*smaller.shape[1:], 3) if rgb else smaller.shape
-            extra: dict[str, Any] = {"subfiletype": 1} if level else {"subifds": count, "metadata": metadata}
-            coarse = grid if level == 0 else grid.shrink((*[1] * (grid.ndim - 2), 2**level, 2**level))
-            file.write(_tiles(smaller, dtype, rgb), shape=here, **options, **extra, **_resolution(coarse))
+    with TiffBands(path, pixels.shape, pixels.dtype, grid, channels, rgb=rgb, pyramid=pyramid) as file:
+        for band in bands_of(pixels, TILE):
+            file.add(band)
 
 
-class Shrunk:
-    """Pixels of a level of a pyramid, made from those of the full resolution when they are cut out.
+def bands_of(pixels: Pixels, rows: int) -> Iterator[NDArray[Any]]:
+    """Pixels cut into bands of full width, ``(C, rows, X)``, slice after slice."""
+    for plane in np.ndindex(*pixels.shape[1:-2]):
+        for top in range(0, pixels.shape[-2], rows):
+            window = slice(top, min(top + rows, pixels.shape[-2])), slice(0, pixels.shape[-1])
+            yield np.asarray(pixels[(slice(None), *plane, *window)])
+
+
+class TiffBands:
+    """An OME-TIFF that is written band by band; use it in a ``with`` statement, whose end completes the file.
 
     Parameters
     ----------
-    pixels : Pixels
+    path, grid, channels, rgb, pyramid
+        As for `write_ome_tiff`.
+    shape : sequence of int
         ``(C, Y, X)`` or ``(C, Z, Y, X)``.
-    factor : int
-        How many pixels become one along rows and columns.
-    how : {"mean", "nearest"}
-        Means of blocks, or one pixel of each for labels.
+    dtype : dtype
+        Of the pixels.
+
+    Raises
+    ------
+    UsageError
+        If shapes do not fit together or OME-TIFF has no such pixel type.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "a.ome.tif"
+    ...     with TiffBands(file, (1, 40, 50), np.dtype("uint8"), Grid.of((40, 50)), ("SEM",)) as writer:
+    ...         for _ in range(4):
+    ...             writer.add(np.zeros((1, 10, 50), np.uint8))
+    ...     tifffile.imread(file).shape
+    (40, 50)
     """
 
-    _ROWS = 1024  # rows of the full resolution that are held at a time
+    def __init__(
+        self,
+        path: str | Path,
+        shape: Sequence[int],
+        dtype: np.dtype[Any],
+        grid: Grid,
+        channels: Sequence[str],
+        *,
+        rgb: bool = False,
+        pyramid: Smaller | None = None,
+    ) -> None:
+        shape, dtype = tuple(shape), np.dtype(dtype)
+        if shape[1:] != grid.shape or shape[0] != len(channels):
+            raise UsageError(f"Pixels of shape {shape} do not fit {len(channels)} channels on a grid of {grid.shape}.")
+        if rgb and (shape[0] != 3 or grid.ndim != 2):
+            raise UsageError(f"Three channels of (Y, X) make a picture in colours; got the shape {shape}.")
+        dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+        if dtype.name not in _TYPES:
+            raise UsageError(f"OME-TIFF holds pixels of {', '.join(_TYPES)}; got {dtype.name}, convert them first.")
+        self.path, self.grid, self.channels, self.rgb = Path(path), grid, tuple(channels), rgb
+        self.dtype = dtype.newbyteorder("=")
+        longer = max(shape[-2:])
+        count = 0 if pyramid is None or longer <= LARGE else math.ceil(math.log2(longer / SMALL))
+        self._cascade = Cascade(shape, self.dtype, pyramid or "mean", count, TILE)
+        # Where each tile of a plane of a level lies in the scratch file, and how long it is.
+        self._tiles: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+        self._open = ExitStack()
+        scratch = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(self.path.parent))  # noqa: SIM115, closed with the writer
+        self._scratch = self._open.enter_context(scratch)
+        self._pool = self._open.enter_context(ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_WORKERS)))
+        self._predictor = self.dtype.kind != "f"
 
-    def __init__(self, pixels: Pixels, factor: int, how: Smaller) -> None:
-        self.pixels, self.factor, self.how = pixels, factor, how
-        self.shape = (*pixels.shape[:-2], *(max(1, n // factor) for n in pixels.shape[-2:]))
-        self.dtype = np.dtype(pixels.dtype)
+    def add(self, band: NDArray[Any]) -> None:
+        """Take the next rows, ``(C, rows, X)``; those of a volume slice by slice."""
+        for level, plane, _, part in self._cascade.add(np.asarray(band)):
+            if self.rgb:
+                self._keep(level, plane, 0, np.moveaxis(part, 0, -1))
+            else:
+                for channel, values in enumerate(part):
+                    self._keep(level, plane, channel, values)
 
-    def __getitem__(self, key: Any) -> NDArray[Any]:
-        """A block of pixels; the last two entries of the key are slices with both ends."""
-        f, (rows, columns) = self.factor, key[-2:]
-        if f == 1:
-            return np.asarray(self.pixels[key])
-        step = max(1, self._ROWS // f)
-        parts = []
-        for top in range(rows.start, rows.stop, step):
-            bottom = min(top + step, rows.stop)
-            region = (*key[:-2], slice(top * f, bottom * f), slice(columns.start * f, columns.stop * f))
-            parts.append(self._block(np.asarray(self.pixels[region])))
-        return np.concatenate(parts, axis=-2)
+    def _keep(self, level: int, plane: int, channel: int, rows: NDArray[Any]) -> None:
+        """Compress a row of tiles; those at the far edges are padded with zeros."""
 
-    def _block(self, source: NDArray[Any]) -> NDArray[Any]:
-        f = self.factor
-        if self.how == "nearest":
-            return np.asarray(source[..., f // 2 :: f, f // 2 :: f])
-        height, width = source.shape[-2] // f, source.shape[-1] // f
-        split = source.reshape(*source.shape[:-2], height, f, width, f)
-        means: NDArray[Any] = split.mean(axis=(-3, -1), dtype=np.float64)
-        return means if self.dtype.kind == "f" else np.asarray(np.rint(means))
+        def packed(left: int) -> bytes:
+            cut = rows[:, left : left + TILE]
+            tile = np.zeros((TILE, TILE, *rows.shape[2:]), self.dtype)
+            tile[: cut.shape[0], : cut.shape[1]] = cut
+            steps = imagecodecs.delta_encode(tile, axis=1) if self._predictor else tile
+            return bytes(imagecodecs.deflate_encode(np.asarray(steps).tobytes(), level=_LEVEL))
+
+        places = self._tiles.setdefault((level, channel, plane), [])
+        for data in self._pool.map(packed, range(0, rows.shape[1], TILE)):
+            places.append((self._scratch.tell(), len(data)))
+            self._scratch.write(data)
+
+    def __enter__(self) -> TiffBands:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._open:
+            if kind is None:
+                self._complete()
+
+    def _complete(self) -> None:
+        shapes = self._cascade.shapes
+        options: dict[str, Any] = {
+            "dtype": self.dtype,
+            "photometric": "rgb" if self.rgb else "minisblack",
+            "planarconfig": "contig" if self.rgb else None,
+            "tile": (TILE, TILE),
+            "compression": "zlib",
+            "predictor": self._predictor,
+        }
+        with tifffile.TiffWriter(self.path, ome=True, bigtiff=self._scratch.tell() > _BIG) as file:
+            for level, shape in enumerate(shapes):
+                here = (*shape[1:], 3) if self.rgb else shape
+                first = {"subifds": len(shapes) - 1, "metadata": self._metadata()}
+                extra: dict[str, Any] = {"subfiletype": 1} if level else first
+                coarse = self.grid.shrink((*[1] * (self.grid.ndim - 2), *([2**level] * 2))) if level else self.grid
+                file.write(self._packed(level), shape=here, **options, **extra, **_resolution(coarse))
+
+    def _packed(self, level: int) -> Iterator[bytes]:
+        """The compressed tiles of a level in the order of the file: channel, slice, row, column."""
+        for key in sorted(key for key in self._tiles if key[0] == level):
+            for offset, length in self._tiles[key]:
+                self._scratch.seek(offset)
+                yield self._scratch.read(length)
+
+    def _metadata(self) -> dict[str, Any]:
+        spatial = "ZYX"[-self.grid.ndim :]
+        metadata: dict[str, Any] = {"axes": f"{spatial}S" if self.rgb else f"C{spatial}"}
+        if self.grid.calibrated:
+            for axis, size in zip(spatial, self.grid.spacing, strict=True):
+                metadata[f"PhysicalSize{axis}"] = size
+                metadata[f"PhysicalSize{axis}Unit"] = "µm"
+        if not self.rgb:
+            metadata["Channel"] = {"Name": list(self.channels)}
+        return metadata
 
 
 def write_tiff(path: str | Path, array: NDArray[Any], grid: Grid, name: str = "value") -> None:
@@ -161,20 +239,6 @@ def write_tiff(path: str | Path, array: NDArray[Any], grid: Grid, name: str = "v
         If the file cannot be written.
     """
     write_ome_tiff(path, np.asarray(array)[None], grid, (name,))
-
-
-def _tiles(pixels: Pixels, dtype: np.dtype[Any], rgb: bool) -> Iterator[NDArray[Any]]:
-    """Tiles in the order of the file: channel, slice, row, column; those at the far edges padded with zeros."""
-    height, width = pixels.shape[-2:]
-    planes = [()] if rgb else list(np.ndindex(pixels.shape[:-2]))
-    for plane in planes:
-        for y in range(0, height, TILE):
-            for x in range(0, width, TILE):
-                window = (slice(y, min(y + TILE, height)), slice(x, min(x + TILE, width)))
-                block = np.asarray(pixels[(slice(None), *window) if rgb else (*plane, *window)]).astype(dtype)
-                tile = np.zeros((TILE, TILE, 3) if rgb else (TILE, TILE), dtype)
-                tile[: window[0].stop - y, : window[1].stop - x] = np.moveaxis(block, 0, -1) if rgb else block
-                yield tile
 
 
 def _resolution(grid: Grid) -> dict[str, Any]:

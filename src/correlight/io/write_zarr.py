@@ -1,10 +1,11 @@
-"""OME-Zarr 0.5: for pictures too large for one file, written block by block."""
+"""OME-Zarr 0.5: for pictures too large for one file, written band by band."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.image import Pixels
-from correlight.io.write import SMALL, Shrunk, Smaller
+from correlight.io.write import SMALL, bands_of
+from correlight.pyramid import Cascade, Smaller
 
 CHUNK = 512  # pixels per side
 
@@ -29,7 +31,7 @@ def write_ome_zarr(
     path : path
         The folder to write, usually ending in ``.ome.zarr``; an existing store is replaced.
     pixels : Pixels
-        ``(C, Y, X)`` or ``(C, Z, Y, X)``; NumPy, zarr or Dask, cut out chunk by chunk.
+        ``(C, Y, X)`` or ``(C, Z, Y, X)``; NumPy, zarr or Dask, cut out band by band.
     grid : Grid
         Where they lie. The axes have a unit only if the grid is calibrated.
     channels : sequence of str
@@ -44,52 +46,71 @@ def write_ome_zarr(
     OSError
         If the folder cannot be written.
     """
-    blocks = ((region, np.asarray(pixels[region])) for region in _regions(pixels.shape))
-    write_ome_zarr_blocks(path, blocks, pixels.shape, pixels.dtype, grid, channels, pyramid=pyramid)
+    with ZarrBands(path, pixels.shape, pixels.dtype, grid, channels, pyramid=pyramid) as store:
+        for band in bands_of(pixels, CHUNK):
+            store.add(band)
 
 
-def write_ome_zarr_blocks(
-    path: str | Path,
-    blocks: Iterable[tuple[tuple[Any, ...], NDArray[Any]]],
-    shape: Sequence[int],
-    dtype: np.dtype[Any],
-    grid: Grid,
-    channels: Sequence[str],
-    *,
-    pyramid: Smaller = "mean",
-) -> None:
-    """Write a picture that is made block by block and never whole in memory; the rest as for `write_ome_zarr`.
+class ZarrBands:
+    """A store of OME-Zarr 0.5 that is written band by band; use it in a ``with`` statement, whose end completes it.
 
     Parameters
     ----------
-    blocks : iterable of (index, array)
-        Where each block lies in the picture, and its pixels.
+    path, grid, channels, pyramid
+        As for `write_ome_zarr`.
     shape : sequence of int
-        Of the whole picture, ``(C, Y, X)`` or ``(C, Z, Y, X)``.
+        ``(C, Y, X)`` or ``(C, Z, Y, X)``.
     dtype : dtype
-        Of its pixels.
+        Of the pixels.
+
+    Raises
+    ------
+    UsageError
+        If shapes do not fit together or the pixels are no real numbers.
+    OSError
+        If the folder cannot be written.
     """
-    shape, dtype = tuple(shape), np.dtype(dtype)
-    if shape[1:] != grid.shape or shape[0] != len(channels):
-        raise UsageError(f"Pixels of shape {shape} do not fit {len(channels)} channels on a grid of {grid.shape}.")
-    dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
-    if dtype.kind not in "uif":
-        raise UsageError(f"OME-Zarr holds pixels of real numbers; got {dtype.name}, convert them first.")
-    count = max(0, math.ceil(math.log2(max(shape[-2:]) / SMALL)))
-    group = zarr.open_group(str(path), mode="w", zarr_format=3)
-    full = _array(group, 0, shape, dtype)
-    for index, block in blocks:
-        full[index] = block
-    for level in range(1, count + 1):
-        smaller = Shrunk(full, 2**level, pyramid)
-        array = _array(group, level, smaller.shape, dtype)
-        for region in _regions(smaller.shape):
-            array[region] = smaller[region].astype(dtype)
-    group.attrs["ome"] = {
-        "version": "0.5",
-        "multiscales": [_image(path, grid, count)],
-        "omero": {"channels": [_shown(name, dtype) for name in channels]},
-    }
+
+    def __init__(
+        self,
+        path: str | Path,
+        shape: Sequence[int],
+        dtype: np.dtype[Any],
+        grid: Grid,
+        channels: Sequence[str],
+        *,
+        pyramid: Smaller = "mean",
+    ) -> None:
+        shape, dtype = tuple(shape), np.dtype(dtype)
+        if shape[1:] != grid.shape or shape[0] != len(channels):
+            raise UsageError(f"Pixels of shape {shape} do not fit {len(channels)} channels on a grid of {grid.shape}.")
+        dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
+        if dtype.kind not in "uif":
+            raise UsageError(f"OME-Zarr holds pixels of real numbers; got {dtype.name}, convert them first.")
+        self.path, self.grid, self.channels, self.dtype = Path(path), grid, tuple(channels), dtype
+        count = max(0, math.ceil(math.log2(max(shape[-2:]) / SMALL)))
+        self._cascade = Cascade(shape, dtype, pyramid, count, CHUNK)
+        self._group = zarr.open_group(str(path), mode="w", zarr_format=3)
+        self._arrays = [_array(self._group, level, here, dtype) for level, here in enumerate(self._cascade.shapes)]
+
+    def add(self, band: NDArray[Any]) -> None:
+        """Take the next rows, ``(C, rows, X)``; those of a volume slice by slice."""
+        for level, plane, row, part in self._cascade.add(np.asarray(band)):
+            slices = (plane,) if len(self._arrays[level].shape) == 4 else ()
+            self._arrays[level][(slice(None), *slices, slice(row, row + part.shape[1]))] = part
+
+    def __enter__(self) -> ZarrBands:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._group.attrs["ome"] = {
+                "version": "0.5",
+                "multiscales": [_image(self.path, self.grid, len(self._arrays) - 1)],
+                "omero": {"channels": [_shown(name, self.dtype) for name in self.channels]},
+            }
 
 
 def _array(group: Any, level: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
@@ -117,15 +138,6 @@ def _shown(name: str, dtype: np.dtype[Any]) -> dict[str, Any]:
     low, high = _window(dtype)
     window = {"min": low, "max": high, "start": low, "end": high}
     return {"label": name, "color": "FFFFFF", "active": True, "window": window}
-
-
-def _regions(shape: Sequence[int]) -> Iterator[tuple[Any, ...]]:
-    """Every chunk of every plane."""
-    height, width = shape[-2:]
-    for plane in np.ndindex(*shape[:-2]):
-        for y in range(0, height, CHUNK):
-            for x in range(0, width, CHUNK):
-                yield (*plane, slice(y, min(y + CHUNK, height)), slice(x, min(x + CHUNK, width)))
 
 
 def _window(dtype: np.dtype[Any]) -> tuple[float, float]:

@@ -1,0 +1,310 @@
+"""Pixels that stay in their file until a block of them is cut out.
+
+Every cut opens the file, reads what it needs and closes it again, so nothing is left open between cuts and arrays may
+be passed to threads. Memory is bounded by the block, one decoded segment per thread, and a small store of segments.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import ReadError
+from correlight.io.axes import check_axes
+
+Array = NDArray[Any]
+
+SEGMENT = 2**26  # bytes; larger tiles, strips and chunks cannot be read in parts and are no use on disk
+_KEPT = 2**27  # bytes of decoded segments that are kept for the next cut
+_MOST_WORKERS = 8
+_STRIP = 2**20  # bytes of a strip of uncompressed pixels
+_FEW = 4  # segments that are not worth a thread
+
+
+class Flat:
+    """An array that lies in a file as it would in memory.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    offset : int
+        Where it begins, in bytes.
+    shape : sequence of int
+        Of the whole, first axis slowest.
+    dtype : dtype
+        Of the numbers, with their byte order.
+    """
+
+    def __init__(self, path: Path, offset: int, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+        self.path, self.offset, self.shape, self.stored = path, int(offset), tuple(shape), np.dtype(dtype)
+        self.dtype = self.stored.newbyteorder("=")
+
+    def __getitem__(self, key: Any) -> Array:
+        """A block, in memory."""
+        try:
+            whole = np.memmap(self.path, self.stored, "r", self.offset, self.shape)
+        except (OSError, ValueError) as error:
+            raise _gone(self.path, error) from error
+        return np.array(whole[key], dtype=self.dtype)
+
+
+class Rearranged:
+    """An array on disk with some axes fixed and the others in the order channels, depth, rows, columns.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder, for the message of an error.
+    array : Flat or zarr.Array
+        The whole.
+    index : sequence of int or slice
+        One entry per axis of the array: a number where it is fixed, ``slice(None)`` where it stays.
+    axes : str
+        A letter of C, Z, Y, X for each axis that stays, in the order of the array.
+    """
+
+    def __init__(self, path: Path, array: Any, index: Sequence[Any], axes: str) -> None:
+        self.path, self.array, self.index = path, array, tuple(index)
+        wanted = [axis for axis in "CZYX" if axis in axes]
+        self._order = [wanted.index(axis) for axis in axes]
+        self._turn = [axes.index(axis) for axis in wanted]
+        self._lacks_channel = "C" not in axes
+        kept = [size for size, part in zip(array.shape, self.index, strict=True) if isinstance(part, slice)]
+        self.shape = ((1,) if self._lacks_channel else ()) + tuple(kept[place] for place in self._turn)
+        stored = np.dtype(array.dtype)
+        self.dtype = np.dtype(np.uint8) if stored.kind == "b" else stored.newbyteorder("=")
+
+    def __getitem__(self, key: Any) -> Array:
+        """A block, in memory; the key holds slices, and may begin with the number of a channel."""
+        given = key if isinstance(key, tuple) else (key,)
+        given = (*given, *(slice(None),) * (len(self.shape) - len(given)))
+        number = given[0] if not isinstance(given[0], slice) else None
+        parts = [slice(number, number + 1) if number is not None else given[0], *given[1:]]
+        spatial = parts[1:] if self._lacks_channel else parts
+        cut = iter([spatial[place] for place in self._order])
+        where = tuple(next(cut) if isinstance(part, slice) else part for part in self.index)
+        try:
+            block = np.asarray(self.array[where])
+        except ReadError:
+            raise
+        except Exception as error:  # decoders raise whatever damaged bytes lead them to
+            raise _gone(self.path, error) from error
+        block = block.transpose(self._turn)
+        block = block[None][parts[0]] if self._lacks_channel else block
+        block = block[0] if number is not None else block
+        return np.ascontiguousarray(block.astype(self.dtype, copy=False))
+
+
+def left_on_disk(path: Path, array: Any, index: Sequence[Any], axes: str) -> Rearranged:
+    """What is chosen of an array on disk, as `Rearranged`; a volume of one slice is a picture.
+
+    Raises
+    ------
+    ReadError
+        If it has no rows or no columns, or an axis twice.
+    """
+    check_axes(path, axes)
+    places = [place for place, part in enumerate(index) if isinstance(part, slice)]
+    depth = axes.find("Z")
+    if depth >= 0 and array.shape[places[depth]] == 1:
+        index = [0 if place == places[depth] else part for place, part in enumerate(index)]
+        axes = axes.replace("Z", "")
+    return Rearranged(path, array, index, axes)
+
+
+class Segments:
+    """Planes of a file in tiles or strips.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    planes : array of (page, sample)
+        Which page and which of its samples each plane comes from, ``(C, 2)`` or ``(C, Z, 2)``.
+    pages : mapping of int to Coded or Raw
+        How the segments of each page are read; all of one shape.
+    dtype : dtype
+        Of the pixels.
+
+    Notes
+    -----
+    Decoded segments are kept, 128 MiB of them, as neighbouring cuts share them.
+    """
+
+    def __init__(
+        self, path: Path, planes: NDArray[np.intp], pages: Mapping[int, Coded | Raw], dtype: np.dtype[Any]
+    ) -> None:
+        self.path, self.planes, self.dtype = path, planes, np.dtype(dtype).newbyteorder("=")
+        self._pages = dict(pages)
+        first = next(iter(self._pages.values()))
+        self.shape = (*planes.shape[:-1], first.height, first.width)
+        self._tall, self._wide = first.segment
+        self._store: OrderedDict[tuple[int, int], Array] = OrderedDict()
+        self._held, self._lock = 0, Lock()
+
+    def __getitem__(self, key: Any) -> Array:
+        """A block, in memory; slices along rows and columns."""
+        given = key if isinstance(key, tuple) else (key,)
+        given = (*given, *(slice(None),) * (len(self.shape) - len(given)))
+        rows, columns = (part.indices(size)[:2] for part, size in zip(given[-2:], self.shape[-2:], strict=True))
+        chosen = self.planes[given[:-2]]
+        shape = max(0, rows[1] - rows[0]), max(0, columns[1] - columns[0])
+        out = np.zeros((math.prod(chosen.shape[:-1]), *shape), self.dtype)
+        if out.size:
+            self._fill(out, chosen.reshape(-1, 2), rows, columns)
+        return out.reshape(*chosen.shape[:-1], *shape)
+
+    def _fill(self, out: Array, planes: Array, rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        across = -(-self.shape[-1] // self._wide)
+        grid = [
+            (page, down * across + along)
+            for page in sorted(set(planes[:, 0].tolist()))
+            for down in range(rows[0] // self._tall, (rows[1] - 1) // self._tall + 1)
+            for along in range(columns[0] // self._wide, (columns[1] - 1) // self._wide + 1)
+        ]
+
+        def place(entry: tuple[int, int]) -> None:
+            page, number = entry
+            top, left = number // across * self._tall, number % across * self._wide
+            segment = self._segment(file, page, number)
+            y = slice(max(top, rows[0]), min(top + segment.shape[0], rows[1]))
+            x = slice(max(left, columns[0]), min(left + segment.shape[1], columns[1]))
+            source = segment[y.start - top : y.stop - top, x.start - left : x.stop - left]
+            into = np.s_[y.start - rows[0] : y.stop - rows[0], x.start - columns[0] : x.stop - columns[0]]
+            for plane, (owner, sample) in enumerate(planes):
+                if owner == page:
+                    out[plane][into] = source[..., sample]
+
+        try:
+            file = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise _gone(self.path, error) from error
+        try:
+            workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+            if len(grid) <= _FEW or workers == 1:
+                for entry in grid:
+                    place(entry)
+            else:
+                with ThreadPoolExecutor(workers) as pool:
+                    list(pool.map(place, grid))
+        finally:
+            os.close(file)
+
+    def _segment(self, file: int, page: int, number: int) -> Array:
+        """A decoded tile or strip, ``(rows, columns, samples)``."""
+        with self._lock:
+            found = self._store.get((page, number))
+            if found is not None:
+                self._store.move_to_end((page, number))
+                return found
+        try:
+            segment = self._pages[page].segment_at(file, number)
+        except Exception as error:  # decoders raise whatever damaged bytes lead them to
+            raise _gone(self.path, error) from error
+        with self._lock:
+            if (page, number) not in self._store:
+                self._store[page, number] = segment
+                self._held += segment.nbytes
+            while self._held > _KEPT:
+                self._held -= self._store.popitem(last=False)[1].nbytes
+        return segment
+
+
+class Coded:
+    """The segments of a TIFF page, as tifffile decodes them; the tags are kept, though the file is closed.
+
+    Parameters
+    ----------
+    page : tifffile.TiffPage or TiffFrame
+        Of one depth, with the samples of a pixel side by side.
+    """
+
+    def __init__(self, page: Any) -> None:
+        keyframe = page.keyframe
+        self.height, self.width = int(keyframe.imagelength), int(keyframe.imagewidth)
+        self.segment = segment_shape(page)
+        self._offsets, self._counts = tuple(page.dataoffsets), tuple(page.databytecounts)
+        self._options = {"jpegtables": page.jpegtables} if page.jpegtables is not None else {}
+        self._decode, self._samples = keyframe.decode, int(keyframe.samplesperpixel)
+        self._dtype = np.dtype(keyframe.dtype).newbyteorder("=")
+
+    def segment_at(self, file: int, number: int) -> Array:
+        """A tile or strip of an open file, ``(rows, columns, samples)``."""
+        across = -(-self.width // self.segment[1])
+        top, left = number // across * self.segment[0], number % across * self.segment[1]
+        height, width = min(self.segment[0], self.height - top), min(self.segment[1], self.width - left)
+        data = _bytes_at(file, self._offsets[number], self._counts[number])
+        if not data:
+            # A tile that was never written is empty by common consent.
+            return np.zeros((height, width, self._samples), self._dtype)
+        decoded = np.asarray(self._decode(data, number, **self._options)[0])
+        decoded = decoded.reshape(-1, *decoded.shape[-2:])
+        if decoded.shape[0] < height or decoded.shape[1] < width:
+            raise ValueError(f"a segment of {height} x {width} pixels holds {decoded.shape[0]} x {decoded.shape[1]}")
+        return np.ascontiguousarray(decoded[:height, :width], self._dtype)
+
+
+class Raw:
+    """A plane that lies in a file as it would in memory, read in strips of about a mebibyte.
+
+    Parameters
+    ----------
+    offset : int
+        Where it begins, in bytes.
+    shape : (rows, columns, samples)
+        Of the plane.
+    dtype : dtype
+        Of the numbers, with their byte order.
+    """
+
+    def __init__(self, offset: int, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+        self.height, self.width, self._samples = shape
+        self._offset, self._dtype = offset, np.dtype(dtype)
+        self._row = self.width * self._samples * self._dtype.itemsize
+        self.segment = max(1, min(_STRIP // max(self._row, 1), self.height)), self.width
+
+    def segment_at(self, file: int, number: int) -> Array:
+        """A strip of an open file, ``(rows, columns, samples)``."""
+        top = number * self.segment[0]
+        rows = min(self.segment[0], self.height - top)
+        numbers = np.frombuffer(_bytes_at(file, self._offset + top * self._row, rows * self._row), self._dtype)
+        return numbers.reshape(rows, self.width, self._samples).astype(self._dtype.newbyteorder("="), copy=False)
+
+
+def segment_shape(page: Any) -> tuple[int, int]:
+    """Rows and columns of the tiles or strips of a TIFF page."""
+    keyframe = page.keyframe
+    if keyframe.is_tiled:
+        return int(keyframe.tilelength), int(keyframe.tilewidth)
+    return min(int(keyframe.rowsperstrip), int(keyframe.imagelength)), int(keyframe.imagewidth)
+
+
+def _bytes_at(file: int, offset: int, count: int) -> bytes:
+    if hasattr(os, "pread"):
+        data = os.pread(file, count, offset)
+    else:
+        # Without reads at a place, the place and the read must not be torn apart by another thread.
+        with _SEEKING:
+            os.lseek(file, offset, os.SEEK_SET)
+            data = os.read(file, count)
+    if len(data) < count:
+        raise EOFError("the file ends before its pixels do")
+    return data
+
+
+_SEEKING = Lock()
+
+
+def _gone(path: Path, error: Exception) -> ReadError:
+    detail = " ".join(str(error).split())[:200] or type(error).__name__
+    return ReadError(f"The pixels of {path} cannot be read ({detail}); copy or export it again.")
