@@ -20,6 +20,7 @@ from correlight.image import Image
 from correlight.plane import Plane
 from correlight.pose import Pose
 from correlight.provenance import image_record, peak_memory_mb, versions
+from correlight.pyramid import region_of, working_image
 from correlight.recipes import Recipe, load
 from correlight.refine.choose import choose_measure, choose_model
 from correlight.refine.linear import distance, overlay, refine
@@ -300,9 +301,7 @@ def _region(fixed: Image, roi: tuple[int, int, int, int] | None) -> Image:
     if roi is None:
         return fixed
     y0, y1, x0, x1 = roi
-    grid = fixed.grid.crop((y0, x0), (y1, x1))
-    pixels = np.asarray(fixed.levels[0][:, y0:y1, x0:x1])
-    return replace(fixed, levels=(pixels,), grid=grid, mask=fixed.valid()[y0:y1, x0:x1])
+    return region_of(fixed, (y0, x0), (y1, x1))
 
 
 def _registrable(role: str, image: Image) -> None:
@@ -313,7 +312,7 @@ def _registrable(role: str, image: Image) -> None:
             f"The {role} image has {image.grid.shape[0]} x {image.grid.shape[1]} pixels; it takes at least "
             f"{LEAST_SIDE} along each side to recognise anything."
         )
-    if np.count_nonzero(image.valid()) < LEAST_SIDE**2:
+    if np.count_nonzero(working_image(image).valid()) < LEAST_SIDE**2:
         raise UsageError(f"The {role} image has hardly any valid pixels; check its mask.")
 
 

@@ -12,6 +12,7 @@ from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
 from correlight.image import Image
 from correlight.pose import Pose
+from correlight.pyramid import working_image
 from correlight.search.constellation import STRETCH, Constellation, Match, match_constellations
 from correlight.search.limits import Limits
 from correlight.transforms import Affine
@@ -102,7 +103,7 @@ class FiducialSearch:
     def spots(self, role: str, channel: int | None) -> Spots:
         """The beads of one channel of the fixed or the moving image."""
         if (role, channel) not in self._spots:
-            image = self._images[role]
+            image = working_image(self._images[role])
             self._spots[role, channel] = find_spots(
                 image.grey(channel), image.grid, image.valid(), diameter=self._diameter, psf=self._psf[role]
             )
