@@ -45,7 +45,7 @@ class Refine(_Strict):
 
     Parameters
     ----------
-    measure : {"auto", "features", "mutual information", "fiducials"}
+    measure : {"auto", "features", "mutual information", "neural mutual information", "fiducials"}
         What is maximised; "auto" takes the one whose optimum the other regrets least. With "fiducials" the transform
         is fitted to matched beads. Without a say where the engine is "point clouds".
     models : tuple of str
@@ -54,7 +54,7 @@ class Refine(_Strict):
         How many poses are refined.
     """
 
-    measure: Literal["auto", "features", "mutual information", "fiducials"]
+    measure: Literal["auto", "features", "mutual information", "neural mutual information", "fiducials"]
     models: tuple[Literal["rigid", "similarity", "affine", "projective"], ...] = Field(min_length=1)
     hypotheses: int = Field(default=8, ge=1)
 

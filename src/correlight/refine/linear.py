@@ -16,13 +16,15 @@ from correlight.geometry import Grid
 from correlight.image import Mask
 from correlight.plane import Plane
 from correlight.refine.models import Correction, Model
+from correlight.refine.neural import refine_neural
 from correlight.search.poses import working_planes
 from correlight.similarity import Measure, Places, sample
 from correlight.similarity.correlation import FeatureCorrelation
 from correlight.similarity.mutual import MutualInformation
+from correlight.similarity.neural import NeuralInformation
 from correlight.transforms import Affine, Projective
 
-MeasureName = Literal["features", "mutual information"]
+MeasureName = Literal["features", "mutual information", "neural mutual information"]
 Pyramid = Sequence[int]
 Pose2D = Affine | Projective
 COARSE_TO_FINE: Pyramid = (128, 256, 512)
@@ -78,6 +80,9 @@ class Overlay:
         if name == "mutual information":
             values, _ = sample(self.fixed.values[None], self.samples)
             return MutualInformation(values[0], self.moving.values)
+        if name == "neural mutual information":
+            values, _ = sample(self.fixed.values[None], self.samples)
+            return NeuralInformation(values, self.moving.values, self.samples)
         fixed = channels(self.fixed.values, self.fixed.mask)
         moving = channels(self.moving.values, self.moving.mask)
         return FeatureCorrelation(
@@ -158,8 +163,8 @@ def refine(
         What the correction may be.
     channels : Channels
         What the measure "features" compares.
-    measure : {"features", "mutual information"}
-        What is maximised.
+    measure : {"features", "mutual information", "neural mutual information"}
+        What is maximised; the last by a method of its own (`refine_neural`), but for one half.
     pyramid : sequence of int
         Working sizes, coarse first.
     half : {0, 1}, optional
@@ -170,6 +175,8 @@ def refine(
     Affine or Projective
         The improved pose; the start itself where too little is in common.
     """
+    if measure == "neural mutual information" and half is None:
+        return refine_neural(fixed, moving, moving_from_fixed, model, sizes=pyramid)
     best = moving_from_fixed
     done = 0.0
     for size in pyramid:
