@@ -25,7 +25,7 @@ LAYERS = [
     GEOMETRY,
     PIXELS,
     {"search", "refine"},
-    {"verify", "fiducials", "clouds", "claims", "stages", "register", "result", "provenance", "recipes"},
+    {"verify", "fiducials", "clouds", "claims", "stages", "verdict", "register", "result", "provenance", "recipes"},
     {"batch", "report", "folder", "apply", "convert", "from_landmarks"},
     {"cli", "napari"},
 ]

@@ -1,4 +1,4 @@
-"""May the result be trusted? Evidence that the search did not optimise, a verdict, and a predicted error."""
+"""Evidence for and against a result that the search did not optimise, and the error to expect."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from correlight.plane import Plane
 from correlight.pose import Pose
 from correlight.refine.choose import Choice
 from correlight.refine.linear import MeasureName, Overlay, Pose2D, distance, overlay, refine
-from correlight.result import Clue, PredictedError, Status, Verdict
+from correlight.result import PredictedError
 from correlight.search.correlate import Engine, MakeEngine
 from correlight.search.poses import working_planes
 from correlight.transforms import Affine
+from correlight.verdict import Findings, calibration
 
 # Size, in pixels that the engine compares, at which the pose is compared with deliberately wrong ones.
-_NULL_SIZE = 96
+_NULL_SIZE = 72
 # Working size at which an image is judged usual or not.
 _LOOKED_AT = 288
 # Wrong poses are turned against the right one by multiples of this, in both handednesses.
@@ -28,58 +29,14 @@ _NULL_STEP = 15.0
 _CHECK_PYRAMID = (256,)
 # Wrong shifts for the second measure, as shares of the common field.
 _DISPLACEMENTS = (0.06, 0.12)
-# Where each finding turns from speaking for a result to speaking against it. Unrelated real images reach a ratio of
-# 1.5 but not a margin with it; right poses had at least 1.7 and 1.2 (benchmarks/results).
-_RATIO_LIMIT, _MARGIN_LIMIT, _SPREAD_LIMIT = 1.35, 1.15, 6.0
-_SECOND_LIMIT, _APART_LIMIT, _OVERLAP_LIMIT = 2.0, 0.02, 0.4
-_UNUSUAL_LIMIT, _UNUSUAL_WEIGHT = 1.0, 2.3
-# Log odds: of the most that is ever claimed (99 %), and of what a second measure that sees nothing takes away.
-_MOST_SUPPORT, _SECOND_WEIGHT = 4.6, 2.3
-_ACCEPT_FROM, _REFUSE_BELOW = 0.9, 0.3
-_NULL_COUNT = 2 * len(np.arange(_NULL_STEP, 360 - _NULL_STEP / 2, _NULL_STEP))
+# From how many degrees, and from what logarithm of the scale on, a rival is another pose for that alone.
+_OTHERWISE_TURNED, _OTHERWISE_SCALED = 10.0, 0.08
+# Rivals this near in the logarithm of the scale, and in place as a share of the width, show the same part.
+_SAME_SCALE, _SAME_PLACE = 0.03, 0.05
 # Places per axis at which the error is predicted.
 _ERROR_PLACES = 24
 # A place is never known better than to this share of a pixel of the coarser image.
 _LEAST_ERROR = 0.3
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """What was measured about a result, before it is judged.
-
-    Parameters
-    ----------
-    margin : float
-        Score of the pose over the score of the best rival pose that the search found.
-    wrong_poses : float
-        Score above the mean of deliberately wrong poses of the same pair, over the spread of theirs.
-    wrong_ratio : float
-        Score over the best score of those wrong poses.
-    second_measure : float
-        Mutual information at the pose above its mean at displaced places, over the spread of theirs; the search by
-        features did not use it.
-    halves : float
-        Mean distance between fits to the two halves of a checkerboard, as a fraction of the fixed width.
-    measures : float
-        Mean distance between refining by features and by mutual information, likewise.
-    backward : float
-        Mean distance when fixed and moving are exchanged, likewise.
-    overlap : float
-        Common valid area as a fraction of the smaller field.
-    unusual : float
-        How unlike what the learned channels were trained on the stranger of the two images is, in units of what 95 %
-        of the training images keep to; 0 where nothing learned was used.
-    """
-
-    margin: float
-    wrong_poses: float
-    wrong_ratio: float
-    second_measure: float
-    halves: float
-    measures: float
-    backward: float
-    overlap: float
-    unusual: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +93,37 @@ def check(
         backward=distance(found, backward, fixed.grid) / width,
         overlap=float(common / min(fixed.area, moving.area / scale**2)),
         unusual=_unusual(fixed, moving, appearance),
+        rival=_way_to(poses[1], found, fixed) if len(poses) > 1 else "",
+        symmetric=len(poses) > 1 and _other_way_round(poses[1], found, fixed),
+        tried=len(wrong),
     )
     return Checked(findings, by_other, backward)
+
+
+def _way_to(rival: Pose, found: Pose2D, fixed: Plane) -> str:
+    """What a rival pose does otherwise, as the subject of a sentence."""
+    other, own = rival.linear, Affine.of(found.linear, found.offset)
+    if other.mirrored is not own.mirrored:
+        return "The mirror image"
+    turn = abs((other.rotation - own.rotation + 180) % 360 - 180)
+    if turn > _OTHERWISE_TURNED:
+        return f"The image turned by {turn:.0f} degrees"
+    scale = other.scale / own.scale
+    if abs(np.log(scale)) > _OTHERWISE_SCALED:
+        return f"The image at {scale:.2g} times the size"
+    middle = fixed.grid.centre[None]
+    apart = float(np.linalg.norm(other(middle) - own(middle))) / own.scale / max(fixed.grid.extent)
+    return f"The image shifted by {100 * apart:.0f} % of the width"
+
+
+def _other_way_round(rival: Pose, found: Pose2D, fixed: Plane) -> bool:
+    """Whether a rival shows the same part at the same size, turned or mirrored: what a symmetric specimen does."""
+    other, own = rival.linear, Affine.of(found.linear, found.offset)
+    turned = abs((other.rotation - own.rotation + 180) % 360 - 180) > _OTHERWISE_TURNED
+    middle = fixed.grid.centre[None]
+    apart = float(np.linalg.norm(other(middle) - own(middle))) / own.scale / max(fixed.grid.extent)
+    alike = abs(np.log(other.scale / own.scale)) < _SAME_SCALE and apart < _SAME_PLACE
+    return alike and (turned or other.mirrored is not own.mirrored)
 
 
 def _unusual(fixed: Plane, moving: Plane, appearance: Appearance) -> float:
@@ -214,124 +200,7 @@ def predict_error(fixed: Plane, moving: Plane, choice: Choice, checked: Checked)
         return np.asarray(np.sum((a(points) - b(points)) ** 2, axis=1) / (2 * scale) ** 2)
 
     variance = apart(*choice.halves) + apart(found, checked.by_other_measure) + apart(found, checked.backward)
-    values = np.sqrt(variance + (_LEAST_ERROR * pixel) ** 2)
+    values = calibration().error_scale * np.sqrt(variance + (_LEAST_ERROR * pixel) ** 2)
     covered = moving.grid.contains(found(points))
     values[~covered] = np.nan
     return PredictedError(values.reshape(shape).astype(np.float32), grid)
-
-
-def judge(findings: Findings) -> Verdict:
-    """Weigh the findings.
-
-    The confidence is a logistic curve over how far the pose stands above wrong ones and above its best rival. Each
-    independent estimate that leads elsewhere takes some of it away.
-
-    Parameters
-    ----------
-    findings : Findings
-        From `check`.
-
-    Returns
-    -------
-    Verdict
-        Accepted from a confidence of 0.9, refused below 0.3, doubtful between.
-    """
-    clues = _clues(findings)
-    support = 9 * np.log(max(findings.wrong_ratio, 0.1) / _RATIO_LIMIT)
-    support += 5 * np.log(max(findings.margin, 0.1) / _MARGIN_LIMIT)
-    # However far a pose stands out, estimates that lead elsewhere can still bring it down.
-    support = min(support, _MOST_SUPPORT)
-    for apart in (findings.halves, findings.measures, findings.backward):
-        support -= 1.5 * max(0.0, apart / _APART_LIMIT - 1)
-    support -= _SECOND_WEIGHT * (findings.second_measure < _SECOND_LIMIT)
-    # What the channels were never trained on may fool them in ways that no wrong pose of the pair shows.
-    support -= _UNUSUAL_WEIGHT * max(0.0, findings.unusual - _UNUSUAL_LIMIT)
-    confidence = float(1 / (1 + np.exp(-np.clip(support, -_MOST_SUPPORT, _MOST_SUPPORT))))
-    status: Status = "refused" if confidence < _REFUSE_BELOW else "doubtful"
-    if confidence >= _ACCEPT_FROM:
-        status = "accepted"
-    # An accepted result may have weak sides, which are said; what is not accepted says only what speaks against it.
-    against = tuple(clue.sentence for clue in clues if not clue.favours)
-    support_sentences = tuple(clue.sentence for clue in clues if clue.favours)
-    reasons = (*support_sentences[:3], *against) if status == "accepted" else against or support_sentences
-    return Verdict(status, confidence, reasons, clues)
-
-
-def _clues(f: Findings) -> tuple[Clue, ...]:
-    def clue(name: str, value: float, limit: float, good: str, bad: str, *, below: bool = False) -> Clue:
-        favours = value <= limit if below else value >= limit
-        return Clue(name, value, limit, favours, good if favours else bad)
-
-    percent = f"{100 * f.halves:.1f} %", f"{100 * f.measures:.1f} %", f"{100 * f.backward:.1f} %"
-    return (
-        clue(
-            "Ratio to wrong poses",
-            f.wrong_ratio,
-            _RATIO_LIMIT,
-            f"The pose scores {f.wrong_ratio:.1f} times as much as the best of {_NULL_COUNT} deliberately wrong poses.",
-            f"Deliberately wrong poses of this pair score nearly as much ({f.wrong_ratio:.2f} times the best of them).",
-        ),
-        clue(
-            "Height above wrong poses",
-            f.wrong_poses,
-            _SPREAD_LIMIT,
-            f"It stands {f.wrong_poses:.0f} standard deviations above the mean of those wrong poses.",
-            f"It stands only {f.wrong_poses:.1f} standard deviations above the mean of deliberately wrong poses.",
-        ),
-        clue(
-            "Margin over rivals",
-            f.margin,
-            _MARGIN_LIMIT,
-            f"It scores {f.margin:.1f} times as much as the best rival pose.",
-            f"Another pose fits almost as well (the best scores {f.margin:.2f} times the runner-up).",
-        ),
-        clue(
-            "Second measure",
-            f.second_measure,
-            _SECOND_LIMIT,
-            "Mutual information, which the search did not use, agrees: it is "
-            f"{f.second_measure:.1f} standard deviations higher here than nearby.",
-            "Mutual information, which the search did not use, sees nothing special at this place "
-            f"({f.second_measure:.1f} standard deviations above nearby places).",
-        ),
-        clue(
-            "Two halves",
-            f.halves,
-            _APART_LIMIT,
-            f"Two separate halves of the picture lead to the same place within {percent[0]} of the width.",
-            f"Two separate halves of the picture lead to places {percent[0]} of the width apart.",
-            below=True,
-        ),
-        clue(
-            "Other measure",
-            f.measures,
-            _APART_LIMIT,
-            f"Features and mutual information lead to the same place within {percent[1]} of the width.",
-            f"Features and mutual information lead to places {percent[1]} of the width apart.",
-            below=True,
-        ),
-        clue(
-            "Way back",
-            f.backward,
-            _APART_LIMIT,
-            f"Registering in the other direction leads back within {percent[2]} of the width.",
-            f"Registering in the other direction leads {percent[2]} of the width elsewhere.",
-            below=True,
-        ),
-        clue(
-            "Overlap",
-            f.overlap,
-            _OVERLAP_LIMIT,
-            f"The images share {100 * f.overlap:.0f} % of the smaller field.",
-            f"The images share only {100 * f.overlap:.0f} % of the smaller field.",
-        ),
-        clue(
-            "Familiar look",
-            f.unusual,
-            _UNUSUAL_LIMIT,
-            "Both images look like what the descriptor was trained on.",
-            f"One of the images is unlike anything that the descriptor was trained on ({f.unusual:.1f} times as far "
-            "from the usual as nearly all of that).",
-            below=True,
-        ),
-    )

@@ -109,7 +109,7 @@ def limits_for(
     mirror: bool,
     *,
     unknown_scale: tuple[float, float],
-    calibrated_tolerance: float,
+    calibrated_tolerance: float | None,
     least_overlap: float,
 ) -> Limits:
     """What may be searched, in the units of the two grids.
@@ -129,17 +129,17 @@ def limits_for(
         Whether mirrored poses are tried.
     unknown_scale : (least, greatest)
         Moving pixels per fixed pixel where nothing else is known.
-    calibrated_tolerance : float
-        By how much the scale may differ from what both files claim.
+    calibrated_tolerance : float, optional
+        By how much the scale may differ from what both files claim; without it their claim is not believed.
     least_overlap : float
         Least common area as a fraction of the smaller field.
     """
     units = pixel_size(moving) / pixel_size(fixed)
     hands = (False, True) if mirror else (False,)
     angles = (0.0, 360.0)
-    around, tolerance = None, _START_SCALE
+    around, near = None, _START_SCALE
     if isinstance(start, Clicks):
-        around, tolerance = start.scale(fixed), _CLICK_SCALE
+        around, near = start.scale(fixed), _CLICK_SCALE
     elif start is not None:
         middle = _linearised(start, fixed)
         around, hands = middle.scale, (middle.mirrored,)
@@ -148,9 +148,11 @@ def limits_for(
         spans = (scale[0] * units, scale[1] * units)
     elif around is not None and not (isinstance(start, Clicks) and claimed_scale(fixed, moving) is not None):
         # Two rough clicks know the scale less well than two files that state it.
-        spans = (around / (1 + tolerance), around * (1 + tolerance))
+        spans = (around / (1 + near), around * (1 + near))
     elif claimed_scale(fixed, moving) is not None:
-        spans = (1 / (1 + calibrated_tolerance), 1 + calibrated_tolerance)
+        # Believed or not, the claim is the best guess: the search begins there.
+        tolerance = calibrated_tolerance
+        spans = unknown_scale if tolerance is None else (1 / (1 + tolerance), 1 + tolerance)
     else:
         # Pictures of very unlike pixel counts most likely show fields of like size.
         fields = max(moving.shape) / max(fixed.shape)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,21 +33,20 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class _Schedule:
-    """The rounds of a search."""
+    """The rounds of a search: every turn, then the best of them again and again; the size of the last word."""
 
     coarse: Level
-    middle: Level
-    fine: Level
+    finer: tuple[Level, ...]
+    last: int
 
 
 # Sizes are side lengths, in pixels that the engine compares, of a square with the area of the smaller field. Measured
 # on real pairs (benchmarks/results): at 72 px the true pose stands among the first few dozen, at 224 px nearly always
 # first.
-_EDGES = _Schedule(Level(72, 7.5, 0.10, 45), Level(128, 1.25, 0.016, 12), Level(224, 0.8, 0.010, 5))
+_EDGES = _Schedule(Level(72, 7.5, 0.10, 45), (Level(128, 1.25, 0.016, 12), Level(224, 0.8, 0.010, 5)), 96)
 # With a stride every pixel that is compared stands for several of the image, whose features put up with the poses
 # between the steps. The right pose stands among the first few at once, and finer rounds need fewer pixels.
-_STRIDDEN = _Schedule(Level(72, 7.5, 0.15, 5), Level(72, 1.25, 0.02, 4), Level(96, 0.8, 0.010, 2))
-_LAST = Level(96, 0.0, 0.0, 1)
+_STRIDDEN = _Schedule(Level(72, 7.5, 0.15, 5), (Level(72, 1.25, 0.02, 4),), 72)
 # Where one pose has left all others elsewhere (so far away, as a share of the width) this far behind, further scales
 # are not tried.
 _DECIDED, _ELSEWHERE = 1.4, 0.25
@@ -133,16 +133,7 @@ def search_poses(
     list of Pose
         Best first; empty if no pose within the limits gives enough overlap.
     """
-    report = progress or (lambda fraction: None)
-    schedule = _EDGES if engine.stride == 1 else _STRIDDEN
-    rounds = Rounds(fixed, moving, limits, engine, workers)
-    coarse = rounds.every_scale(schedule.coarse, lambda done: report(0.7 * done))
-    steps = (schedule.coarse.rotation_step, schedule.coarse.scale_step)
-    turns = [corner for turn in _follow(coarse, schedule.coarse, fixed.grid) for corner in turn.corners(*steps)]
-    middle = rounds.with_neighbours(schedule.middle, turns, lambda done: report(0.7 + 0.15 * done))
-    turns = _follow(middle, schedule.middle, fixed.grid)
-    fine = rounds.with_neighbours(schedule.fine, turns, lambda done: report(0.85 + 0.15 * done))
-    return distinct([found.pose for found in _joint(fine)], fixed.grid)
+    return Rounds(fixed, moving, limits, engine, workers).ranked(progress)
 
 
 def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) -> list[Pose]:
@@ -165,47 +156,6 @@ def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) ->
         if all(np.mean(np.linalg.norm(places - other, axis=1)) > limit for _, other in kept):
             kept.append((pose, places))
     return [pose for pose, _ in kept]
-
-
-def rescored(fixed: Plane, moving: Plane, poses: Iterable[Pose], limits: Limits, engine: MakeEngine) -> list[Pose]:
-    """Poses with the scores that they have exactly where they are, best first.
-
-    The search scores poses on a grid of turns, where a right pose between two turns can fall behind a wrong one. Here
-    the unit of a score is what seven wrong turns of the same scale reach in the median.
-
-    Parameters
-    ----------
-    fixed, moving : Plane
-        The two images.
-    poses : iterable of Pose
-        Refined ones.
-    limits : Limits
-        Those of the search.
-    engine : MakeEngine
-        As in the search.
-    """
-    free = replace(limits, rotation=(0.0, 360.0))
-    made = []
-    points = fixed.grid.lattice(4)
-    for pose in poses:
-        linear = pose.linear
-        # Quarter turns and mirror images share the features of the moving image; seven of the eight are wrong.
-        turns = [
-            Turn((linear.rotation + quarter) % 360, linear.scale, linear.mirrored is not mirror)
-            for mirror in (False, True)
-            for quarter in (0, 90, 180, 270)
-        ]
-        found = _joint(Rounds(fixed, moving, free, engine, 1).evaluate(_LAST, turns, lambda done: None))
-        own = [item.pose for item in found if item.turn == turns[0]]
-        wrong = [item.pose.score for item in found if item.turn != turns[0]]
-        # The best shift of the turn may lie elsewhere; then this pose scores less than that.
-        score = 0.0
-        if own and wrong:
-            apart = np.linalg.norm(own[0].moving_from_fixed(points) - linear(points), axis=1)
-            near = np.mean(apart) < 0.05 * max(fixed.grid.extent) * linear.scale
-            score = own[0].score / max(float(np.median(wrong)), 1e-6) if near else 0.0
-        made.append(replace(pose, score=score))
-    return sorted(made, key=lambda pose: -pose.score)
 
 
 def working_planes(fixed: Plane, moving: Plane, scale: float, size: float) -> tuple[Plane, Plane]:
@@ -282,13 +232,53 @@ class _Chance:
 
 
 class Rounds:
-    """Evaluates turns at one working size after the other."""
+    """Evaluates turns at one working size after the other; parameters as those of `search_poses`."""
 
     def __init__(self, fixed: Plane, moving: Plane, limits: Limits, engine: MakeEngine, workers: int) -> None:
         self._fixed, self._moving, self._limits, self._engine = fixed, moving, limits, engine
         self._workers = workers
+        self._schedule = _EDGES if engine.stride == 1 else _STRIDDEN
         self._kept: dict[tuple[int, tuple[int, ...]], Plane] = {}
         self._chance = _Chance({})
+
+    def ranked(self, progress: Progress | None = None) -> list[Pose]:
+        """What `search_poses` returns."""
+        report = progress or (lambda fraction: None)
+        coarse, finer = self._schedule.coarse, self._schedule.finer
+        found = self.every_scale(coarse, lambda done: report(0.7 * done))
+        steps = (coarse.rotation_step, coarse.scale_step)
+        turns = [corner for turn in _follow(found, coarse, self._fixed.grid) for corner in turn.corners(*steps)]
+        for number, level in enumerate(finer):
+            part = partial(_part_done, report, 0.7 + 0.3 * number / len(finer), 0.3 / len(finer))
+            found = self.with_neighbours(level, turns, part)
+            turns = _follow(found, level, self._fixed.grid)
+        return distinct([item.pose for item in _joint(found)], self._fixed.grid)
+
+    def rescored(self, poses: Iterable[Pose]) -> list[Pose]:
+        """Poses with the scores that they have exactly where they are, best first.
+
+        The search scores poses on a grid of turns, where a right pose between two turns can fall behind a wrong one.
+
+        Parameters
+        ----------
+        poses : iterable of Pose
+            Refined ones of this search.
+        """
+        points = self._fixed.grid.lattice(4)
+        level = Level(self._schedule.last, 0.0, 0.0, 1)
+
+        def again(pose: Pose) -> Pose:
+            linear = pose.linear
+            found = _joint(self._one_scale(level, linear.scale, [Turn(linear.rotation, linear.scale, linear.mirrored)]))
+            if not found:
+                return replace(pose, score=0.0)
+            # The best shift of the turn may lie elsewhere; then this pose scores less than that.
+            apart = np.linalg.norm(found[0].pose.moving_from_fixed(points) - linear(points), axis=1)
+            near = np.mean(apart) < 0.05 * max(self._fixed.grid.extent) * linear.scale
+            return replace(pose, score=found[0].pose.score if near else 0.0)
+
+        with ThreadPoolExecutor(self._workers) as pool:
+            return sorted(pool.map(again, poses), key=lambda pose: -pose.score)
 
     def every_scale(self, level: Level, progress: Progress) -> list[Found]:
         """The best shifts of every turn within the limits, scale by scale until one pose has won by far."""
@@ -359,6 +349,10 @@ class Rounds:
                 pose = Pose(Affine(from_index @ laid @ to_index), shift.score, shift.overlap)
                 found.append(self._chance.judged(Found(turn, vote, pose, self._usual(scale))))
         return found
+
+
+def _part_done(report: Progress, first: float, share: float, done: float) -> None:
+    report(first + share * done)
 
 
 def _best_turns(found: Sequence[Found], keep: int) -> list[Turn]:

@@ -1,0 +1,302 @@
+"""The stages of one registration: a search for candidates, then refinement, verdict and error of the best of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+
+from correlight.appearance import APPEARANCES
+from correlight.appearance.channels import Channels
+from correlight.errors import UsageError
+from correlight.fiducials import refused, settle, together
+from correlight.image import Image
+from correlight.plane import Plane
+from correlight.pose import Pose
+from correlight.provenance import image_record, peak_memory_mb, versions
+from correlight.recipes import Recipe
+from correlight.refine.choose import choose_measure, choose_model
+from correlight.refine.linear import Pose2D, distance, overlay, refine
+from correlight.refine.models import MODELS, Model
+from correlight.result import PredictedError, Result, Verdict
+from correlight.search.correlate import ByFeatures, MakeEngine
+from correlight.search.fiducials import Fiducials, FiducialSearch
+from correlight.search.information import MutualInformationEngine
+from correlight.search.limits import Limits, Start, claimed_scale, near_start, pixel_size
+from correlight.search.poses import Rounds, distinct
+from correlight.transforms import Affine
+from correlight.verdict import judge
+from correlight.verify import check, predict_error
+
+Progress = Callable[[str, float], None]
+Planes = dict[int | None, Plane]
+
+# Working size at which channels are compared at a pose that beads gave.
+_COMPARED = 256
+# Working sizes at which hypotheses are refined before the best of them is refined to the end.
+_HYPOTHESIS_PYRAMID = (128,)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What one registration is given.
+
+    Parameters
+    ----------
+    fixed, moving : Image
+        The two images.
+    recipe : Recipe
+        Which methods.
+    limits : Limits
+        Which poses are possible.
+    model : str, optional
+        Kind of transform; without it the evidence chooses.
+    fixed_channel, moving_channel : int or str, optional
+        The channel that votes; without it every channel is tried.
+    start : Transform or Clicks, optional
+        Poses stay near it.
+    seed : int
+        Of every random draw.
+    workers : int
+        Threads of the search.
+    report : callable
+        Told the name of the stage and the fraction of it that is done.
+    seconds : dict
+        Wall time per stage, added up as the stages run.
+    """
+
+    fixed: Image
+    moving: Image
+    recipe: Recipe
+    limits: Limits
+    model: str | None
+    fixed_channel: int | str | None
+    moving_channel: int | str | None
+    start: Start | None
+    seed: int
+    workers: int
+    report: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Count the time spent inside as that of a stage."""
+        began = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - began
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One pair of channels with its ranked poses."""
+
+    fixed_channel: int | None
+    moving_channel: int | None
+    fixed: Plane
+    moving: Plane
+    poses: list[Pose]
+    planes: tuple[Planes, Planes]
+    beads: FiducialSearch
+    fiducials: Fiducials | None = None
+
+    @property
+    def margin(self) -> float:
+        """How far the best pose stands above the next, or above chance where beads gave it."""
+        if self.fiducials is not None:
+            return self.fiducials.surprise
+        if not self.poses:
+            return 0.0
+        rival = self.poses[1].score if len(self.poses) > 1 else 0.4 * self.poses[0].score
+        return self.poses[0].score / max(rival, 1e-9)
+
+
+def find(task: Task) -> Candidate:
+    """Search every pair of channels; the pair whose best pose stands out most."""
+    recipe, search = task.recipe, task.recipe.search
+    engine, channels = _engine(recipe), APPEARANCES[search.channels].refine
+    with task.timed("search"):
+        of_fixed = _planes("fixed", task.fixed, task.fixed_channel)
+        of_moving = _planes("moving", task.moving, task.moving_channel)
+        by_beads = FiducialSearch(task.fixed, task.moving, task.limits, **recipe.beads.model_dump())
+        pairs = [(one, other) for one in of_fixed for other in of_moving]
+        candidates = []
+        for number, (one, other) in enumerate(pairs):
+            fixed, moving = of_fixed[one], of_moving[other]
+            told = partial(_part_done, task.report, number, len(pairs))
+            matched = None
+            if search.engine == "fiducials":
+                matched = by_beads(one, other)
+                poses = near_start(list(matched.poses), task.start, fixed.grid)
+                told(1.0)
+            else:
+                rounds = Rounds(fixed, moving, task.limits, engine, task.workers)
+                poses = near_start(rounds.ranked(told), task.start, fixed.grid)
+                poses = rounds.rescored(_hypotheses(fixed, moving, poses, recipe, channels))
+            candidates.append(Candidate(one, other, fixed, moving, poses, (of_fixed, of_moving), by_beads, matched))
+    return max(candidates, key=lambda candidate: candidate.margin)
+
+
+def _part_done(report: Progress, number: int, count: int, done: float) -> None:
+    report("search", (number + done) / count)
+
+
+def conclude(task: Task, best: Candidate) -> Result:
+    """Refine the first pose of a candidate, judge it and predict its error."""
+    if not best.poses:
+        return _nothing_found(task, best)
+    recipe = task.recipe
+    engine, appearance = _engine(recipe), APPEARANCES[recipe.search.channels]
+    channels = appearance.refine
+    with task.timed("refine"):
+        task.report("refine", 0.0)
+        models = _models(recipe, task.model, task.fixed, task.moving)
+        top = best.poses[0].moving_from_fixed
+        measure = recipe.refine.measure
+        beads, found = None, best.fiducials
+        if found is None and measure == "fiducials":
+            found = best.beads.near(tuple(best.planes[0]), tuple(best.planes[1]), best.poses[0].linear)
+        if found is not None and found.poses:
+            beads = settle(task.fixed.grid, task.moving.grid, found, models, best.poses[0])
+        if best.fiducials is not None and measure != "fiducials":
+            best = _in_sight(best, channels)
+        if beads is not None and measure == "fiducials" and (best.fiducials is not None or beads.verdict):
+            choice = beads.choice
+        else:
+            if measure == "auto" or measure == "fiducials":
+                measure = choose_measure(best.fixed, best.moving, top, channels)
+            choice = choose_model(best.fixed, best.moving, top, models, channels, measure)
+        task.report("refine", 1.0)
+
+    with task.timed("verify"):
+        task.report("verify", 0.0)
+        if beads is not None and recipe.search.engine == recipe.refine.measure:
+            # Beads alone: the images may show nothing else that both see.
+            verdict, predicted = beads.verdict, beads.predicted
+        else:
+            overlap = recipe.search.least_overlap
+            checked = check(best.fixed, best.moving, choice, best.poses, engine, appearance, overlap)
+            verdict = judge(checked.findings)
+            predicted = predict_error(best.fixed, best.moving, choice, checked)
+            if beads is not None:
+                extent = max(task.fixed.grid.extent)
+                apart = distance(choice.transform, beads.choice.transform, task.fixed.grid) / extent
+                verdict = together(verdict, beads.verdict, apart)
+            elif found is not None:
+                verdict = together(verdict, refused(found))
+            if beads is not None and choice is beads.choice:
+                predicted = beads.predicted
+        task.report("verify", 1.0)
+    poses = (replace(best.poses[0], moving_from_fixed=choice.transform), *best.poses[1:])
+    return _result(task, best, choice.transform, choice.model, choice.reason, verdict, predicted, poses)
+
+
+def of_rank(candidate: Candidate, rank: int) -> Candidate:
+    """The candidate with the pose of this rank, counted from 1, in the first place.
+
+    Raises
+    ------
+    UsageError
+        If there are fewer poses.
+    """
+    count = len(candidate.poses)
+    if not 1 <= rank <= count:
+        raise UsageError(f"The search found {count} distinct poses; pose {rank} was asked for; choose 1 to {count}.")
+    order = [rank - 1, *(index for index in range(count) if index != rank - 1)]
+    return replace(candidate, poses=[candidate.poses[index] for index in order])
+
+
+def _engine(recipe: Recipe) -> MakeEngine:
+    if recipe.search.engine == "mutual information":
+        return MutualInformationEngine
+    appearance = APPEARANCES[recipe.search.channels]
+    return ByFeatures(appearance.search, appearance.stride)
+
+
+def _planes(role: str, image: Image, channel: int | str | None) -> Planes:
+    """The channels that may vote, ready to be compared; channels that show nothing are left out."""
+    wanted = image.votes if channel is None else (image.channel_index(channel),)
+    planes = {number: Plane.of(image, number) for number in wanted}
+    lively = {number: plane for number, plane in planes.items() if np.ptp(plane.values[plane.mask]) > 0}
+    if not lively:
+        raise UsageError(f"The {role} image has the same value everywhere; an image with structure was expected.")
+    return lively
+
+
+def _hypotheses(fixed: Plane, moving: Plane, poses: list[Pose], recipe: Recipe, channels: Channels) -> list[Pose]:
+    """The best poses of a search, each refined a little; those that run into one another become one."""
+    refined = []
+    for pose in poses[: recipe.refine.hypotheses]:
+        start = pose.moving_from_fixed
+        better = refine(fixed, moving, start, "similarity", channels, pyramid=_HYPOTHESIS_PYRAMID)
+        # A refinement that runs away from its pose has found nothing there.
+        stays = distance(start, better, fixed.grid) < 0.1 * max(fixed.grid.extent)
+        refined.append(replace(pose, moving_from_fixed=better if stays else start))
+    return distinct(refined, fixed.grid)
+
+
+def _in_sight(best: Candidate, channels: Channels) -> Candidate:
+    """The same poses on the channels that know most of each other there: beads may shine where nothing else does."""
+    top = best.poses[0].moving_from_fixed
+    of_fixed, of_moving = best.planes
+
+    def shared(planes: tuple[Plane, Plane]) -> float:
+        laid = overlay(*planes, top, _COMPARED)
+        return laid.measure("mutual information", channels)(laid.samples).value if laid else -np.inf
+
+    pairs = {(one, other): (of_fixed[one], of_moving[other]) for one in of_fixed for other in of_moving}
+    one, other = max(pairs, key=lambda numbers: shared(pairs[numbers]))
+    return replace(best, fixed_channel=one, moving_channel=other, fixed=of_fixed[one], moving=of_moving[other])
+
+
+def _models(recipe: Recipe, model: str | None, fixed: Image, moving: Image) -> tuple[Model, ...]:
+    if model is not None:
+        return tuple(known for known in MODELS if known == model)
+    # Without both pixel sizes nothing says what rigid would mean.
+    calibrated = claimed_scale(fixed.grid, moving.grid) is not None
+    return tuple(known for known in recipe.refine.models if calibrated or known != "rigid")
+
+
+def _nothing_found(task: Task, best: Candidate) -> Result:
+    """A refused result where no pose within the limits overlaps enough; centre is laid on centre."""
+    fixed, moving = task.fixed.grid, task.moving.grid
+    guess = Affine.similarity(source=fixed.centre, target=moving.centre)
+    sentence = "No pose within the limits of the search gives the two images enough in common; widen the limits."
+    if best.fiducials is not None:
+        sentence = best.fiducials.constellation.reason
+    empty = PredictedError(np.full((2, 2), np.nan, np.float32), fixed.resized((2, 2)))
+    verdict = Verdict("refused", 0.0, (sentence,))
+    return _result(task, best, guess, "similarity", "nothing was found to fit a model to", verdict, empty, ())
+
+
+def _result(
+    task: Task,
+    best: Candidate,
+    found: Pose2D,
+    model: str,
+    model_reason: str,
+    verdict: Verdict,
+    predicted: PredictedError,
+    poses: tuple[Pose, ...],
+) -> Result:
+    fixed, moving = task.fixed.grid, task.moving.grid
+    return Result(
+        moving_from_fixed=found,
+        model=model,
+        model_reason=model_reason,
+        verdict=verdict,
+        predicted_error=predicted,
+        poses=poses,
+        fixed=image_record(task.fixed, best.fixed_channel),
+        moving=image_record(task.moving, best.moving_channel),
+        scale_found=found.scale * pixel_size(fixed) / pixel_size(moving),
+        scale_claimed=claimed_scale(fixed, moving),
+        recipe=task.recipe.name,
+        seed=task.seed,
+        seconds=task.seconds,
+        peak_memory_mb=peak_memory_mb(),
+        versions=versions(),
+    )
