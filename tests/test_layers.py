@@ -19,13 +19,13 @@ SOURCE = ROOT / "src" / "correlight"
 
 # Lowest first. A room may use its own layer and all below it.
 GEOMETRY = {"geometry", "transforms", "landmarks", "pose"}
-PIXELS = {"image", "pyramid", "plane", "resample", "similarity", "appearance", "validity"}
+PIXELS = {"image", "pyramid", "plane", "volume", "resample", "similarity", "appearance", "validity"}
 LAYERS = [
     {"errors"},
     GEOMETRY,
     PIXELS,
     {"search", "refine"},
-    {"verify", "fiducials", "clouds", "claims", "stages", "verdict", "register", "result", "provenance", "recipes"},
+    {"verify", "fiducials", "clouds", "volumes", "claims", "stages", "verdict", "register", "result", "provenance", "recipes"},
     {"batch", "report", "folder", "apply", "convert", "from_landmarks"},
     {"cli", "napari"},
 ]

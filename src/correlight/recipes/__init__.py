@@ -21,8 +21,8 @@ class Search(_Strict):
 
     Parameters
     ----------
-    engine : {"features", "mutual information", "fiducials", "point clouds"}
-        What gives every shift its score, or beads or organelles instead.
+    engine : {"features", "mutual information", "fiducials", "point clouds", "patches"}
+        What gives every shift its score, or beads or organelles instead; "patches" is for volumes.
     channels : {"classical", "descriptor", "descriptor and edges"}
         Feature channels: edges, the learned descriptor, or both; for the engine "features" and as evidence.
     scale : tuple of float
@@ -33,7 +33,7 @@ class Search(_Strict):
         Least common area as a fraction of the smaller field.
     """
 
-    engine: Literal["features", "mutual information", "fiducials", "point clouds"]
+    engine: Literal["features", "mutual information", "fiducials", "point clouds", "patches"]
     channels: Literal["classical", "descriptor", "descriptor and edges"]
     scale: tuple[float, float] = Field(default=(0.25, 4.0))
     calibrated_tolerance: float = Field(default=0.15, gt=0, lt=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,8 +27,8 @@ class MutualInformation:
     ----------
     fixed : (N,) array
         Grey values at the samples of the fixed plane.
-    moving : (Y, X) array
-        Grey values of the moving plane, already turned into the fixed frame.
+    moving : (Y, X) or (Z, Y, X) array
+        Grey values of the moving plane or volume.
     """
 
     def __init__(self, fixed: NDArray[np.float32], moving: NDArray[np.float32], bins: int = BINS) -> None:
@@ -34,8 +36,14 @@ class MutualInformation:
         self._fixed_bins = np.minimum((spread(fixed, fixed) * bins).astype(np.intp), bins - 1)
         self._moving = (spread(moving, moving) * (bins - 1 - 2 * _MARGIN) + _MARGIN).astype(np.float32)[None]
 
+    def restricted(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> MutualInformation:
+        """The same measure of some of the samples."""
+        part = copy(self)
+        part._fixed_bins = self._fixed_bins[chosen]
+        return part
+
     def __call__(self, places: Places) -> Agreement:
-        """Agreement at ``(N, 2)`` places."""
+        """Agreement at ``(N, D)`` places."""
         values, slopes = sample(self._moving, places)
         position = values[0].astype(np.float64)
         base = np.floor(position).astype(np.intp)
