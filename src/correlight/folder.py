@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,15 +27,18 @@ from correlight.io.write import TiffBands, write_tiff
 from correlight.io.write_zarr import ZarrBands
 from correlight.pyramid import Smaller, shown_image
 from correlight.report import write_overlay, write_report
+from correlight.report.volumes import write_volume_report
 from correlight.resample import Order, output_grid, warp, warp_bands
 from correlight.result import ImageRecord, Result
 from correlight.transforms import Affine, Projective, Transform
+from correlight.volumes.stack import as_stacks
 
 Progress = Callable[[float], None]
 GridChoice = Literal["fixed", "moving", "none"] | float
 
 # A folder is replaced only if it holds this, so that a slip of the finger cannot delete somebody's home.
 _SIGN = "result.json"
+_SLAB = 8_000_000  # voxels of a volume that are resampled at a time
 _LARGEST_FILE = 2 * 2**30  # bytes of pixels; above, the registered image is a store of many files
 
 
@@ -193,6 +196,12 @@ def write_result(
     write_transform(folder / transform_file, result.moving_from_fixed)
     write_tiff(folder / "predicted_error.tif", result.predicted_error.values, result.predicted_error.grid)
     channels = _voted(fixed, result.fixed), _voted(moving, result.moving)
+    if result.moving_from_fixed.ndim == 3:
+        fixed, moving = as_stacks(fixed, moving)
+        write_volume_report(folder, result, fixed, moving, channels)
+        if grid != "none" and result.status != "refused":
+            _write_volume(folder, result.moving_from_fixed, fixed, moving, grid, progress)
+        return
     seen, light = shown_image(fixed), shown_image(moving)
     if result.status == "refused":
         write_overlay(
@@ -218,6 +227,29 @@ def write_result(
     onto = output_grid(fixed.grid, moving.grid, result.moving_from_fixed, grid)
     files = folder / picture_name(moving, onto), folder / "footprint.tif"
     write_moved(*files, moving, moving.grid, result.moving_from_fixed, onto, progress=progress)
+
+
+def _write_volume(
+    folder: Path, moving_from_fixed: Transform, fixed: Image, moving: Image, grid: GridChoice, progress: Progress | None
+) -> None:
+    """The registered stack as one file and as a store, which viewers of volumes want, and its footprint."""
+    onto = output_grid(fixed.grid, moving.grid, moving_from_fixed, "fixed" if grid == "none" else grid)
+    shape, names = (len(moving.channels), *onto.shape), moving.channels
+    with ExitStack() as stack:
+        writers: list[TiffBands | ZarrBands] = [
+            stack.enter_context(ZarrBands(folder / "registered.ome.zarr", shape, moving.dtype, onto, names))
+        ]
+        path = folder / picture_name(moving, onto)
+        if path.suffix != ".zarr":
+            writers.append(stack.enter_context(TiffBands(path, shape, moving.dtype, onto, names)))
+        mask = np.dtype(np.uint8)
+        covered = stack.enter_context(TiffBands(folder / "footprint.tif", (1, *onto.shape), mask, onto, ("footprint",)))
+        for done, (values, inside) in enumerate(_bands(moving, moving.grid, moving_from_fixed, onto, "linear", None)):
+            for writer in writers:
+                writer.add(values)
+            covered.add(inside[None].view(np.uint8))
+            if progress is not None:
+                progress((done + 1) / onto.shape[0])
 
 
 def picture_name(image: Image, onto: Grid) -> str:
@@ -289,12 +321,16 @@ def _bands(
     order: Order,
     mask: Mask | CoarseMask | None,
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    """Rows of a picture as they are made, or slices of a volume, which is made as a whole."""
+    """Rows of a picture, or slices of a volume, as they are made."""
     if onto.ndim == 2:
         yield from warp_bands(image, image_grid, moving_from_fixed, onto, order, mask)
         return
-    values, footprint = warp(image, image_grid, moving_from_fixed, onto, order, mask)
-    yield from ((values[:, plane], footprint[plane]) for plane in range(onto.shape[0]))
+    # As many slices at a time as make a slab of a few million voxels.
+    step = max(1, _SLAB // (onto.shape[1] * onto.shape[2]))
+    for top in range(0, onto.shape[0], step):
+        slab = onto.crop((top, 0, 0), (min(top + step, onto.shape[0]), *onto.shape[1:]))
+        values, footprint = warp(image, image_grid, moving_from_fixed, slab, order, mask)
+        yield from ((values[:, plane], footprint[plane]) for plane in range(slab.shape[0]))
 
 
 def _ending(transform: Transform) -> str:

@@ -20,6 +20,7 @@ from correlight.result import Result
 from correlight.search.limits import Start, limits_for
 from correlight.stages import Candidate, Progress, Task, conclude, find, of_rank
 from correlight.transforms import Affine
+from correlight.volumes import register_volumes
 
 # An image with a shorter side than this shows too little to be recognised.
 LEAST_SIDE = 32
@@ -50,7 +51,8 @@ def register(
     Parameters
     ----------
     fixed, moving : Image
-        Two-dimensional images of one specimen, in either order of light and electron.
+        Images of one specimen, in either order of light and electron: both of two axes, two stacks with stated voxel
+        sizes, or a section and a stack that it lies in.
     recipe : str, Path or Recipe
         A name, a TOML file, or the object itself.
     model : {"rigid", "similarity", "affine", "projective"}, optional
@@ -96,6 +98,23 @@ def register(
     began = time.perf_counter()
     chosen = recipe if isinstance(recipe, Recipe) else load(recipe)
     region = _region(fixed, roi)
+    if chosen.search.engine == "patches" or (3 in (fixed.ndim, moving.ndim) and chosen.search.engine != "point clouds"):
+        return register_volumes(
+            region,
+            moving,
+            chosen,
+            model=model,
+            fixed_channel=fixed_channel,
+            moving_channel=moving_channel,
+            start=start,
+            rotation=rotation,
+            scale=scale,
+            mirror=mirror,
+            pose=pose,
+            seed=seed,
+            workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),
+            progress=progress,
+        )
     for role, image in (("fixed", region), ("moving", moving)):
         _registrable(role, image)
     if model is not None and model not in MODELS:
@@ -188,12 +207,13 @@ def _region(fixed: Image, roi: tuple[int, int, int, int] | None) -> Image:
     if roi is None:
         return fixed
     y0, y1, x0, x1 = roi
-    return region_of(fixed, (y0, x0), (y1, x1))
+    depth = fixed.grid.shape[:-2]
+    return region_of(fixed, (*[0] * len(depth), y0, x0), (*depth, y1, x1))
 
 
 def _registrable(role: str, image: Image) -> None:
     if image.ndim != 2:
-        raise UsageError(f"The {role} image has {image.ndim} axes; only two-dimensional images can be registered yet.")
+        raise UsageError(f"The {role} image has {image.ndim} axes; this recipe registers images of two.")
     if min(image.grid.shape) < LEAST_SIDE:
         raise UsageError(
             f"The {role} image has {image.grid.shape[0]} x {image.grid.shape[1]} pixels; it takes at least "

@@ -116,15 +116,15 @@ class Volume:
     def slab(self, first: int, last: int) -> Plane:
         """The mean of the slices from ``first`` (included) to ``last`` (excluded) as a plane."""
         mask = self.mask[first:last]
-        weight = mask.sum(axis=0)
+        weight: NDArray[np.intp] = np.asarray(mask.sum(axis=0), np.intp)
         total = (self.values[first:last] * mask).sum(axis=0)
-        valid: Mask = np.asarray(weight >= _VALID_SHARE * (last - first))
+        valid = np.atleast_2d(np.greater_equal(weight, _VALID_SHARE * (last - first)))
         mean = (total / np.maximum(weight, 1)).astype(np.float32)
         return Plane(stretched(mean, valid), valid, self.plane_grid)
 
     def projection(self) -> Plane:
         """The maximum along z: what a fluorescent stack shows best."""
-        valid = self.mask.any(axis=0)
+        valid = np.logical_or.reduce(self.mask, axis=0)
         highest = np.where(self.mask, self.values, np.float32(0)).max(axis=0)
         return Plane(stretched(highest, valid), valid, self.plane_grid)
 

@@ -97,6 +97,7 @@ def describe(result: Result, fixed: Image, moving: Image, has_registered: bool) 
         "seconds": [(name, f"{value:.2f}") for name, value in result.seconds.items()],
         "versions": sorted(result.versions.items()),
         "matrix": _matrix(result),
+        "axes": fixed.grid.frame.axes,
         "units": (fixed.grid.frame.symbol, moving.grid.frame.symbol),
         "methods": methods(result, has_registered),
         "version": result.versions.get(_SOFTWARE, correlight.__version__),

@@ -24,12 +24,12 @@ from correlight.refine.depth import ranked, search_depth, views
 from correlight.refine.solid import SOLID_MODELS, Level, SolidModel, levels_of, refine_solid
 from correlight.result import PredictedError, Result, Verdict
 from correlight.search.correlate import ByFeatures
-from correlight.search.limits import Limits, claimed_scale, pixel_size
+from correlight.search.limits import Limits, Start, claimed_scale, pixel_size
 from correlight.search.patches import patch_shift
 from correlight.search.poses import search_poses
-from correlight.transforms import Affine, Transform
+from correlight.transforms import Affine
 from correlight.volume import Volume
-from correlight.volumes.stack import checked_stack, one_slice
+from correlight.volumes.stack import as_stacks, checked_stack
 from correlight.volumes.verdict import Checks, findings_of, judge, predict
 
 Progress = Callable[[str, float], None]
@@ -74,7 +74,7 @@ def register_volumes(
     model: str | None = None,
     fixed_channel: int | str | None = None,
     moving_channel: int | str | None = None,
-    start: Transform | None = None,
+    start: Start | None = None,
     rotation: tuple[float, float] | None = None,
     scale: tuple[float, float] | None = None,
     mirror: bool = True,
@@ -283,10 +283,9 @@ def _stacks(fixed: Image, moving: Image) -> tuple[Image, Image]:
                 f"The {role} stack has {' x '.join(map(str, image.grid.shape))} voxels; slices of at least "
                 f"{_LEAST_SIDE} x {_LEAST_SIDE} are needed to recognise anything."
             )
-    if fixed.ndim == 2:
-        fixed = one_slice(fixed, min(moving.grid.spacing[0], 2 * moving.grid.spacing[1]))
-    if moving.ndim == 2:
-        moving = one_slice(moving, min(fixed.grid.spacing[0], 2 * fixed.grid.spacing[1]))
+    if max(fixed.ndim, moving.ndim) == 2:
+        raise UsageError("Two images of two axes are not volumes; choose another recipe, or give stacks.")
+    fixed, moving = as_stacks(fixed, moving)
     if fixed.grid.shape[0] == moving.grid.shape[0] == 1:
         raise UsageError("Both stacks have a single slice; register them as images of two axes.")
     return checked_stack("fixed", fixed), checked_stack("moving", moving)

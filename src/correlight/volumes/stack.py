@@ -106,6 +106,21 @@ def defects(image: Image) -> tuple[list[int], list[int], list[int]]:
     return empty, doubled, [int(number) for number in np.flatnonzero(alone)]
 
 
+def as_stacks(fixed: Image, moving: Image) -> tuple[Image, Image]:
+    """Two images of which at least one is a stack, as two stacks: a section becomes one slice of the other's thickness.
+
+    Parameters
+    ----------
+    fixed, moving : Image
+        In two or three axes.
+    """
+    if fixed.ndim == 2:
+        fixed = one_slice(fixed, min(moving.grid.spacing[0], 2 * moving.grid.spacing[1]))
+    if moving.ndim == 2:
+        moving = one_slice(moving, min(fixed.grid.spacing[0], 2 * fixed.grid.spacing[1]))
+    return fixed, moving
+
+
 def one_slice(image: Image, thickness: float) -> Image:
     """A section as a stack of one slice, so that it can be laid into a volume.
 
