@@ -1,0 +1,284 @@
+"""Fit the numbers of ``correlight/confidence.toml`` to results whose truth is known, and say how well they hold.
+
+``python -m benchmarks.calibrate`` reads ``trust.jsonl`` and the lines of `benchmarks.accuracy`, writes
+``confidence.toml``, and into ``benchmarks/results`` the page ``calibration.md`` with a reliability diagram and a
+risk-coverage curve. All figures on that page are of results judged by numbers that were fitted without their specimen.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from benchmarks.accuracy import load_rows
+from benchmarks.plots import curve
+from benchmarks.protocol import load_pairs
+from benchmarks.software import ROOT, commit
+from benchmarks.trust import RESULTS, load
+from correlight.verdict import Calibration, Findings, calibration, doubts, support
+
+TARGET = ROOT / "src" / "correlight" / "confidence.toml"
+PROTOCOLS = ("free", "near", "unrelated")
+NAMES = {
+    "wrong_ratio": "Ratio to wrong poses",
+    "wrong_poses": "Height above wrong poses",
+    "margin": "Margin over rivals",
+    "second_measure": "Second measure",
+    "halves": "Two halves",
+    "measures": "Other measure",
+    "backward": "Way back",
+    "overlap": "Overlap",
+    "unusual": "Familiar look",
+}
+TERMS = ("ratio", "margin", "second", "halves", "measures", "backward", "unusual")
+SUPPORT = 2
+# Where rows say little, weights stay near what was set by hand: log odds at full evidence known from earlier searches.
+PRIOR = np.array([-3.4, 9.0, 5.0, 2.3, 1.5, 1.5, 1.5, 2.3])
+PRIOR_WIDTH = np.array([2.0, 4.0, 4.0, 1.0, 0.7, 0.7, 0.7, 1.0])
+BINS = np.array([0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0])
+DRAWS = 1000
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """Results with their evidence: terms ``(N, 7)``, whether right ``(N,)``, specimen and set ``(N,)``."""
+
+    terms: Numbers
+    right: NDArray[np.bool_]
+    specimen: NDArray[np.str_]
+    real: NDArray[np.bool_]
+    related: NDArray[np.bool_]
+
+    def chosen(self, keep: NDArray[np.bool_]) -> Cases:
+        """Some of the cases."""
+        return Cases(self.terms[keep], self.right[keep], self.specimen[keep], self.real[keep], self.related[keep])
+
+
+def main() -> None:
+    """Fit, write the numbers and the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.calibrate")
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds pairs.json")
+    asked = parser.parse_args()
+    rows = load(RESULTS / "trust.jsonl")
+    cases = gather(rows, asked.data)
+    held_out = cross_validated(cases)
+    fitted = fit(cases)
+    scale = calibration().error_scale * error_scale(rows)
+    TARGET.write_text(_written(fitted, scale), encoding="utf-8")
+    (RESULTS / "calibration.md").write_text(page(cases, held_out, rows, scale), encoding="utf-8")
+    print((RESULTS / "calibration.md").read_text())
+
+
+def gather(simulated: Sequence[dict[str, Any]], data: Path) -> Cases:
+    """Simulated results, and those on real pairs, whose specimens `pairs.json` names."""
+    specimens = {pair.name: pair.specimen for pair in load_pairs(data)}
+    listed = [(row, row["specimen"], False, bool(row["related"])) for row in simulated]
+    for protocol in PROTOCOLS:
+        for row in load_rows(RESULTS / f"accuracy-{protocol}.jsonl"):
+            listed.append((row, specimens.get(row["pair"], row["pair"]), True, protocol != "unrelated"))
+    listed = [entry for entry in listed if set(NAMES.values()) <= set(entry[0]["evidence"])]
+    return Cases(
+        np.array([_terms(row["evidence"]) for row, *_ in listed]),
+        np.array([bool(row["success"]) for row, *_ in listed]),
+        np.array([specimen for _, specimen, _, _ in listed]),
+        np.array([real for *_, real, _ in listed]),
+        np.array([related for *_, related in listed]),
+    )
+
+
+def _terms(evidence: dict[str, float | None]) -> list[float]:
+    values = {field: float(evidence[name] or 0.0) for field, name in NAMES.items()}
+    findings = Findings(**values)  # type: ignore[arg-type]
+    both = {**support(findings), **doubts(findings)}
+    return [both[name] for name in TERMS]
+
+
+def log_odds(numbers: Numbers, terms: Numbers) -> Numbers:
+    """As `correlight.verdict.probability` has it; ``numbers`` are the offset and the weights."""
+    most = np.log(calibration().most / (1 - calibration().most))
+    for_it = np.minimum(most, numbers[0] + terms[:, :SUPPORT] @ numbers[1 : 1 + SUPPORT])
+    return np.asarray(np.maximum(for_it - terms[:, SUPPORT:] @ numbers[1 + SUPPORT :], -most))
+
+
+def fit(cases: Cases, without: str | None = None) -> Numbers:
+    """The likeliest numbers, pulled towards those set by hand; no weight is negative, and one can be left out."""
+    # Real and simulated results have equal say, however many there are of each.
+    weight = np.where(cases.real, 1 / max(1, cases.real.sum()), 1 / max(1, (~cases.real).sum())) * len(cases.right) / 2
+    bounds: list[tuple[float | None, float | None]] = [(None, None), *[(0.0, None)] * len(TERMS)]
+    start = PRIOR.copy()
+    if without is not None:
+        place = 1 + TERMS.index(without)
+        bounds[place], start[place] = (0.0, 0.0), 0.0
+
+    def cost(numbers: Numbers) -> float:
+        odds = log_odds(numbers, cases.terms)
+        loss = np.logaddexp(0, np.where(cases.right, -odds, odds))
+        return float((weight * loss).sum() + 0.5 * (((numbers - start) / PRIOR_WIDTH) ** 2).sum())
+
+    return np.asarray(optimize.minimize(cost, start, bounds=bounds, method="L-BFGS-B").x)
+
+
+def cross_validated(cases: Cases, without: str | None = None) -> Numbers:
+    """The probability of each case by numbers fitted without its specimen."""
+    sure = np.zeros(len(cases.right))
+    for specimen in np.unique(cases.specimen):
+        # A couple of strangers shares a specimen with every result on either of them.
+        own = set(specimen.split(" with "))
+        others = np.array([not own & set(name.split(" with ")) for name in cases.specimen])
+        here = cases.specimen == specimen
+        sure[here] = 1 / (1 + np.exp(-log_odds(fit(cases.chosen(others), without), cases.terms[here])))
+    return sure
+
+
+def error_scale(rows: Sequence[dict[str, Any]]) -> float:
+    """What the predicted error is to be multiplied with, so that 95 % of places of right results lie under the bound.
+
+    The share of places is known per result for the bound as it was; the ratio of true to predicted error of the
+    result tells how much further it would have to reach.
+    """
+    ratios = np.array([row["true_over_predicted"] for row in rows if row["success"] and row.get("true_over_predicted")])
+    return float(np.sqrt(np.mean(np.minimum(ratios, np.quantile(ratios, 0.95)) ** 2))) if len(ratios) else 1.0
+
+
+def _written(numbers: Numbers, scale: float) -> str:
+    known: Calibration = calibration()
+    weights = "\n".join(f"{name} = {value:.3f}" for name, value in zip(TERMS, numbers[1:], strict=True))
+    return (
+        "# How sure a result is: log odds = offset + weighted support - weighted doubts; correlight/verdict.py says what\n"
+        f"# they are. Fitted by python -m benchmarks.calibrate.\noffset = {numbers[0]:.3f}\n"
+        f"accept_from = {known.accept_from}\nrefuse_below = {known.refuse_below}\nmost = {known.most}\n"
+        f"error_scale = {scale:.3f}\n\n[weights]\n{weights}\n"
+    )
+
+
+def expected_calibration_error(sure: Numbers, right: NDArray[np.bool_]) -> float:
+    """Mean distance between what is claimed and what is so, over bins of confidence, weighted by their counts."""
+    number = np.digitize(sure, BINS[1:-1])
+    gaps = [
+        np.count_nonzero(number == one) * abs(sure[number == one].mean() - right[number == one].mean())
+        for one in np.unique(number)
+    ]
+    return float(np.sum(gaps) / len(sure))
+
+
+def figures(sure: Numbers, cases: Cases) -> dict[str, float]:
+    """Shares that the verdict is judged by."""
+    known = calibration()
+    accepted, refused = sure >= known.accept_from, sure < known.refuse_below
+    right = cases.right
+    return {
+        "accepted": float(accepted.mean()),
+        "accepted that are wrong": float((accepted & ~right).sum() / max(1, accepted.sum())),
+        "right that are accepted": float((accepted & right).sum() / max(1, right.sum())),
+        "right that are refused": float((refused & right).sum() / max(1, right.sum())),
+        "calibration error": expected_calibration_error(sure, right),
+    }
+
+
+def interval(sure: Numbers, cases: Cases, name: str) -> tuple[float, float]:
+    """95 % interval of a figure: specimens, not results, are drawn anew."""
+    rng = np.random.default_rng(0)
+    groups = [np.flatnonzero(cases.specimen == specimen) for specimen in np.unique(cases.specimen)]
+    values = []
+    for _ in range(DRAWS):
+        drawn = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
+        part = Cases(*(getattr(cases, field)[drawn] for field in ("terms", "right", "specimen", "real", "related")))
+        values.append(figures(sure[drawn], part)[name])
+    low, high = np.percentile(values, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def page(cases: Cases, sure: Numbers, rows: Sequence[dict[str, Any]], scale: float) -> str:
+    """The results in words and tables; draws the two curves beside it."""
+    strangers = int((~cases.related).sum())
+    intro = (
+        f"`python -m benchmarks.calibrate --data FOLDER`, {commit('src')}: {len(sure)} results, {cases.real.sum()} on "
+        f"real pairs, {(~cases.real).sum()} simulated; {strangers} of two specimens. Each is judged by numbers fitted "
+        "without its specimen; intervals draw specimens."
+    )
+    return "\n".join(
+        [
+            *("# Calibration of the verdict", "", intro, ""),
+            *_shares(cases, sure),
+            *("", "What each piece of evidence carries (all results):", ""),
+            *_ablation(cases, sure),
+            "",
+            *_curves(cases, sure),
+            *("", "![Reliability](reliability.svg) ![Risk and coverage](risk-coverage.svg)", ""),
+            _errors(rows, scale),
+            "",
+        ]
+    )
+
+
+def _shares(cases: Cases, sure: Numbers) -> list[str]:
+    parts = [(cases.chosen(which), sure[which]) for which in (~cases.real, cases.real)]
+    lines = ["| | simulated | real |", "|---|---:|---:|"]
+    lines.append("| results | " + " | ".join(str(len(values)) for _, values in parts) + " |")
+    for name in figures(sure, cases):
+        cells = []
+        for part, values in parts:
+            low, high = interval(values, part, name) if len(values) else (np.nan, np.nan)
+            told = figures(values, part)[name] if len(values) else np.nan
+            cells.append(f"{100 * told:.1f} % ({100 * low:.1f} to {100 * high:.1f})")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _ablation(cases: Cases, sure: Numbers) -> list[str]:
+    lines = [
+        "| left out | log loss | accepted that are wrong | right that are accepted | calibration error |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for without in (None, *TERMS):
+        own = sure if without is None else cross_validated(cases, without)
+        told = [100 * value for value in figures(own, cases).values()]
+        loss = float(-np.mean(np.log(np.where(cases.right, own, 1 - own))))
+        shares = " | ".join(f"{told[place]:.1f} %" for place in (1, 2, 4))
+        lines.append(f"| {without or 'nothing'} | {loss:.3f} | {shares} |")
+    return lines
+
+
+def _curves(cases: Cases, sure: Numbers) -> list[str]:
+    """The table behind the reliability diagram; draws it and the curve of risk against coverage."""
+    lines = ["| confidence | results | mean confidence | right |", "|---|---:|---:|---:|"]
+    number = np.digitize(sure, BINS[1:-1])
+    points = []
+    for one in np.unique(number):
+        inside = number == one
+        points.append((float(sure[inside].mean()), float(cases.right[inside].mean())))
+        claimed, so = points[-1]
+        lines.append(f"| {BINS[one]:g} to {BINS[one + 1]:g} | {inside.sum()} | {claimed:.2f} | {so:.2f} |")
+    curve(RESULTS / "reliability.svg", points, "confidence", "share that is right", diagonal=True)
+    order = np.argsort(-sure, kind="stable")
+    count = np.arange(1, len(order) + 1)
+    risk = np.cumsum(~cases.right[order]) / count
+    points = list(zip((count / len(order)).tolist(), risk.tolist(), strict=True))
+    curve(RESULTS / "risk-coverage.svg", points, "share that is kept", "share wrong of those")
+    return lines
+
+
+def _errors(rows: Sequence[dict[str, Any]], scale: float) -> str:
+    right = [row for row in rows if row["success"] and row.get("under_bound") is not None]
+    if not right:
+        return "No right simulated results to compare errors with."
+    ratio = np.array([row["true_over_predicted"] for row in right])
+    under = np.array([row["under_bound"] for row in right])
+    low, middle, high = np.quantile(ratio, (0.1, 0.5, 0.9))
+    return (
+        f"Predicted error: on {len(right)} right simulated results, {100 * under.mean():.1f} % of all places lay under "
+        f"the 95 % bound as it was when they were made. The root mean square error was {middle:.2f} times the predicted "
+        f"one in the median, {low:.2f} to {high:.2f} times in four of five. The factor is now {scale:.2f}."
+    )
+
+
+if __name__ == "__main__":
+    main()
