@@ -17,6 +17,9 @@ _NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 Output = Annotated[Path, Parameter(name=("--output", "-o"), help="Folder to make; it appears whole or not at all.")]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier result.")]
 Spacing = Annotated[float | None, Parameter(help="Micrometres per pixel, in place of what the file states.")]
+Spacings = Annotated[
+    str | None, Parameter(help="Micrometres per pixel, one number or Z,Y,X, in place of what the file states.")
+]
 Signed = Parameter(allow_leading_hyphen=True)
 
 
@@ -50,7 +53,7 @@ def spacings(text: str | None, option: str) -> tuple[float, ...] | None:
     if text is None:
         return None
     if not re.fullmatch(rf"\s*{_NUMBER}(\s*,\s*{_NUMBER}){{0,2}}\s*", text):
-        raise UsageError(f"{option} expects one number of micrometres or Z,Y,X; got {text!r}.")
+        raise UsageError(f"{option} expects a positive pixel size, one number of micrometres or Z,Y,X; got {text!r}.")
     values = tuple(float(part) for part in text.split(","))
     for value in values:
         positive(value, option)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Output, Overwrite, Signed, Spacing, box, grid_choice, interval, positive
+from correlight.cli.options import Output, Overwrite, Signed, Spacings, box, grid_choice, interval, spacings
 from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell
 from correlight.errors import TransformError, UsageError
 
@@ -29,8 +29,8 @@ def register(
     model: str | None = None,
     fixed_channel: str | None = None,
     moving_channel: str | None = None,
-    fixed_spacing: Spacing = None,
-    moving_spacing: Spacing = None,
+    fixed_spacing: Spacings = None,
+    moving_spacing: Spacings = None,
     fixed_mask: Path | None = None,
     moving_mask: Path | None = None,
     roi: Annotated[str | None, Signed] = None,
@@ -90,8 +90,7 @@ def register(
         raise UsageError(f"Poses are counted from 1; got {pose}.")
     if seed < 0:
         raise UsageError(f"A seed is a whole number from 0; got {seed}.")
-    positive(fixed_spacing, "--fixed-spacing")
-    positive(moving_spacing, "--moving-spacing")
+    of_fixed, of_moving = spacings(fixed_spacing, "--fixed-spacing"), spacings(moving_spacing, "--moving-spacing")
     turns, scales = interval(rotation, "--rotation"), interval(scale, "--scale", positive=True)
     region, onto = box(roi), grid_choice(grid)
 
@@ -100,8 +99,8 @@ def register(
 
     inputs = [path for path in (fixed, moving, fixed_mask, moving_mask, start) if path is not None]
     with reserve(output, overwrite=overwrite, inputs=inputs) as folder:
-        fixed_image = opened(fixed, fixed_spacing, fixed_mask)
-        moving_image = opened(moving, moving_spacing, moving_mask)
+        fixed_image = opened(fixed, of_fixed, fixed_mask)
+        moving_image = opened(moving, of_moving, moving_mask)
         if isinstance(onto, float) and not fixed_image.grid.calibrated:
             raise UsageError(
                 f"--grid {grid} counts micrometres and {fixed} states no pixel size; give --fixed-spacing, or choose "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ACCEPTED, FAILED, MISUSED, UNSURE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
-def opened(path: Path, spacing: float | None, mask: Path | None) -> Image:
+def opened(path: Path, spacing: float | Sequence[float] | None, mask: Path | None) -> Image:
     """The image in a file, without what a mask excludes."""
     from correlight.io import read, read_mask
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from correlight.geometry import Grid, Points
 from correlight.image import Float
@@ -22,6 +23,7 @@ Rng = np.random.Generator
 
 # Waves on a surface: how many, their height as a share of the radius, and their angular frequency.
 _WAVES, _HEIGHT, _FREQUENCY = 2, 0.1, 2.6
+_SMOOTH = np.zeros((0, 5))
 # Voxels painted at a time.
 _CHUNK = 6_000_000
 
@@ -151,9 +153,12 @@ def _layer_of_cells(rng: Rng, size: NDArray[np.float64]) -> list[Body]:
         nuclei.append(nucleus)
         for spot in _within(rng, nucleus, int(rng.integers(1, 4)), 0.0, 0.6):
             nucleoli.append(_body(rng, "nucleolus", spot, rng.uniform(0.8, 1.6, 3)))
-        for spot in _within(rng, cell, int(rng.integers(40, 110)), 0.45, 0.9):
-            radii = np.array([0.35, 0.4, rng.uniform(0.5, 1.5)]) * rng.uniform(0.8, 1.5)
-            organelles.append(_body(rng, "organelle", spot, radii))
+        spots = _within(rng, cell, int(rng.integers(40, 110)), 0.45, 0.9)
+        lengths = np.array([0.35, 0.4, 1.0]) * rng.uniform(0.8, 1.5, (len(spots), 1))
+        lengths[:, 2] *= rng.uniform(0.5, 1.5, len(spots))
+        axes = Rotation.random(len(spots), rng=rng).as_matrix() * lengths[:, None, :]
+        # Small bodies span few voxels, where waves would only cost time.
+        organelles += [Body("organelle", spot, own, _SMOOTH) for spot, own in zip(spots, axes, strict=True)]
     return [*cytoplasm, *organelles, *nuclei, *nucleoli]
 
 
@@ -189,7 +194,7 @@ def _body(rng: Rng, material: str, centre: NDArray[np.float64], radii: NDArray[n
         turn = np.eye(3)
         turn[1:, 1:] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     else:
-        turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+        turn = Rotation.random(rng=rng).as_matrix()
     waves = np.column_stack(
         [
             rng.normal(0, _HEIGHT, _WAVES),
@@ -197,8 +202,7 @@ def _body(rng: Rng, material: str, centre: NDArray[np.float64], radii: NDArray[n
             rng.uniform(0, 2 * np.pi, _WAVES),
         ]
     )
-    # Small bodies span few voxels, where waves would only cost time.
-    return Body(material, np.asarray(centre, float), turn @ np.diag(radii), waves if radii.max() > 2 else waves[:0])
+    return Body(material, np.asarray(centre, float), turn * radii, waves if radii.max() > 2 else _SMOOTH)
 
 
 def _within(rng: Rng, body: Body, count: int, inner: float, outer: float) -> Points:

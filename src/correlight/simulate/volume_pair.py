@@ -165,7 +165,7 @@ def volume_pair(
     centred = Affine.of(np.eye(3), -fixed.centre)
     reach = np.abs(np.vstack([fixed.corners(), moving_from_fixed.inverse()(moving.corners())]) - fixed.centre).max(0)
     seeds = specimens or (seed, seed)
-    seen = [solid(setup.kind, number, tuple(2 * reach + 10)) for number in seeds]
+    seen = [solid(setup.kind, number, (2 * reach[0] + 10, 2 * reach[1] + 10, 2 * reach[2] + 10)) for number in seeds]
     structure = Tomograph() if deep else BlockFace()
     focus = Focusing(0.4, 2.5, 300.0) if deep else Focusing()
     specimen_from_moving = Affine(centred.matrix @ moving_from_fixed.inverse().matrix)
