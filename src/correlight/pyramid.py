@@ -185,14 +185,12 @@ def _means(source: Array, factors: tuple[int, ...]) -> Array:
     return np.asarray(means if source.dtype.kind == "f" else np.rint(means), source.dtype)
 
 
-def factors_to(shape: Sequence[int], most: int = WORKING) -> tuple[int, ...]:
-    """The least whole factor, the same along every axis that is long enough, that leaves at most so many pixels."""
-    factor = math.ceil((math.prod(shape) / most) ** (1 / len(shape)) - 1e-9)
-    factors = tuple(min(max(1, factor), n) for n in shape)
-    while math.prod(n // k for n, k in zip(shape, factors, strict=True)) > most:
+def factors_to(shape: Sequence[int]) -> tuple[int, ...]:
+    """The least whole factor, the same along every axis that is long enough, that leaves at most 2**24 pixels."""
+    factor = 1
+    while math.prod(max(1, n // factor) for n in shape) > WORKING:
         factor += 1
-        factors = tuple(min(factor, n) for n in shape)
-    return factors
+    return tuple(min(factor, n) for n in shape)
 
 
 def with_small_level(levels: Sequence[Pixels]) -> tuple[Pixels, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
@@ -160,24 +160,42 @@ def _quiet() -> Iterator[None]:
 
 
 def _check_directory(path: Path) -> None:
-    """Refuse a file that ends before the tags of its first page do.
+    """Refuse a file that ends before the tags of its first page do, or before the last of its pages.
 
-    tifffile passes over such tags, and with them would go the pixel size.
+    tifffile passes over such tags and pages, and with them would go the pixel size, or channels.
     """
+    size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(16)
         order, big = ("<" if start[:2] == b"II" else ">"), start[2:4] in (b"+\0", b"\0+")
-        offset = struct.unpack_from(f"{order}{'Q' if big else 'I'}", start, 8 if big else 4)[0]
-        head, entry = ("Q", "HHQ8s") if big else ("H", "HHI4s")
+        word, head, entry = (f"{order}{code}" for code in (("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")))
+        offset = struct.unpack_from(word, start, 8 if big else 4)[0]
         file.seek(offset)
-        count = struct.unpack(f"{order}{head}", file.read(struct.calcsize(f"{order}{head}")))[0]
-        entries = file.read(count * struct.calcsize(f"{order}{entry}"))
-    size = path.stat().st_size
-    for _, kind, number, value in struct.iter_unpack(f"{order}{entry}", entries):
+        count = struct.unpack(head, file.read(struct.calcsize(head)))[0]
+        entries = file.read(count * struct.calcsize(entry))
+        _check_chain(path, file, size, offset, (word, head, entry))
+    for _, kind, number, value in struct.iter_unpack(entry, entries):
         length = number * _TYPE_BYTES.get(kind, 1)
-        place = struct.unpack(f"{order}{'Q' if big else 'I'}", value)[0]
+        place = struct.unpack(word, value)[0]
         if length > len(value) and place + length > size:
             raise ReadError(f"{path} is truncated: the file ends before its tags do; copy or export it again.")
+
+
+def _check_chain(path: Path, file: BinaryIO, size: int, first: int, codes: tuple[str, str, str]) -> None:
+    """Follow the directories behind the first, of which each says where the next one lies, to the end."""
+    word, head, entry = codes
+    seen = {first}
+    while len(data := file.read(struct.calcsize(word))) == struct.calcsize(word):
+        offset = struct.unpack(word, data)[0]
+        if offset == 0 or offset in seen:
+            return
+        seen.add(offset)
+        file.seek(min(offset, size))
+        data = file.read(struct.calcsize(head))
+        tags = struct.unpack(head, data)[0] * struct.calcsize(entry) if len(data) == struct.calcsize(head) else size
+        if offset + tags > size:
+            raise ReadError(f"{path} is truncated: the file ends before its pages do; copy or export it again.")
+        file.seek(tags, 1)
 
 
 def _check_segments(path: Path, series: Any) -> None:
