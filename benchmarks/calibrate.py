@@ -152,8 +152,8 @@ def _written(numbers: Numbers, scale: float) -> str:
     known: Calibration = calibration()
     weights = "\n".join(f"{name} = {value:.3f}" for name, value in zip(TERMS, numbers[1:], strict=True))
     return (
-        "# How sure a result is: log odds = offset + weighted support - weighted doubts; correlight/verdict.py says what\n"
-        f"# they are. Fitted by python -m benchmarks.calibrate.\noffset = {numbers[0]:.3f}\n"
+        "# How sure a result is: log odds = offset + weighted support - weighted doubts; correlight/verdict.py says\n"
+        f"# what they are. Fitted by python -m benchmarks.calibrate.\noffset = {numbers[0]:.3f}\n"
         f"accept_from = {known.accept_from}\nrefuse_below = {known.refuse_below}\nmost = {known.most}\n"
         f"error_scale = {scale:.3f}\n\n[weights]\n{weights}\n"
     )
@@ -275,8 +275,8 @@ def _errors(rows: Sequence[dict[str, Any]], scale: float) -> str:
     low, middle, high = np.quantile(ratio, (0.1, 0.5, 0.9))
     return (
         f"Predicted error: on {len(right)} right simulated results, {100 * under.mean():.1f} % of all places lay under "
-        f"the 95 % bound as it was when they were made. The root mean square error was {middle:.2f} times the predicted "
-        f"one in the median, {low:.2f} to {high:.2f} times in four of five. The factor is now {scale:.2f}."
+        f"the 95 % bound as it was when they were made. The root mean square error was {middle:.2f} times the "
+        f"predicted one in the median, {low:.2f} to {high:.2f} times in four of five. The factor is now {scale:.2f}."
     )
 
 

@@ -38,8 +38,6 @@ def curve(file: Path, points: Sequence[tuple[float, float]], across: str, up: st
     )
     marks = points if len(points) < 30 else ()
     dots = "".join('<circle cx="{}" cy="{}" r="3" fill="#06c"/>'.format(*at(*mark).split(",")) for mark in marks)
-        f'<circle cx="{at(*p).split(",")[0]}" cy="{at(*p).split(",")[1]}" r="3" fill="#06c"/>' for p in points
-    )
     drawn = " ".join(at(*point) for point in points)
     middle = _TOP + _SIDE / 2
     file.write_text(
