@@ -24,7 +24,9 @@ from scipy import ndimage
 from correlight.io import read
 from correlight.transforms import Affine, Transform
 
-Protocol = Literal["near", "free", "control"]
+Protocol = Literal["near", "multiregeval", "free", "control"]
+# Largest rotation, in degrees, of the protocols that neither scale nor mirror.
+LARGEST_TURN = {"near": 10.0, "multiregeval": 20.0}
 GRID_POINTS = 10
 ALLOWED_ERROR = 0.02
 # Cells per side in which the common part of two windows is counted: good to 1 % of a window.
@@ -47,7 +49,8 @@ class Pair:
 class Draw:
     """A pair at a random pose, ready to be registered; arrays are ``(Y, X)`` or ``(3, Y, X)`` for RGB.
 
-    The truth is None where the images show different specimens.
+    The truth is None where the images show different specimens. ``moving_mask`` ``(Y, X)`` is where the canvas shows
+    the picture, for programs that are to be told; None with different specimens.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Draw:
     moving: NDArray[Any]
     moving_from_fixed: Affine | None
     allowed_error: float
+    moving_mask: NDArray[np.bool_] | None = None
 
     def error(self, found: Transform) -> float:
         """Mean distance in fixed pixels between found and true places, over a grid inside the fixed image.
@@ -106,24 +110,27 @@ def draw(pair: Pair, protocol: Protocol, seed: int) -> Draw:
     ----------
     pair : Pair
         From `load_pairs`.
-    protocol : {"near", "free", "control"}
-        near: rotation within 10 degrees, shift within 10 % of the width. free: any rotation, mirrored or not,
-        scale 0.5 to 2. control: the poses of free, the pixels replaced by smooth noise.
+    protocol : {"near", "multiregeval", "free", "control"}
+        near: rotation within 10 degrees, shift within 10 % of the width. multiregeval: the same with 20 degrees.
+        free: any rotation, mirrored or not, scale 0.5 to 2. control: the poses of free, the pixels replaced by
+        smooth noise.
     seed : int
         Seed of this draw.
     """
-    rng = np.random.default_rng([seed, _number(pair.name), protocol != "near"])
+    rng = np.random.default_rng([seed, number_of(pair.name), protocol != "near"])
     fixed, moving, truth = _cut(pair, rng)
     if protocol == "control":
         fixed, moving = _smooth_noise(fixed, rng), _smooth_noise(moving, rng)
     width = fixed.shape[-1]
-    if protocol == "near":
-        turn, shift = (rng.uniform(-10, 10), 1.0, False), rng.uniform(-0.1, 0.1, 2) * width
+    if protocol in LARGEST_TURN:
+        largest = LARGEST_TURN[protocol]
+        turn, shift = (rng.uniform(-largest, largest), 1.0, False), rng.uniform(-0.1, 0.1, 2) * width
         moved, canvas_from_moving = _on_canvas(moving, *turn, shift)
     else:
-        moved, canvas_from_moving = _moved_freely(moving, rng)
+        moved, canvas_from_moving = moved_freely(moving, rng)
     allowed = ALLOWED_ERROR * width + pair.truth_error
-    return Draw(pair.name, fixed, moved, canvas_from_moving @ truth, allowed)
+    shown = _shown(moved.shape[-2:], moving.shape[-2:], canvas_from_moving)
+    return Draw(pair.name, fixed, moved, canvas_from_moving @ truth, allowed, shown)
 
 
 def draw_unrelated(pairs: list[Pair], seed: int) -> Draw:
@@ -141,32 +148,32 @@ def draw_unrelated(pairs: list[Pair], seed: int) -> Draw:
     """
     couples = list(permutations(sorted({pair.specimen for pair in pairs}), 2))
     turn, place = divmod(seed, len(couples))
-    couple = couples[np.random.default_rng([turn, _number("unrelated")]).permutation(len(couples))[place]]
-    rng = np.random.default_rng([seed, _number("unrelated"), 1])
+    couple = couples[np.random.default_rng([turn, number_of("unrelated")]).permutation(len(couples))[place]]
+    rng = np.random.default_rng([seed, number_of("unrelated"), 1])
     pictures = []
     for specimen in couple:
         own = [pair for pair in pairs if pair.specimen == specimen]
         pair = own[rng.integers(len(own))]
         picture = pair.moving if rng.random() < 0.5 else pair.fixed
-        start, size = _window(picture, rng)
-        pictures.append(_windowed(picture, start, size))
-    moved, _ = _moved_freely(pictures[1], rng)
+        start, size = window(picture, rng)
+        pictures.append(windowed(picture, start, size))
+    moved, _ = moved_freely(pictures[1], rng)
     return Draw(" with ".join(couple), pictures[0], moved, None, ALLOWED_ERROR * pictures[0].shape[-1])
 
 
-def _number(name: str) -> int:
+def number_of(name: str) -> int:
     """A number for a name, the same in every process."""
     return sum(ord(letter) * pow(31, place, 2**32) for place, letter in enumerate(name)) % 2**32
 
 
-def _window(picture: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def window(picture: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First pixel and size of a random window of 65 to 90 % of each side."""
     shape = np.array(picture.shape[-2:])
     size = np.round(shape * rng.uniform(0.65, 0.9, 2)).astype(np.int64)
     return np.floor(rng.random(2) * (shape - size + 1)).astype(np.int64), size
 
 
-def _windowed(picture: NDArray[Any], start: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[Any]:
+def windowed(picture: NDArray[Any], start: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[Any]:
     (top, left), (bottom, right) = start, start + size
     return picture[..., top:bottom, left:right]
 
@@ -175,8 +182,8 @@ def _cut(pair: Pair, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[An
     """Random windows, at least half of the fixed one in common; the truth between the windows."""
     share = (np.indices((OVERLAP_CELLS, OVERLAP_CELLS)).reshape(2, -1).T + 0.5) / OVERLAP_CELLS
     for _ in range(10_000):
-        fixed_start, fixed_size = _window(pair.fixed, rng)
-        moving_start, moving_size = _window(pair.moving, rng)
+        fixed_start, fixed_size = window(pair.fixed, rng)
+        moving_start, moving_size = window(pair.moving, rng)
         inside = pair.moving_from_fixed(fixed_start + share * fixed_size - 0.5) - moving_start
         if np.mean(np.all((inside >= -0.5) & (inside <= moving_size - 0.5), axis=1)) >= 0.5:
             truth = (
@@ -184,15 +191,22 @@ def _cut(pair: Pair, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[An
                 @ pair.moving_from_fixed
                 @ Affine.of(np.eye(2), fixed_start.astype(float))
             )
-            fixed = _windowed(pair.fixed, fixed_start, fixed_size)
-            return fixed, _windowed(pair.moving, moving_start, moving_size), truth
+            fixed = windowed(pair.fixed, fixed_start, fixed_size)
+            return fixed, windowed(pair.moving, moving_start, moving_size), truth
     raise ValueError(f"{pair.name}: no two windows share half of the fixed one.")
 
 
-def _moved_freely(pixels: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], Affine]:
+def moved_freely(pixels: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], Affine]:
     """Any rotation, mirrored or not, scale 0.5 to 2, on a canvas; the map from picture to canvas."""
     rotation, scale, mirror = rng.uniform(0, 360), 2.0 ** rng.uniform(-1, 1), bool(rng.random() < 0.5)
     return _on_canvas(pixels, rotation, scale, mirror, np.zeros(2))
+
+
+def _shown(canvas: tuple[int, ...], picture: tuple[int, ...], canvas_from_picture: Affine) -> NDArray[np.bool_]:
+    """Which pixels of a canvas have their middle inside the picture."""
+    places = canvas_from_picture.inverse()(np.indices(canvas).reshape(2, -1).T)
+    inside: NDArray[np.bool_] = np.all((places >= -0.5) & (places <= np.array(picture) - 0.5), axis=1)
+    return inside.reshape(canvas)
 
 
 def _smooth_noise(pixels: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:

@@ -13,6 +13,12 @@ Cell = Callable[[list[Row]], str]
 PROTOCOLS = {
     "near": "Rotation within ± 10°, shift within ± 10 % of the width, scale 1, not mirrored.",
     "free": "Any rotation, mirrored or not, scale 0.5 to 2.",
+    "prior": "As free, and the scale is known to ± 15 %, as two files with pixel sizes claim it.",
+    **{
+        f"crop{percent}": f"One image shows {percent} % of the area of the other (the fixed one under even seeds, the "
+        "moving one under odd); otherwise as free. Errors are those of the common part."
+        for percent in (25, 10, 5)
+    },
     "unrelated": "Images of different specimens, moved as under free: none may be accepted.",
     "control": "Smooth noise in place of the pixels, moved as under free: success means that frames betray the pose.",
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import cv2
 
+from benchmarks.memory import peak_memory_mb
 from correlight.errors import CorrelightError
 from correlight.io import read
 from correlight.register import register
@@ -30,13 +30,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--recipe", default="auto")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--scale", type=float, nargs=2, help="moving pixels per fixed pixel between which to search")
     asked = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     began = time.perf_counter()
     outcome: dict[str, Any]
     try:
         result = register(
-            read(asked.fixed), read(asked.moving), recipe=asked.recipe, seed=asked.seed, workers=asked.threads
+            read(asked.fixed),
+            read(asked.moving),
+            recipe=asked.recipe,
+            scale=tuple(asked.scale) if asked.scale else None,
+            seed=asked.seed,
+            workers=asked.threads,
         )
         outcome = {"result": result.to_json(), "error": None}
     except CorrelightError as error:
@@ -45,21 +51,6 @@ def main(arguments: list[str] | None = None) -> int:
     outcome["peak_memory_mb"] = peak_memory_mb()
     asked.out.write_text(json.dumps(outcome))
     return 0
-
-
-def peak_memory_mb() -> float:
-    """Largest resident set of this process in MiB.
-
-    On Linux ``ru_maxrss`` outlives the start of a program and would count the parent's memory; the high-water mark
-    of the process's own memory map does not.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return float(line.split()[1]) / 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 if __name__ == "__main__":
