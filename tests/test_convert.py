@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from correlight.apply import read_saved
 from correlight.cli import ACCEPTED, MISUSED, main
+from correlight.cli.terminal import UNSURE
+from correlight.errors import TransformError
 from correlight.exchange import PointTable, read_file, read_landmarks, read_transform, write_file, write_transform
 from correlight.geometry import Grid
-from correlight.transforms import Affine, Displacement, Projective, Transform
+from correlight.image import Image
+from correlight.io import write_ome_tiff
+from correlight.transforms import Affine, Displacement, Projective, ThinPlate, Transform
 
 TRANSFORM = Affine([[1.2, 0.1, 3], [-0.2, 0.9, 4], [0, 0, 1]])
 PIXELS = ("--fixed-spacing", "0.01", "--moving-spacing", "0.1")
@@ -86,6 +91,56 @@ def test_an_elastic_result_is_found_beside_its_record(tmp_path: Path, capsys: py
     assert np.abs(found(points) - field(points)).max() < 1e-12
     capsys.readouterr()
     assert "affine transforms only" in refused(capsys, result, tmp_path / "a.json", "--to", "mobie", "--name", "a")
+
+
+@pytest.mark.parametrize("model", ["thin-plate", "elastic"])
+def test_a_spline_result_is_converted_as_displacements_or_refused_with_the_reason(
+    model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    grid = Grid.of((40, 50), 0.2, unit="micrometre")
+    images = [Image.from_array(rng.integers(0, 255, (1, 40, 50), np.uint8), spacing=0.2) for _ in range(2)]
+    for name, image in zip(("fixed", "moving"), images, strict=True):
+        write_ome_tiff(tmp_path / f"{name}.ome.tif", image.levels[0], image.grid, image.channels)
+    places = rng.uniform(0.5, 7.5, (12, 2))
+    seen = places * 1.1 + 0.3 + rng.normal(0, 0.05, places.shape)
+    rows = [f"p{n},micrometre,{a[0]},{a[1]},{b[0]},{b[1]}" for n, (a, b) in enumerate(zip(places, seen, strict=True))]
+    (tmp_path / "pairs.csv").write_text("\n".join(["name,unit,fixed_y,fixed_x,moving_y,moving_x", *rows, ""]))
+    sides = "--fixed", tmp_path / "fixed.ome.tif", "--moving", tmp_path / "moving.ome.tif"
+    words = "landmarks", tmp_path / "pairs.csv", *sides, "-o", tmp_path / "out", "--model", model
+    assert main([*map(str, words)]) in (ACCEPTED, UNSURE)
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["moving_from_fixed"]["type"] == model
+    found = read_saved(tmp_path / "out").moving_from_fixed
+    points = grid.lattice(7)
+    for source in (tmp_path / "out", tmp_path / "out" / "result.json", tmp_path / "out" / "moving_from_fixed.h5"):
+        for name in ("a.tfm", "a.h5", "a.zarr"):
+            assert run(source, tmp_path / name, "--overwrite") == ACCEPTED
+            assert np.abs(read_transform(tmp_path / name)(points) - found(points)).max() < 1e-9
+    capsys.readouterr()
+    what = "a chain of a displacement field and an affine map"
+    for name, more in (
+        ("b.txt", ()),
+        ("b.json", ()),
+        ("b.txt", ("--to", "elastix")),
+        ("b.csv", ("--to", "napari")),
+        ("b.xml", ("--to", "trakem2")),
+        ("b.xml", ("--to", "bdv")),
+        ("b.xml", ("--to", "ecclem")),
+        ("b.json", ("--to", "mobie", "--name", "light")),
+    ):
+        said = refused(capsys, tmp_path / "out", tmp_path / name, *more)
+        assert what in said
+        assert ".partial" not in said
+        assert not (tmp_path / name).exists()
+
+
+def test_a_spline_that_nothing_holds_as_it_is_asks_to_be_sampled(tmp_path: Path) -> None:
+    spline = ThinPlate([[0, 0], [0, 8], [8, 0], [8, 8]], [[1, 0], [-1, 0], [-1, 0], [1, 0]], Affine.identity())
+    for name in ("a.tfm", "a.zarr"):
+        with pytest.raises(TransformError, match=r"got a thin-plate spline[;,] sample it on a grid first"):
+            write_file(tmp_path / name, spline)
+    with pytest.raises(TransformError, match=r"a\.txt would hold an elastic spline"):
+        write_file(tmp_path / "a.txt", ThinPlate(spline.places, spline.weights, spline.affine, stiffness=3.5))
 
 
 def test_landmarks_become_other_landmarks_or_the_transform_that_fits(

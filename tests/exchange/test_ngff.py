@@ -33,6 +33,8 @@ def transforms(ndim: int) -> dict[str, Transform]:
         "field with origin": field(ndim, origin=0.75),
         "field, then affine": Sequence((field(ndim), affine)),
         "affine, then field": Sequence((affine, field(ndim, 1))),
+        "field in the other direction": field(ndim).inverse(),
+        "its inverse, then affine": Sequence((field(ndim, 3).inverse(), affine)),
         "both sides": Sequence((field(ndim), affine, field(ndim, 1, 0.5))),
     }
 

@@ -22,6 +22,7 @@ from correlight.documents import read_text
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange.bspline import BSpline, bspline_from_lists
 from correlight.exchange.parameters import affine_from_parameters, parameters_from_affine
+from correlight.exchange.setting import in_words
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform, compose
 
@@ -172,7 +173,7 @@ def _blocks_of(transform: Transform) -> list[Block]:
             "ITK files hold no projective transform; write it as a matrix with the ending .txt or .json instead."
         )
     raise TransformError(
-        f"ITK files are written for affine transforms and displacement fields; got a {type(transform).__name__}, "
+        f"ITK files are written for affine transforms and displacement fields; got {in_words(transform)}; "
         "sample it on a grid first."
     )
 

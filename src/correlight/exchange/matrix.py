@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from correlight.documents import read_json, read_text
 from correlight.errors import ReadError, TransformError, WriteError
+from correlight.exchange.setting import in_words
 from correlight.transforms import Affine, Projective, Transform
 
 
@@ -30,7 +31,10 @@ def write_matrix(path: str | Path, moving_from_fixed: Transform) -> None:
         If the file cannot be written.
     """
     if not isinstance(moving_from_fixed, Affine | Projective):
-        raise TransformError(f"A {type(moving_from_fixed).__name__} has no matrix and cannot be written to {path}.")
+        raise TransformError(
+            f"A matrix holds affine and projective maps; {Path(path).name} would hold {in_words(moving_from_fixed)}, "
+            "so write it as .h5 instead."
+        )
     axes = "zyx"[-moving_from_fixed.ndim :]
     rows = (moving_from_fixed.matrix + 0.0).tolist()
     if Path(path).suffix.lower() == ".json":
@@ -58,7 +62,7 @@ def write_napari(path: str | Path, moving_from_fixed: Transform) -> None:
     """
     if not isinstance(moving_from_fixed, Affine):
         raise TransformError(
-            f"The affine of a napari layer cannot hold a {type(moving_from_fixed).__name__}; move the image instead."
+            f"The affine of a napari layer cannot hold {in_words(moving_from_fixed)}; move the image instead."
         )
     gap = "," if Path(path).suffix.lower() == ".csv" else " "
     rows = (moving_from_fixed.inverse().matrix + 0.0).tolist()

@@ -19,9 +19,10 @@ import zarr
 from correlight.documents import read_json
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange.ngff_edges import System, edge_transform, system_of
-from correlight.exchange.setting import UNKNOWN, Setting
+from correlight.exchange.setting import UNKNOWN, Setting, in_words
 from correlight.geometry import Unit
-from correlight.transforms import Affine, Displacement, Sequence, Transform, compose
+from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform, compose
+from correlight.transforms.newton import Inverted
 
 FIXED, MOVING = "fixed", "moving"
 _FIELDS = "coordinateTransformations"
@@ -35,7 +36,7 @@ def write_ngff(path: str | Path, moving_from_fixed: Transform, setting: Setting 
     ----------
     path : str or Path
         A Zarr group, made if it is not there.
-    moving_from_fixed : Affine, Displacement or Sequence of these
+    moving_from_fixed : Affine, Displacement, its inverse, or Sequence of these
         Takes fixed to moving positions.
     setting : Setting
         The grids say which units the systems have.
@@ -65,7 +66,7 @@ def write_scene(
     ----------
     path : str or Path
         A Zarr group, made if it is not there; a scene that it holds is replaced.
-    moving_from_fixed : Affine, Displacement or Sequence of these
+    moving_from_fixed : Affine, Displacement, its inverse, or Sequence of these
         Takes fixed to moving positions.
     setting : Setting
         The grids say which units the systems have.
@@ -83,10 +84,9 @@ def write_scene(
     """
     parts = moving_from_fixed.parts if isinstance(moving_from_fixed, Sequence) else (moving_from_fixed,)
     for part in parts:
-        if not isinstance(part, Affine | Displacement):
+        if not isinstance(part, Affine) and _field_of(part) is None:
             raise TransformError(
-                f"OME-NGFF holds affine transforms and displacement fields; got a {type(part).__name__}, write it as "
-                ".txt or .json instead."
+                f"OME-NGFF holds affine transforms and displacement fields; got {in_words(part)}, {_advice(part)}."
             )
     fixed_unit, moving_unit = (setting.unit if grid is None else grid.unit for grid in (setting.fixed, setting.moving))
     # A field stays in the unit of its input; the first affine map leads to the unit of the moving image.
@@ -117,6 +117,16 @@ def write_scene(
         group.attrs["ome"] = {"version": "0.6", "scene": scene}
     except OSError as error:
         raise WriteError(f"The scene cannot be written to {path}: {error.strerror or error}.") from error
+
+
+def _field_of(part: Transform) -> Displacement | None:
+    """The displacement field that a part is, or inverts: an edge may be walked against its direction."""
+    inner = part.of if isinstance(part, Inverted) else part
+    return inner if isinstance(inner, Displacement) else None
+
+
+def _advice(part: Transform) -> str:
+    return "write it as .txt or .json instead" if isinstance(part, Projective) else "sample it on a grid first"
 
 
 def read_ngff(path: str | Path, setting: Setting = UNKNOWN) -> Transform:
@@ -180,17 +190,18 @@ def _edge(
     if isinstance(part, Affine):
         rows = (part.inverse().matrix[:-1] + 0.0).tolist()
         return {"type": "affine", "name": name, "input": towards_moving, "output": towards_fixed, "affine": rows}
-    assert isinstance(part, Displacement)
+    sampled = _field_of(part)
+    assert sampled is not None
     where = f"{_FIELDS}/{name}"
     field = group.require_group(_FIELDS).create_group(name)
     # One axis more than space has, in front, with the component that belongs to each axis.
-    values = np.ascontiguousarray(np.moveaxis(part.vectors, -1, 0))
+    values = np.ascontiguousarray(np.moveaxis(sampled.vectors, -1, 0))
     field.create_array("s0", data=values)
-    axes = [{"name": "d", "type": "displacement", "discrete": True}, *_axes(part.ndim, unit)]
-    scale = {"type": "scale", "scale": [1.0, *part.grid.spacing]}
+    axes = [{"name": "d", "type": "displacement", "discrete": True}, *_axes(sampled.ndim, unit)]
+    scale = {"type": "scale", "scale": [1.0, *sampled.grid.spacing]}
     step: dict[str, Any] = {"input": {"path": "s0"}, "output": {"name": "physical"}}
-    if any(part.grid.origin):
-        shift = {"type": "translation", "translation": [0.0, *part.grid.origin]}
+    if any(sampled.grid.origin):
+        shift = {"type": "translation", "translation": [0.0, *sampled.grid.origin]}
         step |= {"type": "sequence", "transformations": [scale, shift]}
     else:
         step |= scale
@@ -201,6 +212,8 @@ def _edge(
     }
     field.attrs["ome"] = {"version": "0.6", "multiscales": [image]}
     ends = {"input": towards_fixed, "output": towards_moving}
+    if isinstance(part, Inverted):
+        ends = {"input": towards_moving, "output": towards_fixed}
     return {"type": "displacements", "name": name, **ends, "path": where, "interpolation": "linear"}
 
 

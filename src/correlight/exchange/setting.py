@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import TransformError, UsageError
 from correlight.geometry import Grid, Unit
-from correlight.transforms import Affine, Projective, Transform
+from correlight.transforms import Affine, Projective, Sequence, ThinPlate, Transform
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,30 @@ def require_affine(transform: Transform, format_name: str, advice: str = "") -> 
     """
     if isinstance(transform, Affine):
         return transform
-    kind = type(transform).__name__.lower().strip("_")
     hint = advice or (
         "write it as .txt or .json instead" if isinstance(transform, Projective) else "write it as .h5 instead"
     )
-    raise TransformError(f"{format_name} holds affine transforms only and this one is not (a {kind}); {hint}.")
+    raise TransformError(
+        f"{format_name} holds affine transforms only and this one is not ({in_words(transform)}); {hint}."
+    )
+
+
+_WORDS = {
+    "Affine": "an affine map",
+    "Projective": "a projective map",
+    "Displacement": "a displacement field",
+    "BSpline": "a B-spline",
+    "Inverted": "the inverse of a bent map",
+}
+
+
+def in_words(transform: Transform) -> str:
+    """What kind of transform it is, as a sentence calls it."""
+    if isinstance(transform, Sequence):
+        return f"a chain of {' and '.join(in_words(part) for part in transform.parts)}"
+    if isinstance(transform, ThinPlate):
+        return "a thin-plate spline" if transform.stiffness == 1.0 else "an elastic spline"
+    return _WORDS.get(type(transform).__name__, "a map of another kind")
 
 
 def xyz_from_affine(transform: Affine) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from correlight.documents import read_xml
 from correlight.errors import ReadError, TransformError, WriteError
-from correlight.exchange.setting import Setting
+from correlight.exchange.setting import Setting, in_words
 from correlight.transforms import Affine, Projective, Transform, compose
 
 _PACKAGE = "mpicbg.trakem2.transform."
@@ -74,8 +74,8 @@ def write_trakem2(path: str | Path, moving_from_fixed: Transform, setting: Setti
     """
     if not isinstance(moving_from_fixed, Affine | Projective):
         raise TransformError(
-            f"TrakEM2 lists are written for affine and projective transforms; got a {type(moving_from_fixed).__name__},"
-            " write it as .h5 instead."
+            f"TrakEM2 lists are written for affine and projective transforms; got "
+            f"{in_words(moving_from_fixed)}; write it as .h5 instead."
         )
     fixed, moving = setting.require_grids("TrakEM2")
     inner = moving_from_fixed.inverse() @ Affine(moving.matrix)
