@@ -1,7 +1,7 @@
 """elastix by itk-elastix: its default parameter maps "rigid" and "affine", one after the other.
 
-Both maps start with the centres of the frames on each other, compare by Mattes mutual information on four resolutions
-and descend with adaptive steps; nothing in them is changed. The moving mask is given, and the true pixel sizes.
+Both maps compare by Mattes mutual information on four resolutions and descend with adaptive steps. One parameter is
+given on top, ``AutomaticTransformInitialization``, so that elastix lays the centres of the frames on each other.
 
 Klein et al. 2010, doi:10.1109/TMI.2009.2035616.
 """
@@ -34,7 +34,10 @@ def register(task: Task) -> Attempt:
         image.SetSpacing((task.spacing, task.spacing))
     parameters = itk.ParameterObject.New()
     for name in ("rigid", "affine"):
-        parameters.AddParameterMap(parameters.GetDefaultParameterMap(name))
+        stage = parameters.GetDefaultParameterMap(name)
+        # Only the first stage heeds it; the second goes on from the first.
+        stage["AutomaticTransformInitialization"] = ["true"]
+        parameters.AddParameterMap(stage)
     with tempfile.TemporaryDirectory() as folder:
         _, found = METHOD(
             fixed,
