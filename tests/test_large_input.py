@@ -1,0 +1,241 @@
+"""From large files to the finished output: what stays on disk gives what memory gives.
+
+The limits are lowered, so that small files count as large.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from correlight import cli
+from correlight.apply import Member, apply, apply_session
+from correlight.errors import UsageError
+from correlight.folder import reserve, write_result
+from correlight.geometry import Grid
+from correlight.image import CoarseMask, Image
+from correlight.io import read, read_mask
+from correlight.io.write import write_ome_tiff
+from correlight.io.write_zarr import write_ome_zarr
+from correlight.plane import Plane
+from correlight.pyramid import stays_on_disk
+from correlight.register import register
+from correlight.resample import warp
+from correlight.simulate import SimulatedPair, pair
+from correlight.transforms import Affine
+from known_pair import known_result, texture
+
+# A millionth of a pixel is beyond what any arithmetic on positions may change.
+EXACT = 1e-6
+
+
+@pytest.fixture(scope="module")
+def couple(tmp_path_factory: pytest.TempPathFactory) -> tuple[SimulatedPair, Path]:
+    """An electron image of 768 x 768 and a light image of 224 x 224, as files without a pyramid."""
+    made = pair(
+        "cell",
+        12,
+        rotation=130.0,
+        mirror=True,
+        electron_shape=(768, 768),
+        light_shape=(224, 224),
+        electron_spacing=0.025,
+        light_spacing=0.1,
+        data_bar=False,
+    )
+    home = tmp_path_factory.mktemp("couple")
+    for name, image in (("fixed", made.fixed), ("moving", made.moving)):
+        write_ome_tiff(home / f"{name}.ome.tif", image.levels[0], image.grid, image.channels)
+    return made, home
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which small files are large, and small outputs as well."""
+    monkeypatch.setattr("correlight.io.content.IN_MEMORY", 50_000)
+    monkeypatch.setattr("correlight.pyramid.WORKING", 384 * 384)
+
+
+def apart(a: Affine, b: Affine, grid: Grid) -> float:
+    """Largest distance over the fixed field between where two transforms lead, in moving units."""
+    points = grid.lattice(9)
+    return float(np.linalg.norm(a(points) - b(points), axis=1).max())
+
+
+def test_a_pair_on_disk_is_registered_by_a_level_and_the_matrix_holds_for_the_whole(
+    couple: tuple[SimulatedPair, Path], little_memory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, home = couple
+    fixed, moving = (read(home / f"{name}.ome.tif") for name in ("fixed", "moving"))
+    assert stays_on_disk(fixed)
+    assert fixed.levels[1].shape == (1, 384, 384)
+    assert Plane.of(fixed, 0).grid == fixed.grid.shrink(2)
+
+    def untouched(*_: Any) -> Any:
+        raise AssertionError("the full resolution was read")
+
+    monkeypatch.setattr("correlight.io.ondisk.Segments.__getitem__", untouched)
+    result = register(fixed, moving, moving_channel="reflected")
+    monkeypatch.undo()
+    assert result.status == "accepted"
+    assert isinstance(result.moving_from_fixed, Affine)
+    assert (result.fixed.shape, result.fixed.spacing) == ((768, 768), fixed.grid.spacing)
+    truth = made.moving_from_fixed
+    # Within one pixel of the light image, and with no bias of half a level's pixel: the same as from a halved image.
+    halved = Image((fixed.levels[1],), fixed.grid.shrink(2), fixed.channels, mask=None)
+    expected = register(halved, made.moving, moving_channel="reflected").moving_from_fixed
+    assert apart(result.moving_from_fixed, truth, fixed.grid) < 0.1
+    assert isinstance(expected, Affine)
+    assert apart(result.moving_from_fixed, expected, fixed.grid) < EXACT
+
+
+def on_disk(folder: Path) -> tuple[Path, Path, Image, Image]:
+    """A fixed and a moving image of a few hundred pixels, as files."""
+    fixed = Image.from_array(texture((400, 500), 1), spacing=0.02)
+    moving = Image.from_array(np.stack([texture((300, 320), 2), texture((300, 320), 3)]), spacing=0.02)
+    paths = folder / "fixed.ome.tif", folder / "moving.ome.tif"
+    for path, image in zip(paths, (fixed, moving), strict=True):
+        write_ome_tiff(path, image.levels[0], image.grid, image.channels)
+    return *paths, fixed, moving
+
+
+MOVE = Affine.similarity(20, 1.1, source=(4.0, 5.0), target=(3.0, 3.2))
+
+
+@pytest.mark.parametrize("block", [64, 200])
+@pytest.mark.parametrize("store", [False, True])
+def test_the_output_made_in_bands_is_that_made_in_memory(
+    store: bool, block: int, tmp_path: Path, little_memory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("correlight.pyramid.WORKING", 150 * 150)
+    fixed_path, moving_path, fixed, moving = on_disk(tmp_path)
+    left = read(fixed_path), read(moving_path)
+    assert all(map(stays_on_disk, left))
+    monkeypatch.setattr("correlight.folder._LARGEST_FILE", 0 if store else 2**31)
+    monkeypatch.setattr("correlight.resample.warp_bands.__defaults__", ("linear", None, block))
+    told: list[float] = []
+    with reserve(tmp_path / "out") as folder:
+        write_result(folder, known_result(*left, moving_from_fixed=MOVE), *left, progress=told.append)
+    values, footprint = warp(moving, moving.grid, MOVE, fixed.grid, block=1024)
+    assert 0.2 < footprint.mean() < 0.95
+    written = read(tmp_path / "out" / f"registered.ome.{'zarr' if store else 'tif'}")
+    difference = np.asarray(written.levels[0][:, :, :]).astype(int) - values
+    assert np.abs(difference).max() <= 1
+    assert written.grid == fixed.grid
+    assert np.array_equal(tifffile.imread(tmp_path / "out" / "footprint.tif"), footprint.astype(np.uint8))
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert len(told) == -(-400 // block)
+    for name in ("overlay.png", "report.html", "predicted_error.tif"):
+        assert (tmp_path / "out" / name).stat().st_size > 0
+
+
+def test_other_images_are_moved_from_disk_to_disk(
+    tmp_path: Path, little_memory: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("correlight.pyramid.WORKING", 150 * 150)
+    fixed_path, moving_path, fixed, moving = on_disk(tmp_path)
+    left = read(fixed_path), read(moving_path)
+    with reserve(tmp_path / "out") as folder:
+        write_result(folder, known_result(*left, moving_from_fixed=MOVE), *left)
+    write_ome_zarr(tmp_path / "moving.ome.zarr", moving.levels[0], moving.grid, moving.channels)
+    values, footprint = warp(moving, moving.grid, MOVE, fixed.grid)
+    told: list[float] = []
+    for source in (moving_path, tmp_path / "moving.ome.zarr"):
+        assert stays_on_disk(read(source))
+        moved = apply(tmp_path / "out", source, fixed_path, tmp_path / "a.tif", overwrite=True, progress=told.append)
+        assert np.abs(tifffile.imread(moved.files[0]).astype(int) - values).max() <= 1
+        assert np.array_equal(tifffile.imread(moved.files[1]), footprint.astype(np.uint8))
+    assert told[-1] == 1.0
+    labels = (moving.levels[0][:1] // 8000).astype(np.uint16)
+    write_ome_tiff(tmp_path / "labels.ome.tif", labels, moving.grid, ("labels",))
+    moved = apply(tmp_path / "out", tmp_path / "labels.ome.tif", fixed_path, tmp_path / "b.tif", order="nearest")
+    expected, _ = warp(labels, moving.grid, MOVE, fixed.grid, "nearest")
+    assert np.array_equal(tifffile.imread(moved.files[0]), expected[0])
+    done = apply_session(
+        tmp_path / "out",
+        (Member(moving_path, offset=(0.0, 0.0)), Member(moving_path, offset=(9e4, 0.0))),
+        fixed_path,
+        tmp_path / "many",
+        progress=told.append,
+    )
+    assert [entry.file is None for entry in done] == [False, True]
+    assert done[0].covered == pytest.approx(footprint.mean())
+    assert sorted(path.name for path in (tmp_path / "many").iterdir()) == [
+        "applied.csv",
+        "moving.ome.tif",
+        "moving_footprint.tif",
+    ]
+
+
+def test_a_large_output_of_apply_is_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed_path, moving_path, fixed, moving = on_disk(tmp_path)
+    with reserve(tmp_path / "out") as folder:
+        write_result(folder, known_result(fixed, moving, moving_from_fixed=MOVE), fixed, moving)
+    monkeypatch.setattr("correlight.folder._LARGEST_FILE", 1000)
+    moved = apply(tmp_path / "out", moving_path, fixed_path, tmp_path / "moved")
+    assert [path.name for path in moved.files] == ["registered.ome.zarr", "footprint.tif"]
+    kept = tifffile.imread(tmp_path / "out" / "registered.ome.tif")
+    assert np.array_equal(read(moved.files[0]).levels[0], kept)
+    # The folder is known for what it is and may be replaced.
+    apply(tmp_path / "out", moving_path, fixed_path, tmp_path / "moved", overwrite=True)
+
+
+def test_an_interruption_between_bands_leaves_nothing(tmp_path: Path, little_memory: None) -> None:
+    fixed_path, moving_path, fixed, moving = on_disk(tmp_path)
+    with reserve(tmp_path / "out") as folder:
+        write_result(folder, known_result(fixed, moving, moving_from_fixed=MOVE), fixed, moving)
+    before = sorted(tmp_path.iterdir())
+
+    def stop(fraction: float) -> None:
+        raise KeyboardInterrupt
+
+    for target in ("a.tif", "folder"):
+        with pytest.raises(KeyboardInterrupt):
+            apply(tmp_path / "out", moving_path, fixed_path, tmp_path / target, progress=stop)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_region_of_an_image_on_disk_is_registered_alone(
+    couple: tuple[SimulatedPair, Path], little_memory: None
+) -> None:
+    made, home = couple
+    fixed = read(home / "fixed.ome.tif")
+    whole = np.asarray(made.fixed.levels[0])
+    region = Plane.of(Image((whole[:, 100:600, 50:700],), made.fixed.grid.crop((100, 50), (600, 700)), ("a",)), 0)
+    result = register(fixed, made.moving, moving_channel="reflected", roi=(100, 600, 50, 700))
+    assert result.predicted_error.grid.corners() == pytest.approx(region.grid.corners(), abs=0.11)
+    assert isinstance(result.moving_from_fixed, Affine)
+    assert apart(result.moving_from_fixed, made.moving_from_fixed, region.grid) < 0.2
+    with pytest.raises(UsageError, match="does not lie in"):
+        register(fixed, made.moving, roi=(0, 800, 0, 100))
+
+
+def test_a_mask_holds_for_an_image_on_disk(
+    couple: tuple[SimulatedPair, Path], little_memory: None, tmp_path: Path
+) -> None:
+    _, home = couple
+    painted = np.full((768, 768), 255, np.uint8)
+    painted[:, :200] = 0
+    write_ome_tiff(tmp_path / "mask.ome.tif", painted[None], Grid.of((768, 768)), ("mask",))
+    mask = read_mask(tmp_path / "mask.ome.tif", (768, 768))
+    assert isinstance(mask, CoarseMask)
+    seen = Plane.of(read(home / "fixed.ome.tif").with_mask(mask, "painted"), 0)
+    assert not seen.mask[:, :100].any()
+    assert seen.mask[:, 100:].all()
+
+
+def test_the_command_line_reads_large_files_and_tells_what_it_used(
+    couple: tuple[SimulatedPair, Path], little_memory: None, tmp_path: Path
+) -> None:
+    made, home = couple
+    words = ["register", str(home / "fixed.ome.tif"), str(home / "moving.ome.tif"), "-o", str(tmp_path / "out")]
+    assert cli.main([*words, "--moving-channel", "reflected"]) == cli.ACCEPTED
+    result = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert result["fixed"]["shape"] == [768, 768]
+    found = Affine(np.array(result["moving_from_fixed"]["matrix"]))
+    assert apart(found, made.moving_from_fixed, made.fixed.grid) < 0.1
+    assert read(tmp_path / "out" / "registered.ome.tif").grid == made.fixed.grid
