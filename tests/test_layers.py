@@ -26,7 +26,7 @@ LAYERS = [
     PIXELS,
     {"search", "refine"},
     {"verify", "fiducials", "clouds", "volumes", "claims", "stages", "verdict", "register", "result", "provenance", "recipes"},
-    {"batch", "report", "folder", "apply", "convert", "from_landmarks"},
+    {"batch", "report", "folder", "apply", "convert", "from_landmarks", "pair"},
     {"cli", "napari"},
 ]
 # Rooms beside the road: what they know, and who may open their doors.
@@ -38,7 +38,7 @@ BESIDE = {
     "simulate": FORMATS | {"io"},
     "learn": set().union(*LAYERS[:4]) | {"io", "exchange", "simulate"},
 }
-SHELLS = {"batch", "folder", "apply", "convert", "from_landmarks", "cli", "napari"}
+SHELLS = {"batch", "folder", "apply", "convert", "from_landmarks", "pair", "cli", "napari"}
 
 GEOMETRY_ONLY = {"numpy", "scipy"}
 # What is heavy, or has one door only: package -> the modules that may import it.

@@ -21,6 +21,7 @@ from correlight.cli.convert import convert
 from correlight.cli.demo import demo
 from correlight.cli.features import features
 from correlight.cli.landmarks import landmarks
+from correlight.cli.pair import pair
 from correlight.cli.register import register
 from correlight.cli.terminal import ACCEPTED, FAILED, INTERRUPTED, MISUSED
 from correlight.errors import CorrelightError
@@ -33,7 +34,7 @@ app = App(
     version=__version__,
     help="Lays images of one specimen from different microscopes on top of each other, and says how far to trust it.",
 )
-for command in (register, apply, convert, landmarks, features, demo):
+for command in (register, apply, convert, landmarks, features, pair, demo):
     app.command(command)
 
 

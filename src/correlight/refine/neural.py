@@ -523,6 +523,7 @@ def refine_neural(
     sizes: Sequence[int] = (48, 96, 192, 384),
     reach: tuple[float, float] = (0.0, 0.0),
     seed: int = 0,
+    most_steps: int = _MOST_STEPS,
 ) -> Affine | Projective:
     """`climb` for two channels, on their grey values and their roughness; parameters as there.
 
@@ -541,6 +542,7 @@ def refine_neural(
         sizes=sizes,
         reach=reach,
         rng=np.random.default_rng([seed, 11]),
+        most_steps=most_steps,
     )
     if found is None:
         return moving_from_fixed

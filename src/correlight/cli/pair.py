@@ -1,0 +1,86 @@
+"""``correlight pair``: the field of the electron image, cut out of a wider light image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from correlight.cli.options import Output, Signed, Spacing, interval, positive
+from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar
+from correlight.errors import UsageError
+
+
+def pair(
+    fixed: Path,
+    moving: Path,
+    /,
+    *,
+    output: Output,
+    ratio: float | None = None,
+    fixed_channel: str | None = None,
+    moving_channel: str | None = None,
+    fixed_spacing: Spacing = None,
+    moving_spacing: Spacing = None,
+    match: Literal["edges", "zero-mean", "plain"] = "edges",
+    padding: Literal["grey", "edge", "masked"] = "grey",
+    rotation: Annotated[str, Signed] = "-8..8",
+    seed: int = 0,
+    overwrite: Annotated[bool, Parameter(negative="", help="Replace an earlier pair.")] = False,
+) -> int:
+    """Find the field of the fixed image in a wider moving image, and cut it out on the fixed pixels.
+
+    Parameters
+    ----------
+    fixed
+        The image of the small field, as a rule by electrons.
+    moving
+        The image of the wide field.
+    output
+        Folder to make; it appears whole or not at all.
+    ratio
+        Fixed pixels per moving pixel, as far as known; without it the files are asked.
+    fixed_channel
+        Channel to match, by 0-based number or name; without it the first.
+    moving_channel
+        The same for the moving image; without it every channel is tried.
+    match
+        What is compared: edges, grey values less their means, or grey values as they are.
+    padding
+        What stands where the moving image ends: grey, the nearest pixel (edge), or zero (masked).
+    rotation
+        A..B: degrees, counter-clockwise, by which the fields may be turned against each other.
+    seed
+        Seed of every random draw.
+    """
+    positive(fixed_spacing, "--fixed-spacing")
+    positive(moving_spacing, "--moving-spacing")
+    turns = interval(rotation, "--rotation")
+    if seed < 0:
+        raise UsageError(f"A seed is a whole number from 0; got {seed}.")
+
+    from correlight.folder import reserve
+    from correlight.pair import prepare_pair, write_pair
+
+    with reserve(output, overwrite=overwrite, sign="pair.json", inputs=[fixed, moving]) as folder:
+        fixed_image = opened(fixed, fixed_spacing, None)
+        moving_image = opened(moving, moving_spacing, None)
+        with progress_bar() as progress:
+            made = prepare_pair(
+                fixed_image,
+                moving_image,
+                ratio=ratio,
+                fixed_channel=fixed_channel,
+                moving_channel=moving_channel,
+                match=match,
+                padding=padding,
+                rotation=turns or (0.0, 0.0),
+                seed=seed,
+                progress=progress,
+            )
+            write_pair(folder, made, moving_image, seed)
+    print(made.sentence)
+    print(f"Matched by the channel {made.channel}; {100 * made.moving.valid().mean():.0f} % of the field is covered.")
+    print(f"Folder: {output}")
+    return ACCEPTED if made else UNSURE
