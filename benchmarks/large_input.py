@@ -49,7 +49,7 @@ compression and pyramid, one after the other in one process: on the wall, and of
 processes wanted a core in the minute before the run; where it is above the number of cores, wall times are those of a
 crowded machine and only the processor's seconds and ratio say something about the program.
 
-| command | correlight | cores | load | verdict | error, µm | wall, s | processor, s | memory | ratio | of processor | memory |
+| command | correlight | cores | load | verdict | error, µm | wall, s | CPU, s | memory | ratio, wall | CPU | memory |
 |---|---|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|
 """
 

@@ -1,5 +1,7 @@
 """Resampling against analytic truths and against SciPy and SimpleITK."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -7,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from correlight import resample
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.image import Image
-from correlight.resample import output_grid, warp, warp_blocks
+from correlight.image import CoarseMask, Image
+from correlight.resample import output_grid, warp, warp_bands, warp_blocks
 from correlight.transforms import Affine, Displacement, Projective, Sequence
 
 
@@ -109,6 +112,76 @@ def test_nothing_changes_without_a_move(dtype: type, order: str) -> None:
     assert values.dtype == picture.dtype
     assert np.array_equal(values, picture)
     assert footprint.all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rotation=st.floats(0, 360),
+    scale=st.floats(0.05, 4),
+    dtype=st.sampled_from([np.uint8, np.uint16]),
+    block=st.integers(7, 64),
+    masked=st.booleans(),
+)
+def test_blocks_well_inside_are_made_as_exactly_as_others(
+    rotation: float, scale: float, dtype: type, block: int, masked: bool
+) -> None:
+    grid, onto = Grid.of((150, 160)), Grid.of((90, 100))
+    picture = (texture(2, 150, 160) * np.iinfo(dtype).max).astype(dtype)
+    mask = texture(150, 160, seed=3) > 0.001 if masked else None
+    move = Affine.similarity(rotation, scale, mirror=True, source=(45, 50), target=(75, 80))
+    values, footprint = warp(picture, grid, move, onto, mask=mask, block=block)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("correlight.resample._inner_block", lambda *_: None)
+        expected, sampled = warp(picture, grid, move, onto, mask=mask, block=block)
+    assert np.array_equal(values, expected)
+    assert np.array_equal(footprint, sampled)
+
+
+def test_most_blocks_are_made_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[bool] = []
+    quick = resample._inner_block
+
+    def watched(*given: Any) -> Any:
+        found = quick(*given)
+        made.append(found is not None)
+        return found
+
+    monkeypatch.setattr("correlight.resample._inner_block", watched)
+    grid = Grid.of((600, 600))
+    picture = (texture(1, 600, 600) * 255).astype(np.uint8)
+    warp(picture, grid, Affine.similarity(5, 0.9, source=(300, 300)), Grid.of((600, 600)), block=100)
+    assert len(made) == 36
+    assert np.mean(made) > 0.4
+    # Whole pixels at the very edge have no neighbour beyond it.
+    made.clear()
+    values, footprint = warp(picture, grid, Affine.identity(), grid, block=100)
+    assert np.mean(made) == pytest.approx(25 / 36)
+    assert np.array_equal(values, picture)
+    assert footprint.all()
+
+
+@pytest.mark.parametrize("coarser", [1, 3])
+@pytest.mark.parametrize("block", [16, 50, 1024])
+def test_bands_follow_one_another_and_make_the_whole(block: int, coarser: int) -> None:
+    grid, onto = Grid.of((120, 130)), Grid.of((301, 170), 0.6).shrink(coarser)
+    picture = (texture(3, 120, 130) * 255).astype(np.uint8)
+    mask = CoarseMask(texture(12, 13, seed=5) > 0.1, (120, 130))
+    move = Affine.similarity(15, 1.2, source=(70, 50), target=(40, 60))
+    bands = list(warp_bands(picture, grid, move, onto, mask=mask, block=block))
+    values, footprint = warp(picture, grid, move, onto, mask=mask[...])
+    assert np.array_equal(np.concatenate([band for band, _ in bands], axis=1), values)
+    assert np.array_equal(np.concatenate([inside for _, inside in bands]), footprint)
+    assert all(band.shape[1] <= block for band, _ in bands)
+    assert 0 < footprint.mean() < 1
+
+
+def test_blocks_come_in_order_whoever_makes_them_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("correlight.resample.os.cpu_count", lambda: 4)
+    picture = (texture(1, 100, 100) * 255).astype(np.uint8)
+    grid = Grid.of((100, 100))
+    places = [part.region for part in warp_blocks(picture, grid, Affine.identity(), grid, block=20)]
+    assert places == sorted(places, key=lambda region: (region[0].start, region[1].start))
+    assert len(places) == 25
 
 
 def test_integers_are_rounded_to_the_nearest() -> None:
