@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from correlight.provenance import peak_memory_mb
@@ -202,9 +201,9 @@ def table() -> str:
         "",
         "`python -m benchmarks.volumes --protocol P --size S --seeds A..B --methods M` made the lines of",
         "`volumes.jsonl`, `python -m benchmarks.volumes --table` this page. Right: root mean square error of at most",
-        f"{ACROSS} µm across and {ALONG} µm along z in the true overlap. Size 1 is that of the first published experiment",
-        "(666 x 903 x 247 and 1024 x 1024 x 16 voxels); smaller sizes have fewer rows and columns. Seconds of the",
-        "processor, one thread.",
+        f"{ACROSS} µm across and {ALONG} µm along z in the true overlap. Size 1 is that of the first published",
+        "experiment (666 x 903 x 247 and 1024 x 1024 x 16 voxels); smaller sizes have fewer rows and columns. Seconds",
+        "of the processor, one thread.",
         "",
         "| protocol | size | method | runs | right | accepted | accepted and wrong | across, median µm "
         "| along, median µm | seconds, median | seconds, most |",

@@ -14,7 +14,7 @@ from correlight.image import Float
 # Scales that are tried, in pixels: four to an octave.
 _SCALES = tuple(float(s) for s in 2.0 ** np.arange(0.25, 4.01, 0.25))
 # A blob is deeper than this many robust standard deviations of the response at its scale.
-_DEEP = 3.0
+_DEEP = 6.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,8 @@ from correlight.refine.solid import Level, apart
 from correlight.transforms import Affine
 from correlight.volume import Volume
 
+# However thin the thinner volume is, the thicker one is cut into slabs of no less than one over this.
+_MOST_RATIO = 4.0
 # Depths are tried this many micrometres apart, in units of the voxels of the level.
 _STEP = 1.0
 # Tilts are tried so far apart that the edge of the common field moves by this share of the thinner volume.
@@ -25,7 +27,7 @@ _SAMPLES = 4000
 def views(thick: Volume, thin: Volume, scale: float) -> list[tuple[int, int]]:
     """The slabs of a thicker volume that may show what the thinner one shows, as first and last slice.
 
-    Slabs are as thick as the thinner volume and overlap by half.
+    Slabs are as thick as the thinner volume, but at least a quarter of the thicker one, and overlap by half.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ def views(thick: Volume, thin: Volume, scale: float) -> list[tuple[int, int]]:
     scale : float
         Units of ``thin`` along a unit of ``thick``.
     """
-    ratio = thick.grid.extent[0] * scale / thin.grid.extent[0]
+    ratio = min(thick.grid.extent[0] * scale / thin.grid.extent[0], _MOST_RATIO)
     if ratio < 1.25:
         return [(0, thick.grid.shape[0])]
     count = max(1, round(2 * (ratio - 1)))

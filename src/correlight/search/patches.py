@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from correlight.appearance.blobs import blob_scale, laplacian
 from correlight.geometry import Points
@@ -21,7 +22,9 @@ from correlight.pose import Pose
 from correlight.transforms import Affine
 from correlight.volume import Volume
 
-_BINS = 32
+# Bins of a histogram, how many typical blobs its range reaches to either side, and the least share of the strongest
+# blob that counts as one.
+_BINS, _REACH, _BLOB = 32, 1.5, 0.2
 # Neighbouring patches share this much along either axis.
 _SHARED = 0.9
 # Slices that vote, evenly over the middle half of the volume.
@@ -116,9 +119,10 @@ def best_centres(patch: Float, picture: Float) -> list[NDArray[np.float64]]:
 
 
 def log_codes(values: Float) -> tuple[NDArray[np.intp], int]:
-    """The bin of each value, in units of the picture's own spread, so that contrast does not matter."""
-    spread = 1.4826 * float(np.median(np.abs(values - np.median(values)))) + 1e-9
-    scaled = np.arcsinh(values / spread) / 4
+    """The bin of each value in units of a typical blob, so that neither contrast nor the number of blobs matters."""
+    lowest = (ndimage.minimum_filter(values, 3) == values) & (values < _BLOB * float(values.min()))
+    typical = -float(np.median(values[lowest])) if lowest.any() else 1.0
+    scaled = values / (_REACH * max(typical, 1e-9))
     return np.clip(((scaled + 1) * _BINS / 2).astype(np.intp), 0, _BINS - 1), _BINS
 
 
