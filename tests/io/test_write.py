@@ -109,6 +109,15 @@ def test_pixels_are_cut_out_a_row_of_tiles_at_a_time(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.ome.tif"]
 
 
+@pytest.mark.parametrize("rgb", [False, True])
+def test_tiles_of_one_value_are_not_confused(rgb: bool, tmp_path: Path) -> None:
+    pixels = np.zeros((3, 600, 900), np.uint16)
+    pixels[0, :256], pixels[1, :, 256:512], pixels[2, 300:] = 7, 7, 900
+    pixels[0, 0, 0] = 8
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels, Grid.of((600, 900)), ("a", "b", "c"), rgb=rgb)
+    np.testing.assert_array_equal(read(tmp_path / "a.ome.tif").levels[0], pixels)
+
+
 def interrupted(path: Path) -> None:
     """Begin to write, and be stopped."""
     with TiffBands(path, (1, 600, 90), np.dtype(np.uint8), Grid.of((600, 90)), ("a",)) as file:

@@ -33,6 +33,7 @@ _TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "flo
 _BIG = 3 * 2**30  # bytes above which offsets of 32 bits may not do
 _IN_MEMORY = 2**26  # bytes of compressed tiles that wait in memory before a file is made for them
 _LEVEL = 6  # of zlib
+_PLAIN = 256  # compressed tiles of one value that are kept
 _MOST_WORKERS = 8
 
 
@@ -140,6 +141,8 @@ class TiffBands:
         self._cascade = Cascade(shape, self.dtype, pyramid or "mean", count, TILE)
         # Where each tile of a plane of a level lies in the scratch file, and how long it is.
         self._tiles: dict[tuple[int, int, int], list[tuple[int, int]]] = {}
+        # Tiles of one value only, which make up most of a footprint, are compressed once.
+        self._plain: dict[bytes, bytes] = {}
         self._open = ExitStack()
         scratch = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(self.path.parent))  # noqa: SIM115, closed with the writer
         self._scratch = self._open.enter_context(scratch)
@@ -160,10 +163,16 @@ class TiffBands:
 
         def packed(left: int) -> bytes:
             cut = rows[:, left : left + TILE]
+            same = cut.shape[:2] == (TILE, TILE) and bool((cut == cut[0, 0]).all())
+            if same and cut[0, 0].tobytes() in self._plain:
+                return self._plain[cut[0, 0].tobytes()]
             tile = np.zeros((TILE, TILE, *rows.shape[2:]), self.dtype)
             tile[: cut.shape[0], : cut.shape[1]] = cut
             steps = imagecodecs.delta_encode(tile, axis=1) if self._predictor else tile
-            return bytes(imagecodecs.deflate_encode(np.asarray(steps).tobytes(), level=_LEVEL))
+            data = bytes(imagecodecs.deflate_encode(np.asarray(steps).tobytes(), level=_LEVEL))
+            if same and len(self._plain) < _PLAIN:
+                self._plain[cut[0, 0].tobytes()] = data
+            return data
 
         places = self._tiles.setdefault((level, channel, plane), [])
         for data in self._pool.map(packed, range(0, rows.shape[1], TILE)):
