@@ -66,7 +66,7 @@ class Case:
 
 
 def simulated(seed: int, side: int = 512) -> Case:
-    """A cell by electrons and by reflected light, 30 nm and 60 nm a pixel."""
+    """A cell by electrons and by reflected light, 15 µm across on so many pixels; those of the light are twice as large."""
     both = pair(
         "cell",
         seed,
@@ -74,8 +74,8 @@ def simulated(seed: int, side: int = 512) -> Case:
         mirror=False,
         stretch=1.0,
         shear=0.0,
-        electron_spacing=0.03,
-        light_spacing=0.06,
+        electron_spacing=15.36 / side,
+        light_spacing=30.72 / side,
         electron_shape=(side, side),
         light_shape=(int(0.8 * side), int(0.8 * side)),
         least_overlap=1.0,
@@ -274,7 +274,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.neural")
     parser.add_argument("what", choices=("iterations", "tolerance", "repeats", "ratios", "measures"))
     parser.add_argument("--data", type=Path, help="folder that holds pairs.json, for real pairs too")
-    parser.add_argument("--pairs", default="deepclem-demo", help="names from pairs.json, parted by commas")
+    parser.add_argument(
+        "--pairs", default="simulated,deepclem-demo", help="simulated and names from pairs.json, parted by commas"
+    )
+    parser.add_argument("--label", default="", help="ending of the name of the file")
     parser.add_argument("--seconds", type=float, default=240.0, help="most processor time for the thesis recipe a pair")
     parser.add_argument("--count", type=int, default=200, help="repeats")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -282,7 +285,10 @@ def main() -> None:
     cv2.setNumThreads(1)
     cases = []
     if asked.what in ("iterations", "tolerance"):
-        cases = [simulated(3)] + (list(real(asked.data, tuple(asked.pairs.split(",")))) if asked.data else [])
+        cases = [simulated(3, 256)] if asked.what == "iterations" else [simulated(3)]
+        cases = cases * ("simulated" in asked.pairs) + (
+            list(real(asked.data, tuple(asked.pairs.split(",")))) if asked.data else []
+        )
     rows = {
         "iterations": lambda: iterations(cases, asked.seconds),
         "tolerance": lambda: tolerance(cases),
@@ -294,7 +300,7 @@ def main() -> None:
     if asked.data:
         words[words.index("--data") + 1] = "FOLDER"
     text = f"# Neural mutual information: {asked.what}\n\n`{shlex.join(words)}`\n\n" + "\n".join(rows) + "\n"
-    (asked.out / f"neural-{asked.what}.md").write_text(text)
+    (asked.out / f"neural-{asked.what}{asked.label}.md").write_text(text)
     print(text)
 
 

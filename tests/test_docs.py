@@ -97,8 +97,8 @@ def test_every_decision_is_on_the_first_page() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [cli.register, cli.apply, cli.convert, cli.landmarks, cli.demo],
-    ids=["register", "apply", "convert", "landmarks", "demo"],
+    [cli.register, cli.apply, cli.convert, cli.landmarks, cli.pair, cli.demo],
+    ids=["register", "apply", "convert", "landmarks", "pair", "demo"],
 )
 def test_the_page_of_the_command_line_names_every_option_and_no_other(command: Callable[..., Any]) -> None:
     start = f"\n## `correlight {command.__name__}"

@@ -31,6 +31,7 @@ PUBLIC = {
     "__version__",
     "features",
     "from_landmarks",
+    "prepare_pair",
     "read",
     "read_transform",
     "register",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from correlight.geometry import Frame, Grid
     from correlight.image import Image
     from correlight.io import read
+    from correlight.pair import prepare_pair
     from correlight.register import register
     from correlight.resample import warp
     from correlight.result import Result
@@ -43,6 +44,7 @@ _HOMES = {
     "WriteError": "correlight.errors",
     "from_landmarks": "correlight.from_landmarks",
     "features": "correlight.appearance.features",
+    "prepare_pair": "correlight.pair",
     "read": "correlight.io",
     "read_transform": "correlight.exchange",
     "register": "correlight.register",
@@ -69,6 +71,7 @@ __all__ = [
     "__version__",
     "features",
     "from_landmarks",
+    "prepare_pair",
     "read",
     "read_transform",
     "register",

@@ -170,8 +170,9 @@ def prepare_pair(
     --------
     >>> from correlight.simulate import pair
     >>> both = pair("cell", 3, rotation=0, mirror=False, light_shape=(320, 320), electron_shape=(320, 320))
-    >>> prepare_pair(both.fixed, both.moving, moving_channel="reflected").moving.grid.shape
-    (320, 320)
+    >>> made = prepare_pair(both.fixed, both.moving, moving_channel="reflected", rotation=(0, 0))
+    >>> made.moving.grid.shape, made.moving.channels
+    ((320, 320), ('chromatin', 'reflected', 'particles'))
     """
     began = time.perf_counter()
     report = progress or (lambda stage, fraction: None)
