@@ -66,7 +66,7 @@ class Case:
 
 
 def simulated(seed: int, side: int = 512) -> Case:
-    """A cell by electrons and by reflected light, 15 µm across on so many pixels; those of the light are twice as large."""
+    """A cell by electrons and by reflected light, 15 µm across on so many pixels, half as fine ones of light."""
     both = pair(
         "cell",
         seed,

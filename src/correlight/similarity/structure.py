@@ -98,7 +98,7 @@ def multiscale_similarity(one: NDArray[Any], other: NDArray[Any], span: float = 
         whole, contrast = structural_similarity(a, b, span)
         product *= max(whole if number == len(_EXPONENTS) - 1 else contrast, 0.0) ** exponent
         a, b = _halved(a), _halved(b)
-    return product
+    return float(product)
 
 
 def _halved(values: NDArray[np.float64]) -> NDArray[np.float64]:
