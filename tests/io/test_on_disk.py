@@ -249,6 +249,15 @@ def test_a_tile_of_absurd_size_takes_no_memory(little_memory: None, tmp_path: Pa
         tracemalloc.stop()
 
 
+def test_strips_without_rows_are_refused(little_memory: None, tmp_path: Path) -> None:
+    path = tiff(tmp_path, rowsperstrip=7, compression="lzw")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for page in file.pages:
+            page.tags["RowsPerStrip"].overwrite(0)
+    with pytest.raises(ReadError, match="damaged"):
+        read(path)
+
+
 def test_chunks_that_are_missing_are_empty(little_memory: None, tmp_path: Path) -> None:
     path = store(5)(tmp_path)
     shutil.rmtree(path / "0" / "c" / "0" / "0" / "1")

@@ -107,6 +107,8 @@ def _planes_on_disk(path: Path, file: tifffile.TiffFile, series: Any, index: lis
         pages = {n: Raw(series.dataoffset + n * step, (height, width, samples), stored) for n in range(count)}
     else:
         segment = math.prod(segment_shape(page)) * samples * series.dtype.itemsize
+        if segment < 1:
+            raise ReadError(f"{path} is damaged: its tiles or strips hold no pixels; copy or export it again.")
         if whole != (height, width, samples) or page.imagedepth != 1 or segment > SEGMENT or len(series.pages) != count:
             return None
         if any(entry is None for entry in series.pages):
