@@ -5,7 +5,8 @@
 
 "pair" is an electron and a light image of 11,000 x 11,000 pixels of 16 bits, the light image with three channels;
 "montage" an electron image of 40,000 x 40,000 pixels of 8 bits and a light image of 2,048 x 2,048. They are simulated
-small, enlarged and covered with noise band by band, and written as tiled OME-TIFF without a pyramid. Then the command
+small, enlarged and covered with noise band by band, and written as tiled OME-TIFF without a pyramid, the montage without
+compression. Then the command
 line registers them in a process of its own, whose peak memory is that of the whole process. A second process moves the
 light image with the transform that was found, writes it with its pyramid, and copies what it has written band by band
 through the same writer: the ratio says what the moving costs beyond the compression. Up to 5 GB are needed in the
@@ -20,7 +21,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,6 +29,7 @@ from shutil import rmtree
 from typing import Any
 
 import numpy as np
+import tifffile
 
 from correlight.folder import write_moved
 from correlight.geometry import Grid
@@ -128,7 +130,7 @@ def simulate(folder: Path, plan: Plan) -> Affine:
         data_bar=False,
     )
     shifts = [
-        enlarge(folder / f"{role}.ome.tif", image, side, plan.bits, count)
+        enlarge(folder / f"{role}.ome.tif", image, side, plan.bits, count, packed=plan.bits > 8)
         for role, image, side, count in (
             ("fixed", couple.fixed, plan.fixed, 1),
             ("moving", couple.moving, plan.moving, plan.channels),
@@ -139,7 +141,7 @@ def simulate(folder: Path, plan: Plan) -> Affine:
     return Affine.of(linear, couple.moving_from_fixed.offset + linear @ shifts[0] - shifts[1])
 
 
-def enlarge(path: Path, image: Image, side: int, bits: int, channels: int) -> Any:
+def enlarge(path: Path, image: Image, side: int, bits: int, channels: int, packed: bool) -> Any:
     """Write an image with more pixels over the same field, and noise on each; where the new first pixel lies."""
     grid = image.grid.resized((side, side))
     onto = Grid.of(grid.shape, grid.spacing, unit="micrometre")
@@ -153,10 +155,26 @@ def enlarge(path: Path, image: Image, side: int, bits: int, channels: int) -> An
     wide = np.pad(wide, ((0, 0), (1, 1), (1, 1)), mode="edge")
     padded = Grid.of(wide.shape[1:], image.grid.spacing, tuple(-np.asarray(image.grid.spacing)), "micrometre")
     names = image.channels[:channels]
-    with TiffBands(path, (len(wide), side, side), dtype, onto, names) as file:
+
+    def bands() -> Iterator[Any]:
         for band, _ in warp_bands(wide, padded, Affine.identity(), grid):
             noise = rng.integers(-6, 7, band.shape, np.int8).astype(np.int32) * (most // 255)
-            file.add(np.clip(band + noise, 0, most).astype(dtype))
+            yield np.clip(band + noise, 0, most).astype(dtype)
+
+    if packed:
+        with TiffBands(path, (len(wide), side, side), dtype, onto, names) as file:
+            for band in bands():
+                file.add(band)
+    else:
+        sizes = {f"PhysicalSize{axis}": size for axis, size in zip("YX", onto.spacing, strict=True)}
+        tiles = (
+            np.ascontiguousarray(band[0, top : top + 256, left : left + 256])
+            for band in bands()
+            for top in range(0, band.shape[1], 256)
+            for left in range(0, side, 256)
+        )
+        about = {"axes": "YX", **sizes, "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+        tifffile.imwrite(path, tiles, shape=(side, side), dtype=dtype, tile=(256, 256), ome=True, metadata=about)
     return np.asarray(grid.origin)
 
 
@@ -178,10 +196,11 @@ def moved_and_copied(folder: Path) -> dict[str, Any]:
 
     result = json.loads((folder / "out" / "result.json").read_text())
     transform = Affine(np.array(result["moving_from_fixed"]["matrix"]))
-    fixed, moving = read(folder / "fixed.ome.tif"), read(folder / "moving.ome.tif")
+    moving, record = read(folder / "moving.ome.tif"), result["fixed"]
+    onto = Grid.of(record["shape"], record["spacing"], unit="micrometre")
     clocks = time.perf_counter, time.process_time
     began = [clock() for clock in clocks]
-    write_moved(folder / "a.ome.tif", folder / "b.tif", moving, moving.grid, transform, fixed.grid)
+    write_moved(folder / "a.ome.tif", folder / "b.tif", moving, moving.grid, transform, onto)
     moved = [clock() - start for clock, start in zip(clocks, began, strict=True)]
     source = read(folder / "a.ome.tif")
     pixels = source.levels[0]
