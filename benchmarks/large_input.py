@@ -6,10 +6,10 @@
 "pair" is an electron and a light image of 11,000 x 11,000 pixels of 16 bits, the light image with three channels;
 "montage" an electron image of 40,000 x 40,000 pixels of 8 bits and a light image of 2,048 x 2,048. They are simulated
 small, enlarged and covered with noise band by band, and written as tiled OME-TIFF without a pyramid, the montage also
-without compression. Then the command line registers them in a process of its own, whose peak memory is that of the whole
-process. A second process moves the light image with the transform that was found, writes it with its pyramid, and copies
-what it has written band by band through the same writer: the ratio says what the moving costs beyond the compression. Up
-to 5 GB are needed in the scratch folder.
+without compression. Then the command line registers them in a process of its own, whose peak memory is that of the
+whole process. A second process moves the light image with the transform that was found, writes it with its pyramid, and
+copies what it has written band by band through the same writer: the ratio says what the moving costs beyond the
+compression. Up to 5 GB are needed in the scratch folder.
 """
 
 from __future__ import annotations
