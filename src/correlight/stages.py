@@ -20,7 +20,7 @@ from correlight.pose import Pose
 from correlight.provenance import image_record, peak_memory_mb, versions
 from correlight.recipes import Recipe
 from correlight.refine.choose import choose_measure, choose_model
-from correlight.refine.linear import Pose2D, distance, overlay, refine
+from correlight.refine.linear import MeasureName, Pose2D, distance, overlay, refine
 from correlight.refine.models import MODELS, Model
 from correlight.result import PredictedError, Result, Verdict
 from correlight.search.correlate import ByFeatures, MakeEngine
@@ -166,9 +166,10 @@ def conclude(task: Task, best: Candidate) -> Result:
         if beads is not None and measure == "fiducials" and (best.fiducials is not None or beads.verdict):
             choice = beads.choice
         else:
-            if measure == "auto" or measure == "fiducials":
-                measure = choose_measure(best.fixed, best.moving, top, channels)
-            choice = choose_model(best.fixed, best.moving, top, models, channels, measure)
+            either: tuple[MeasureName, ...] = ("features", "mutual information")
+            candidates = either if measure == "auto" or measure == "fiducials" else (measure,)
+            measure, nearer = choose_measure(best.fixed, best.moving, top, channels, candidates)
+            choice = choose_model(best.fixed, best.moving, nearer, models, channels, measure)
         task.report("refine", 1.0)
 
     with task.timed("verify"):

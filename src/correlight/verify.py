@@ -20,7 +20,7 @@ from correlight.transforms import Affine
 from correlight.verdict import Findings, calibration
 
 # Size, in pixels that the engine compares, at which the pose is compared with deliberately wrong ones.
-_NULL_SIZE = 72
+_NULL_SIZE = 96
 # Working size at which an image is judged usual or not.
 _LOOKED_AT = 288
 # Wrong poses are turned against the right one by multiples of this, in both handednesses.

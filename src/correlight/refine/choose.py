@@ -25,8 +25,10 @@ _MOST_STRETCH = 1.3
 _FEWEST_BLOCKS = 6
 
 
-def choose_measure(fixed: Plane, moving: Plane, start: Pose2D, channels: Channels) -> MeasureName:
-    """The measure whose optimum the other measure regrets least.
+def choose_measure(
+    fixed: Plane, moving: Plane, start: Pose2D, channels: Channels, measures: Sequence[MeasureName]
+) -> tuple[MeasureName, Pose2D]:
+    """The measure whose optimum the other measure regrets least, and the pose there; of one candidate, just the pose.
 
     Where fine structure is shared, mutual information hardly notices that it left the sharp peak of the features;
     where only regions are shared, the features lose little at the optimum of mutual information.
@@ -39,18 +41,25 @@ def choose_measure(fixed: Plane, moving: Plane, start: Pose2D, channels: Channel
         A pose that is right to a few pixels.
     channels : Channels
         What the measure "features" compares.
+    measures : one or two of {"features", "mutual information"}
+        Candidates.
     """
-    measures: tuple[MeasureName, MeasureName] = ("features", "mutual information")
+    poses = [
+        refine(fixed, moving, start, "similarity", channels, measure=measure, pyramid=(_SIZE // 2, _SIZE))
+        for measure in measures
+    ]
+    if len(measures) == 1:
+        return measures[0], poses[0]
     values = np.empty((2, 2))
-    for row, refined_by in enumerate(measures):
-        pose = refine(fixed, moving, start, "similarity", channels, measure=refined_by, pyramid=(_SIZE // 2, _SIZE))
+    for row, pose in enumerate(poses):
         laid = overlay(fixed, moving, pose, _SIZE)
         for column, judged_by in enumerate(measures):
             places = laid.samples
             values[row, column] = laid.measure(judged_by, channels)(places).value if laid else 0.0
     regret_of_information = 1 - values[0, 1] / max(values[1, 1], 1e-9)
     regret_of_features = 1 - values[1, 0] / max(values[0, 0], 1e-9)
-    return measures[0] if regret_of_information <= regret_of_features else measures[1]
+    better = 0 if regret_of_information <= regret_of_features else 1
+    return measures[better], poses[better]
 
 
 @dataclass(frozen=True, eq=False)

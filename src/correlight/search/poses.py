@@ -46,7 +46,7 @@ class _Schedule:
 _EDGES = _Schedule(Level(72, 7.5, 0.10, 45), (Level(128, 1.25, 0.016, 12), Level(224, 0.8, 0.010, 5)), 96)
 # With a stride every pixel that is compared stands for several of the image, whose features put up with the poses
 # between the steps. The right pose stands among the first few at once, and finer rounds need fewer pixels.
-_STRIDDEN = _Schedule(Level(72, 7.5, 0.15, 5), (Level(72, 1.25, 0.02, 4),), 72)
+_STRIDDEN = _Schedule(Level(72, 7.5, 0.15, 5), (Level(72, 1.25, 0.02, 4),), 96)
 # Where one pose has left all others elsewhere (so far away, as a share of the width) this far behind, further scales
 # are not tried.
 _DECIDED, _ELSEWHERE = 1.4, 0.25
