@@ -4,6 +4,9 @@ The limits are lowered, so that small files count as large.
 """
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import tifffile
 from correlight import cli
 from correlight.apply import Member, apply, apply_session
 from correlight.errors import UsageError
+from correlight.exchange import write_transform
 from correlight.folder import reserve, write_result
 from correlight.geometry import Grid
 from correlight.image import CoarseMask, Image
@@ -196,6 +200,27 @@ def test_an_interruption_between_bands_leaves_nothing(tmp_path: Path, little_mem
     for target in ("a.tif", "folder"):
         with pytest.raises(KeyboardInterrupt):
             apply(tmp_path / "out", moving_path, fixed_path, tmp_path / target, progress=stop)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_interruption_from_outside_stops_the_threads_and_leaves_nothing(tmp_path: Path) -> None:
+    fixed = texture((300, 300), 1)
+    write_ome_tiff(tmp_path / "fixed.ome.tif", np.tile(fixed, (20, 20))[None], Grid.of((6000, 6000)), ("a",))
+    write_ome_tiff(tmp_path / "moving.ome.tif", fixed[None], Grid.of((300, 300)), ("a",))
+    write_transform(tmp_path / "move.tfm", Affine.similarity(20, 0.04, source=(3000, 3000), target=(150, 150)))
+    before = sorted(tmp_path.iterdir())
+    code = (
+        "from correlight.apply import apply\n"
+        "apply('move.tfm', 'moving.ome.tif', 'fixed.ome.tif', 'out', progress=lambda part: print(part, flush=True))\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert float(process.stdout.readline()) < 0.5
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert b"KeyboardInterrupt" in said
     assert sorted(tmp_path.iterdir()) == before
 
 
