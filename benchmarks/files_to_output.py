@@ -8,6 +8,7 @@ appends the median of three runs to ``benchmarks/results/files-to-output.md``. U
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -24,10 +25,11 @@ FIXED, MOVING = Path("deepclem/EM.png"), Path("deepclem/Chromatin.png")
 OPTIONS = ("--scale", "0.5..2")
 HEAD = """# From files to finished output
 
-Median over the runs of one call: wall time and the largest resident set of the process.
+Median over the runs of one call: wall time and the largest resident set of the process; the rest is the start of Python,
+reading and writing.
 
-| command | correlight | cores | runs | seconds | peak memory, MB | exit codes |
-|---|---|---:|---:|---:|---:|---|
+| command | correlight | cores | runs | seconds | search / refine / verify / rest | peak memory, MB | exit codes |
+|---|---|---:|---:|---:|---:|---:|---|
 """
 
 
@@ -40,11 +42,14 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         runs = [timed(asked.data, Path(folder) / f"run-{number}") for number in range(asked.runs)]
+        stages = [_stages(Path(folder) / f"run-{number}", seconds) for number, (_, seconds, _) in enumerate(runs)]
     codes = sorted({code for code, _, _ in runs})
     line = (
         f"| `{' '.join(('correlight', 'register', FIXED.name, MOVING.name, '-o', 'out', *OPTIONS))}` "
         f"| {version('correlight')} ({commit()}) | {os.cpu_count()} | {len(runs)} "
-        f"| {median(seconds for _, seconds, _ in runs):.1f} | {median(memory for _, _, memory in runs):.0f} "
+        f"| {median(seconds for _, seconds, _ in runs):.1f} "
+        f"| {' / '.join(f'{median(values):.1f}' for values in zip(*stages, strict=True))} "
+        f"| {median(memory for _, _, memory in runs):.0f} "
         f"| {', '.join(str(code) for code in codes)} |\n"
     )
     asked.out.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
     print(HEAD + line, end="")
     # 0 is accepted, 3 doubtful or refused; anything else has written no output.
     return 0 if set(codes) <= {0, 3} else 1
+
+
+def _stages(out: Path, seconds: float) -> tuple[float, float, float, float]:
+    """Seconds of search, refinement and verdict, and the rest of a run."""
+    told = json.loads((out / "result.json").read_text())["seconds"]
+    return told["search"], told["refine"], told["verify"], seconds - told["total"]
 
 
 def timed(data: Path, out: Path) -> tuple[int, float, float]:
