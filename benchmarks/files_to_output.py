@@ -25,7 +25,7 @@ FIXED, MOVING = Path("deepclem/EM.png"), Path("deepclem/Chromatin.png")
 OPTIONS = ("--scale", "0.5..2")
 HEAD = """# From files to finished output
 
-Median over the runs of one call: wall time and the largest resident set of the process; the rest is the start of Python,
+Median over the runs of one call: wall time and the largest resident set of the process; the rest is start,
 reading and writing.
 
 | command | correlight | cores | runs | seconds | search / refine / verify / rest | peak memory, MB | exit codes |
