@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from correlight.geometry import Grid
 from correlight.image import Float, Image, Mask
@@ -14,6 +15,13 @@ from correlight.plane import Plane, stretched
 
 # A shrunk voxel votes if at least this much of it was valid.
 _VALID_SHARE = 0.75
+# What stands out by so many deviations is content; the box leaves out this share of it at each end, has a rim of this
+# share of its side, and is not worth cutting if it holds most of the stack.
+_STANDS_OUT, _LEFT_OUT, _RIM, _MOST_OF_IT = 4.0, 0.005, 0.2, 0.6
+# Voxels along a side over which contrast is evened out, and the share of the mean power that evens out empty regions.
+_BOX, _FLOOR = 21, 0.3
+# Skewness of the values above which a stack is sparse.
+_SKEW = 0.75
 # Voxels of the file that are in memory as numbers at a time.
 _AT_ONCE = 16_000_000
 
@@ -96,6 +104,43 @@ class Volume:
         middle = np.float32(np.median(mean[mask])) if mask.any() else np.float32(0)
         return Volume(np.where(mask, mean, middle).astype(np.float32), mask, grid)
 
+    def evened(self) -> Volume:
+        """The volume without its slow changes: local mean removed, local contrast evened out, both over a box.
+
+        Haze of a wide-field stack, bleaching with depth and slices of another brightness go; edges stay.
+        """
+        weight = self.mask.astype(np.float32)
+        share = np.maximum(_boxed(weight), np.float32(1e-3))
+        centred = np.asarray((self.values - _boxed(self.values * weight) / share) * weight, np.float32)
+        power = _boxed(centred * centred) / share
+        floor = _FLOOR * float(power[self.mask].mean()) + 1e-9
+        even = (centred / np.sqrt(power + np.float32(floor))).astype(np.float32)
+        return Volume(stretched(even, self.mask), self.mask, self.grid)
+
+    def content(self) -> Volume:
+        """The part that shows something, with a rim: the region of interest of a sparse stack, all of a dense one.
+
+        What stands out from the background by more than its noise is summed along each axis, and the box leaves out
+        half a per cent of it on either side. Empty surroundings would otherwise outvote a single cell.
+        """
+        valid = self.values[self.mask]
+        middle = float(np.median(valid))
+        noise = 1.4826 * float(np.median(np.abs(valid - middle)))
+        above = np.clip(self.values - np.float32(middle + _STANDS_OUT * noise + 0.02), 0, None) * self.mask
+        if not above.any():
+            return self
+        start, stop = [], []
+        for axis in range(3):
+            along = np.cumsum(above.sum(axis=tuple(other for other in range(3) if other != axis), dtype=np.float64))
+            first, last = np.searchsorted(along, along[-1] * np.array([_LEFT_OUT, 1 - _LEFT_OUT]))
+            rim = 2 + round(_RIM * (last - first + 1))
+            start.append(max(0, int(first) - rim))
+            stop.append(min(len(along), int(last) + 1 + rim))
+        if np.prod(np.subtract(stop, start)) > _MOST_OF_IT * self.values.size:
+            return self
+        box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+        return Volume(self.values[box], self.mask[box], self.grid.crop(start, stop))
+
     def turned_axes(self, linear: NDArray[np.float64]) -> Volume:
         """The same voxels with axes exchanged and turned round, as a signed permutation of (z, y, x) says.
 
@@ -122,10 +167,22 @@ class Volume:
         mean = (total / np.maximum(weight, 1)).astype(np.float32)
         return Plane(stretched(mean, valid), valid, self.plane_grid)
 
-    def projection(self) -> Plane:
-        """The maximum along z: what a fluorescent stack shows best."""
-        valid = np.logical_or.reduce(self.mask, axis=0)
-        highest = np.where(self.mask, self.values, np.float32(0)).max(axis=0)
+    @cached_property
+    def sparse(self) -> bool:
+        """Whether few voxels shine on a dark ground, so that a maximum shows more than a mean."""
+        values = self.values[self.mask]
+        centred = values - values.mean()
+        return float(np.mean(centred**3)) > _SKEW * max(float(values.std()), 1e-9) ** 3
+
+    def flat(self, first: int, last: int) -> Plane:
+        """What is looked at in the plane: the maximum of a sparse stack, the mean of a dense one."""
+        return self.projection(first, last) if self.sparse else self.slab(first, last)
+
+    def projection(self, first: int = 0, last: int | None = None) -> Plane:
+        """The maximum along z over some slices, or all: what a fluorescent stack shows best."""
+        mask = self.mask[first:last]
+        valid = np.logical_or.reduce(mask, axis=0)
+        highest = np.where(mask, self.values[first:last], np.float32(0)).max(axis=0)
         return Plane(stretched(highest, valid), valid, self.plane_grid)
 
     @property
@@ -133,6 +190,12 @@ class Volume:
         """The grid of any plane across z."""
         grid = self.grid
         return Grid(grid.shape[1:], grid.spacing[1:], grid.origin[1:], grid.unit)
+
+
+def _boxed(values: Float) -> Float:
+    """Means over a box around each voxel, three times smaller where an axis has few of them."""
+    size = [min(_BOX, 2 * (n // 6) + 1) for n in values.shape]
+    return np.asarray(ndimage.uniform_filter(values, size, mode="nearest"), np.float32)
 
 
 def block_factors(grid: Grid, spacing: float) -> tuple[int, int, int]:

@@ -20,6 +20,8 @@ _MOST_RATIO = 4.0
 _STEP = 1.0
 # Tilts are tried so far apart that the edge of the common field moves by this share of the thinner volume.
 _TILT_STEP = 0.35
+# No volume counts as thinner than so many slices of the coarser one, which the blur along z joins; least step, degrees.
+_BLURRED, _LEAST_TILT_STEP = 6.0, 3.0
 # Samples that tell a depth from the next one.
 _SAMPLES = 4000
 
@@ -101,7 +103,7 @@ def search_depth(
     small = _thinned(level)
     best: list[Pose] = []
     for plane in planes:
-        for flip in (False, True):
+        for flip in _ways_up(level, plane):
             best += _depths(small, plane, flip, None, least_overlap)[:2]
     best = ranked(best, level.fixed.grid, keep)
     tilts = _tilts(level, tilt)
@@ -109,7 +111,7 @@ def search_depth(
         tilted = [
             pose
             for plane in planes[:2]
-            for flip in (False, True)
+            for flip in _ways_up(level, plane)
             for turn in tilts
             for pose in _depths(small, plane, flip, turn, least_overlap)[:1]
         ]
@@ -132,6 +134,13 @@ def ranked(poses: Iterable[Pose], grid: Grid, keep: int, least_distance: float =
 def _opposed(one: Pose, other: Pose) -> bool:
     """Whether two poses turn z into opposite directions: in a flat volume that moves nothing far, but differs."""
     return bool(one.linear.linear[0, 0] * other.linear.linear[0, 0] < 0)
+
+
+def _ways_up(level: Level, plane: Pose) -> tuple[bool, ...]:
+    """Whether z is turned round: both for volumes; a single section has no up, so that it keeps its handedness."""
+    if min(level.fixed.grid.shape[0], level.moving.grid.shape[0]) == 1:
+        return (plane.linear.mirrored,)
+    return False, True
 
 
 def _thinned(level: Level) -> Level:
@@ -178,8 +187,8 @@ def _tilts(level: Level, most: float) -> list[NDArray[np.float64]]:
         return []
     fixed, moving = level.fixed.grid, level.moving.grid
     wide = 0.5 * min(max(fixed.extent[1:]), max(moving.extent[1:]))
-    thin = min(fixed.extent[0], moving.extent[0])
-    step = max(np.degrees(_TILT_STEP * thin / wide), 2.5)
+    thin = max(min(fixed.extent[0], moving.extent[0]), _BLURRED * max(fixed.spacing[0], moving.spacing[0]))
+    step = max(np.degrees(_TILT_STEP * thin / wide), _LEAST_TILT_STEP)
     count = int(most / step + 0.999)
     angles = np.deg2rad(np.linspace(-most, most, 2 * count + 1))
     tilts = []

@@ -172,7 +172,7 @@ class Level:
 
 
 def levels_of(fixed: Volume, moving: Volume, scale: float, spacings: Sequence[float]) -> tuple[Level, ...]:
-    """The two volumes at several sizes, coarse first; sizes that the volumes do not hold are left out.
+    """The two volumes at several sizes, coarse first and evened out; sizes that they do not hold are left out.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def levels_of(fixed: Volume, moving: Volume, scale: float, spacings: Sequence[fl
         pair = fixed.shrunk(spacing), moving.shrunk(spacing * scale)
         shapes = [(level.fixed.grid.shape, level.moving.grid.shape) for level in made]
         if (pair[0].grid.shape, pair[1].grid.shape) not in shapes:
-            made.append(Level.of(*pair))
+            made.append(Level.of(pair[0].evened(), pair[1].evened()))
     return tuple(made)
 
 

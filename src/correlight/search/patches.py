@@ -191,11 +191,7 @@ def vote(centres: Points, tolerance: float) -> Vote:
 
 def _pictures(volume: Volume) -> list[Plane]:
     """A projection of a sparse stack; several slices of a dense one."""
-    values = volume.values[volume.mask]
-    # Fluorescence is dark but for a few places, so that its mean lies above its median.
-    centred = values - values.mean()
-    skew = float(np.mean(centred**3) / max(float(values.std()) ** 3, 1e-9))
-    if skew > 0.75:
+    if volume.sparse:
         return [volume.projection()]
     count = volume.grid.shape[0]
     chosen = np.unique(np.linspace(0.25 * (count - 1), 0.75 * (count - 1), min(_VOTERS, count)).round().astype(int))

@@ -21,7 +21,7 @@ from correlight.pose import Pose
 from correlight.provenance import image_record, peak_memory_mb, versions
 from correlight.recipes import Recipe
 from correlight.refine.depth import ranked, search_depth, views
-from correlight.refine.solid import SOLID_MODELS, Level, SolidModel, levels_of, refine_solid
+from correlight.refine.solid import SOLID_MODELS, Level, SolidModel, apart, levels_of, refine_solid
 from correlight.result import PredictedError, Result, Verdict
 from correlight.search.correlate import ByFeatures
 from correlight.search.limits import Limits, Start, claimed_scale, pixel_size
@@ -44,6 +44,8 @@ _PLANES, _REFINED = 6, 6
 _CLEAR = 1.25
 # A file may be wrong about the scale by a little more than what is promised to be found.
 _SLACK = 1.02
+# Poses closer than this, in micrometres of the smaller volume, are one.
+_SAME = 3.0
 _LEAST_SIDE = 32
 # A richer model must gain this many standard errors on blocks that it was not fitted to.
 _LEAST_GAIN, _FEWEST_BLOCKS = 2.0, 6
@@ -57,6 +59,7 @@ class _Found:
     levels: tuple[Level, ...]
     poses: list[Pose]
     search: float
+    swapped: bool
 
     @property
     def margin(self) -> float:
@@ -158,7 +161,7 @@ def register_volumes(
         best = replace(best, poses=[first, *(other for other in best.poses if other is not first)])
     mark = time.perf_counter()
     report("refine", 0.0)
-    swapped = task.swapped(stacks)
+    swapped = best.swapped
     chosen, why, refined = _refined(best, _models(recipe, model))
     seconds["refine"] = time.perf_counter() - mark
     mark = time.perf_counter()
@@ -208,15 +211,8 @@ class _Task:
     start: Affine | None
     workers: int
 
-    def swapped(self, stacks: tuple[Image, Image]) -> bool:
-        """Whether the moving volume is the smaller one, which is the one to sample."""
-        middle = float(np.sqrt(self.scale[0] * self.scale[1]))
-        own, other = (float(np.prod(stack.grid.extent)) for stack in stacks)
-        return other < own * middle**3
-
     def find(self, stacks: tuple[Image, Image], channels: tuple[int | None, int | None]) -> _Found:
         """Ranked poses from the smaller to the larger volume."""
-        swapped = self.swapped(stacks)
         spacing = _working_spacing(stacks[0].grid, stacks[1].grid)
         middle = float(np.sqrt(self.scale[0] * self.scale[1]))
         pair = [
@@ -226,6 +222,9 @@ class _Task:
         for role, volume in zip(("fixed", "moving"), pair, strict=True):
             if not np.ptp(volume.values[volume.mask]) > 0:
                 raise UsageError(f"The {role} stack has the same value everywhere; structure was expected.")
+        pair = [volume.content() for volume in pair]
+        # The smaller one is sampled, so that most samples lie in what both show.
+        swapped = pair[1].size < pair[0].size * middle**3
         small, large = pair[::-1] if swapped else pair
         middle = 1 / middle if swapped else middle
         sizes = [step * spacing / (middle if swapped else 1.0) for step in _PYRAMID]
@@ -235,10 +234,10 @@ class _Task:
         search = 1.0
         if self.start is not None:
             begin = self.start.inverse() if swapped else self.start
-            value, share = coarse.agreement(begin)
-            spatial = [Pose(begin, value, share)]
+            for level in levels[:-1]:
+                begin = refine_solid(level, begin, "similarity")
             planes = [Pose(Affine.of(begin.linear[1:, 1:], begin.offset[1:]), 1.0, 1.0)]
-            spatial += search_depth(coarse, planes, least_overlap=least, tilt=0.0)
+            spatial = search_depth(coarse, planes, least_overlap=least, tilt=0.0)
         else:
             planes = self._planes(*pair)
             if swapped:
@@ -246,11 +245,15 @@ class _Task:
             search = planes[0].score / max(planes[1].score, 1e-9) if len(planes) > 1 else 1.0
             spatial = search_depth(coarse, planes[:_PLANES], least_overlap=least, tilt=0.0)
         poses = _better(coarse, spatial)
+        if self.start is not None:
+            # Whatever else fits better, the caller knows; the rivals only say how clear it is.
+            own = _better(coarse, [Pose(begin, 0.0, 0.0)])
+            poses = [*own, *(pose for pose in poses if apart(pose.linear, own[0].linear, small.grid) > _SAME)]
         unclear = len(poses) > 1 and poses[0].score < _CLEAR * poses[1].score
         if self.start is None and (unclear or not poses):
             tilted = search_depth(coarse, planes[:_PLANES], least_overlap=least)
             poses = ranked([*poses, *_better(coarse, tilted)], small.grid, _REFINED)
-        return _Found(channels, levels, poses, search)
+        return _Found(channels, levels, poses, search, swapped)
 
     def _planes(self, fixed: Volume, moving: Volume) -> list[Pose]:
         """Poses in the plane, best first."""
@@ -268,8 +271,8 @@ class _Task:
         thick = fixed.grid.extent[0] * middle > moving.grid.extent[0]
         found: list[Pose] = []
         for first, last in views(fixed, moving, middle) if thick else views(moving, fixed, 1 / middle):
-            one = fixed.slab(first, last) if thick else fixed.slab(0, fixed.grid.shape[0])
-            other = moving.slab(0, moving.grid.shape[0]) if thick else moving.slab(first, last)
+            one = fixed.flat(first, last) if thick else fixed.flat(0, fixed.grid.shape[0])
+            other = moving.flat(0, moving.grid.shape[0]) if thick else moving.flat(first, last)
             found += search_poses(one, other, limits, engine, workers=self.workers)
         return sorted(found, key=lambda pose: -pose.score)
 
