@@ -6,10 +6,15 @@
 "pair" is an electron and a light image of 11,000 x 11,000 pixels of 16 bits, the light image with three channels;
 "montage" an electron image of 40,000 x 40,000 pixels of 8 bits and a light image of 2,048 x 2,048. They are simulated
 small, enlarged and covered with noise band by band, and written as tiled OME-TIFF without a pyramid, the montage also
-without compression. Then the command line registers them in a process of its own, whose peak memory is that of the
-whole process. A second process moves the light image with the transform that was found, writes it with its pyramid, and
-copies what it has written band by band through the same writer: the ratio says what the moving costs beyond the
-compression. Up to 5 GB are needed in the scratch folder.
+without compression. Then, each in a process of its own, whose peak memory is that of the whole process:
+
+- "read" opens both images, which makes the levels that the files lack;
+- "write" moves the light image onto the fixed grid and writes it with its pyramid, and copies what it has written band
+  by band through the same writer: the ratio says what moving costs beyond the compression;
+- "whole" is `correlight register` from the files to the finished folder.
+
+``--part`` chooses one, ``--rows`` writes only so many rows of the fixed grid, ``--side`` makes the large image smaller.
+Up to 5 GB are needed in the scratch folder, which is removed.
 """
 
 from __future__ import annotations
@@ -43,16 +48,15 @@ RESULTS = Path(__file__).resolve().parent / "results" / "large-input.md"
 FIELD = 90.0  # micrometres
 HEAD = """# Large images from files to the finished output
 
-Simulated images of known truth in tiled OME-TIFF without a pyramid, registered by `correlight register` in a process of
-its own; memory is its largest resident set, in MiB. The error is the mean distance from the truth over the fixed field.
-The ratio is the time of moving and writing the light image over that of copying the result band by band with the same
-compression and pyramid, one after the other in one process: on the wall, and of the processor. The load is how many
-processes wanted a core in the minute before the run; where it is above the number of cores, wall times are those of a
-crowded machine and only the processor's seconds and ratio say something about the program.
+What is measured, and how, stands at the top of `benchmarks/large_input.py`. Memory is the largest resident set of the
+process, in MiB; CPU counts the seconds of all its threads. The load is how many processes wanted a core in the minute
+before: where it is above the number of cores, the wall times are those of a crowded machine, and only CPU, memory and
+the ratio of CPU say something about the program.
 
-| command | correlight | cores | load | verdict | error, µm | wall, s | CPU, s | memory | ratio, wall | CPU | memory |
-|---|---|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|
+| command | correlight | cores | load | part | wall, s | CPU, s | memory | outcome |
+|---|---|---:|---:|---|---:|---:|---:|---|
 """
+PARTS = ("read", "write", "whole")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,44 +81,80 @@ def plans(kind: str, side: int | None) -> Plan:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate, run, and append one line to the table; 1 if a run did not end in a result."""
+    """Simulate, run, and append a line to the table for each part."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.large_input", description="Measure large input.")
-    parser.add_argument("kind", choices=("pair", "montage", "moving"))
+    parser.add_argument("kind", choices=("pair", "montage", *PARTS[:2]))
     parser.add_argument("--scratch", type=Path, required=True, help="folder for the images, which is made and removed")
     parser.add_argument("--side", type=int, help="pixels of the large image per side, for a trial")
+    parser.add_argument("--rows", type=int, help="rows of the output of the part write (default all)")
+    parser.add_argument("--part", choices=PARTS, help="measure this part only")
     parser.add_argument("--out", type=Path, default=RESULTS, help="Markdown file to append to")
     asked = parser.parse_args(arguments)
-    if asked.kind == "moving":
-        print(json.dumps(moved_and_copied(asked.scratch)))
+    if asked.kind in PARTS:
+        outcome = images_read(asked.scratch) if asked.kind == "read" else moved_and_copied(asked.scratch)
+        print(outcome)
         return 0
+    parts = PARTS if asked.part is None else (asked.part,)
     asked.scratch.mkdir(parents=True)
     try:
-        truth = simulate(asked.scratch, plans(asked.kind, asked.side))
-        load = os.getloadavg()[0]
-        code, wall, cpu, memory = timed(asked.scratch)
-        result = json.loads((asked.scratch / "out" / "result.json").read_text())
-        found = Affine(np.array(result["moving_from_fixed"]["matrix"]))
-        fixed = Grid.of(result["fixed"]["shape"], result["fixed"]["spacing"], unit="micrometre")
-        apart = np.linalg.norm(found(fixed.lattice(10)) - truth(fixed.lattice(10)), axis=1) / truth.scale
-        command = [sys.executable, "-m", "benchmarks.large_input", "moving", "--scratch", str(asked.scratch)]
-        moving = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        truth, fixed = simulate(asked.scratch, plans(asked.kind, asked.side), parts)
+        rows = asked.rows or fixed.shape[0]
+        about = {"matrix": truth.matrix.tolist(), "shape": [rows, fixed.shape[1]], "spacing": fixed.spacing}
+        (asked.scratch / "task.json").write_text(json.dumps(about))
+        options = "".join(f" --{name} {value}" for name in ("side", "rows", "part") if (value := getattr(asked, name)))
+        for part in parts:
+            line = (
+                f"| `python -m benchmarks.large_input {asked.kind}{options} --scratch FOLDER` {_row(asked, part)} |\n"
+            )
+            asked.out.parent.mkdir(parents=True, exist_ok=True)
+            with asked.out.open("a", encoding="utf-8") as table:
+                table.write(line if table.tell() else HEAD + line)
+            print(line, end="", flush=True)
     finally:
         rmtree(asked.scratch, ignore_errors=True)
-    words = f"{asked.kind}{f' --side {asked.side}' if asked.side else ''} --scratch FOLDER"
-    line = (
-        f"| `python -m benchmarks.large_input {words}` | {version('correlight')} ({_commit()}) | {os.cpu_count()} "
-        f"| {load:.1f} | {result['status']} | {apart.mean():.3f} | {wall:.1f} | {cpu:.1f} | {memory:.0f} "
-        f"| {moving['wall']:.2f} | {moving['processor']:.2f} | {moving['memory']:.0f} |\n"
+    return 0
+
+
+def _row(asked: argparse.Namespace, part: str) -> str:
+    """Run a part in a process of its own; the rest of its line in the table."""
+    load = os.getloadavg()[0]
+    if part == "whole":
+        files = [str(asked.scratch / f"{role}.ome.tif") for role in ("fixed", "moving")]
+        program = str(Path(sys.executable).with_name("correlight"))
+        command = [program, "register", *files, "-o", str(asked.scratch / "out")]
+    else:
+        command = [sys.executable, "-m", "benchmarks.large_input", part, "--scratch", str(asked.scratch)]
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.read().strip()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall, process.returncode = time.perf_counter() - began, os.waitstatus_to_exitcode(status)
+    memory = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    outcome = judged(asked.scratch) if part == "whole" else said
+    return (
+        f"| {version('correlight')} ({_commit()}) | {os.cpu_count()} | {load:.1f} | {part} | {wall:.1f} "
+        f"| {usage.ru_utime + usage.ru_stime:.1f} | {memory:.0f} | {outcome}"
     )
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    with asked.out.open("a", encoding="utf-8") as table:
-        table.write(line if table.tell() else HEAD + line)
-    print(HEAD + line, json.dumps(moving), json.dumps(result["seconds"]), sep="\n")
-    return 0 if code in (0, 3) else 1
 
 
-def simulate(folder: Path, plan: Plan) -> Affine:
-    """Write both images; the truth between them."""
+def judged(folder: Path) -> str:
+    """The verdict, and how far the result is from the truth on average over the fixed field."""
+    result, task = (json.loads((folder / name).read_text()) for name in ("out/result.json", "task.json"))
+    found, truth = Affine(np.array(result["moving_from_fixed"]["matrix"])), Affine(np.array(task["matrix"]))
+    points = Grid.of(result["fixed"]["shape"], result["fixed"]["spacing"], unit="micrometre").lattice(10)
+    apart = np.linalg.norm(found(points) - truth(points), axis=1).mean() / truth.scale
+    return f"{result['status']}, {apart:.3f} µm from the truth"
+
+
+def images_read(folder: Path) -> str:
+    """Read both images; the sizes of their levels."""
+    images = [read(folder / f"{role}.ome.tif") for role in ("fixed", "moving")]
+    return ", ".join(" and ".join(f"{level.shape[-1]:,}" for level in image.levels) for image in images) + " columns"
+
+
+def simulate(folder: Path, plan: Plan, parts: Sequence[str]) -> tuple[Affine, Grid]:
+    """Write the images that the parts need; the truth between them, and where the fixed pixels lie."""
     couple = pair(
         "cell",
         seed=5,
@@ -128,21 +168,23 @@ def simulate(folder: Path, plan: Plan) -> Affine:
         least_overlap=0.85,
         data_bar=False,
     )
-    shifts = [
-        enlarge(folder / f"{role}.ome.tif", image, side, plan.bits, count, packed=plan.bits > 8)
-        for role, image, side, count in (
-            ("fixed", couple.fixed, plan.fixed, 1),
-            ("moving", couple.moving, plan.moving, plan.channels),
-        )
-    ]
+    grids = []
+    for role, image, side, count in (
+        ("fixed", couple.fixed, plan.fixed, 1),
+        ("moving", couple.moving, plan.moving, plan.channels),
+    ):
+        grids.append(image.grid.resized((side, side)))
+        if role == "moving" or set(parts) - {"write"}:
+            enlarge(folder / f"{role}.ome.tif", image, grids[-1], plan.bits, count, packed=plan.bits > 8)
     # The first pixels of the enlarged images are centred elsewhere.
-    linear = couple.moving_from_fixed.linear
-    return Affine.of(linear, couple.moving_from_fixed.offset + linear @ shifts[0] - shifts[1])
+    linear, (fixed, moving) = couple.moving_from_fixed.linear, grids
+    offset = couple.moving_from_fixed.offset + linear @ fixed.origin - moving.origin
+    return Affine.of(linear, offset), Grid.of(fixed.shape, fixed.spacing, unit="micrometre")
 
 
-def enlarge(path: Path, image: Image, side: int, bits: int, channels: int, packed: bool) -> Any:
-    """Write an image with more pixels over the same field, and noise on each; where the new first pixel lies."""
-    grid = image.grid.resized((side, side))
+def enlarge(path: Path, image: Image, grid: Grid, bits: int, channels: int, packed: bool) -> None:
+    """Write an image with more pixels over the same field, and noise on each."""
+    side = grid.shape[0]
     onto = Grid.of(grid.shape, grid.spacing, unit="micrometre")
     pixels = np.asarray(image.levels[0])[:channels].astype(np.float32)
     low, high = pixels.min((1, 2), keepdims=True), pixels.max((1, 2), keepdims=True)
@@ -174,32 +216,15 @@ def enlarge(path: Path, image: Image, side: int, bits: int, channels: int, packe
         )
         about = {"axes": "YX", **sizes, "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
         tifffile.imwrite(path, tiles, shape=(side, side), dtype=dtype, tile=(256, 256), ome=True, metadata=about)
-    return np.asarray(grid.origin)
 
 
-def timed(folder: Path) -> tuple[int, float, float, float]:
-    """Exit code, wall and processor seconds and peak memory in MiB of one call of the command line."""
-    program = Path(sys.executable).with_name("correlight")
-    files = [str(folder / f"{role}.ome.tif") for role in ("fixed", "moving")]
-    began = time.perf_counter()
-    process = subprocess.Popen([str(program), "register", *files, "-o", str(folder / "out")], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, seconds, usage.ru_utime + usage.ru_stime, _mebibytes(usage.ru_maxrss)
-
-
-def moved_and_copied(folder: Path) -> dict[str, Any]:
-    """Seconds of moving and writing the light image and of a plain copy of what was written, and their ratios."""
-    import resource
-
-    result = json.loads((folder / "out" / "result.json").read_text())
-    transform = Affine(np.array(result["moving_from_fixed"]["matrix"]))
-    moving, record = read(folder / "moving.ome.tif"), result["fixed"]
-    onto = Grid.of(record["shape"], record["spacing"], unit="micrometre")
+def moved_and_copied(folder: Path) -> str:
+    """Move and write the light image, and copy what was written; how many times as long the one takes as the other."""
+    task, moving = json.loads((folder / "task.json").read_text()), read(folder / "moving.ome.tif")
+    onto = Grid.of(task["shape"], task["spacing"], unit="micrometre")
     clocks = time.perf_counter, time.process_time
     began = [clock() for clock in clocks]
-    write_moved(folder / "a.ome.tif", folder / "b.tif", moving, moving.grid, transform, onto)
+    write_moved(folder / "a.ome.tif", folder / "b.tif", moving, moving.grid, Affine(np.array(task["matrix"])), onto)
     moved = [clock() - start for clock, start in zip(clocks, began, strict=True)]
     source = read(folder / "a.ome.tif")
     pixels = source.levels[0]
@@ -209,13 +234,9 @@ def moved_and_copied(folder: Path) -> dict[str, Any]:
         for band in bands_of(pixels, 1024):
             file.add(band)
     copied = [clock() - start for clock, start in zip(clocks, began, strict=True)]
-    ratios = [a / b for a, b in zip(moved, copied, strict=True)]
-    memory = _mebibytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    return {"moved": moved, "copied": copied, "wall": ratios[0], "processor": ratios[1], "memory": memory}
-
-
-def _mebibytes(peak: int) -> float:
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    wall, cpu = (a / b for a, b in zip(moved, copied, strict=True))
+    size = f"{onto.shape[0]:,} x {onto.shape[1]:,}"
+    return f"{size}: {wall:.2f} times the wall time of a copy, {cpu:.2f} times its CPU ({moved[1]:.1f} s)"
 
 
 def _commit() -> str:
