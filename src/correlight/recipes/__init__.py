@@ -31,6 +31,8 @@ class Search(_Strict):
         By how much the scale may differ from what both files claim.
     least_overlap : float
         Least common area as a fraction of the smaller field.
+    orientations : {"about z", "all"}
+        Of volumes: whether the two z axes point roughly along one line, or any of the three axes may lie along z.
     """
 
     engine: Literal["features", "mutual information", "fiducials", "point clouds", "patches"]
@@ -38,6 +40,7 @@ class Search(_Strict):
     scale: tuple[float, float] = Field(default=(0.25, 4.0))
     calibrated_tolerance: float = Field(default=0.15, gt=0, lt=1)
     least_overlap: float = Field(default=0.35, gt=0, lt=1)
+    orientations: Literal["about z", "all"] = "about z"
 
 
 class Refine(_Strict):

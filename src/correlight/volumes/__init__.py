@@ -44,6 +44,12 @@ _PLANES, _REFINED = 6, 6
 _CLEAR = 1.25
 # A file may be wrong about the scale by a little more than what is promised to be found.
 _SLACK = 1.02
+# Rotations that bring z, y and x of the moving volume along z; with turns about z and both ways up all orientations.
+_AXES_ALONG_Z = (
+    np.eye(3),
+    np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]),
+    np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]),
+)
 # Poses closer than this, in micrometres of the smaller volume, are one.
 _SAME = 3.0
 _LEAST_SIDE = 32
@@ -60,13 +66,16 @@ class _Found:
     poses: list[Pose]
     search: float
     swapped: bool
+    moving_from_turned: Affine
+    elsewhere: float = 0.0
 
     @property
     def margin(self) -> float:
-        """Score of the best pose over that of the next."""
+        """Score of the best pose over that of the next, if there is a next."""
         if not self.poses:
             return 0.0
-        return self.poses[0].score / max(self.poses[1].score, 1e-9) if len(self.poses) > 1 else 1.0
+        rival = max(self.elsewhere, self.poses[1].score if len(self.poses) > 1 else 0.0)
+        return self.poses[0].score / rival if rival > 0 else 1.0
 
 
 def register_volumes(
@@ -168,17 +177,18 @@ def register_volumes(
     report("verify", 0.0)
     level = best.levels[-1]
     checks = Checks.of(level, refined, chosen)
-    moving_from_fixed = refined.inverse() if swapped else refined
-    if swapped:
-        checks = Checks((checks.halves[0].inverse(), checks.halves[1].inverse()), checks.backward.inverse())
+
+    def laid(pose: Affine) -> Affine:
+        return Affine(best.moving_from_turned.matrix @ (pose.inverse() if swapped else pose).matrix)
+
+    moving_from_fixed = laid(refined)
+    checks = Checks((laid(checks.halves[0]), laid(checks.halves[1])), laid(checks.backward))
     overlap = best.poses[0].overlap
     found = findings_of(best.margin, best.search, overlap, checks, moving_from_fixed, stacks[0].grid)
     verdict = judge(found)
     seconds["verify"] = time.perf_counter() - mark
     report("verify", 1.0)
-    poses = [
-        replace(other, moving_from_fixed=other.linear.inverse() if swapped else other.linear) for other in best.poses
-    ]
+    poses = [replace(other, moving_from_fixed=laid(other.linear)) for other in best.poses]
     poses[0] = replace(poses[0], moving_from_fixed=moving_from_fixed)
     seconds["total"] = time.perf_counter() - began
     return Result(
@@ -222,7 +232,29 @@ class _Task:
         for role, volume in zip(("fixed", "moving"), pair, strict=True):
             if not np.ptp(volume.values[volume.mask]) > 0:
                 raise UsageError(f"The {role} stack has the same value everywhere; structure was expected.")
-        pair = [volume.content() for volume in pair]
+        fixed, moving = (volume.content() for volume in pair)
+        if self.recipe.search.orientations == "about z":
+            return self._along(fixed, moving, Affine.identity(3), channels, spacing, middle)
+        found = []
+        for linear in _AXES_ALONG_Z:
+            turned = moving.turned_axes(linear)
+            back = Affine.of(linear.T, moving.grid.centre - linear.T @ turned.grid.centre)
+            found.append(self._along(fixed, turned, back, channels, spacing, middle))
+        best = max(found, key=lambda one: one.poses[0].score if one.poses else 0.0)
+        rivals = [one.poses[0].score for one in found if one is not best and one.poses]
+        return replace(best, elsewhere=max(rivals, default=0.0))
+
+    def _along(
+        self,
+        fixed: Volume,
+        moving: Volume,
+        moving_from_turned: Affine,
+        channels: tuple[int | None, int | None],
+        spacing: float,
+        middle: float,
+    ) -> _Found:
+        """Ranked poses of two volumes whose z axes point roughly along one line."""
+        pair = [fixed, moving]
         # The smaller one is sampled, so that most samples lie in what both show.
         swapped = pair[1].size < pair[0].size * middle**3
         small, large = pair[::-1] if swapped else pair
@@ -253,7 +285,7 @@ class _Task:
         if self.start is None and (unclear or not poses):
             tilted = search_depth(coarse, planes[:_PLANES], least_overlap=least)
             poses = ranked([*poses, *_better(coarse, tilted)], small.grid, _REFINED)
-        return _Found(channels, levels, poses, search, swapped)
+        return _Found(channels, levels, poses, search, swapped, moving_from_turned)
 
     def _planes(self, fixed: Volume, moving: Volume) -> list[Pose]:
         """Poses in the plane, best first."""
