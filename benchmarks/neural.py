@@ -192,13 +192,15 @@ RATIOS = (
 )
 
 
-def ratios() -> list[str]:
+def ratios(seeds: tuple[int, ...]) -> list[str]:
     """Pixel-size ratios that `prepare_pair` finds on simulated specimens whose files claim another."""
     rows = [
         "| seed | field | true | claimed | found | off | error / % of width | channel | margin | seconds |",
         "|---|---:|---:|---:|---:|---:|---:|---|---:|---:|",
     ]
     for seed, ratio, wide, wrong in RATIOS:
+        if seed not in seeds:
+            continue
         both = wide_field(seed, ratio, wide)
         claimed = both.moving.with_spacing(both.moving.grid.spacing[0] * wrong, "claimed")
         began = time.process_time()
@@ -274,8 +276,9 @@ def main() -> None:
     parser.add_argument(
         "--pairs", default="simulated,deepclem-demo", help="simulated and names from pairs.json, parted by commas"
     )
-    parser.add_argument("--label", default="", help="ending of the name of the file")
+    parser.add_argument("--add", action="store_true", help="add to the file rather than replace it")
     parser.add_argument("--seconds", type=float, default=240.0, help="most processor time for the thesis recipe a pair")
+    parser.add_argument("--seeds", type=int, nargs="*", help="of the ratios (default: all)")
     parser.add_argument("--count", type=int, default=200, help="repeats")
     parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
@@ -290,14 +293,18 @@ def main() -> None:
         "iterations": lambda: iterations(cases, asked.seconds),
         "tolerance": lambda: tolerance(cases),
         "repeats": lambda: repeats(asked.count),
-        "ratios": ratios,
+        "ratios": lambda: ratios(tuple(asked.seeds or [row[0] for row in RATIOS])),
         "measures": measures,
     }[asked.what]()
     words = ["python", "-m", "benchmarks.neural", *sys.argv[1:]]
     if asked.data:
         words[words.index("--data") + 1] = "FOLDER"
-    text = f"# Neural mutual information: {asked.what}\n\n`{shlex.join(words)}`\n\n" + "\n".join(rows) + "\n"
-    (asked.out / f"neural-{asked.what}{asked.label}.md").write_text(text)
+    text = f"`{shlex.join(words)}`\n\n" + "\n".join(rows) + "\n"
+    file = asked.out / f"neural-{asked.what}.md"
+    earlier = (
+        file.read_text() + "\n" if file.exists() and asked.add else f"# Neural mutual information: {asked.what}\n\n"
+    )
+    file.write_text(earlier + text)
     print(text)
 
 

@@ -27,8 +27,9 @@ from correlight.transforms import Affine
 Kind = Literal["edges", "zero-mean", "plain"]
 KINDS: tuple[Kind, ...] = ("edges", "zero-mean", "plain")
 
-# Side in pixels of a square with the area of the template, on the first look and on the second.
-_COARSE, _FINE = 56, 112
+# Side in pixels of a square with the area of the template, on the first look and on the second. Where no place stands
+# out by this factor after both, small structure may have been lost, and a finer first look follows.
+_COARSE, _FINE, _STANDS_OUT = (56, 96), 112, 1.5
 # Neighbouring sizes and turns differ by this on either look.
 _COARSE_RATIO, _COARSE_TURN, _FINE_RATIO, _FINE_TURN = 0.025, 4.0, 0.008, 1.2
 # Places that go on to the second look, and places of one size and turn.
@@ -98,17 +99,37 @@ def match_template(
     scales = _steps(np.log(over.scale[0]), np.log(over.scale[1]), np.log1p(_COARSE_RATIO))
     turns = _steps(*over.rotation, _COARSE_TURN)
     tries = [(float(np.exp(scale)), turn) for scale in scales for turn in turns]
-    found = _look(fixed, moving, tries, kind, _COARSE, lambda done: report(0.6 * done))
-    best = distinct(found, fixed.grid)[:_KEPT]
-    closer: dict[tuple[float, float], None] = {}
-    for pose in best:
-        linear = pose.linear
-        for ratio in np.arange(-2, 3) * _FINE_RATIO:
-            for turn in (np.arange(-2, 3) * _FINE_TURN) if len(turns) > 1 else (0.0,):
-                scale = min(max(linear.scale * (1 + ratio), over.scale[0]), over.scale[1])
-                closer[round(scale, 6), round(linear.rotation + float(turn), 6)] = None
-    found = _look(fixed, moving, list(closer), kind, _FINE, lambda done: report(0.6 + 0.4 * done))
-    return distinct(found, fixed.grid)
+    made: list[Pose] = []
+    for number, size in enumerate(_COARSE):
+        first, span = number / len(_COARSE), 1 / len(_COARSE)
+        found = _look(
+            fixed,
+            moving,
+            tries,
+            kind,
+            size,
+            lambda done, a=first, b=span: report(a + 0.7 * b * done),  # type: ignore[misc]
+        )
+        closer: dict[tuple[float, float], None] = {}
+        for pose in distinct(found, fixed.grid)[:_KEPT]:
+            linear = pose.linear
+            for ratio in np.arange(-2, 3) * _FINE_RATIO:
+                for turn in (np.arange(-2, 3) * _FINE_TURN) if len(turns) > 1 else (0.0,):
+                    scale = min(max(linear.scale * (1 + ratio), over.scale[0]), over.scale[1])
+                    closer[round(scale, 6), round(linear.rotation + float(turn), 6)] = None
+        found = _look(
+            fixed,
+            moving,
+            list(closer),
+            kind,
+            _FINE,
+            lambda done, a=first, b=span: report(a + b * (0.7 + 0.3 * done)),  # type: ignore[misc]
+        )
+        made = distinct([*made, *found], fixed.grid)
+        if len(made) > 1 and made[0].score >= _STANDS_OUT * made[1].score:
+            break
+    report(1.0)
+    return made
 
 
 def _steps(first: float, last: float, step: float) -> NDArray[np.float64]:
