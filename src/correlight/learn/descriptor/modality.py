@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from correlight.image import Float, Mask
 from correlight.learn.descriptor.scenes import Rng, Scene
@@ -54,8 +53,6 @@ def _painted(rng: Rng, scene: Scene, warp: Warp) -> Float:
     assert scene.materials is not None
     names = scene.materials[:, 0].astype(int)
     count = int(names.max()) + 1
-    if rng.random() < 0.08:
-        return _textured(rng, names, count, scene, warp)
     style = rng.random()
     if style < 0.25:
         # As a real stain or detector would, with some freedom.
@@ -85,15 +82,6 @@ def _painted(rng: Rng, scene: Scene, warp: Warp) -> Float:
         amount = rng.uniform(0, 0.35, count).astype(np.float32)[names]
         seen = seen + warp(amount[scene.pixels]) * noise(rng, seen.shape, float(np.exp(rng.uniform(-0.7, 1.2))))
     return np.asarray(seen, np.float32)
-
-
-def _textured(rng: Rng, names: NDArray[np.int_], count: int, scene: Scene, warp: Warp) -> Float:
-    """All structures equally bright, each with its own strength of grain: cells in transmitted light."""
-    strength = rng.random(count) * (rng.random(count) < 0.6)
-    strength[rng.integers(count)] = 1
-    amount = warp(strength.astype(np.float32)[names][scene.pixels])
-    seen = amount * noise(rng, amount.shape, float(np.exp(rng.uniform(-0.7, 1.2))))
-    return np.asarray(seen + rng.uniform(0, 0.4) * amount, np.float32)
 
 
 def _mapped(rng: Rng, grey: Float) -> Float:
@@ -152,11 +140,6 @@ def record(rng: Rng, seen: Float) -> tuple[Float, Mask]:
     if rng.random() < 0.35:
         slope = noise(rng, seen.shape, 60.0)
         image = image * (1 + rng.uniform(0.1, 0.5) * slope) + rng.uniform(0, 0.3) * noise(rng, seen.shape, 40.0)
-    if rng.random() < 0.08:
-        # A faint signal on a background that is anything but flat.
-        background = noise(rng, seen.shape, float(rng.uniform(40, 120)))
-        image = rng.uniform(0.15, 0.6) * _standard(image) + background
-        image = (image - image.min()) / max(float(np.ptp(image)), 1e-6)
     if rng.random() < 0.12:
         # Charging: bright or dark smears along the scan behind bright structures.
         smear = cv2.blur((image > np.quantile(image, 0.9)).astype(np.float32), (int(rng.integers(15, 60)), 1))
@@ -173,11 +156,12 @@ def record(rng: Rng, seen: Float) -> tuple[Float, Mask]:
         image = image + _dust(rng, seen.shape)
     image = image - min(0.0, float(image.min()))
     if rng.random() < 0.5:
-        # Down to maps of elements, where most pixels have counted nothing.
-        photons = float(np.exp(rng.uniform(np.log(0.3), np.log(200))))
+        photons = float(np.exp(rng.uniform(np.log(3), np.log(200))))
         image = (rng.poisson(np.clip(image, 0, 3) * photons) / photons).astype(np.float32)
-    amount = rng.uniform(0, 0.5) * rng.random() * max(float(image.std()), 1e-3)
-    image = image + amount * noise(rng, seen.shape, 0.6 if rng.random() < 0.3 else 0)
+    spread = max(float(image.std()), 1e-3)
+    image = image + rng.uniform(0, 0.5) * rng.random() * spread * noise(
+        rng, seen.shape, 0.6 if rng.random() < 0.3 else 0
+    )
     if rng.random() < 0.15:
         low, high = np.quantile(image, (rng.uniform(0, 0.2), rng.uniform(0.8, 1)))
         image = np.clip(image, low, max(float(high), float(low) + 1e-3))
