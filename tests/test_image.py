@@ -93,6 +93,7 @@ def test_a_coarse_mask_says_the_same_of_all_pixels_of_a_block() -> None:
     np.testing.assert_array_equal(mask[...], expected)
     np.testing.assert_array_equal(mask[1:4, 3:6], expected[1:4, 3:6])
     np.testing.assert_array_equal(mask[2:], expected[2:])
+    np.testing.assert_array_equal(mask[3, ::2], expected[3, ::2])
     np.testing.assert_array_equal(mask.resized((2, 3)), small)
     assert not mask.all()
     image = Image((np.zeros((1, 5, 6)),), Grid.of((5, 6)), ("a",), mask=mask)

@@ -186,6 +186,7 @@ def test_a_window_is_cut_like_an_array() -> None:
     assert (window.shape, window.dtype) == (expected.shape, np.uint8)
     np.testing.assert_array_equal(window[:], expected)
     np.testing.assert_array_equal(window[1, 0:2, 3:5], expected[1, 0:2, 3:5])
+    np.testing.assert_array_equal(window[:, 1, ::3, 4], expected[:, 1, ::3, 4])
 
 
 def test_what_was_made_of_an_invalid_pixel_is_not_valid() -> None:

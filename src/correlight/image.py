@@ -34,6 +34,48 @@ class Pixels(Protocol):
         ...
 
 
+def cut_from(key: Any, shape: Sequence[int]) -> tuple[tuple[slice, ...], tuple[int, ...]]:
+    """What a key cuts out of pixels, for arrays that NumPy does not cut itself.
+
+    Parameters
+    ----------
+    key : int, slice, Ellipsis or tuple of these
+        As NumPy takes it; steps are positive.
+    shape : sequence of int
+        Of the pixels.
+
+    Returns
+    -------
+    region : tuple of slice
+        One per axis, with both ends and a step.
+    dropped : tuple of int
+        The axes that numbers stand for, which the block does not have.
+
+    Raises
+    ------
+    IndexError
+        If there is no such place.
+    """
+    given = key if isinstance(key, tuple) else (key,)
+    whole = (slice(None),) * (len(shape) - len(given) + (Ellipsis in given))
+    place = given.index(Ellipsis) if Ellipsis in given else len(given)
+    given = (*given[:place], *whole, *given[place + 1 :])
+    region, dropped = [], []
+    for axis, (part, size) in enumerate(zip(given, shape, strict=True)):
+        if isinstance(part, slice):
+            start, stop, step = part.indices(size)
+            if step < 1:
+                raise IndexError("Pixels on disk are cut out forwards only.")
+            region.append(slice(start, max(start, stop), step))
+        else:
+            number = int(part)
+            if not -size <= number < size:
+                raise IndexError(f"There is no place {number} among {size}.")
+            region.append(slice(number % size, number % size + 1, 1))
+            dropped.append(axis)
+    return tuple(region), tuple(dropped)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CoarseMask:
     """The valid pixels of an image too large to keep one value for each: those of a level, spread over its blocks.
@@ -50,12 +92,11 @@ class CoarseMask:
     shape: tuple[int, ...]
 
     def __getitem__(self, key: Any) -> Mask:
-        """The mask of a block, cut out by slices along every axis."""
-        given = () if key is Ellipsis else key if isinstance(key, tuple) else (key,)
-        slices = (*given, *(slice(None),) * len(self.shape))
-        cuts = zip(self.shape, self.small.shape, slices, strict=False)
+        """The mask of a block."""
+        region, dropped = cut_from(key, self.shape)
+        cuts = zip(self.shape, self.small.shape, region, strict=True)
         lines = [_nearest(large, small)[part] for large, small, part in cuts]
-        return np.asarray(self.small[np.ix_(*lines)])
+        return np.asarray(self.small[np.ix_(*lines)]).squeeze(dropped)
 
     def all(self) -> bool:
         """Whether every pixel is valid."""

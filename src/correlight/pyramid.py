@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.geometry import level_factor
-from correlight.image import CoarseMask, Image, Mask, Pixels
+from correlight.image import CoarseMask, Image, Mask, Pixels, cut_from
 
 Smaller = Literal["mean", "nearest"]
 Array = NDArray[Any]
@@ -42,12 +42,10 @@ class Window:
         self.dtype = np.dtype(pixels.dtype)
 
     def __getitem__(self, key: Any) -> Array:
-        """A block of pixels; the key may begin with a channel and goes on with slices, one per axis."""
-        given = key if isinstance(key, tuple) else (key,)
-        given = (*given, *(slice(None),) * (len(self.shape) - len(given)))
-        ends = [part.indices(size)[:2] for part, size in zip(given[1:], self.shape[1:], strict=True)]
-        moved = [slice(a + low, b + low) for (a, b), low in zip(ends, self.start, strict=True)]
-        return np.asarray(self.pixels[(given[0], *moved)])
+        """A block of pixels."""
+        region, dropped = cut_from(key, self.shape)
+        moved = [slice(p.start + a, p.stop + a, p.step) for p, a in zip(region[1:], self.start, strict=True)]
+        return np.asarray(self.pixels[(region[0], *moved)]).squeeze(dropped)
 
 
 class Cascade:

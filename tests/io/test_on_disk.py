@@ -136,6 +136,19 @@ def test_the_same_pixels_come_from_disk_as_from_memory(
         np.testing.assert_array_equal(pixels[(slice(None), *region)], whole[(slice(None), *region)])
         channel = int(rng.integers(len(whole)))
         np.testing.assert_array_equal(pixels[(channel, *region)], whole[(channel, *region)])
+        numbers = tuple(int(rng.integers(n)) for n in whole.shape[1:])
+        for key in (
+            (..., numbers[-1]),
+            (channel, *numbers[:-1], slice(3, None, 7)),
+            (slice(None), numbers[0]),
+            numbers[0] % 1,
+        ):
+            np.testing.assert_array_equal(pixels[key], whole[key])
+        np.testing.assert_array_equal(pixels[..., ::5, 2::3], whole[..., ::5, 2::3])
+    np.testing.assert_array_equal(pixels[...], whole)
+    for wrong in (len(whole), (0, slice(None, None, -1))):
+        with pytest.raises(IndexError):
+            pixels[wrong]
     small = left.levels[-1]
     assert isinstance(small, np.ndarray)
     assert np.prod(small.shape[1:]) <= 60 * 60

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError
+from correlight.image import cut_from
 from correlight.io.axes import check_axes
 
 Array = NDArray[Any]
@@ -85,12 +86,9 @@ class Rearranged:
         self.dtype = np.dtype(np.uint8) if stored.kind == "b" else stored.newbyteorder("=")
 
     def __getitem__(self, key: Any) -> Array:
-        """A block, in memory; the key holds slices, and may begin with the number of a channel."""
-        given = key if isinstance(key, tuple) else (key,)
-        given = (*given, *(slice(None),) * (len(self.shape) - len(given)))
-        number = given[0] if not isinstance(given[0], slice) else None
-        parts = [slice(number, number + 1) if number is not None else given[0], *given[1:]]
-        spatial = parts[1:] if self._lacks_channel else parts
+        """A block, in memory."""
+        region, dropped = cut_from(key, self.shape)
+        spatial = region[1:] if self._lacks_channel else region
         cut = iter([spatial[place] for place in self._order])
         where = tuple(next(cut) if isinstance(part, slice) else part for part in self.index)
         try:
@@ -100,9 +98,8 @@ class Rearranged:
         except Exception as error:  # decoders raise whatever damaged bytes lead them to
             raise _gone(self.path, error) from error
         block = block.transpose(self._turn)
-        block = block[None][parts[0]] if self._lacks_channel else block
-        block = block[0] if number is not None else block
-        return np.ascontiguousarray(block.astype(self.dtype, copy=False))
+        block = block[None][region[0]] if self._lacks_channel else block
+        return np.ascontiguousarray(block.astype(self.dtype, copy=False).squeeze(dropped))
 
 
 def left_on_disk(path: Path, array: Any, index: Sequence[Any], axes: str) -> Rearranged:
@@ -153,16 +150,15 @@ class Segments:
         self._held, self._lock = 0, Lock()
 
     def __getitem__(self, key: Any) -> Array:
-        """A block, in memory; slices along rows and columns."""
-        given = key if isinstance(key, tuple) else (key,)
-        given = (*given, *(slice(None),) * (len(self.shape) - len(given)))
-        rows, columns = (part.indices(size)[:2] for part, size in zip(given[-2:], self.shape[-2:], strict=True))
-        chosen = self.planes[given[:-2]]
-        shape = max(0, rows[1] - rows[0]), max(0, columns[1] - columns[0])
+        """A block, in memory; where steps leave pixels out, the whole is read nevertheless."""
+        region, dropped = cut_from(key, self.shape)
+        (rows, columns), chosen = region[-2:], self.planes[region[:-2]]
+        shape = rows.stop - rows.start, columns.stop - columns.start
         out = np.zeros((math.prod(chosen.shape[:-1]), *shape), self.dtype)
         if out.size:
-            self._fill(out, chosen.reshape(-1, 2), rows, columns)
-        return out.reshape(*chosen.shape[:-1], *shape)
+            self._fill(out, chosen.reshape(-1, 2), (rows.start, rows.stop), (columns.start, columns.stop))
+        out = out.reshape(*chosen.shape[:-1], *shape)[..., :: rows.step, :: columns.step]
+        return out.squeeze(dropped)
 
     def _fill(self, out: Array, planes: Array, rows: tuple[int, int], columns: tuple[int, int]) -> None:
         across = -(-self.shape[-1] // self._wide)
