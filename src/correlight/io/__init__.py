@@ -111,7 +111,7 @@ def read(
 
     Notes
     -----
-    Pixels of more than 128 MiB stay on disk where the file can be read in parts: TIFF in tiles, strips or uncompressed,
+    Pixels of more than 64 MiB stay on disk where the file can be read in parts: TIFF in tiles, strips or uncompressed,
     OME-Zarr, MRC and ``.npy``. No file stays open. ``levels`` then ends with one of at most 2**24 pixels per channel
     that is in memory, made in one pass where the file has none; data bars and padding are sought on it. Anything else
     is read into memory, 4 GiB at most.

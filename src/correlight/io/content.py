@@ -15,7 +15,7 @@ from correlight.image import Mask, Pixels
 
 LIMIT = 4 * 2**30  # bytes; what is declared beyond it is refused before any memory is taken
 ON_DISK = 2**38  # bytes; the same for what stays on disk, where it would take time rather than memory
-IN_MEMORY = 2**27  # bytes; larger pixels stay on disk where their file can be read in parts
+IN_MEMORY = 2**26  # bytes; larger pixels stay on disk where their file can be read in parts
 NOT_STATED = "not stated"
 
 
