@@ -163,7 +163,8 @@ def prepare_pair(
 
     Notes
     -----
-    A few seconds for fields of a thousand pixels on one core. The transform is found on binned images and holds for
+    Half a minute for three channels on one core (benchmarks/results/neural-ratios.md).
+    The transform is found on binned images and holds for
     the full size as it is, because positions are lengths and not pixel numbers.
 
     Examples

@@ -291,7 +291,7 @@ def climb(
 
     Notes
     -----
-    About 1 ms a step and channel on one core, whatever the size of the images.
+    Two to four seconds on one core (benchmarks/results/neural-iterations.md), nearly whatever the size of the images.
     """
     ndim = fixed.grid.ndim
     radius = float(max(fixed.grid.extent)) / 2

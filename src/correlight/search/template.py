@@ -92,8 +92,8 @@ def match_template(
 
     Notes
     -----
-    The normalised correlations are those of Lewis (1995, Vision Interface, 120-123). A size and turn costs a Fourier
-    transform of the wide field per channel: about 30 ms for 500 x 500 pixels on one core.
+    The normalised correlations are those of Lewis (1995, Vision Interface, 120-123). A size and turn costs Fourier
+    transforms of the wide field: of each of three channels and of the energy for edges.
     """
     report = progress or (lambda fraction: None)
     scales = _steps(np.log(over.scale[0]), np.log(over.scale[1]), np.log1p(_COARSE_RATIO))
