@@ -159,7 +159,6 @@ def _depths(
     fixed, moving = level.fixed.grid, level.moving.grid
     middle = fixed.centre
     scale = plane.linear.scale
-    relative = level.fixed.size * scale**3 / level.moving.size
     reach = 0.5 * (fixed.extent[0] * scale + moving.extent[0])
     turn = None
     if tilt is not None:
@@ -172,11 +171,10 @@ def _depths(
         if turn is not None:
             around = Affine.of(turn, middle - turn @ middle)
             pose = Affine(pose.matrix @ around.matrix)
-        seen = float(level.seen(pose).mean()) * max(1.0, relative)
-        if seen < least_overlap:
+        if level.of_smaller(float(level.seen(pose).mean()), scale) < least_overlap:
             continue
         value, share = level.agreement(pose)
-        overlap = min(1.0, share * max(1.0, relative))
+        overlap = level.of_smaller(share, scale)
         found.append(Pose(pose, value * float(np.sqrt(overlap)), overlap))
     return sorted(found, key=lambda pose: -pose.score)
 

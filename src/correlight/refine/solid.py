@@ -138,6 +138,13 @@ class Level:
         """Which samples lie in the dark fields of the checkerboard."""
         return np.asarray(sum(np.unravel_index(self.blocks, BLOCKS)) % 2 == 1)
 
+    def of_smaller(self, share: float, scale: float) -> float:
+        """A share of the samples as a share of the smaller volume; of a section and a stack, of the smaller field."""
+        ratio = self.fixed.size * scale**3 / self.moving.size
+        if min(self.fixed.grid.shape[0], self.moving.grid.shape[0]) == 1:
+            ratio = float(np.prod(self.fixed.grid.extent[1:]) * scale**2 / np.prod(self.moving.grid.extent[1:]))
+        return min(1.0, share * max(1.0, ratio))
+
     def seen(self, moving_from_fixed: Affine) -> NDArray[np.bool_]:
         """Which samples the moving volume shows under a pose, shape ``(N,)``."""
         grid = self.moving.grid

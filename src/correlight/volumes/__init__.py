@@ -345,11 +345,10 @@ def _working_spacing(fixed: Grid, moving: Grid) -> float:
 def _better(level: Level, poses: list[Pose]) -> list[Pose]:
     """Poses refined on one level, with the scores that they have then; those that ran into one another become one."""
     made = []
-    relative = level.fixed.size / level.moving.size
     for pose in poses[:_REFINED]:
         refined = refine_solid(level, pose.linear, "similarity")
         value, share = level.agreement(refined)
-        overlap = min(1.0, share * max(1.0, relative * refined.scale**3))
+        overlap = level.of_smaller(share, refined.scale)
         made.append(Pose(refined, value * float(np.sqrt(overlap)), overlap))
     return ranked(made, level.fixed.grid, _REFINED)
 
