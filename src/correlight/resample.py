@@ -33,6 +33,10 @@ _ON_PIXEL = 1e-6
 
 # OpenCV fetches pixels by 16-bit numbers.
 _REMAP_LIMIT = 2**15
+# So many pixels of a block are made at a time: all that is computed of them stays in the cache of a core.
+_AT_ONCE = 2**16
+# A block on the edge of the moving image is cut into pieces of at most so many pixels a side.
+_PIECE = 64
 
 # Blocks are made by so many threads at most, so many for each before the first of them are handed on.
 _MOST_WORKERS, _AHEAD = 8, 4
@@ -201,11 +205,12 @@ def _plan(
     if plain and isinstance(moving_from_fixed, Affine):
         index = np.linalg.inv(image_grid.matrix) @ moving_from_fixed.matrix @ onto.matrix
 
+    def anywhere(region: tuple[slice, ...]) -> tuple[Array, Mask] | None:
+        coordinates = _source_coordinates(image_grid, moving_from_fixed, onto, region)
+        return _block(pixels, mask, coordinates, factors, order)
+
     def part(region: tuple[slice, ...]) -> Block | None:
-        found = None if index is None else _inner_block(pixels, mask, index, factors, region)
-        if found is None:
-            coordinates = _source_coordinates(image_grid, moving_from_fixed, onto, region)
-            found = _block(pixels, mask, coordinates, factors, order)
+        found = anywhere(region) if index is None else _affine_block(pixels, mask, index, factors, region, anywhere)
         return None if found is None else Block(region, *found)
 
     return part, list(_regions(onto.shape, block, max(factors)))
@@ -358,25 +363,60 @@ def _averaging(image_grid: Grid, moving_from_fixed: Transform, onto: Grid) -> tu
     return tuple(int(f) for f in np.clip(factors, 1, image_grid.shape))
 
 
-def _inner_block(
+def _affine_block(
     pixels: Pixels,
     mask: Mask | CoarseMask | None,
     index: NDArray[np.float64],
     factors: tuple[int, ...],
     region: tuple[slice, ...],
+    anywhere: Callable[[tuple[slice, ...]], tuple[Array, Mask] | None],
 ) -> tuple[Array, Mask] | None:
-    """A block of a picture of 8 or 16 bits that lies well inside the moving image; None where it does not.
+    """A block of a picture of 8 or 16 bits under an affine map; None where it lies wholly outside the moving image.
 
-    The same arithmetic as in `_Support.linear`, in steps that OpenCV does ten times as fast: four neighbours of a pixel
-    are fetched as one pixel of four channels. Nothing depends on whether single pixels lie inside.
+    What lies well inside is made quickly, what lies outside not at all; a block on the edge is cut into four, until
+    pieces are left that are small enough to look at every pixel.
     """
     f = np.asarray(factors)
     to_index = (index[:-1] - np.outer((f - 1) / 2, (0, 0, 1))) / f[:, None]
     ends = [(part.start, part.stop - 1) for part in region]
     corners = np.array([(*corner, 1.0) for corner in product(*ends)]) @ to_index.T
     limit = np.asarray(pixels.shape[1:]) // f - 1
-    if (corners < 0).any() or (corners > limit - _ON_PIXEL).any():
+    if (corners.max(axis=0) < -_ON_PIXEL).any() or (corners.min(axis=0) > limit + _ON_PIXEL).any():
         return None
+    found = None
+    if (corners >= 0).all() and (corners <= limit - _ON_PIXEL).all():
+        found = _inner_block(pixels, mask, to_index, corners, factors, region)
+    shape = tuple(part.stop - part.start for part in region)
+    if found is not None or max(shape) <= _PIECE:
+        return anywhere(region) if found is None else found
+    halves = [
+        [slice(part.start, middle), slice(middle, part.stop)] if part.stop - part.start > 1 else [part]
+        for part, middle in ((part, (part.start + part.stop) // 2) for part in region)
+    ]
+    values, footprint = np.zeros((pixels.shape[0], *shape), pixels.dtype), np.zeros(shape, bool)
+    for piece in product(*halves):
+        made = _affine_block(pixels, mask, index, factors, piece, anywhere)
+        if made is not None:
+            where = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(piece, region, strict=True))
+            values[(slice(None), *where)], footprint[where] = made
+            found = values, footprint
+    return found
+
+
+def _inner_block(
+    pixels: Pixels,
+    mask: Mask | CoarseMask | None,
+    to_index: NDArray[np.float64],
+    corners: NDArray[np.float64],
+    factors: tuple[int, ...],
+    region: tuple[slice, ...],
+) -> tuple[Array, Mask] | None:
+    """A block whose corners lie well inside the moving image; None where it is not valid throughout.
+
+    The same arithmetic as in `_Support.linear`, in steps that OpenCV does ten times as fast: four neighbours of a pixel
+    are fetched as one pixel of four channels. Nothing depends on whether single pixels lie inside.
+    """
+    limit = np.asarray(pixels.shape[1:]) // np.asarray(factors) - 1
     low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int) + 1
     # One more, as the neighbours of the last pixel are fetched even where they have no weight.
     high = np.minimum(high + 1, limit + 1)
@@ -385,23 +425,29 @@ def _inner_block(
     source_region = tuple(slice(a * k, b * k) for a, b, k in zip(low, high, factors, strict=True))
     if mask is not None and not np.all(mask[source_region]):
         return None
-    rows, columns = (np.arange(part.start, part.stop, dtype=float) for part in region)
-    maps, weights = [], []
-    for line, first in zip(to_index, low, strict=True):
-        place = (line[0] * rows + (line[2] - first))[:, None] + line[1] * columns
-        whole = place.astype(np.int16)
-        maps.append(whole)
-        weights.append(np.subtract(place, whole, out=np.empty(place.shape, np.float32), casting="unsafe"))
-    where = cv2.merge(maps[::-1])
-    values = np.empty((pixels.shape[0], *weights[0].shape), pixels.dtype)
-    depth = cv2.CV_8U if values.dtype == np.uint8 else cv2.CV_16U
+    fours = []
     for channel in range(pixels.shape[0]):
         source = _shrink(np.asarray(pixels[(channel, *source_region)]), factors)
-        four = np.dstack([source[:-1, :-1], source[:-1, 1:], source[1:, :-1], source[1:, 1:]])
-        a, b, c, d = cv2.split(cv2.remap(four, where, np.empty(0), cv2.INTER_NEAREST))
-        upper, lower = _mixed(a, b, weights[1], cv2.CV_32F), _mixed(c, d, weights[1], cv2.CV_32F)
-        values[channel] = _mixed(upper, lower, weights[0], depth)
-    return values, np.ones(weights[0].shape, bool)
+        fours.append(np.dstack([source[:-1, :-1], source[:-1, 1:], source[1:, :-1], source[1:, 1:]]))
+    shape = tuple(part.stop - part.start for part in region)
+    values = np.empty((pixels.shape[0], *shape), pixels.dtype)
+    depth = cv2.CV_8U if values.dtype == np.uint8 else cv2.CV_16U
+    columns = np.arange(region[1].start, region[1].stop, dtype=float)
+    step = max(1, _AT_ONCE // shape[1])
+    for top in range(0, shape[0], step):
+        rows = np.arange(region[0].start + top, min(region[0].start + top + step, region[0].stop), dtype=float)
+        maps, weights = [], []
+        for line, first in zip(to_index, low, strict=True):
+            place = (line[0] * rows + (line[2] - first))[:, None] + line[1] * columns
+            whole = place.astype(np.int16)
+            maps.append(whole)
+            weights.append(np.subtract(place, whole, out=np.empty(place.shape, np.float32), casting="unsafe"))
+        where = cv2.merge(maps[::-1])
+        for four, out in zip(fours, values, strict=True):
+            a, b, c, d = cv2.split(cv2.remap(four, where, np.empty(0), cv2.INTER_NEAREST))
+            upper, lower = _mixed(a, b, weights[1], cv2.CV_32F), _mixed(c, d, weights[1], cv2.CV_32F)
+            out[top : top + step] = _mixed(upper, lower, weights[0], depth)
+    return values, np.ones(shape, bool)
 
 
 def _mixed(a: Array, b: Array, weight: NDArray[np.float32], depth: int) -> Array:
