@@ -167,8 +167,8 @@ def exponential(
 ) -> tuple[Matrix, NDArray[np.float64]]:
     """The exponential of a combination of matrices, and its derivative by each coefficient.
 
-    By the power series and its term-by-term derivative; for the sizes that the limits allow, fourteen terms are exact
-    to rounding.
+    By the power series and its term-by-term derivative; for the sizes that the limits allow, 23 terms are exact to
+    rounding.
 
     Parameters
     ----------
