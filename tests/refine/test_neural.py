@@ -8,7 +8,8 @@ from scipy.linalg import expm
 from correlight.geometry import Grid
 from correlight.plane import Plane
 from correlight.refine.linear import refine
-from correlight.refine.neural import Stack, climb, exponential, generators, refine_neural
+from correlight.refine.neural import climb, exponential, generators, refine_neural
+from correlight.refine.places import Stack
 from correlight.resample import warp
 from correlight.transforms import Affine, Projective
 

@@ -15,17 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.geometry import Grid
-from correlight.image import Mask
 from correlight.plane import Plane
 from correlight.refine.models import Model
-from correlight.resample import warp
-from correlight.similarity import sample
+from correlight.refine.places import FEWEST, HELD_OUT, Level, Matrix, Stack, levels_of
 from correlight.similarity.mutual import MutualInformation
-from correlight.similarity.neural import AMSGrad, Critic, Float, scaled, tuples
+from correlight.similarity.neural import AMSGrad, Critic, tuples
 from correlight.transforms import Affine, Projective
-
-Matrix = NDArray[np.float64]
 
 # Places a step on the level in work, and as a share of that on the one above it, which keeps the way in view.
 _BATCH, _ABOVE = 640, 0.5
@@ -37,58 +32,14 @@ _WARM = 30
 _RATE = 0.3
 # The pose that is looked at and kept is the average over about so many steps: single ones carry the noise of draws.
 _AVERAGED = 12
-# Share of the places that is held out, and the most places of a level.
-_HELD_OUT, _MOST_PLACES = 0.25, 40_000
-# Fewer places than this in both images are no overlap.
-_FEWEST = 150
 # A generator may not add up to more than this: shifts in half widths, turns in radians, the rest in relative lengths.
 _FURTHEST_SHIFT, _FURTHEST_TURN, _FURTHEST_STRETCH = 0.9, 1.0, 0.25
-_DILATED = 5
 # Looking round on the coarsest level: steps of degrees and half widths, bins of the histogram, how many poses are
 # followed, and how far apart they are in half widths or radians.
 _TURN_STEP, _SHIFT_STEP, _COARSE_BINS, _STARTS, _APART = 6.0, 0.07, 12, 3, 0.15
 # Roughness is measured on images of at most this many pixels along the side of a square with their area, in
 # neighbourhoods of this share of the smaller field.
 _MOST_SIDE, _NEIGHBOURHOOD = 1024, 0.01
-
-
-@dataclass(frozen=True, eq=False)
-class Stack:
-    """One image as this method sees it: channels, valid pixels, grid.
-
-    Parameters
-    ----------
-    values : (C, *grid.shape) array of float32
-        Any grey values.
-    mask : (*grid.shape) array of bool
-        Valid pixels.
-    grid : Grid
-        Of a plane or a volume.
-    """
-
-    values: Float
-    mask: Mask
-    grid: Grid
-
-    @classmethod
-    def of(cls, *planes: Plane) -> Stack:
-        """Channels of one image; a pixel is valid where all of them are."""
-        return cls(
-            np.stack([p.values for p in planes]), np.logical_and.reduce([p.mask for p in planes]), planes[0].grid
-        )
-
-    def at(self, spacing: float) -> Stack:
-        """The same field with larger pixels of about this size, by averaging; never with smaller ones."""
-        pairs = zip(self.grid.extent, self.grid.spacing, strict=True)
-        shape = tuple(max(2, round(extent / max(spacing, own))) for extent, own in pairs)
-        if shape == self.grid.shape:
-            return self
-        if self.grid.ndim == 2:
-            planes = [Plane(channel, self.mask, self.grid).resized((shape[0], shape[1])) for channel in self.values]
-            return Stack.of(*planes)
-        onto = self.grid.resized(shape)
-        values, inside = warp(self.values, self.grid, Affine.identity(self.grid.ndim), onto, mask=self.mask)
-        return Stack(values, inside, onto)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,62 +142,6 @@ def exponential(
     return matrix, derivatives
 
 
-class _Level:
-    """One level of the pyramid: places on edges of the fixed image, and the moving image round where they may lie."""
-
-    def __init__(self, fixed: Stack, moving: Stack, to_unit: Matrix, rng: np.random.Generator) -> None:
-        pixels = np.argwhere(_edges(fixed))
-        if len(pixels) > _MOST_PLACES:
-            pixels = pixels[rng.permutation(len(pixels))[:_MOST_PLACES]]
-        self.pixel = float(np.max(fixed.grid.spacing)) * to_unit[0, 0]
-        self.values = scaled(fixed.values)[(slice(None), *pixels.T)].T
-        self.points = np.column_stack([fixed.grid.points(pixels), np.ones(len(pixels))]) @ to_unit.T
-        # The mask is one more channel: where it is not whole, a place has left the moving image.
-        self.moving = np.concatenate([scaled(moving.values), moving.mask[None].astype(np.float32)])
-        self.limit = np.asarray(moving.grid.shape) - 1
-        self.index_from_moving = np.linalg.inv(moving.grid.matrix)
-        order = rng.permutation(len(pixels))
-        cut = int(_HELD_OUT * len(pixels))
-        self.held, self.used = order[:cut], order[cut:]
-
-    def __bool__(self) -> bool:
-        return len(self.used) >= _FEWEST
-
-    def look(self, chosen: NDArray[np.intp], moving_from_unit: Matrix) -> _Look:
-        """What lies under some of the places."""
-        outer = self.index_from_moving @ moving_from_unit
-        mapped = self.points[chosen] @ outer.T
-        weight = mapped[:, -1:]
-        places = mapped[:, :-1] / weight
-        inside = np.all((places >= 0) & (places <= self.limit), axis=1) & (weight[:, 0] > 0)
-        values, slopes = sample(self.moving, places)
-        inside &= values[-1] > 0.999
-        return _Look(
-            self.values[chosen[inside]],
-            values[:-1, inside].T,
-            slopes[:-1, inside],
-            self.points[chosen[inside]],
-            places[inside],
-            weight[inside],
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class _Look:
-    fixed: Float
-    moving: Float
-    slopes: Float
-    points: NDArray[np.float64]
-    places: NDArray[np.float64]
-    weight: NDArray[np.float64]
-
-    def pull_back(self, by_moving: Float) -> Matrix:
-        """Derivative by the entries of the matrix that took the places to pixels of the moving image."""
-        by_place = np.einsum("nc,cnd->nd", by_moving, self.slopes) / self.weight
-        last = -np.sum(by_place * self.places, axis=1, keepdims=True)
-        return np.asarray(np.concatenate([by_place, last], axis=1).T @ self.points)
-
-
 def climb(
     fixed: Stack,
     moving: Stack,
@@ -299,7 +194,7 @@ def climb(
     to_unit[:-1, -1] = -fixed.grid.centre / radius
     start = moving_from_fixed @ np.linalg.inv(to_unit)
     directions, limits = generators(model, ndim)
-    levels = _levels(fixed, moving, moving_from_fixed, to_unit, sizes, rng)
+    levels = levels_of(fixed, moving, moving_from_fixed, to_unit, sizes, rng)
     if not levels:
         return None
     inputs = len(fixed.values) + len(moving.values)
@@ -339,14 +234,14 @@ class _Ascent:
         return exponential(self.coefficients.sum(axis=0) if own else self.coefficients[0], self._directions)
 
     def stage(
-        self, levels: Sequence[_Level], most_steps: int, patience: int, *, alone: int = 0, finest: bool = False
+        self, levels: Sequence[Level], most_steps: int, patience: int, *, alone: int = 0, finest: bool = False
     ) -> bool:
         """Work on a level, with the one above it; False where too little lies in the moving image."""
         level, optimiser = levels[-1], AMSGrad()
         average = self.coefficients.copy()
         best, kept, idle = -np.inf, (average.copy(), self._critic.state()), 0
         first = float(len(level.look(level.held, self._start @ self.pose(finest)[0]).fixed))
-        if first < _FEWEST * _HELD_OUT:
+        if first < FEWEST * HELD_OUT:
             return False
         for step in range(most_steps):
             gradient = self._step(levels, finest)
@@ -373,7 +268,7 @@ class _Ascent:
         self.information = best
         return True
 
-    def _step(self, levels: Sequence[_Level], finest: bool) -> NDArray[np.float64]:
+    def _step(self, levels: Sequence[Level], finest: bool) -> NDArray[np.float64]:
         """Teach the critic by one draw of every level; the derivative by the coefficients."""
         gradient = np.zeros_like(self.coefficients)
         for level in levels:
@@ -395,7 +290,7 @@ class _Ascent:
                 gradient[1] += by_coefficient
         return gradient
 
-    def _held_out(self, level: _Level, coefficients: NDArray[np.float64], finest: bool, least: float) -> float:
+    def _held_out(self, level: Level, coefficients: NDArray[np.float64], finest: bool, least: float) -> float:
         """The bound at the places held out; minus infinity where the pose has lost half of them."""
         matrix, _ = exponential(coefficients.sum(axis=0) if finest else coefficients[0], self._directions)
         look = level.look(level.held, self._start @ matrix)
@@ -404,34 +299,8 @@ class _Ascent:
         return self._critic.bound(*tuples(look.fixed, look.moving, np.roll(look.moving, 1, axis=0)))
 
 
-def _levels(
-    fixed: Stack,
-    moving: Stack,
-    moving_from_fixed: Matrix,
-    to_unit: Matrix,
-    sizes: Sequence[int],
-    rng: np.random.Generator,
-) -> list[_Level]:
-    """Levels with enough edges, coarse first; those that the images hold no finer pixels for are left out."""
-    ndim = fixed.grid.ndim
-    scale = float(abs(np.linalg.det(moving_from_fixed[:-1, :-1])) ** (1 / ndim))
-    side = float(np.prod(fixed.grid.extent) ** (1 / ndim))
-    finest = max(float(np.min(fixed.grid.spacing)), float(np.min(moving.grid.spacing)) / scale)
-    levels = []
-    done = np.inf
-    for size in sizes:
-        spacing = max(side / size, finest)
-        if spacing > 0.9 * done:
-            break
-        done = spacing
-        level = _Level(fixed.at(spacing), moving.at(spacing * scale), to_unit, rng)
-        if level:
-            levels.append(level)
-    return levels
-
-
 def _look_round(
-    level: _Level, start: Matrix, directions: NDArray[np.float64], reach: tuple[float, float]
+    level: Level, start: Matrix, directions: NDArray[np.float64], reach: tuple[float, float]
 ) -> list[NDArray[np.float64]]:
     """Coefficients of the start, or of the poses near it that a histogram of grey values likes best."""
     none = np.zeros(len(directions))
@@ -462,37 +331,6 @@ def _look_round(
         if len(chosen) > _STARTS:
             break
     return chosen
-
-
-def _edges(stack: Stack) -> Mask:
-    """Valid pixels on or beside an edge of any channel; all valid ones where edges are few."""
-    marked = np.zeros(stack.grid.shape, bool)
-    for channel in stack.values:
-        for number, plane in enumerate(channel.reshape(-1, *channel.shape[-2:])):
-            found = _edges_of_plane(plane)
-            if channel.ndim == 2:
-                marked |= found
-            else:
-                marked[number] |= found
-    marked &= stack.mask
-    return marked if np.count_nonzero(marked) >= 4 * _FEWEST else stack.mask
-
-
-def _edges_of_plane(plane: Float) -> Mask:
-    """Edges after Canny (1986, doi:10.1109/TPAMI.1986.4767851), made broader; thresholds from the picture itself."""
-    smooth = cv2.GaussianBlur(np.ascontiguousarray(plane), (0, 0), 1.0)
-    low, high = float(smooth.min()), float(smooth.max())
-    if high <= low:
-        return np.zeros(plane.shape, bool)
-    across, down = (cv2.Sobel((smooth - low) / (high - low), cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
-    strength = np.abs(across) + np.abs(down)
-    weak, strong = np.quantile(strength, (0.7, 0.85))
-    # OpenCV takes slopes of 16-bit integers.
-    factor = np.float32(8000 / max(float(strength.max()), 1e-9))
-    edges = cv2.Canny(
-        (across * factor).astype(np.int16), (down * factor).astype(np.int16), weak * factor, strong * factor
-    )
-    return np.asarray(cv2.dilate(edges, np.ones((_DILATED, _DILATED), np.uint8)) > 0)
 
 
 def seen(plane: Plane, neighbourhood: float) -> Stack:
