@@ -1,4 +1,4 @@
-"""What neural mutual information looks at: places on edges of the fixed image, and what lies there in the moving one."""
+"""What neural mutual information looks at: places on edges of the fixed image, and what the moving one shows there."""
 
 from __future__ import annotations
 
