@@ -48,3 +48,9 @@ def test_the_predicted_error_is_half_of_what_halves_differ_by() -> None:
     assert predicted.median == pytest.approx(np.hypot(1.0, least), rel=1e-6)
     away = Affine.of(np.eye(3), (100.0, 0, 0))
     assert np.isnan(predict(Checks((away, away), away), away, grid, grid).values).all()
+
+
+def test_a_start_leaves_nothing_to_say_about_the_search() -> None:
+    verdict = judge(replace(GOOD, search=float("nan")))
+    assert verdict.status == "accepted"
+    assert "Margin of the search" not in [clue.name for clue in verdict.evidence]

@@ -36,6 +36,7 @@ Progress = Callable[[str, float], None]
 
 # Voxels of the larger volume as it is compared, and their least side as a share of the distance of the coarser slices.
 _MOST_VOXELS, _FINER_THAN_SLICES = 5_000_000, 0.7
+_FEWEST_ACROSS = 64
 # Sizes of voxels from coarse to fine, in units of the finest.
 _PYRAMID = (4.0, 2.0, 1.0)
 # Poses in the plane that are followed into space, and how many of those are refined.
@@ -50,6 +51,8 @@ _AXES_ALONG_Z = (
     np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]),
     np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]),
 )
+# Rivals of a given start are displaced by this share of the field.
+_DISPLACED = 0.12
 # Poses closer than this, in micrometres of the smaller volume, are one.
 _SAME = 3.0
 _LEAST_SIDE = 32
@@ -263,7 +266,7 @@ class _Task:
         levels = levels_of(small, large, middle, sizes)
         coarse = levels[max(0, len(levels) - 2)]
         least = self.recipe.search.least_overlap
-        search = 1.0
+        search, elsewhere = float("nan"), 0.0
         if self.start is not None:
             begin = self.start.inverse() if swapped else self.start
             for level in levels[:-1]:
@@ -274,18 +277,20 @@ class _Task:
             planes = self._planes(*pair)
             if swapped:
                 planes = [replace(plane, moving_from_fixed=plane.linear.inverse()) for plane in planes]
-            search = planes[0].score / max(planes[1].score, 1e-9) if len(planes) > 1 else 1.0
+            if len(planes) > 1:
+                search = planes[0].score / max(planes[1].score, 1e-9)
             spatial = search_depth(coarse, planes[:_PLANES], least_overlap=least, tilt=0.0)
         poses = _better(coarse, spatial)
         if self.start is not None:
             # Whatever else fits better, the caller knows; the rivals only say how clear it is.
             own = _better(coarse, [Pose(begin, 0.0, 0.0)])
             poses = [*own, *(pose for pose in poses if apart(pose.linear, own[0].linear, small.grid) > _SAME)]
+            elsewhere = _displaced(coarse, own[0].linear)
         unclear = len(poses) > 1 and poses[0].score < _CLEAR * poses[1].score
         if self.start is None and (unclear or not poses):
             tilted = search_depth(coarse, planes[:_PLANES], least_overlap=least)
             poses = ranked([*poses, *_better(coarse, tilted)], small.grid, _REFINED)
-        return _Found(channels, levels, poses, search, swapped, moving_from_turned)
+        return _Found(channels, levels, poses, search, swapped, moving_from_turned, elsewhere)
 
     def _planes(self, fixed: Volume, moving: Volume) -> list[Pose]:
         """Poses in the plane, best first."""
@@ -338,8 +343,10 @@ def _working_spacing(fixed: Grid, moving: Grid) -> float:
     """Side of the voxels to compare at: no finer than the coarser stack carries, nor than memory and time allow."""
     coarser = max(max(grid.spacing[1:]) for grid in (fixed, moving))
     slices = max((grid.spacing[0] for grid in (fixed, moving) if grid.shape[0] > 1), default=coarser)
+    # Thick slices must not leave a small field with too few voxels to be recognised by.
+    across = min(min(grid.extent[1:]) for grid in (fixed, moving)) / _FEWEST_ACROSS
     largest = max(float(np.prod(grid.extent)) for grid in (fixed, moving))
-    return float(max(coarser, _FINER_THAN_SLICES * slices, (largest / _MOST_VOXELS) ** (1 / 3)))
+    return float(max(coarser, min(_FINER_THAN_SLICES * slices, across), (largest / _MOST_VOXELS) ** (1 / 3)))
 
 
 def _better(level: Level, poses: list[Pose]) -> list[Pose]:
@@ -351,6 +358,16 @@ def _better(level: Level, poses: list[Pose]) -> list[Pose]:
         overlap = level.of_smaller(share, refined.scale)
         made.append(Pose(refined, value * float(np.sqrt(overlap)), overlap))
     return ranked(made, level.fixed.grid, _REFINED)
+
+
+def _displaced(level: Level, pose: Affine) -> float:
+    """The best score of poses that are displaced in the plane on purpose: rivals where nothing was searched."""
+    scores = []
+    for angle in np.arange(8) * np.pi / 4:
+        shift = _DISPLACED * np.array([0.0, np.sin(angle), np.cos(angle)]) * level.fixed.grid.extent
+        value, share = level.agreement(Affine.of(pose.linear, pose.offset + pose.linear @ shift))
+        scores.append(value * float(np.sqrt(level.of_smaller(share, pose.scale))))
+    return max(scores)
 
 
 def _models(recipe: Recipe, model: str | None) -> tuple[SolidModel, ...]:

@@ -28,7 +28,8 @@ class Findings:
     margin : float
         Score of the pose over the score of the best other pose after refinement.
     search : float
-        Score of its pose in the plane over the best rival there; that search did not know mutual information.
+        Score of its pose in the plane over the best rival there; that search did not know mutual information. NaN
+        where it had no rival, or where a start was given.
     halves : float
         Mean distance between fits to the two halves of a checkerboard of blocks, as a share of the longest side.
     backward : float
@@ -120,7 +121,8 @@ def judge(found: Findings) -> Verdict:
     Verdict
         Accepted from a confidence of 0.9, refused below 0.3, doubtful between.
     """
-    support = 14 * np.log(max(found.margin, 0.1) / _MARGIN_LIMIT) + 4 * np.log(max(found.search, 0.1) / _SEARCH_LIMIT)
+    support = 14 * np.log(max(found.margin, 0.1) / _MARGIN_LIMIT)
+    support += 4 * np.log(max(found.search, 0.1) / _SEARCH_LIMIT) if np.isfinite(found.search) else 0.0
     support = min(support, _MOST_SUPPORT)
     for distance in (found.halves, found.backward):
         support -= 1.5 * max(0.0, distance / _APART_LIMIT - 1)
@@ -129,7 +131,7 @@ def judge(found: Findings) -> Verdict:
     status: Status = "accepted" if confidence >= _ACCEPT_FROM else "doubtful"
     if confidence < _REFUSE_BELOW:
         status = "refused"
-    clues = _clues(found)
+    clues = tuple(clue for clue in _clues(found) if np.isfinite(clue.value))
     against = tuple(clue.sentence for clue in clues if not clue.favours)
     support_sentences = tuple(clue.sentence for clue in clues if clue.favours)
     reasons = (*support_sentences[:3], *against) if status == "accepted" else against or support_sentences
