@@ -70,8 +70,8 @@ def patch_shift(fixed: Volume, moving: Volume, scale: float) -> list[Pose]:
     Returns
     -------
     list of Pose
-        One pose without rotation; its score is the share of votes that agree. Empty where the patch is larger than
-        what it should be searched in.
+        Poses without rotation: where the votes agree, then the other places that got some, as its rivals. The score
+        is the share of the votes nearby. Empty where the patch is larger than what it should be searched in.
 
     Notes
     -----
@@ -91,10 +91,17 @@ def patch_shift(fixed: Volume, moving: Volume, scale: float) -> list[Pose]:
             votes += [picture.grid.points(centre[None])[0] for centre in best_centres(patch.values, picture.values)]
     tolerance = _NEAR * max(small.grid.extent[1:]) * ratio
     agreed = vote(np.array(votes), tolerance)
+    centres = [agreed.centre]
+    for centre in votes:
+        if all(np.linalg.norm(centre - other) > tolerance for other in centres):
+            centres.append(centre)
     source = small.plane_grid.centre
-    pose = Affine.of(ratio * np.eye(2), agreed.centre - ratio * source)
-    laid = pose.inverse() if swapped else pose
-    return [Pose(laid, float(agreed.kept.mean()), 1.0)]
+    poses = []
+    for centre in centres:
+        pose = Affine.of(ratio * np.eye(2), centre - ratio * source)
+        share = float(np.mean(np.linalg.norm(np.array(votes) - centre, axis=1) <= tolerance))
+        poses.append(Pose(pose.inverse() if swapped else pose, share, 1.0))
+    return [poses[0], *sorted(poses[1:], key=lambda pose: -pose.score)]
 
 
 def best_centres(patch: Float, picture: Float) -> list[NDArray[np.float64]]:

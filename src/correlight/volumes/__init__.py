@@ -286,6 +286,9 @@ class _Task:
             own = _better(coarse, [Pose(begin, 0.0, 0.0)])
             poses = [*own, *(pose for pose in poses if apart(pose.linear, own[0].linear, small.grid) > _SAME)]
             elsewhere = _displaced(coarse, own[0].linear)
+        if self.recipe.search.engine == "patches" and poses:
+            # A search for the shift alone lists few rivals, so that some are made.
+            elsewhere = _displaced(coarse, poses[0].linear)
         unclear = len(poses) > 1 and poses[0].score < _CLEAR * poses[1].score
         if self.start is None and (unclear or not poses):
             tilted = search_depth(coarse, planes[:_PLANES], least_overlap=least)
