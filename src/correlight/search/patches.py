@@ -1,6 +1,6 @@
 """Patch search: where in one picture the histogram of another's patch recurs, and a vote over several slices.
 
-The search of Acosta et al. 2020 (doi:10.1109/ISBI45749.2020.9098660): histograms do not change when a patch is turned,
+The search of a published method for correlative volumes by one appearance of both: histograms do not change when a patch is turned,
 so the shift can be found before the rotation is known.
 """
 

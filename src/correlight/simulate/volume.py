@@ -96,7 +96,10 @@ class Solid:
         index_from_specimen = np.linalg.inv(specimen_from_index)
         voxel = float(abs(np.linalg.det(specimen_from_index[:3, :3])) ** (1 / 3))
         seen = [body for body in self.bodies if body.material in levels]
-        middles = np.array([body.centre for body in seen]).reshape(-1, 3) @ index_from_specimen[:3, :3].T + index_from_specimen[:3, 3]
+        middles = (
+            np.array([body.centre for body in seen]).reshape(-1, 3) @ index_from_specimen[:3, :3].T
+            + index_from_specimen[:3, 3]
+        )
         # An ellipsoid reaches as far along an axis as the row of its matrix is long.
         spans = np.array(
             [np.linalg.norm(index_from_specimen[:3, :3] @ body.axes, axis=1) * body.swell for body in seen]

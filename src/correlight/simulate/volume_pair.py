@@ -30,7 +30,7 @@ class _Setup:
     dyes: tuple[str, ...]
 
 
-# Shapes and voxels of the two experiments of doi:10.1109/ISBI45749.2020.9098660.
+# Shapes and voxels of the two experiments of the publication behind the recipe log-mi-3d.
 SETUPS: Mapping[Couple, _Setup] = MappingProxyType(
     {
         "block face and confocal": _Setup(
