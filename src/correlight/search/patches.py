@@ -1,7 +1,6 @@
 """Patch search: where in one picture the histogram of another's patch recurs, and a vote over several slices.
 
-The search of a published method for correlative volumes by one appearance of both: histograms do not change when a patch is turned,
-so the shift can be found before the rotation is known.
+Histograms do not change when a patch is turned, so that the shift can be found before the rotation is known.
 """
 
 from __future__ import annotations
