@@ -241,9 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
     if asked.data is not None:
         say(real_rows(asked.data / LANDMARKS, asked.splits))
     seconds = time.process_time() - began
-    head = (
-        f"# Landmarks\n\n`python -m benchmarks.landmarks{options}`, commit {source}, {seconds:.0f} s of one core.\n"
-    )
+    head = f"# Landmarks\n\n`python -m benchmarks.landmarks{options}`, commit {source}, {seconds:.0f} s of one core.\n"
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(head + "".join(text), encoding="utf-8")
     return 0

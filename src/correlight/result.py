@@ -62,7 +62,7 @@ class PredictedError:
     Parameters
     ----------
     values : (*grid.shape) array of float32
-        Root mean square error to expect at each point of a coarse grid over the fixed image; NaN where nothing is known.
+        Root mean square error to expect at each point of a coarse grid over the fixed image; NaN where it is unknown.
     grid : Grid
         Where the values stand; its unit is the unit of the values.
     """
