@@ -171,7 +171,7 @@ def test_limits_that_leave_no_pose_end_in_a_refusal(turned: SimulatedPair) -> No
     [
         (np.zeros((64, 64), np.uint8), "same value everywhere"),
         (np.arange(30 * 64, dtype=np.uint16).reshape(30, 64), "at least 32"),
-        (np.zeros((1, 4, 64, 64), np.uint8), "3 axes"),
+        (np.zeros((1, 4, 64, 64), np.uint8), "states no voxel size"),
     ],
 )
 def test_images_that_cannot_be_registered_are_named(pixels: np.ndarray, said: str, turned: SimulatedPair) -> None:

@@ -56,13 +56,13 @@ def test_predicted_error_ignores_what_is_unknown() -> None:
     error = predicted([1.0, 2.0, 4.0, np.nan])
     assert error.median == 2.0
     assert error.p95 == pytest.approx(np.percentile([1.0, 2.0, 4.0], 95))
-    assert error.to_json() == {"median": 2.0, "p95": pytest.approx(3.8), "unit": "micrometre"}
+    assert error.to_json() == {"median": 2.0, "p95": pytest.approx(3.8), "bound_factor": 1.731, "unit": "micrometre"}
 
 
 def test_nothing_known_is_null_and_no_number() -> None:
     error = predicted([np.nan, np.nan], unit="pixel")
     assert np.isnan(error.median)
-    assert error.to_json() == {"median": None, "p95": None, "unit": "pixel"}
+    assert error.to_json() == {"median": None, "p95": None, "bound_factor": 1.731, "unit": "pixel"}
 
 
 def test_a_pose_tells_rotation_scale_and_mirror() -> None:
