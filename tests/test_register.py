@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from correlight.errors import UsageError
 from correlight.image import Image
@@ -200,3 +201,12 @@ def test_progress_is_told_in_order(turned: SimulatedPair) -> None:
     search = [done for stage, done in heard if stage == "search"]
     assert search == sorted(search)
     assert search[-1] == pytest.approx(1.0)
+
+
+def test_a_symmetric_specimen_is_doubtful_and_says_which_way_it_fits_as_well(turned: SimulatedPair) -> None:
+    picture = np.asarray(turned.fixed.levels[0][0], np.float32)
+    symmetric = (picture + picture[::-1, ::-1]) / 2
+    smooth = ndimage.gaussian_filter(symmetric, 2.0)
+    result = register(Image.from_array(symmetric), Image.from_array(255 - smooth), scale=(0.9, 1.1))
+    assert result.status == "doubtful"
+    assert any("180 degrees fits almost as well" in reason for reason in result.verdict.reasons)
