@@ -79,6 +79,10 @@ def test_a_symmetric_specimen_is_doubtful_and_says_why() -> None:
     assert any("The mirror image fits almost as well" in reason for reason in verdict.reasons)
 
 
+def test_two_wrong_poses_are_no_symmetric_specimen() -> None:
+    assert judge(replace(UNRELATED, rival="The mirror image", symmetric=True)).status == "refused"
+
+
 @given(some_findings)
 def test_a_verdict_is_always_complete(findings: Findings) -> None:
     verdict = judge(findings)

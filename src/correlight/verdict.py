@@ -141,7 +141,9 @@ def probability(findings: Findings) -> float:
     odds -= sum(weights[name] * value for name, value in doubts(findings).items())
     sure = float(1 / (1 + np.exp(-max(odds, -most))))
     if findings.symmetric and findings.margin < _MARGIN_LIMIT:
-        return min(max(sure, known.refuse_below), _ONE_OF_TWO)
+        # The place must stand out, or two wrong poses look like a symmetric specimen.
+        least = known.refuse_below if findings.wrong_poses >= _SPREAD_LIMIT else 0.0
+        return min(max(sure, least), _ONE_OF_TWO)
     return sure
 
 
