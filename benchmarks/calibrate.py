@@ -25,7 +25,8 @@ from benchmarks.trust import RESULTS, load
 from correlight.verdict import Calibration, Findings, calibration, doubts, support
 
 TARGET = ROOT / "src" / "correlight" / "confidence.toml"
-PROTOCOLS = ("free", "near", "unrelated")
+# Rows of these protocols that the present search made.
+PROTOCOLS = ("free", "prior")
 NAMES = {
     "wrong_ratio": "Ratio to wrong poses",
     "wrong_poses": "Height above wrong poses",
@@ -71,7 +72,7 @@ def main() -> None:
     cases = gather(rows, asked.data)
     held_out = cross_validated(cases)
     fitted = fit(cases)
-    scale = calibration().error_scale * error_scale(rows)
+    scale = error_scale(rows)
     TARGET.write_text(_written(fitted, scale), encoding="utf-8")
     (RESULTS / "calibration.md").write_text(page(cases, held_out, rows, scale), encoding="utf-8")
     print((RESULTS / "calibration.md").read_text())
@@ -144,7 +145,9 @@ def error_scale(rows: Sequence[dict[str, Any]]) -> float:
     The share of places is known per result for the bound as it was; the ratio of true to predicted error of the
     result tells how much further it would have to reach.
     """
-    ratios = np.array([row["true_over_predicted"] for row in rows if row["success"] and row.get("true_over_predicted")])
+    # Rows say by which factor their prediction had been multiplied already.
+    right = [row for row in rows if row["success"] and row.get("true_over_predicted")]
+    ratios = np.array([row["true_over_predicted"] * row["error_scale"] for row in right])
     return float(np.sqrt(np.mean(np.minimum(ratios, np.quantile(ratios, 0.95)) ** 2))) if len(ratios) else 1.0
 
 

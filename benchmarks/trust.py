@@ -31,6 +31,7 @@ from correlight.image import Image
 from correlight.simulate import pair
 from correlight.simulate.pair import SimulatedPair
 from correlight.simulate.specimen import Kind
+from correlight.verdict import calibration
 
 RESULTS = ROOT / "benchmarks" / "results"
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -104,6 +105,7 @@ def run(related: bool, seed: int) -> Row:
         "status": result.status,
         "confidence": result.verdict.confidence,
         "evidence": {clue.name: clue.value for clue in result.verdict.evidence},
+        "error_scale": calibration().error_scale,
         "seconds": round(seconds, 2),
         "commit": commit(),
     }
