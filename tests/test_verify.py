@@ -11,7 +11,7 @@ from correlight.geometry import Grid
 from correlight.plane import Plane
 from correlight.refine.choose import Choice
 from correlight.transforms import Affine
-from correlight.verdict import Findings, judge
+from correlight.verdict import Findings, calibration, judge
 from correlight.verify import Checked, predict_error
 
 # As measured on a clear real pair, and on images of two specimens.
@@ -114,7 +114,7 @@ def test_estimates_that_agree_leave_a_share_of_the_coarser_pixel() -> None:
     fixed, moving = planes()
     choice = Choice("rigid", "", shifted(0), (shifted(0), shifted(0)), "features")
     predicted = predict_error(fixed, moving, choice, Checked(CLEAR, shifted(0), shifted(0)))
-    np.testing.assert_allclose(predicted.values, 0.3 * 2.0)
+    np.testing.assert_allclose(predicted.values, calibration().error_scale * 0.3 * 2.0, rtol=1e-6)
     assert predicted.grid.unit == "micrometre"
 
 
@@ -122,7 +122,7 @@ def test_halves_that_differ_count_with_half_their_distance() -> None:
     fixed, moving = planes()
     choice = Choice("rigid", "", shifted(0), (shifted(-4), shifted(4)), "features")
     predicted = predict_error(fixed, moving, choice, Checked(CLEAR, shifted(0), shifted(0)))
-    np.testing.assert_allclose(predicted.values, np.hypot(4.0, 0.6), rtol=1e-6)
+    np.testing.assert_allclose(predicted.values, calibration().error_scale * np.hypot(4.0, 0.6), rtol=1e-6)
 
 
 def test_nothing_is_predicted_where_the_moving_image_does_not_reach() -> None:
