@@ -55,7 +55,7 @@ SHELLS = {"batch", "folder", "apply", "convert", "from_landmarks", "pair", "cli"
 GEOMETRY_ONLY = {"numpy", "scipy"}
 # What is heavy, or has one door only: package -> the modules that may import it.
 DOORS = {
-    "torch": ("learn", "similarity.neural", "appearance.networks"),
+    "torch": ("learn", "appearance.networks"),
     "dask": ("resample", "batch"),
     "tifffile": ("io",),
     "zarr": ("io", "exchange"),
@@ -94,7 +94,7 @@ class Import:
 
 
 def imports(source: str, module: str, is_package: bool = False) -> Iterator[Import]:
-    """Every import of a module named as in ``similarity.neural``."""
+    """Every import of a module named as in ``appearance.networks``."""
     here = ["correlight", *filter(None, module.split("."))]
 
     def walk(node: ast.AST, at_load: bool) -> Iterator[Import]:
@@ -214,8 +214,8 @@ def test_every_package_that_is_imported_is_declared() -> None:
         ("cli", "from correlight import Grid", "must not know correlight.Grid"),
         ("learn.data", "from correlight.register import register", "must not know correlight.register"),
         ("resample", "import torch", "must not import torch"),
-        ("similarity.neural", "import torch", "imports torch when it is loaded"),
-        ("similarity.neural_old", "def f():\n    import torch", "must not import torch"),
+        ("appearance.networks", "import torch", "imports torch when it is loaded"),
+        ("appearance.networks_old", "def f():\n    import torch", "must not import torch"),
         ("search.poses", "import dask.array as da", "must not import dask"),
         ("exchange.itk", "import SimpleITK as sitk", "must not import SimpleITK"),
         ("report.pictures", "from importlib import import_module\nimport_module('matplotlib')", "matplotlib"),
@@ -231,7 +231,7 @@ def test_a_violation_is_seen(module: str, source: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("similarity.neural", "def f():\n    import torch"),
+        ("appearance.networks", "def f():\n    import torch"),
         ("learn.training", "import torch"),
         ("io.tiff", "import tifffile\nfrom correlight.validity import find_valid"),
         ("simulate.write", "from correlight.io.write import write_ome_tiff"),

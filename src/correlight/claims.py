@@ -47,7 +47,7 @@ def readings(fixed: Grid, moving: Grid, *, scale_is_free: bool) -> Iterator[Read
     fixed, moving : Grid
         As the files state them.
     scale_is_free : bool
-        Whether the claimed pixel sizes limit the search at all; not so where a start or limits were given.
+        Whether the claimed pixel sizes are all that limits the scale: neither a start nor limits were given.
     """
     yield Reading(fixed, moving)
     for role, grid in (("moving", moving), ("fixed", fixed)):
@@ -57,11 +57,8 @@ def readings(fixed: Grid, moving: Grid, *, scale_is_free: bool) -> Iterator[Read
                 f"The {role} file has the two sides of its pixels exchanged: {grid.spacing[0]:.4g} and "
                 f"{grid.spacing[1]:.4g} µm along y and x should be the other way round; the transform allows for it."
             )
-            yield (
-                Reading(exchanged, moving, True, sentence)
-                if role == "fixed"
-                else Reading(fixed, exchanged, True, sentence)
-            )
+            grids = (exchanged, moving) if role == "fixed" else (fixed, exchanged)
+            yield Reading(*grids, True, sentence)
     if scale_is_free and claimed_scale(fixed, moving) is not None:
         yield Reading(fixed, moving, False)
 

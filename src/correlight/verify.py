@@ -100,30 +100,32 @@ def check(
     return Checked(findings, by_other, backward)
 
 
+def _apart(rival: Pose, found: Pose2D, fixed: Plane) -> tuple[bool, float, float, float]:
+    """Whether a rival is mirrored against a pose, and its turn in degrees, scale and shift as a share of the width."""
+    other, own = rival.linear, Affine.of(found.linear, found.offset)
+    turn = abs((other.rotation - own.rotation + 180) % 360 - 180)
+    middle = fixed.grid.centre[None]
+    shift = float(np.linalg.norm(other(middle) - own(middle))) / own.scale / max(fixed.grid.extent)
+    return other.mirrored is not own.mirrored, turn, other.scale / own.scale, shift
+
+
 def _way_to(rival: Pose, found: Pose2D, fixed: Plane) -> str:
     """What a rival pose does otherwise, as the subject of a sentence."""
-    other, own = rival.linear, Affine.of(found.linear, found.offset)
-    if other.mirrored is not own.mirrored:
+    mirrored, turn, scale, shift = _apart(rival, found, fixed)
+    if mirrored:
         return "The mirror image"
-    turn = abs((other.rotation - own.rotation + 180) % 360 - 180)
     if turn > _OTHERWISE_TURNED:
         return f"The image turned by {turn:.0f} degrees"
-    scale = other.scale / own.scale
     if abs(np.log(scale)) > _OTHERWISE_SCALED:
         return f"The image at {scale:.2g} times the size"
-    middle = fixed.grid.centre[None]
-    apart = float(np.linalg.norm(other(middle) - own(middle))) / own.scale / max(fixed.grid.extent)
-    return f"The image shifted by {100 * apart:.0f} % of the width"
+    return f"The image shifted by {100 * shift:.0f} % of the width"
 
 
 def _other_way_round(rival: Pose, found: Pose2D, fixed: Plane) -> bool:
     """Whether a rival shows the same part at the same size, turned or mirrored: what a symmetric specimen does."""
-    other, own = rival.linear, Affine.of(found.linear, found.offset)
-    turned = abs((other.rotation - own.rotation + 180) % 360 - 180) > _OTHERWISE_TURNED
-    middle = fixed.grid.centre[None]
-    apart = float(np.linalg.norm(other(middle) - own(middle))) / own.scale / max(fixed.grid.extent)
-    alike = abs(np.log(other.scale / own.scale)) < _SAME_SCALE and apart < _SAME_PLACE
-    return alike and (turned or other.mirrored is not own.mirrored)
+    mirrored, turn, scale, shift = _apart(rival, found, fixed)
+    alike = abs(np.log(scale)) < _SAME_SCALE and shift < _SAME_PLACE
+    return bool(alike and (mirrored or turn > _OTHERWISE_TURNED))
 
 
 def _unusual(fixed: Plane, moving: Plane, appearance: Appearance) -> float:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import UsageError, WriteError
 from correlight.image import Image
 from correlight.report import content, pictures, viewer
+from correlight.report.page import template
 from correlight.result import Result
 
 __all__ = ["write_overlay", "write_report"]
@@ -56,14 +56,7 @@ def write_report(
     """
     _check(fixed, moving, registered, footprint)
     shown = viewer.prepare(result, fixed, moving, registered, footprint)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(
+    page = template("report.html.j2").render(
         content.describe(result, fixed, moving, has_registered=registered is not None),
         viewer=shown,
         poses=viewer.pose_rows(result, fixed, moving),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +13,7 @@ from correlight.errors import WriteError
 from correlight.geometry import Grid
 from correlight.image import Image
 from correlight.report import content, pictures
+from correlight.report.page import template
 from correlight.resample import warp
 from correlight.result import Pose, Result
 from correlight.transforms import Affine
@@ -136,14 +136,7 @@ def write_volume_report(
     if not result:
         refused = "refused: the moving stack could not be placed"
         still = pictures.with_banner(still, refused if not laid else f"{result.status}: check before use")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("volumes.html.j2").render(
+    page = template("volumes.html.j2").render(
         content.describe(result, fixed, moving, has_registered=laid),
         laid=laid,
         cuts=[
