@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import mrcfile
 import numpy as np
 import psutil
 import pytest
@@ -68,6 +67,7 @@ def store(version: int) -> Callable[[Path], Path]:
 
 
 def mrc(path: Path, pixels: Any = REAL) -> Path:
+    mrcfile = pytest.importorskip("mrcfile", reason="mrcfile is not installed; it belongs to the extra formats")
     with mrcfile.new(path / "a.mrc") as file:
         file.set_data(pixels)
         file.voxel_size = 50.0
