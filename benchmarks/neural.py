@@ -37,7 +37,7 @@ from correlight.transforms import Affine
 # The start of every comparison by iterations: degrees, and shares of the width down and across.
 START = (4.0, 0.02, -0.02)
 # Thesis figures 10 and 44: per cent of the width, and degrees, in both directions.
-SHIFTS, TURNS = (-10.0, 0.0, 10.0), (-20.0, -10.0, 0.0, 10.0, 20.0)
+SHIFTS, TURNS = (-10.0, -5.0, 0.0, 5.0, 10.0), tuple(range(-20, 21, 5))
 # How far the method itself looks round in the tolerance test.
 REACH = (22.0, 0.12)
 KEPT = (0, 10, 30, 100, 200, 300, 500, 700, 1000)
@@ -186,9 +186,14 @@ def repeats(count: int) -> list[str]:
 RATIOS = (
     (11, 2.0, 2.0, 1.10),
     (12, 3.0, 4.0, 0.90),
+    (13, 2.5, 8.0, 0.94),
     (14, 5.0, 6.0, 1.08),
+    (15, 4.0, 3.0, 0.92),
     (16, 8.0, 4.0, 1.10),
+    (17, 6.5, 5.0, 0.96),
     (18, 13.0, 10.0, 0.92),
+    (19, 10.0, 8.0, 1.05),
+    (20, 11.0, 5.0, 1.10),
 )
 
 
