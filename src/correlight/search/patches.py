@@ -1,17 +1,18 @@
-"""Patch search: where in one picture the histogram of another's patch recurs, and a vote over several slices.
+"""Patch search: where in one picture the histograms of another's patch recur, and a vote over slices and patches.
 
-Histograms do not change when a patch is turned, so that the shift can be found before the rotation is known.
+A patch is described by histograms over the cells that it is cut into, so that it counts roughly where in it something
+lies. Small rotations move little from one cell into the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import spatial
 
 from correlight.appearance.blobs import blob_scale, laplacian
 from correlight.geometry import Points
@@ -21,17 +22,26 @@ from correlight.pose import Pose
 from correlight.transforms import Affine
 from correlight.volume import Volume
 
-# Bins of a histogram, how many typical blobs its range reaches to either side, and the least share of the strongest
-# blob that counts as one.
-_BINS, _REACH, _BLOB = 32, 1.5, 0.2
-# Neighbouring patches share this much along either axis.
-_SHARED = 0.9
-# Slices that vote, evenly over the middle half of the volume.
-_VOTERS = 9
-# A vote is an outlier beyond this many robust standard deviations, and never within this share of the patch.
-_OUTLYING, _NEAR = 2.5, 0.1
-# Pixels along the longer side of the larger picture.
-_LONGEST = 420
+Codes = NDArray[np.intp]
+Histograms = NDArray[np.float32]
+
+# Edges of the bins of values, in standard deviations of the picture that they are from.
+_EDGES = np.array([-2, -1, -0.5, -0.2, 0.2, 0.5, 1, 2])
+# A patch is half as long as the shorter side of the smaller field and has so many cells along each axis.
+_CELLS = 4
+# Neighbouring patches share this much along either axis where they are looked for, and where they are cut out.
+_SHARED, _SHARED_CUT = 0.9, 0.5
+# Structures that both stacks show are larger than the blobs by these factors: a slice holds few of the blobs that a
+# projection shows.
+_LARGER = (2.0, 4.0)
+# Slabs that vote, evenly over the middle of the volume between these shares of its depth, and their thickness.
+_VOTERS, _MIDDLE, _THICKNESS = 7, (0.2, 0.8), 1 / 12
+# A vote is an outlier beyond this many robust standard deviations; votes agree within this share of the patch.
+_OUTLYING, _NEAR = 2.5, 0.15
+# Places that are handed over.
+_PLACES = 6
+# Pixels along the longer side of the larger picture, and the fewest along a patch.
+_LONGEST, _LEAST_SIDE = 420, 12
 # Kirsch's compass: 5 on three neighbours that follow one another around the middle, -3 on the other five.
 _RING = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
 _STRONGEST = 3
@@ -54,10 +64,12 @@ class Vote:
 
 
 def patch_shift(fixed: Volume, moving: Volume, scale: float) -> list[Pose]:
-    """The shift in the plane between two volumes whose rotation is small or does not matter.
+    """The shift in the plane between two volumes whose rotation is small.
 
-    The volume with the smaller field gives the patch, the other is searched. A stack of sparse signal is projected
-    (maximum along z), a dense one gives several slices, each of which votes with each descriptor and each similarity.
+    The volume with the smaller field gives the patches, the other is searched. A stack of sparse signal is projected
+    (maximum along z), a dense one gives several slabs. Every patch of every slab votes for a shift with each size of
+    structure, each descriptor and each similarity. Whether what is bright in one volume is dark in the other, the
+    votes decide as well.
 
     Parameters
     ----------
@@ -69,70 +81,110 @@ def patch_shift(fixed: Volume, moving: Volume, scale: float) -> list[Pose]:
     Returns
     -------
     list of Pose
-        Poses without rotation: where the votes agree, then the other places that got some, as its rivals. The score
-        is the share of the votes nearby. Empty where the patch is larger than what it should be searched in.
+        Up to six poses without rotation, where most votes agree first. The score is the share of the votes nearby.
+        Empty where a field is too small to cut patches from.
 
     Notes
     -----
-    The cost grows with the number of pixels times bins; about a second for pictures of 420 x 420 pixels and 9 slices.
+    The published method lets one patch, of a region drawn by hand, vote with one histogram. About two seconds for
+    pictures of 420 x 420 pixels.
     """
     swapped = float(np.prod(moving.grid.extent[1:])) < float(np.prod(fixed.grid.extent[1:])) * scale**2
     small, large = (moving, fixed) if swapped else (fixed, moving)
     ratio = 1 / scale if swapped else scale
-    spacing = max(large.grid.extent[1:]) / _LONGEST
-    patches = [_log(plane.shrunk(spacing / ratio)) for plane in _pictures(small)]
-    pictures = [_log(plane.shrunk(spacing)) for plane in _pictures(large)]
-    votes: list[NDArray[np.float64]] = []
-    for patch in patches:
-        for picture in pictures:
-            if any(a > b for a, b in zip(patch.values.shape, picture.values.shape, strict=True)):
-                return []
-            votes += [picture.grid.points(centre[None])[0] for centre in best_centres(patch.values, picture.values)]
-    tolerance = _NEAR * max(small.grid.extent[1:]) * ratio
-    agreed = vote(np.array(votes), tolerance)
-    centres = [agreed.centre]
-    for centre in votes:
-        if all(np.linalg.norm(centre - other) > tolerance for other in centres):
-            centres.append(centre)
-    source = small.plane_grid.centre
+    spacing = max(
+        max(large.grid.extent[1:]) / _LONGEST,
+        *large.grid.spacing[1:],
+        *(ratio * step for step in small.grid.spacing[1:]),
+    )
+    cut = [plane.shrunk(spacing / ratio) for plane in _pictures(small)]
+    searched = [plane.shrunk(spacing) for plane in _pictures(large)]
+    sigma = _blob_size([cut[len(cut) // 2], searched[len(searched) // 2]])
+    side = min(min(cut[0].values.shape) // 2, *searched[0].values.shape)
+    if side < _LEAST_SIDE:
+        return []
+    votes = shift_votes([plane.values for plane in cut], [plane.values for plane in searched], side, sigma)
+    middle = (np.asarray(cut[0].values.shape) - 1) / 2
     poses = []
-    for centre in centres:
-        pose = Affine.of(ratio * np.eye(2), centre - ratio * source)
-        share = float(np.mean(np.linalg.norm(np.array(votes) - centre, axis=1) <= tolerance))
+    for first, share in agreements(votes, _NEAR * side):
+        centre = searched[0].grid.points((first + middle)[None])[0]
+        pose = Affine.of(ratio * np.eye(2), centre - ratio * small.plane_grid.centre)
         poses.append(Pose(pose.inverse() if swapped else pose, share, 1.0))
-    return [poses[0], *sorted(poses[1:], key=lambda pose: -pose.score)]
+    return poses
 
 
-def best_centres(patch: Float, picture: Float) -> list[NDArray[np.float64]]:
-    """Centres, in pixels of the picture, of the patches most alike by each descriptor and each similarity.
+def shift_votes(cut: list[Float], searched: list[Float], side: int, sigma: float) -> Points:
+    """Where in the pictures the first pixel of the field lies that patches are cut from, by each patch and likeness.
 
     Parameters
     ----------
-    patch, picture : (y, x) arrays
-        Laplacians; the patch is not larger along any axis.
+    cut, searched : list of (y, x) arrays
+        Pictures of the smaller field, of one shape, and pictures of the larger one, of one shape.
+    side : int
+        Of a patch, in pixels.
+    sigma : float
+        Size of a blob as the standard deviation of a Gaussian, in pixels.
+
+    Returns
+    -------
+    (N, 2) array
+        In pixels of ``searched``.
     """
-    step = max(1, round((1 - _SHARED) * min(patch.shape)))
-    centres = []
-    for describe in (log_codes, direction_codes):
-        codes, count = describe(picture)
-        own, _ = describe(patch)
-        windows, corners = _histograms(codes, count, patch.shape, step)
-        histogram = np.bincount(own.ravel(), minlength=count).astype(float)
-        for alike in (cosine, intersection):
-            best = int(np.argmax(alike(histogram / histogram.sum(), windows)))
-            centres.append(corners[best] + (np.asarray(patch.shape) - 1) / 2)
-    return centres
+    cell = side // _CELLS
+    from_corners = _lattice(cut[0].shape, cell, _SHARED_CUT)
+    to_corners = _lattice(searched[0].shape, cell, _SHARED)
+    votes: list[Points] = []
+    either: list[list[Points]] = [[], []]
+    for larger in _LARGER:
+        sources = [laplacian(values, larger * sigma) for values in cut]
+        targets = [laplacian(values, larger * sigma) for values in searched]
+        for target in targets:
+            for describe, ways, count in ((value_codes, 2, len(_EDGES) + 1), (direction_codes, 1, 56)):
+                there = _histograms(describe(target), count, cell, to_corners)
+                for source in sources:
+                    codes = describe(source)
+                    for way in range(ways):
+                        # Bins in the opposite order are those of the picture with inverted contrast.
+                        here = _histograms(count - 1 - codes if way else codes, count, cell, from_corners)
+                        found = np.concatenate(
+                            [to_corners[np.argmax(alike(here, there), axis=1)] - from_corners for alike in _ALIKE]
+                        )
+                        (votes if ways == 1 else either[way]).append(found.astype(float))
+    ways_round = [np.concatenate(one) for one in either]
+    best = max(ways_round, key=lambda one: agreements(one, _NEAR * side)[0][1])
+    return np.concatenate([*votes, best])
 
 
-def log_codes(values: Float) -> tuple[NDArray[np.intp], int]:
-    """The bin of each value in units of a typical blob, so that neither contrast nor the number of blobs matters."""
-    lowest = (ndimage.minimum_filter(values, 3) == values) & (values < _BLOB * float(values.min()))
-    typical = -float(np.median(values[lowest])) if lowest.any() else 1.0
-    scaled = values / (_REACH * max(typical, 1e-9))
-    return np.clip(((scaled + 1) * _BINS / 2).astype(np.intp), 0, _BINS - 1), _BINS
+def agreements(votes: Points, tolerance: float) -> list[tuple[NDArray[np.float64], float]]:
+    """The places where most votes agree, best first, each with the share of the votes that lie within the tolerance.
+
+    Around the vote with most others near it the outliers are left out (`vote`); then the same is done without the
+    votes that lie there.
+
+    Parameters
+    ----------
+    votes : (N, 2) array
+        At least one.
+    tolerance : float
+        How far apart votes may be that agree.
+    """
+    left = votes
+    found: list[tuple[NDArray[np.float64], float]] = []
+    while len(left) and len(found) < _PLACES:
+        tree = spatial.cKDTree(left)
+        most = left[int(np.argmax(tree.query_ball_point(left, tolerance, return_length=True)))]
+        centre = vote(left[tree.query_ball_point(most, tolerance)], tolerance / 2).centre
+        found.append((centre, float(np.mean(np.linalg.norm(votes - centre, axis=1) <= tolerance))))
+        left = left[np.linalg.norm(left - centre, axis=1) > 2 * tolerance]
+    return sorted(found, key=lambda place: -place[1])
 
 
-def direction_codes(values: Float) -> tuple[NDArray[np.intp], int]:
+def value_codes(values: Float) -> Codes:
+    """The bin of each value in units of the standard deviation, so that contrast does not matter: 0 to 8."""
+    return np.asarray(np.digitize(values, _EDGES * max(float(values.std()), 1e-12)), np.intp)
+
+
+def direction_codes(values: Float) -> Codes:
     """Local directional pattern: which three of eight compass edges are the strongest at each pixel.
 
     Jabid et al. 2010, doi:10.4218/etrij.10.1510.0132.
@@ -144,10 +196,8 @@ def direction_codes(values: Float) -> tuple[NDArray[np.intp], int]:
 
     Returns
     -------
-    codes : (y, x) array of int
-        From 0 to 255, with three bits set.
-    count : int
-        256.
+    (y, x) array of int
+        From 0 to 55: the number of the pattern among all with three bits set, in rising order.
     """
     strengths = []
     for first in range(8):
@@ -157,18 +207,28 @@ def direction_codes(values: Float) -> tuple[NDArray[np.intp], int]:
             kernel[_RING[place % 8]] = 5
         strengths.append(np.abs(cv2.filter2D(values, cv2.CV_32F, kernel)))
     order = np.argsort(-np.stack(strengths), axis=0, kind="stable")[:_STRONGEST]
-    return np.asarray(np.sum(1 << order, axis=0), np.intp), 256
+    return np.asarray(np.searchsorted(_PATTERNS, np.sum(1 << order, axis=0)), np.intp)
 
 
-def cosine(histogram: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cosine of the angle between a histogram ``(B,)`` and each of others ``(N, B)``."""
-    norms = np.linalg.norm(others, axis=1) * np.linalg.norm(histogram)
-    return np.asarray(others @ histogram / np.maximum(norms, 1e-12))
+_PATTERNS = np.array([code for code in range(256) if code.bit_count() == _STRONGEST])
 
 
-def intersection(histogram: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What a histogram ``(B,)`` has in common with each of others ``(N, B)``; 1 where they are the same."""
-    return np.asarray(np.minimum(histogram, others).sum(axis=1))
+def cosine(patches: Histograms, others: Histograms) -> NDArray[np.float32]:
+    """Cosine of the angle between histograms of patches ``(M, C, B)`` and others ``(N, C, B)``, mean over cells."""
+    unit = [
+        (one / np.maximum(np.linalg.norm(one, axis=2, keepdims=True), 1e-12)).reshape(len(one), -1)
+        for one in (patches, others)
+    ]
+    return np.asarray(unit[0] @ unit[1].T / patches.shape[1], np.float32)
+
+
+def intersection(patches: Histograms, others: Histograms) -> NDArray[np.float32]:
+    """What histograms of patches ``(M, C, B)`` have in common with others ``(N, C, B)``, mean over cells."""
+    shared = [np.minimum(one, others).sum(axis=(1, 2)) / patches.shape[1] for one in patches]
+    return np.asarray(np.stack(shared), np.float32)
+
+
+_ALIKE: tuple[Callable[[Histograms, Histograms], NDArray[np.float32]], ...] = (cosine, intersection)
 
 
 def vote(centres: Points, tolerance: float) -> Vote:
@@ -191,37 +251,45 @@ def vote(centres: Points, tolerance: float) -> Vote:
     away = np.linalg.norm(centres - median, axis=1)
     spread = 1.4826 * float(np.median(np.abs(away - np.median(away))))
     kept = away <= max(float(np.median(away)) + _OUTLYING * spread, tolerance)
-    weights = 1 / np.maximum(away[kept], 1e-3 * tolerance + 1e-12)
+    # Votes lie on a lattice, so that none is closer than by chance if it meets the median.
+    weights = 1 / np.maximum(away[kept], 0.3 * tolerance + 1e-12)
     return Vote(np.asarray(np.average(centres[kept], axis=0, weights=weights)), kept)
 
 
 def _pictures(volume: Volume) -> list[Plane]:
-    """A projection of a sparse stack; several slices of a dense one."""
+    """A projection of a sparse stack; several slabs of a dense one."""
     if volume.sparse:
         return [volume.projection()]
     count = volume.grid.shape[0]
-    chosen = np.unique(np.linspace(0.25 * (count - 1), 0.75 * (count - 1), min(_VOTERS, count)).round().astype(int))
-    return [volume.slab(int(index), int(index) + 1) for index in chosen]
+    slices = max(1, round(_THICKNESS * count))
+    low, high = (share * (count - slices) for share in _MIDDLE)
+    firsts = np.unique(np.linspace(low, high, _VOTERS).round().astype(int))
+    return [volume.slab(int(first), int(first) + slices) for first in firsts]
 
 
-def _log(plane: Plane) -> Plane:
-    """A plane after the Laplacian of Gaussian at its own scale; dark blobs count where they are more."""
-    bright, dark = blob_scale(plane.values), blob_scale(plane.values, dark=True)
-    inverted = dark.counts.max() > bright.counts.max()
-    values = laplacian(plane.values, (dark if inverted else bright).sigma)
-    return Plane(-values if inverted else values, plane.mask, plane.grid)
+def _blob_size(planes: list[Plane]) -> float:
+    """The scale with most blobs, in pixels, of the picture that shows most of them, be they bright or dark."""
+    scales = [blob_scale(plane.values, dark) for plane in planes for dark in (False, True)]
+    return max(scales, key=lambda scale: int(scale.counts.max())).sigma
 
 
-def _histograms(
-    codes: NDArray[np.intp], count: int, shape: Sequence[int], step: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Histograms ``(N, count)`` of all patches of a shape on a lattice, and their first corners ``(N, 2)``."""
-    rows, columns = (np.arange(0, n - side + 1, step) for n, side in zip(codes.shape, shape, strict=True))
-    out = np.zeros((len(rows) * len(columns), count))
-    area = float(np.prod(shape))
-    for code in np.unique(codes):
+def _lattice(shape: tuple[int, ...], cell: int, shared: float) -> Codes:
+    """First pixels ``(N, 2)`` of patches that share so much with their neighbours."""
+    side = _CELLS * cell
+    step = max(1, round((1 - shared) * side))
+    lines = (np.arange(0, n - side + 1, step) for n in shape)
+    return np.stack(np.meshgrid(*lines, indexing="ij"), -1).reshape(-1, 2)
+
+
+def _histograms(codes: Codes, count: int, cell: int, corners: Codes) -> Histograms:
+    """Histograms ``(N, cells, count)`` of the cells of patches at some corners ``(N, 2)``."""
+    steps = np.arange(_CELLS) * cell
+    offsets = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+    first = corners[:, None] + offsets
+    y, x = first[..., 0], first[..., 1]
+    out = np.empty((*first.shape[:2], count), np.float32)
+    for code in range(count):
         total = cv2.integral((codes == code).astype(np.uint8))
-        low, high = total[rows], total[rows + shape[0]]
-        inside = (high[:, columns + shape[1]] - high[:, columns]) - (low[:, columns + shape[1]] - low[:, columns])
-        out[:, code] = inside.ravel() / area
-    return out, np.stack(np.meshgrid(rows, columns, indexing="ij"), -1).reshape(-1, 2).astype(float)
+        out[..., code] = total[y + cell, x + cell] - total[y, x + cell] - total[y + cell, x] + total[y, x]
+    out /= cell * cell
+    return out
