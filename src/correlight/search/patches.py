@@ -81,7 +81,8 @@ def patch_shift(fixed: Volume, moving: Volume, scale: float) -> list[Pose]:
     Returns
     -------
     list of Pose
-        Up to six poses without rotation, where most votes agree first. The score is the share of the votes nearby.
+        Up to six poses without rotation, where most votes agree first. The score is the square root of the share of the
+        votes nearby, as the chance in a count goes with its root.
         Empty where a field is too small to cut patches from.
 
     Notes
@@ -109,7 +110,7 @@ def patch_shift(fixed: Volume, moving: Volume, scale: float) -> list[Pose]:
     for first, share in agreements(votes, _NEAR * side):
         centre = searched[0].grid.points((first + middle)[None])[0]
         pose = Affine.of(ratio * np.eye(2), centre - ratio * small.plane_grid.centre)
-        poses.append(Pose(pose.inverse() if swapped else pose, share, 1.0))
+        poses.append(Pose(pose.inverse() if swapped else pose, float(np.sqrt(share)), 1.0))
     return poses
 
 

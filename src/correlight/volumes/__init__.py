@@ -51,8 +51,8 @@ _AXES_ALONG_Z = (
     np.array([[0.0, 1, 0], [-1, 0, 0], [0, 0, 1]]),
     np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]),
 )
-# Rivals of a given start are displaced by this share of the field.
-_DISPLACED = 0.12
+# Rivals of a given start are displaced by this share of the field, those of a shift that was voted for by this.
+_DISPLACED, _AROUND = 0.12, 0.25
 # Poses closer than this, in micrometres of the smaller volume, are one.
 _SAME = 3.0
 _LEAST_SIDE = 32
@@ -279,16 +279,17 @@ class _Task:
                 planes = [replace(plane, moving_from_fixed=plane.linear.inverse()) for plane in planes]
             if len(planes) > 1:
                 search = planes[0].score / max(planes[1].score, 1e-9)
-            spatial = search_depth(coarse, planes[:_PLANES], least_overlap=least, tilt=0.0)
+            tried = planes[:_PLANES]
+            if self.recipe.search.engine == "patches" and planes:
+                # A search for the shift alone lists few rivals, so that some are made.
+                tried = [*tried, *(Pose(other, 0.0, 1.0) for other in _around(planes[0].linear, small.plane_grid))]
+            spatial = search_depth(coarse, tried, least_overlap=least, tilt=0.0)
         poses = _better(coarse, spatial)
         if self.start is not None:
             # Whatever else fits better, the caller knows; the rivals only say how clear it is.
             own = _better(coarse, [Pose(begin, 0.0, 0.0)])
             poses = [*own, *(pose for pose in poses if apart(pose.linear, own[0].linear, small.grid) > _SAME)]
             elsewhere = _displaced(coarse, own[0].linear)
-        if self.recipe.search.engine == "patches" and poses:
-            # A search for the shift alone lists few rivals, so that some are made.
-            elsewhere = _displaced(coarse, poses[0].linear)
         unclear = len(poses) > 1 and poses[0].score < _CLEAR * poses[1].score
         if self.start is None and (unclear or not poses):
             tilted = search_depth(coarse, planes[:_PLANES], least_overlap=least)
@@ -366,11 +367,18 @@ def _better(level: Level, poses: list[Pose]) -> list[Pose]:
 def _displaced(level: Level, pose: Affine) -> float:
     """The best score of poses that are displaced in the plane on purpose: rivals where nothing was searched."""
     scores = []
-    for angle in np.arange(8) * np.pi / 4:
-        shift = _DISPLACED * np.array([0.0, np.sin(angle), np.cos(angle)]) * level.fixed.grid.extent
-        value, share = level.agreement(Affine.of(pose.linear, pose.offset + pose.linear @ shift))
+    for other in _around(pose, level.fixed.grid, _DISPLACED):
+        value, share = level.agreement(other)
         scores.append(value * float(np.sqrt(level.of_smaller(share, pose.scale))))
     return max(scores)
+
+
+def _around(pose: Affine, grid: Grid, share: float = _AROUND) -> list[Affine]:
+    """Eight poses that are displaced along the last two axes, by a share of the field."""
+    shifts = np.zeros((8, pose.ndim))
+    angles = np.arange(8) * np.pi / 4
+    shifts[:, -2:] = np.column_stack([np.sin(angles), np.cos(angles)])
+    return [Affine.of(pose.linear, pose.offset + pose.linear @ (share * shift * grid.extent)) for shift in shifts]
 
 
 def _models(recipe: Recipe, model: str | None) -> tuple[SolidModel, ...]:
