@@ -12,6 +12,7 @@ import numpy as np
 
 from correlight.appearance import APPEARANCES
 from correlight.appearance.channels import Channels
+from correlight.appearance.noise import calmed
 from correlight.errors import UsageError
 from correlight.fiducials import refused, settle, together
 from correlight.image import Image
@@ -168,8 +169,8 @@ def conclude(task: Task, best: Candidate) -> Result:
         else:
             either: tuple[MeasureName, ...] = ("features", "mutual information")
             candidates = either if measure == "auto" or measure == "fiducials" else (measure,)
-            measure, nearer = choose_measure(best.fixed, best.moving, top, channels, candidates)
-            choice = choose_model(best.fixed, best.moving, nearer, models, channels, measure)
+            near = choose_measure(best.fixed, best.moving, top, channels, candidates)
+            choice = choose_model(best.fixed, best.moving, near, models, channels)
         task.report("refine", 1.0)
 
     with task.timed("verify"):
@@ -218,13 +219,13 @@ def _engine(recipe: Recipe) -> MakeEngine:
 
 
 def _planes(role: str, image: Image, channel: int | str | None) -> Planes:
-    """The channels that may vote, ready to be compared; channels that show nothing are left out."""
+    """The channels that may vote, ready to be compared: without noise, and without those that show nothing."""
     wanted = image.votes if channel is None else (image.channel_index(channel),)
     planes = {number: Plane.of(image, number) for number in wanted}
     lively = {number: plane for number, plane in planes.items() if np.ptp(plane.values[plane.mask]) > 0}
     if not lively:
         raise UsageError(f"The {role} image has the same value everywhere; an image with structure was expected.")
-    return lively
+    return {number: calmed(plane) for number, plane in lively.items()}
 
 
 def _hypotheses(fixed: Plane, moving: Plane, poses: list[Pose], recipe: Recipe, channels: Channels) -> list[Pose]:

@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.appearance.channels import Channels
+from correlight.geometry import Grid
 from correlight.plane import Plane
-from correlight.refine.linear import BLOCKS, MeasureName, Pose2D, overlay, refine
+from correlight.refine.linear import BLOCKS, MeasureName, Pose2D, distance, overlay, refine
 from correlight.refine.models import COUNTS, Model
 from correlight.transforms import Affine
 
 # Working size of the comparison; finer levels tell models apart no better.
 _SIZE = 256
+# The halves are fitted from starts that are so many pixels of that size off along both axes, either way.
+_ASIDE = 0.7
 # A richer model must gain this many standard errors on the blocks that it was not fitted to. Any gain will do for a
 # free scale: pixel sizes that are stated are off by a few percent often enough.
 _LEAST_GAIN = 2.0
@@ -25,13 +28,35 @@ _MOST_STRETCH = 1.3
 _FEWEST_BLOCKS = 6
 
 
+@dataclass(frozen=True, eq=False)
+class Near:
+    """A pose that is right to a pixel or so, fits to the two halves of the picture from there, and what they maximise.
+
+    Parameters
+    ----------
+    measure : {"features", "mutual information", "neural mutual information"}
+    transform : Affine or Projective
+        Fitted to everything as a similarity.
+    halves : pair of Affine or Projective
+        The same fitted to each half of a checkerboard of blocks.
+    """
+
+    measure: MeasureName
+    transform: Pose2D
+    halves: tuple[Pose2D, Pose2D]
+
+    def unsure(self, grid: Grid) -> float:
+        """Mean distance over the fixed field between the fits to the two halves, in fixed units."""
+        return distance(self.halves[0], self.halves[1], grid)
+
+
 def choose_measure(
     fixed: Plane, moving: Plane, start: Pose2D, channels: Channels, measures: Sequence[MeasureName]
-) -> tuple[MeasureName, Pose2D]:
-    """The measure whose optimum the other measure regrets least, and the pose there; of one candidate, just the pose.
+) -> Near:
+    """The measure whose fits to the two halves of the picture agree best, and its optimum.
 
-    Where fine structure is shared, mutual information hardly notices that it left the sharp peak of the features;
-    where only regions are shared, the features lose little at the optimum of mutual information.
+    The halves share neither pixels nor noise, so that how far their fits lie apart tells how exact a measure is on this
+    pair: features where fine structure is shared, mutual information where regions are, or where noise hides the edges.
 
     Parameters
     ----------
@@ -41,25 +66,14 @@ def choose_measure(
         A pose that is right to a few pixels.
     channels : Channels
         What the measure "features" compares.
-    measures : one or two of {"features", "mutual information"}
+    measures : sequence of {"features", "mutual information", "neural mutual information"}
         Candidates.
     """
-    poses = [
-        refine(fixed, moving, start, "similarity", channels, measure=measure, pyramid=(_SIZE // 2, _SIZE))
-        for measure in measures
-    ]
-    if len(measures) == 1:
-        return measures[0], poses[0]
-    values = np.empty((2, 2))
-    for row, pose in enumerate(poses):
-        laid = overlay(fixed, moving, pose, _SIZE)
-        for column, judged_by in enumerate(measures):
-            places = laid.samples
-            values[row, column] = laid.measure(judged_by, channels)(places).value if laid else 0.0
-    regret_of_information = 1 - values[0, 1] / max(values[1, 1], 1e-9)
-    regret_of_features = 1 - values[1, 0] / max(values[0, 0], 1e-9)
-    better = 0 if regret_of_information <= regret_of_features else 1
-    return measures[better], poses[better]
+    found = []
+    for measure in measures:
+        pose = refine(fixed, moving, start, "similarity", channels, measure=measure, pyramid=(_SIZE // 2, _SIZE))
+        found.append(Near(measure, pose, _halves(fixed, moving, pose, "similarity", channels, measure)))
+    return min(found, key=lambda near: near.unsure(fixed.grid))
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +104,9 @@ class Choice:
 def choose_model(
     fixed: Plane,
     moving: Plane,
-    start: Pose2D,
+    near: Near,
     models: Sequence[Model],
     channels: Channels,
-    measure: MeasureName,
 ) -> Choice:
     """Refine with the poorest model, and with richer ones as long as held-out blocks agree better.
 
@@ -101,19 +114,24 @@ def choose_model(
     ----------
     fixed, moving : Plane
         The two images.
-    start : Affine or Projective
-        A pose that is right to a few pixels.
+    near : Near
+        The start, and what is maximised.
     models : sequence of str
         Candidates; they are tried from few to many parameters. A single one is taken as it is.
-    channels, measure
+    channels : Channels
         As for `refine`.
     """
+    start, measure = near.transform, near.measure
+
+    def halves_of(model: Model) -> tuple[Pose2D, Pose2D]:
+        return near.halves if model == "similarity" else _halves(fixed, moving, start, model, channels, measure)
+
     order = sorted(models, key=lambda model: COUNTS[model])
     best = order[0]
-    halves = _halves(fixed, moving, start, best, channels, measure)
+    halves = halves_of(best)
     reason = f"{best} was asked for" if len(order) == 1 else f"no richer model than {best} was allowed"
     for richer in order[1:]:
-        others = _halves(fixed, moving, start, richer, channels, measure)
+        others = halves_of(richer)
         gain = _gain(fixed, moving, halves, others, channels, measure)
         least = _LEAST_GAIN_OF_SCALE if richer == "similarity" else _LEAST_GAIN
         if gain >= least and all(_plausible(half, start) for half in others):
@@ -133,9 +151,12 @@ def choose_model(
 def _halves(
     fixed: Plane, moving: Plane, start: Pose2D, model: Model, channels: Channels, measure: MeasureName
 ) -> tuple[Pose2D, Pose2D]:
+    """Fits to the two halves, from starts on either side: a measure that is flat there leaves them apart."""
     start = _of_unit_scale(start, fixed) if model == "rigid" else start
+    aside = _ASIDE * np.sqrt(min(fixed.area, moving.area / start.scale**2)) / _SIZE * np.ones(2)
     even, odd = (
-        refine(fixed, moving, start, model, channels, measure=measure, pyramid=(_SIZE,), half=half) for half in (0, 1)
+        refine(fixed, moving, beside, model, channels, measure=measure, pyramid=(_SIZE,), half=half)
+        for half, beside in enumerate(start @ Affine.of(np.eye(2), side * aside) for side in (-1, 1))
     )
     return even, odd
 

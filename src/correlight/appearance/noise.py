@@ -1,0 +1,79 @@
+"""Noise: where pixels hold little more than chance, an image is smoothed as far as its own pixels call for."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from correlight.image import Float
+from correlight.plane import Plane, stretched
+
+# Widths that are tried, in pixels of the level that is looked at. The first one stands for an image that needs none.
+_WIDTHS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+# What lies within this many pixels of a pixel does not predict it: detectors and interpolation spread noise so far.
+_HOLE = 2.3
+# Side in pixels of a square with the area of the level that is looked at; no stage compares finer ones.
+_LOOKED_AT = 512
+
+
+def calmed(plane: Plane) -> Plane:
+    """The plane, smoothed by the Gaussian that predicts its pixels best from their surroundings.
+
+    A pixel is predicted without itself and its neighbours, so that noise, which neighbours do not share, cannot be
+    predicted, and structure can. Where nearest surroundings predict best, the plane is returned as it is. Maps of a few
+    counts, as of X-rays or of weak fluorescence, come out as what they are maps of.
+
+    Parameters
+    ----------
+    plane : Plane
+        At any size; a level of about 512 x 512 pixels is looked at.
+
+    Returns
+    -------
+    Plane
+        On the same grid, stretched to 0 to 1 anew if it was smoothed.
+
+    Notes
+    -----
+    The error of a prediction without the pixel itself is that of the smoothing plus a constant: Batson and Royer,
+    Noise2Self (2019), https://doi.org/10.48550/arXiv.1901.11365.
+    """
+    seen = plane.shrunk(float(np.sqrt(plane.area)) / _LOOKED_AT)
+    width = _best_width(seen)
+    if width == _WIDTHS[0]:
+        return plane
+    width *= seen.grid.spacing[0] / plane.grid.spacing[0]
+    weight = plane.mask.astype(np.float32)
+    total = _blurred(plane.values * weight, width)
+    values = (total / np.maximum(_blurred(weight, width), np.float32(1e-3))).astype(np.float32)
+    return Plane(stretched(values, plane.mask), plane.mask, plane.grid)
+
+
+def _best_width(plane: Plane) -> float:
+    """The width with the least mean square error of prediction."""
+    weight = plane.mask.astype(np.float32)
+    weighted = plane.values * weight
+    errors = []
+    for width in _WIDTHS:
+        hole = _hole(width)
+        total, share = (
+            _blurred(picture, width) - cv2.filter2D(picture, -1, hole, borderType=cv2.BORDER_CONSTANT)
+            for picture in (weighted, weight)
+        )
+        told = plane.mask & (share > 0.01)
+        predicted = total[told] / share[told]
+        errors.append(float(np.mean((predicted - plane.values[told]) ** 2)) if told.any() else np.inf)
+    return _WIDTHS[int(np.argmin(errors))]
+
+
+def _hole(width: float) -> Float:
+    """The middle of a Gaussian of this width, shape (5, 5)."""
+    reach = int(_HOLE)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    squared = x**2 + y**2
+    middle = np.exp(-squared / (2 * width**2)) / (2 * np.pi * width**2)
+    return np.where(squared <= _HOLE**2, middle, 0).astype(np.float32)
+
+
+def _blurred(picture: Float, width: float) -> Float:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), width, borderType=cv2.BORDER_CONSTANT), np.float32)
