@@ -59,3 +59,19 @@ def test_slabs_and_projections_are_planes_of_the_stack() -> None:
     assert volume.slab(2, 5).grid.shape == volume.projection().values.shape == (40, 50)
     brightest = np.argmax(volume.projection().values)
     assert volume.values.max(axis=0).ravel()[brightest] == pytest.approx(volume.values.max(), abs=0.02)
+
+
+def test_a_small_bright_body_is_cut_out_and_keeps_its_own_contrast() -> None:
+    """It fills less than a hundredth of the stack, so that most of it is brighter than the whole is stretched to."""
+    rng = np.random.default_rng(1)
+    pixels = rng.normal(100, 1, (20, 80, 80)).astype(np.float32)
+    body = slice(8, 13), slice(30, 45), slice(50, 64)
+    pixels[body] = rng.uniform(2000, 4000, (5, 15, 14))
+    stack = Image.from_array(pixels[None], spacing=0.3)
+    whole, cut = Volume.of(stack, 0, 0.3), Volume.of(stack, 0, 0.3, cut=True)
+    first = cut.grid.index(stack.grid.points([[8, 30, 50]]))[0].round().astype(int)
+    inside = tuple(slice(start, start + side.stop - side.start) for start, side in zip(first, body, strict=True))
+    assert max(cut.grid.shape) < 40
+    assert np.mean(whole.values[body] == 1) > 0.5
+    assert np.mean(cut.values[inside] == 1) < 0.1
+    assert np.corrcoef(cut.values[inside].ravel(), pixels[body].ravel())[0, 1] > 0.99

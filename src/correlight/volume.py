@@ -45,7 +45,7 @@ class Volume:
     grid: Grid
 
     @classmethod
-    def of(cls, image: Image, channel: int | None, spacing: float) -> Volume:
+    def of(cls, image: Image, channel: int | None, spacing: float, *, cut: bool = False) -> Volume:
         """One channel, averaged over blocks of whole voxels up to about the given size, stretched to 0 to 1.
 
         The average is the low-pass filter without which a shrunk volume shows what is not there. An axis that is
@@ -59,6 +59,9 @@ class Volume:
             0-based; None for the mean of the colours.
         spacing : float
             Side of a voxel in the unit of the image's grid.
+        cut : bool
+            Keep only the part of a sparse stack that shows something. Grey values are stretched within it: a nucleus
+            that fills less than the brightest percentile of the stack would be saturated otherwise.
         """
         factors = block_factors(image.grid, spacing)
         grid = image.grid.shrink(factors)
@@ -83,7 +86,13 @@ class Volume:
             means.append(np.asarray(total / np.maximum(share, np.float32(1e-6)), np.float32))
             shares.append(share)
         mask = np.concatenate(shares) >= _VALID_SHARE
-        return cls(stretched(np.concatenate(means), mask), mask, grid)
+        values = np.concatenate(means)
+        even = stretched(values, mask)
+        box = _content(even, mask) if cut else None
+        if box is None:
+            return cls(even, mask, grid)
+        grid = grid.crop([side.start for side in box], [side.stop for side in box])
+        return cls(stretched(values[box], mask[box]), mask[box], grid)
 
     @cached_property
     def size(self) -> float:
@@ -116,30 +125,6 @@ class Volume:
         floor = _FLOOR * float(power[self.mask].mean()) + 1e-9
         even = (centred / np.sqrt(power + np.float32(floor))).astype(np.float32)
         return Volume(stretched(even, self.mask), self.mask, self.grid)
-
-    def content(self) -> Volume:
-        """The part that shows something, with a rim: the region of interest of a sparse stack, all of a dense one.
-
-        What stands out from the background by more than its noise is summed along each axis, and the box leaves out
-        half a per cent of it on either side. Empty surroundings would otherwise outvote a single cell.
-        """
-        valid = self.values[self.mask]
-        middle = float(np.median(valid))
-        noise = 1.4826 * float(np.median(np.abs(valid - middle)))
-        above = np.clip(self.values - np.float32(middle + _STANDS_OUT * noise + 0.02), 0, None) * self.mask
-        if not above.any():
-            return self
-        start, stop = [], []
-        for axis in range(3):
-            along = np.cumsum(above.sum(axis=tuple(other for other in range(3) if other != axis), dtype=np.float64))
-            first, last = np.searchsorted(along, along[-1] * np.array([_LEFT_OUT, 1 - _LEFT_OUT]))
-            rim = 2 + round(_RIM * (last - first + 1))
-            start.append(max(0, int(first) - rim))
-            stop.append(min(len(along), int(last) + 1 + rim))
-        if np.prod(np.subtract(stop, start)) > _MOST_OF_IT * self.values.size:
-            return self
-        box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-        return Volume(self.values[box], self.mask[box], self.grid.crop(start, stop))
 
     def turned_axes(self, linear: NDArray[np.float64]) -> Volume:
         """The same voxels with axes exchanged and turned round, as a signed permutation of (z, y, x) says.
@@ -190,6 +175,27 @@ class Volume:
         """The grid of any plane across z."""
         grid = self.grid
         return Grid(grid.shape[1:], grid.spacing[1:], grid.origin[1:], grid.unit)
+
+
+def _content(values: Float, mask: Mask) -> tuple[slice, ...] | None:
+    """The box that holds what a sparse stack shows, with a rim; None where that is most of the stack.
+
+    What stands out from the background by more than its noise is summed along each axis, and the box leaves out half a
+    per cent of it on either side. Empty surroundings would otherwise outvote a single cell.
+    """
+    valid = values[mask]
+    middle = float(np.median(valid))
+    noise = 1.4826 * float(np.median(np.abs(valid - middle)))
+    above = np.clip(values - np.float32(middle + _STANDS_OUT * noise + 0.02), 0, None) * mask
+    if not above.any():
+        return None
+    box = []
+    for axis in range(3):
+        along = np.cumsum(above.sum(axis=tuple(other for other in range(3) if other != axis), dtype=np.float64))
+        first, last = np.searchsorted(along, along[-1] * np.array([_LEFT_OUT, 1 - _LEFT_OUT]))
+        rim = 2 + round(_RIM * (last - first + 1))
+        box.append(slice(max(0, int(first) - rim), min(len(along), int(last) + 1 + rim)))
+    return None if np.prod([side.stop - side.start for side in box]) > _MOST_OF_IT * values.size else tuple(box)
 
 
 def _boxed(values: Float) -> Float:

@@ -228,14 +228,13 @@ class _Task:
         """Ranked poses from the smaller to the larger volume."""
         spacing = _working_spacing(stacks[0].grid, stacks[1].grid)
         middle = float(np.sqrt(self.scale[0] * self.scale[1]))
-        pair = [
-            Volume.of(stack, channel, spacing * unit)
+        fixed, moving = (
+            Volume.of(stack, channel, spacing * unit, cut=True)
             for stack, channel, unit in zip(stacks, channels, (1.0, middle), strict=True)
-        ]
-        for role, volume in zip(("fixed", "moving"), pair, strict=True):
+        )
+        for role, volume in (("fixed", fixed), ("moving", moving)):
             if not np.ptp(volume.values[volume.mask]) > 0:
                 raise UsageError(f"The {role} stack has the same value everywhere; structure was expected.")
-        fixed, moving = (volume.content() for volume in pair)
         if self.recipe.search.orientations == "about z":
             return self._along(fixed, moving, Affine.identity(3), channels, spacing, middle)
         found = []
