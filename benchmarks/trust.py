@@ -1,6 +1,6 @@
 """Results whose truth is known, right and wrong, for the calibration of the verdict.
 
-``python -m benchmarks.trust --simulated 100 --unrelated 100`` registers simulated pairs of five kinds of specimen, and
+``python -m benchmarks.trust --simulated 100 --unrelated 100`` registers simulated pairs of six kinds of specimen, and
 pairs of two specimens, and appends a line for each to ``benchmarks/results/trust.jsonl``; runs that stand there are
 passed over. ``python -m benchmarks.calibrate`` fits the numbers of ``correlight/confidence.toml`` to these lines and to
 those of `benchmarks.accuracy`.

@@ -11,7 +11,7 @@ from correlight.transforms import Affine
 
 CLEAN_ELECTRON = Electron(spot=0.5, grain=0.0, dose=2000.0, shading=0.0, streaks=0.0, charging=0.0, scratches=0)
 BRIGHT_LIGHT = Light(photons=4000.0, background=0.01, haze=0.0, buried=0.0, vignetting=0.0, read_noise=1.0, dust=0)
-NEW = ["tissue", "fibres", "neuropil"]
+NEW = ["tissue", "fibres", "neuropil", "plant"]
 FIELD = Grid.of((240, 240), 0.1, unit="micrometre")
 
 
@@ -32,6 +32,7 @@ def shown(section: Specimen) -> set[str]:
         ),
         ("fibres", {"collagen", "myofibril", "band", "disc", "myelin", "axoplasm", "mitochondrion", "heterochromatin"}),
         ("neuropil", {"process", "glia", "myelin", "mitochondrion", "vesicle", "density", "heterochromatin"}),
+        ("plant", {"wall", "lignin", "middle lamella", "vacuole", "chloroplast", "thylakoid", "starch", "nucleolus"}),
     ],
 )
 def test_specimens_hold_what_a_microscopist_expects(kind, expected):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def demo(
     *,
     output: Output = Path("correlight-demo"),
-    kind: Literal["cell", "grains", "tissue", "fibres", "neuropil"] = "cell",
+    kind: Literal["cell", "grains", "tissue", "fibres", "neuropil", "plant"] = "cell",
     seed: int = 1,
     overwrite: Overwrite = False,
 ) -> int:
@@ -26,7 +26,7 @@ def demo(
     Parameters
     ----------
     kind
-        What to simulate: a cell section, metal grains, an organ, bundles of fibres, or neuropil.
+        What to simulate: a cell section, metal grains, an organ, bundles of fibres, neuropil, or a plant.
     seed
         Another number is another specimen.
     """

@@ -94,7 +94,7 @@ def pair(
 
     Parameters
     ----------
-    kind : {"cell", "grains", "tissue", "fibres", "neuropil"}
+    kind : {"cell", "grains", "tissue", "fibres", "neuropil", "plant"}
         Kind of specimen, as `specimen` takes it.
     seed : int
         Seed of the specimen, the pose, the settings and the noise.

@@ -20,10 +20,11 @@ from correlight.simulate.instruments import Electron, Light
 from correlight.simulate.model import Material, Painting, Part, Shape, Texture, paint
 from correlight.simulate.neuropil import neuropil_parts
 from correlight.simulate.outlines import Rng
+from correlight.simulate.plant import plant_parts
 from correlight.simulate.tissue import organ_parts
 from correlight.transforms import Affine
 
-Kind = Literal["cell", "grains", "tissue", "fibres", "neuropil"]
+Kind = Literal["cell", "grains", "tissue", "fibres", "neuropil", "plant"]
 
 # Drawn pixels, in micrometres: a membrane is 0.022 wide, and the point-spread function of light is above 0.06.
 _FINEST_ELECTRON = 0.012
@@ -37,7 +38,7 @@ class Specimen:
 
     Parameters
     ----------
-    kind : {"cell", "grains", "tissue", "fibres", "neuropil"}
+    kind : {"cell", "grains", "tissue", "fibres", "neuropil", "plant"}
         What it is; see `specimen`.
     seed : int
         The same seed gives the same specimen.
@@ -212,7 +213,13 @@ def _cell_parts(seed: int, extent: float) -> tuple[Material, tuple[Part, ...], t
 
 
 # Lays out a specimen: what it is embedded in, its parts back to front, and what lies below the section.
-_LAYOUTS = {"cell": _cell_parts, "tissue": organ_parts, "fibres": fibre_parts, "neuropil": neuropil_parts}
+_LAYOUTS = {
+    "cell": _cell_parts,
+    "tissue": organ_parts,
+    "fibres": fibre_parts,
+    "neuropil": neuropil_parts,
+    "plant": plant_parts,
+}
 
 
 def specimen(kind: Kind = "cell", seed: int = 0, *, extent: float = 160.0) -> Specimen:
@@ -220,9 +227,10 @@ def specimen(kind: Kind = "cell", seed: int = 0, *, extent: float = 160.0) -> Sp
 
     Parameters
     ----------
-    kind : {"cell", "grains", "tissue", "fibres", "neuropil"}
+    kind : {"cell", "grains", "tissue", "fibres", "neuropil", "plant"}
         A section through cells; a polished metal surface; a section through an organ with glands, stroma, vessels and
-        fat; bundles of collagen, muscle and nerve; a section through densely packed processes of the brain.
+        fat; bundles of collagen, muscle and nerve; a section through densely packed processes of the brain; a section
+        through a plant's stem.
     seed : int
         The same seed and extent give the same specimen; another seed gives another in every respect.
     extent : float
