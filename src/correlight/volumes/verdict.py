@@ -12,7 +12,7 @@ from correlight.result import Clue, PredictedError, Status, Verdict
 from correlight.transforms import Affine
 
 # Where each finding turns from speaking for a result to speaking against it (benchmarks/results/volumes.md).
-_MARGIN_LIMIT, _SEARCH_LIMIT, _APART_LIMIT, _OVERLAP_LIMIT = 1.15, 1.15, 0.02, 0.35
+_MARGIN_LIMIT, _SEARCH_LIMIT, _APART_LIMIT, _OVERLAP_LIMIT = 1.15, 1.15, 0.012, 0.35
 _MOST_SUPPORT = 4.6
 _ACCEPT_FROM, _REFUSE_BELOW = 0.9, 0.3
 # Places per axis at which the error is predicted, and the share of a voxel that is never undercut.
