@@ -388,3 +388,24 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
     assert process.returncode == 130
     assert said.decode() == "correlight: Interrupted; nothing was written.\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path, unbuffered: str) -> None:
+    """As with ``correlight convert ... | head -0``, whether the pipe breaks while something is said or at the end."""
+    (tmp_path / "a.txt").write_text("1 0 2\n0 1 3\n0 0 1\n")
+    code = "import sys; from correlight.cli import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "convert", "a.txt", "b.json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(60) == 0
+    assert (tmp_path / "b.json").stat().st_size > 0

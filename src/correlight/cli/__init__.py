@@ -61,11 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments without the name of the program; those of the process by default.
     """
+    outcome: object = ACCEPTED
     try:
         command, bound, _ = app.parse_args(
             sys.argv[1:] if argv is None else list(argv), print_error=False, exit_on_error=False
         )
         outcome = command(*bound.args, **bound.kwargs)
+        sys.stdout.flush()
+        return outcome if isinstance(outcome, int) else ACCEPTED
+    except BrokenPipeError:
+        # Whoever read this, as `head` does, has seen enough; all files are complete before anything is said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return outcome if isinstance(outcome, int) else ACCEPTED
     except cyclopts.CycloptsError as error:
         one = re.sub(r"\.\s+([A-Z])", lambda start: f"; {start[1].lower()}", str(error)).rstrip(".?! ")
