@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.accuracy import RESULTS
 from benchmarks.protocol import Draw, draw, load_pairs
 from correlight.appearance import APPEARANCES
+from correlight.appearance.noise import calmed
 from correlight.image import Image
 from correlight.plane import Plane
 from correlight.search.correlate import ByFeatures
@@ -61,7 +62,7 @@ def main() -> None:
 def _one(drawn: Draw, channels: str, level: Level) -> tuple[str, float, float]:
     """Rank of the first right pose counted from 1, its score over the best wrong one, and seconds."""
     assert drawn.moving_from_fixed is not None
-    fixed, moving = (_plane(pixels) for pixels in (drawn.fixed, drawn.moving))
+    fixed, moving = (plane_of(pixels) for pixels in (drawn.fixed, drawn.moving))
     scale = drawn.moving_from_fixed.scale
     limits = Limits((scale / _RANGE, scale * _RANGE))
     appearance = APPEARANCES[channels]
@@ -85,9 +86,10 @@ def _one(drawn: Draw, channels: str, level: Level) -> tuple[str, float, float]:
     return str(right[0] + 1), poses[right[0]].score / wrong, seconds
 
 
-def _plane(pixels: np.ndarray) -> Plane:
+def plane_of(pixels: np.ndarray) -> Plane:
+    """Pixels of a draw as the search compares them."""
     rgb = pixels.ndim == 3
-    return Plane.of(Image.from_array(pixels, rgb=rgb), None if rgb else 0)
+    return calmed(Plane.of(Image.from_array(pixels, rgb=rgb), None if rgb else 0))
 
 
 if __name__ == "__main__":

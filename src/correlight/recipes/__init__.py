@@ -49,7 +49,7 @@ class Refine(_Strict):
     Parameters
     ----------
     measure : {"auto", "features", "mutual information", "neural mutual information", "fiducials"}
-        What is maximised; "auto" takes the one whose optimum the other regrets least. With "fiducials" the transform
+        What is maximised; "auto" takes the one whose fits to two halves agree best. With "fiducials" the transform
         is fitted to matched beads. Without a say where the engine is "point clouds".
     models : tuple of str
         Kinds of transform that may be chosen, poorest first.
