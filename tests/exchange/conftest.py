@@ -37,3 +37,9 @@ def with_elastix() -> Elsewhere:
 def with_ngff_zarr() -> Elsewhere:
     """Run a script where ngff-zarr is."""
     return elsewhere("ngff_zarr", "CORRELIGHT_NGFF_PYTHON")
+
+
+@pytest.fixture(scope="session")
+def with_ome_zarr() -> Elsewhere:
+    """Run a script where ome-zarr is."""
+    return elsewhere("ome_zarr", "CORRELIGHT_OME_ZARR_PYTHON")
