@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -136,7 +137,7 @@ def find(task: Task) -> Candidate:
             else:
                 rounds = Rounds(fixed, moving, task.limits, engine, task.workers)
                 poses = near_start(rounds.ranked(told), task.start, fixed.grid)
-                poses = rounds.rescored(_hypotheses(fixed, moving, poses, recipe, channels))
+                poses = rounds.rescored(_hypotheses(fixed, moving, poses, task, channels))
             candidates.append(Candidate(one, other, fixed, moving, poses, (of_fixed, of_moving), by_beads, matched))
     return max(candidates, key=lambda candidate: candidate.margin)
 
@@ -180,7 +181,7 @@ def conclude(task: Task, best: Candidate) -> Result:
             verdict, predicted = beads.verdict, beads.predicted
         else:
             overlap = recipe.search.least_overlap
-            checked = check(best.fixed, best.moving, choice, best.poses, engine, appearance, overlap)
+            checked = check(best.fixed, best.moving, choice, best.poses, engine, appearance, overlap, task.workers)
             verdict = judge(checked.findings)
             predicted = predict_error(best.fixed, best.moving, choice, checked)
             if beads is not None:
@@ -228,16 +229,18 @@ def _planes(role: str, image: Image, channel: int | str | None) -> Planes:
     return {number: calmed(plane) for number, plane in lively.items()}
 
 
-def _hypotheses(fixed: Plane, moving: Plane, poses: list[Pose], recipe: Recipe, channels: Channels) -> list[Pose]:
+def _hypotheses(fixed: Plane, moving: Plane, poses: list[Pose], task: Task, channels: Channels) -> list[Pose]:
     """The best poses of a search, each refined a little; those that run into one another become one."""
-    refined = []
-    for pose in poses[: recipe.refine.hypotheses]:
+
+    def refined(pose: Pose) -> Pose:
         start = pose.moving_from_fixed
         better = refine(fixed, moving, start, "similarity", channels, pyramid=_HYPOTHESIS_PYRAMID)
         # A refinement that runs away from its pose has found nothing there.
         stays = distance(start, better, fixed.grid) < 0.1 * max(fixed.grid.extent)
-        refined.append(replace(pose, moving_from_fixed=better if stays else start))
-    return distinct(refined, fixed.grid)
+        return replace(pose, moving_from_fixed=better if stays else start)
+
+    with ThreadPoolExecutor(task.workers) as pool:
+        return distinct(pool.map(refined, poses[: task.recipe.refine.hypotheses]), fixed.grid)
 
 
 def _in_sight(best: Candidate, channels: Channels) -> Candidate:

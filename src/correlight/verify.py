@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,7 @@ def check(
     engine: MakeEngine,
     appearance: Appearance,
     least_overlap: float,
+    workers: int,
 ) -> Checked:
     """Measure everything that speaks for or against a result.
 
@@ -67,7 +69,7 @@ def check(
         The refined transform and the fits to its halves.
     poses : sequence of Pose
         The hypotheses with the scores of the search; the first is the one that was refined.
-    engine, appearance, least_overlap
+    engine, appearance, least_overlap, workers
         As in the search.
     """
     found, channels = choice.transform, appearance.refine
@@ -77,7 +79,7 @@ def check(
     by_other = refine(fixed, moving, found, choice.model, channels, measure=other, pyramid=_CHECK_PYRAMID)
     back = refine(moving, fixed, found.inverse(), choice.model, channels, measure=measure, pyramid=_CHECK_PYRAMID)
     backward = back.inverse()
-    own, wrong = _against_wrong_poses(fixed, moving, found, engine, least_overlap)
+    own, wrong = _against_wrong_poses(fixed, moving, found, engine, least_overlap, workers)
     # Without a rival inside the limits the wrong poses stand for one.
     rival = poses[1].score if len(poses) > 1 else poses[0].score * float(wrong.max()) / max(own, 1e-9)
     laid = overlay(fixed, moving, found, _NULL_SIZE)
@@ -153,21 +155,22 @@ def _above_displaced(laid: Overlay, channels: Channels) -> float:
 
 
 def _against_wrong_poses(
-    fixed: Plane, moving: Plane, found: Pose2D, engine: MakeEngine, least_overlap: float
+    fixed: Plane, moving: Plane, found: Pose2D, engine: MakeEngine, least_overlap: float, workers: int
 ) -> tuple[float, np.ndarray]:
     """Score of a pose, and the best scores of poses of the same scale that are turned away from it."""
     linear = Affine.of(found.linear, found.offset)
     small, other = working_planes(fixed, moving, linear.scale, _NULL_SIZE * engine.stride)
-    judge = engine(small, other, least_overlap)
-    own = max(_score(judge, linear.rotation + turn, linear.mirrored) for turn in (-1.5, 0.0, 1.5))
-    # Turns that share features one after the other.
-    wrong = [
-        _score(judge, linear.rotation + rest + quarter, linear.mirrored is not mirror)
-        for rest in np.arange(0, 90, _NULL_STEP)
-        for quarter in np.arange(0, 360, 90)
-        for mirror in (False, True)
-        if rest + quarter
-    ]
+
+    def scores(mirror: bool) -> list[float]:
+        """Of one handedness, the right one's first; turns that share features one after the other."""
+        judge = engine(small, other, least_overlap)
+        turns = [rest + quarter for rest in np.arange(0, 90, _NULL_STEP) for quarter in np.arange(0, 360, 90)]
+        nearly = [] if mirror else [-1.5, 0.0, 1.5]
+        return [_score(judge, linear.rotation + turn, linear.mirrored is not mirror) for turn in nearly + turns[1:]]
+
+    with ThreadPoolExecutor(min(workers, 2)) as pool:
+        own_hand, other_hand = pool.map(scores, (False, True))
+    own, wrong = max(own_hand[:3]), [*own_hand[3:], *other_hand]
     finite = [score for score in wrong if np.isfinite(score)]
     return own, np.array(finite or [0.0])
 
