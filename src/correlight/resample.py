@@ -111,7 +111,7 @@ def warp(
     Notes
     -----
     About 0.02 s per megapixel of output for the first channel and 0.01 s for each further one where a picture of 8 or
-    16 bits is moved by an affine map, 0.1 s and 0.04 s otherwise (one core).
+    16 bits is moved by an affine map (0.05 s per million voxels of a volume), 0.1 s and 0.04 s otherwise (one core).
 
     Examples
     --------
@@ -200,7 +200,7 @@ def _plan(
         mask = image.mask
     _check(pixels, image_grid, moving_from_fixed, onto, order, mask)
     factors = _averaging(image_grid, moving_from_fixed, onto) if order == "linear" else (1,) * onto.ndim
-    plain = order == "linear" and onto.ndim == 2 and np.dtype(pixels.dtype) in (np.uint8, np.uint16)
+    plain = order == "linear" and np.dtype(pixels.dtype) in (np.uint8, np.uint16)
     index = None
     if plain and isinstance(moving_from_fixed, Affine):
         index = np.linalg.inv(image_grid.matrix) @ moving_from_fixed.matrix @ onto.matrix
@@ -371,13 +371,13 @@ def _affine_block(
     region: tuple[slice, ...],
     anywhere: Callable[[tuple[slice, ...]], tuple[Array, Mask] | None],
 ) -> tuple[Array, Mask] | None:
-    """A block of a picture of 8 or 16 bits under an affine map; None where it lies wholly outside the moving image.
+    """A block of 8 or 16 bits under an affine map; None where it lies wholly outside the moving image.
 
-    What lies well inside is made quickly, what lies outside not at all; a block on the edge is cut into four, until
-    pieces are left that are small enough to look at every pixel.
+    What lies well inside is made quickly, what lies outside not at all; a block on the edge is cut into four (of a
+    volume into eight), until pieces are left that are small enough to look at every pixel.
     """
     f = np.asarray(factors)
-    to_index = (index[:-1] - np.outer((f - 1) / 2, (0, 0, 1))) / f[:, None]
+    to_index = (index[:-1] - np.outer((f - 1) / 2, np.eye(index.shape[1])[-1])) / f[:, None]
     ends = [(part.start, part.stop - 1) for part in region]
     corners = np.array([(*corner, 1.0) for corner in product(*ends)]) @ to_index.T
     limit = np.asarray(pixels.shape[1:]) // f - 1
@@ -425,29 +425,47 @@ def _inner_block(
     source_region = tuple(slice(a * k, b * k) for a, b, k in zip(low, high, factors, strict=True))
     if mask is not None and not np.all(mask[source_region]):
         return None
+    deep, tall = (1, *(high - low))[-3:-1]
+    if deep * (tall - 1) >= _REMAP_LIMIT:
+        return None
     fours = []
     for channel in range(pixels.shape[0]):
         source = _shrink(np.asarray(pixels[(channel, *source_region)]), factors)
-        fours.append(np.dstack([source[:-1, :-1], source[:-1, 1:], source[1:, :-1], source[1:, 1:]]))
+        neighbours = source[..., :-1, :-1], source[..., :-1, 1:], source[..., 1:, :-1], source[..., 1:, 1:]
+        # The slices of a volume lie below one another, so that its next slice is so many rows further down.
+        fours.append(np.stack(neighbours, axis=-1).reshape(deep * (tall - 1), -1, 4))
     shape = tuple(part.stop - part.start for part in region)
     values = np.empty((pixels.shape[0], *shape), pixels.dtype)
     depth = cv2.CV_8U if values.dtype == np.uint8 else cv2.CV_16U
-    columns = np.arange(region[1].start, region[1].stop, dtype=float)
-    step = max(1, _AT_ONCE // shape[1])
-    for top in range(0, shape[0], step):
-        rows = np.arange(region[0].start + top, min(region[0].start + top + step, region[0].stop), dtype=float)
+    columns = np.arange(region[-1].start, region[-1].stop, dtype=float)
+    # Every row of the output, those of a volume slice by slice.
+    rows = np.stack(np.meshgrid(*[np.arange(p.start, p.stop, dtype=float) for p in region[:-1]], indexing="ij"), -1)
+    rows = rows.reshape(-1, len(region) - 1)
+    step = max(1, _AT_ONCE // shape[-1])
+    for top in range(0, len(rows), step):
         maps, weights = [], []
         for line, first in zip(to_index, low, strict=True):
-            place = (line[0] * rows + (line[2] - first))[:, None] + line[1] * columns
+            place = (rows[top : top + step] @ line[:-2] + (line[-1] - first))[:, None] + line[-2] * columns
             whole = place.astype(np.int16)
             maps.append(whole)
             weights.append(np.subtract(place, whole, out=np.empty(place.shape, np.float32), casting="unsafe"))
-        where = cv2.merge(maps[::-1])
-        for four, out in zip(fours, values, strict=True):
-            a, b, c, d = cv2.split(cv2.remap(four, where, np.empty(0), cv2.INTER_NEAREST))
-            upper, lower = _mixed(a, b, weights[1], cv2.CV_32F), _mixed(c, d, weights[1], cv2.CV_32F)
+        down = maps[-2] if deep == 1 else maps[-2] + maps[0] * np.int16(tall - 1)
+        for four, out in zip(fours, values.reshape(len(fours), -1, shape[-1]), strict=True):
+            upper, lower = _fetched(four, down, maps[-1], weights[-1])
+            if len(shape) == 3:
+                upper = _mixed(upper, lower, weights[1], cv2.CV_32F)
+                below = _fetched(four, down + np.int16(tall - 1), maps[-1], weights[-1])
+                lower = _mixed(*below, weights[1], cv2.CV_32F)
             out[top : top + step] = _mixed(upper, lower, weights[0], depth)
     return values, np.ones(shape, bool)
+
+
+def _fetched(
+    four: Array, rows: NDArray[np.int16], columns: NDArray[np.int16], weight: NDArray[np.float32]
+) -> tuple[Array, Array]:
+    """What lies between the two neighbours in the upper row, and in the lower row, of places in a picture of fours."""
+    a, b, c, d = cv2.split(cv2.remap(four, cv2.merge([columns, rows]), np.empty(0), cv2.INTER_NEAREST))
+    return _mixed(a, b, weight, cv2.CV_32F), _mixed(c, d, weight, cv2.CV_32F)
 
 
 def _mixed(a: Array, b: Array, weight: NDArray[np.float32], depth: int) -> Array:
