@@ -75,6 +75,9 @@ def test_depth_and_direction_are_found_for_a_pose_in_the_plane() -> None:
     assert found[0].linear.linear[0, 0] < 0
     assert apart(found[0].linear, truth, both.fixed.grid) < 0.8
     assert found[0].score > 1.3 * found[1].score
+    kept = search_depth(both, [Pose(plane, 1.0, 1.0)], least_overlap=0.35, tilt=0.0, turn=False)
+    assert all(pose.linear.linear[0, 0] > 0 for pose in kept)
+    assert len(kept) > 0
 
 
 def test_a_tilt_is_found() -> None:

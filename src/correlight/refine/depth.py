@@ -73,9 +73,9 @@ def in_space(plane: Affine, flip: bool, depth: float, middle: float, tilt: NDArr
 
 
 def search_depth(
-    level: Level, planes: Sequence[Pose], *, least_overlap: float, tilt: float = 15.0, keep: int = 6
+    level: Level, planes: Sequence[Pose], *, least_overlap: float, tilt: float = 15.0, keep: int = 6, turn: bool = True
 ) -> list[Pose]:
-    """Ranked poses in space for poses in the plane: every depth, both ways up, tilted up to so many degrees.
+    """Ranked poses in space for poses in the plane: every depth, either way up, tilted up to so many degrees.
 
     Parameters
     ----------
@@ -89,6 +89,8 @@ def search_depth(
         Greatest tilt in degrees about each of the axes in the plane; 0 tries none.
     keep : int
         How many poses are listed.
+    turn : bool
+        Whether z may be turned round; without it the handedness of what is seen is kept.
 
     Returns
     -------
@@ -103,7 +105,7 @@ def search_depth(
     small = _thinned(level)
     best: list[Pose] = []
     for plane in planes:
-        for flip in _ways_up(level, plane):
+        for flip in _ways_up(level, plane, turn):
             best += _depths(small, plane, flip, None, least_overlap)[:2]
     best = ranked(best, level.fixed.grid, keep)
     tilts = _tilts(level, tilt)
@@ -111,9 +113,9 @@ def search_depth(
         tilted = [
             pose
             for plane in planes[:2]
-            for flip in _ways_up(level, plane)
-            for turn in tilts
-            for pose in _depths(small, plane, flip, turn, least_overlap)[:1]
+            for flip in _ways_up(level, plane, turn)
+            for tilted_by in tilts
+            for pose in _depths(small, plane, flip, tilted_by, least_overlap)[:1]
         ]
         best = ranked([*best, *tilted], level.fixed.grid, keep)
     return best
@@ -136,9 +138,9 @@ def _opposed(one: Pose, other: Pose) -> bool:
     return bool(one.linear.linear[0, 0] * other.linear.linear[0, 0] < 0)
 
 
-def _ways_up(level: Level, plane: Pose) -> tuple[bool, ...]:
+def _ways_up(level: Level, plane: Pose, turn: bool) -> tuple[bool, ...]:
     """Whether z is turned round: both for volumes; a single section has no up, so that it keeps its handedness."""
-    if min(level.fixed.grid.shape[0], level.moving.grid.shape[0]) == 1:
+    if not turn or min(level.fixed.grid.shape[0], level.moving.grid.shape[0]) == 1:
         return (plane.linear.mirrored,)
     return False, True
 

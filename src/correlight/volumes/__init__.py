@@ -266,6 +266,8 @@ class _Task:
         coarse = levels[max(0, len(levels) - 2)]
         least = self.recipe.search.least_overlap
         search, elsewhere = float("nan"), 0.0
+        # Without a rotation, z turned round is a mirror image, which a search for a shift does not look for.
+        turn = self.recipe.search.engine != "patches"
         if self.start is not None:
             begin = self.start.inverse() if swapped else self.start
             for level in levels[:-1]:
@@ -279,10 +281,10 @@ class _Task:
             if len(planes) > 1:
                 search = planes[0].score / max(planes[1].score, 1e-9)
             tried = planes[:_PLANES]
-            if self.recipe.search.engine == "patches" and planes:
+            if not turn and planes:
                 # A search for the shift alone lists few rivals, so that some are made.
                 tried = [*tried, *(Pose(other, 0.0, 1.0) for other in _around(planes[0].linear, small.plane_grid))]
-            spatial = search_depth(coarse, tried, least_overlap=least, tilt=0.0)
+            spatial = search_depth(coarse, tried, least_overlap=least, tilt=0.0, turn=turn)
         poses = _better(coarse, spatial)
         if self.start is not None:
             # Whatever else fits better, the caller knows; the rivals only say how clear it is.
@@ -291,7 +293,7 @@ class _Task:
             elsewhere = _displaced(coarse, own[0].linear)
         unclear = len(poses) > 1 and poses[0].score < _CLEAR * poses[1].score
         if self.start is None and (unclear or not poses):
-            tilted = search_depth(coarse, planes[:_PLANES], least_overlap=least)
+            tilted = search_depth(coarse, planes[:_PLANES], least_overlap=least, turn=turn)
             poses = ranked([*poses, *_better(coarse, tilted)], small.grid, _REFINED)
         return _Found(channels, levels, poses, search, swapped, moving_from_turned, elsewhere)
 
