@@ -266,7 +266,7 @@ class _Task:
         coarse = levels[max(0, len(levels) - 2)]
         least = self.recipe.search.least_overlap
         search, elsewhere = float("nan"), 0.0
-        # Without a rotation, z turned round is a mirror image, which a search for a shift does not look for.
+        # Without a rotation, z turned round is a mirror image: no pose for a search for a shift, but a rival.
         turn = self.recipe.search.engine != "patches"
         if self.start is not None:
             begin = self.start.inverse() if swapped else self.start
@@ -285,6 +285,10 @@ class _Task:
                 # A search for the shift alone lists few rivals, so that some are made.
                 tried = [*tried, *(Pose(other, 0.0, 1.0) for other in _around(planes[0].linear, small.plane_grid))]
             spatial = search_depth(coarse, tried, least_overlap=least, tilt=0.0, turn=turn)
+            if not turn:
+                both = search_depth(coarse, tried, least_overlap=least, tilt=0.0)
+                turned = [pose for pose in both if pose.linear.linear[0, 0] < 0]
+                elsewhere = max((pose.score for pose in _better(coarse, turned)), default=0.0)
         poses = _better(coarse, spatial)
         if self.start is not None:
             # Whatever else fits better, the caller knows; the rivals only say how clear it is.
