@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ from correlight.geometry import Points
 from correlight.io.write import write_ome_tiff
 from correlight.provenance import peak_memory_mb
 from correlight.register import register
-from correlight.simulate.volume_pair import VolumePair, volume_pair
+from correlight.simulate.volume_pair import Couple, VolumePair, volume_pair
 from correlight.transforms import Affine
 from correlight.volume import Volume
 
@@ -49,6 +49,7 @@ RESULTS = HERE / "results" / "volumes.jsonl"
 ACROSS, ALONG = 0.7, 1.8
 WORKING = 0.42
 Row = dict[str, Any]
+COUPLES: tuple[Couple, ...] = get_args(Couple)
 
 
 def pair_of(protocol: str, seed: int, size: float) -> VolumePair:
@@ -236,9 +237,9 @@ def is_right(row: Row) -> bool:
     return bool(row["across"] <= across and row["along"] <= along)
 
 
-def files_to_output(folder: Path, seed: int, size: float) -> Row:
+def files_to_output(folder: Path, seed: int, size: float, couple: Couple) -> Row:
     """The command line on two files of the protocol "full", output included, in a process of its own."""
-    pair = pair_of("full", seed, size)
+    pair = volume_pair(couple, seed, size=size)
     names = []
     for name, image in (("fixed", pair.fixed), ("moving", pair.moving)):
         names.append(str(folder / f"{name}.ome.tif"))
@@ -252,7 +253,7 @@ def files_to_output(folder: Path, seed: int, size: float) -> Row:
     content = json.loads((out / "result.json").read_text()) if done.returncode in (0, 3) else {}
     across, along = errors(pair, Affine(np.array(content["moving_from_fixed"]["matrix"])))
     return {
-        "protocol": "files",
+        "protocol": "files" if couple == COUPLES[0] else f"files, {couple}",
         "seed": seed,
         "size": size,
         "method": "auto",
@@ -316,6 +317,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["auto"])
     parser.add_argument("--elastix", default="python", help="an interpreter that has itk-elastix")
     parser.add_argument("--data", type=Path, help="the folder of real stacks, for the protocol real")
+    parser.add_argument("--couple", choices=COUPLES, default=COUPLES[0], help="instruments of --files")
     parser.add_argument("--files", type=Path, help="an empty folder: time the command line from files to output there")
     parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
@@ -325,7 +327,7 @@ def main() -> None:
     first, last = (int(part) for part in asked.seeds.split(".."))
     seeds = range(first, last)
     if asked.files:
-        made: Iterator[Row] = (files_to_output(asked.files, seed, asked.size) for seed in seeds)
+        made: Iterator[Row] = (files_to_output(asked.files, seed, asked.size, asked.couple) for seed in seeds)
     elif asked.protocol == "real":
         made = run_real(seeds, asked.data)
     else:
