@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,10 +70,13 @@ def choose_measure(
     measures : sequence of {"features", "mutual information", "neural mutual information"}
         Candidates.
     """
-    found = []
-    for measure in measures:
+
+    def near(measure: MeasureName) -> Near:
         pose = refine(fixed, moving, start, "similarity", channels, measure=measure, pyramid=(_SIZE // 2, _SIZE))
-        found.append(Near(measure, pose, _halves(fixed, moving, pose, "similarity", channels, measure)))
+        return Near(measure, pose, _halves(fixed, moving, pose, "similarity", channels, measure))
+
+    with ThreadPoolExecutor(len(measures)) as pool:
+        found = list(pool.map(near, measures))
     return min(found, key=lambda near: near.unsure(fixed.grid))
 
 
