@@ -142,13 +142,17 @@ def cross_validated(cases: Cases, without: str | None = None) -> Numbers:
 def error_scale(rows: Sequence[dict[str, Any]]) -> float:
     """What the predicted error is to be multiplied with, so that 95 % of places of right results lie under the bound.
 
-    The share of places is known per result for the bound as it was; the ratio of true to predicted error of the
-    result tells how much further it would have to reach.
+    The error of a place is taken for Rayleigh-distributed with the root mean square error of its result, so that three
+    times the squared ratio of predicted to true error is the exponent of the share above the bound.
     """
     # Rows say by which factor their prediction had been multiplied already.
     right = [row for row in rows if row["success"] and row.get("true_over_predicted")]
     ratios = np.array([row["true_over_predicted"] * row["error_scale"] for row in right])
-    return float(np.sqrt(np.mean(np.minimum(ratios, np.quantile(ratios, 0.95)) ** 2))) if len(ratios) else 1.0
+
+    def above(scale: float) -> float:
+        return float(np.mean(np.exp(-3 * (scale / ratios) ** 2))) - 0.05
+
+    return float(optimize.brentq(above, 0.1, 10.0)) if len(ratios) else 1.0
 
 
 def _written(numbers: Numbers, scale: float) -> str:
