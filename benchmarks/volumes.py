@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args
@@ -185,22 +186,24 @@ def run(protocol: str, seeds: range, size: float, methods: list[str], interprete
             continue
         pair = pair_of(protocol, seed, size)
         for name in missing:
-            began, wall = time.process_time(), time.perf_counter()
-            found, facts = ways[name](pair)
-            spent = facts.pop("own_seconds", time.process_time() - began)
-            across, along = errors(pair, found)
-            yield {
-                "protocol": protocol,
-                "seed": seed,
-                "size": size,
-                "method": name,
-                "across": round(across, 4),
-                "along": round(along, 4),
-                "cpu_seconds": round(spent, 2),
-                "wall_seconds": round(time.perf_counter() - wall, 2),
-                "peak_memory_mb": round(peak_memory_mb()),
-                **facts,
-            }
+            measured = timed(pair, partial(ways[name], pair))
+            yield {"protocol": protocol, "seed": seed, "size": size, "method": name, **measured}
+
+
+def timed(pair: VolumePair, way: Callable[[], tuple[Affine, Row]], places: Points | None = None) -> Row:
+    """What one registration found, and what it took."""
+    began, wall = time.process_time(), time.perf_counter()
+    found, facts = way()
+    spent = facts.pop("own_seconds", time.process_time() - began)
+    across, along = errors(pair, found, places)
+    return {
+        "across": round(across, 4),
+        "along": round(along, 4),
+        "cpu_seconds": round(spent, 2),
+        "wall_seconds": round(time.perf_counter() - wall, 2),
+        "peak_memory_mb": round(peak_memory_mb()),
+        **facts,
+    }
 
 
 def run_real(seeds: range, data: Path) -> Iterator[Row]:
@@ -212,23 +215,9 @@ def run_real(seeds: range, data: Path) -> Iterator[Row]:
             for method, start in (("auto", None), ("auto from a start", real.start())):
                 if (name, seed, method) in known:
                     continue
-                began, wall = time.process_time(), time.perf_counter()
-                found, facts = by_correlight(real.stacks, "auto", start=start, model="rigid")
-                spent = time.process_time() - began
-                across, along = errors(real.stacks, found, real.places)
-                yield {
-                    "protocol": name,
-                    "seed": seed,
-                    "size": 1.0,
-                    "method": method,
-                    "limits": real.limits,
-                    "across": round(across, 4),
-                    "along": round(along, 4),
-                    "cpu_seconds": round(spent, 2),
-                    "wall_seconds": round(time.perf_counter() - wall, 2),
-                    "peak_memory_mb": round(peak_memory_mb()),
-                    **facts,
-                }
+                way = partial(by_correlight, real.stacks, "auto", start=start, model="rigid")
+                measured = timed(real.stacks, way, real.places)
+                yield {"protocol": name, "seed": seed, "size": 1.0, "method": method, "limits": real.limits, **measured}
 
 
 def is_right(row: Row) -> bool:

@@ -42,11 +42,12 @@ def calmed(plane: Plane) -> Plane:
     width = _best_width(seen)
     if width == _WIDTHS[0]:
         return plane
-    width *= seen.grid.spacing[0] / plane.grid.spacing[0]
-    weight = plane.mask.astype(np.float32)
-    total = _blurred(plane.values * weight, width)
-    values = (total / np.maximum(_blurred(weight, width), np.float32(1e-3))).astype(np.float32)
-    return Plane(stretched(values, plane.mask), plane.mask, plane.grid)
+    # The smoothed image holds nothing finer than this level, whose pixels are square whatever those of the plane are.
+    weight = seen.mask.astype(np.float32)
+    values = _blurred(seen.values * weight, width) / np.maximum(_blurred(weight, width), np.float32(1e-3))
+    shape = plane.grid.shape
+    full = cv2.resize(values, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    return Plane(stretched(full, plane.mask), plane.mask, plane.grid)
 
 
 def _best_width(plane: Plane) -> float:
