@@ -4,14 +4,14 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from correlight.geometry import Grid
 from correlight.plane import Plane
 from correlight.refine.choose import Choice
 from correlight.transforms import Affine
-from correlight.verdict import Findings, calibration, judge
+from correlight.verdict import Findings, calibration, could_be_right, judge
 from correlight.verify import Checked, predict_error
 
 # As measured on a clear real pair, and on images of two specimens.
@@ -98,6 +98,13 @@ def test_better_evidence_never_lowers_the_confidence(findings: Findings, name: s
     better = -more if name in ("halves", "measures", "backward", "unusual") else more
     improved = replace(findings, **{name: getattr(findings, name) + better})
     assert judge(improved).confidence >= judge(findings).confidence
+
+
+@given(some_findings)
+def test_what_stands_too_low_is_refused_whatever_else_speaks_for_it(findings: Findings) -> None:
+    assume(not findings.symmetric)
+    if not could_be_right(findings.wrong_ratio, findings.margin):
+        assert judge(findings).status == "refused"
 
 
 def shifted(by: float) -> Affine:

@@ -31,8 +31,8 @@ from correlight.search.information import MutualInformationEngine
 from correlight.search.limits import Limits, Start, claimed_scale, near_start, pixel_size
 from correlight.search.poses import Rounds, distinct
 from correlight.transforms import Affine
-from correlight.verdict import judge
-from correlight.verify import check, predict_error
+from correlight.verdict import could_be_right, judge
+from correlight.verify import Standing, check, predict_error, stand
 
 Progress = Callable[[str, float], None]
 Planes = dict[int | None, Plane]
@@ -151,27 +151,33 @@ def conclude(task: Task, best: Candidate) -> Result:
     if not best.poses:
         return _nothing_found(task, best)
     recipe = task.recipe
-    engine, appearance = _engine(recipe), APPEARANCES[recipe.search.channels]
+    appearance = APPEARANCES[recipe.search.channels]
     channels = appearance.refine
     with task.timed("refine"):
         task.report("refine", 0.0)
         models = _models(recipe, task.model, task.fixed, task.moving)
         top = best.poses[0].moving_from_fixed
         measure = recipe.refine.measure
-        beads, found = None, best.fiducials
+        beads, found, standing = None, best.fiducials, None
         if found is None and measure == "fiducials":
             found = best.beads.near(tuple(best.planes[0]), tuple(best.planes[1]), best.poses[0].linear)
         if found is not None and found.poses:
             beads = settle(task.fixed.grid, task.moving.grid, found, models, best.poses[0])
         if best.fiducials is not None and measure != "fiducials":
             best = _in_sight(best, channels)
+        stood = partial(_stood, task, best)
         if beads is not None and measure == "fiducials" and (best.fiducials is not None or beads.verdict):
             choice = beads.choice
         else:
             either: tuple[MeasureName, ...] = ("features", "mutual information")
             candidates = either if measure == "auto" or measure == "fiducials" else (measure,)
             near = choose_measure(best.fixed, best.moving, top, channels, candidates)
-            choice = choose_model(best.fixed, best.moving, near, models, channels)
+            standing = stood(near.transform)
+            if models == (task.model,) or could_be_right(standing.ratio, standing.margin):
+                choice = choose_model(best.fixed, best.moving, near, models, channels)
+            else:
+                # How a wrong pose would bend best is worth nothing.
+                choice = near.as_choice("no other model was tried, as the pose itself is refused")
         task.report("refine", 1.0)
 
     with task.timed("verify"):
@@ -180,8 +186,9 @@ def conclude(task: Task, best: Candidate) -> Result:
             # Beads alone: the images may show nothing else that both see.
             verdict, predicted = beads.verdict, beads.predicted
         else:
-            overlap = recipe.search.least_overlap
-            checked = check(best.fixed, best.moving, choice, best.poses, engine, appearance, overlap, task.workers)
+            checked = check(
+                best.fixed, best.moving, choice, best.poses, standing or stood(choice.transform), appearance
+            )
             verdict = judge(checked.findings)
             predicted = predict_error(best.fixed, best.moving, choice, checked)
             if beads is not None:
@@ -195,6 +202,11 @@ def conclude(task: Task, best: Candidate) -> Result:
         task.report("verify", 1.0)
     poses = (replace(best.poses[0], moving_from_fixed=choice.transform), *best.poses[1:])
     return _result(task, best, choice.transform, choice.model, choice.reason, verdict, predicted, poses)
+
+
+def _stood(task: Task, best: Candidate, pose: Pose2D) -> Standing:
+    recipe = task.recipe
+    return stand(best.fixed, best.moving, pose, best.poses, _engine(recipe), recipe.search.least_overlap, task.workers)
 
 
 def of_rank(candidate: Candidate, rank: int) -> Candidate:

@@ -1,7 +1,7 @@
 """The verdict: evidence to a probability that a result is right, and to accepted, doubtful or refused.
 
 The probability is a logistic curve over the evidence. Its few numbers stand in ``confidence.toml`` beside this file,
-fitted by ``python -m benchmarks.trust`` to results whose truth is known.
+fitted by ``python -m benchmarks.calibrate`` to results whose truth is known.
 """
 
 from __future__ import annotations
@@ -145,6 +145,20 @@ def probability(findings: Findings) -> float:
         least = known.refuse_below if findings.wrong_poses >= _SPREAD_LIMIT else 0.0
         return min(max(sure, least), _ONE_OF_TWO)
     return sure
+
+
+def could_be_right(ratio: float, margin: float) -> bool:
+    """Whether a result is not refused for how it stands among wrong poses and rivals alone.
+
+    Parameters
+    ----------
+    ratio, margin : float
+        As in `Findings`.
+    """
+    perfect = Findings(
+        margin, 0.0, ratio, second_measure=_SECOND_LIMIT, halves=0.0, measures=0.0, backward=0.0, overlap=1.0
+    )
+    return probability(perfect) >= calibration().refuse_below
 
 
 def judge(findings: Findings) -> Verdict:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.appearance import Appearance
 from correlight.appearance.channels import Channels
@@ -41,6 +42,40 @@ _LEAST_ERROR = 0.3
 
 
 @dataclass(frozen=True, eq=False)
+class Standing:
+    """How a pose stands among others, by what the search compares.
+
+    Parameters
+    ----------
+    own : float
+        Its score.
+    wrong : (N,) array
+        Best scores of poses of the same scale that are turned away from it, in both handednesses.
+    rival : float
+        Score of the best rival that the search found, over the score of the pose in the search.
+    """
+
+    own: float
+    wrong: NDArray[np.float64]
+    rival: float
+
+    @property
+    def ratio(self) -> float:
+        """Score over the best of the wrong poses."""
+        return self.own / max(float(self.wrong.max()), 1e-9)
+
+    @property
+    def height(self) -> float:
+        """Score above the mean of the wrong poses, in units of their spread."""
+        return float((self.own - self.wrong.mean()) / max(self.wrong.std(), 1e-9))
+
+    @property
+    def margin(self) -> float:
+        """Score over that of the best rival."""
+        return 1.0 / max(self.rival, 1e-9)
+
+
+@dataclass(frozen=True, eq=False)
 class Checked:
     """Findings, and the other transforms that they rest on."""
 
@@ -54,10 +89,8 @@ def check(
     moving: Plane,
     choice: Choice,
     poses: Sequence[Pose],
-    engine: MakeEngine,
+    standing: Standing,
     appearance: Appearance,
-    least_overlap: float,
-    workers: int,
 ) -> Checked:
     """Measure everything that speaks for or against a result.
 
@@ -69,8 +102,10 @@ def check(
         The refined transform and the fits to its halves.
     poses : sequence of Pose
         The hypotheses with the scores of the search; the first is the one that was refined.
-    engine, appearance, least_overlap, workers
-        As in the search.
+    standing : Standing
+        Of the refined pose.
+    appearance : Appearance
+        What the images were compared by.
     """
     found, channels = choice.transform, appearance.refine
     width = max(fixed.grid.extent)
@@ -79,16 +114,13 @@ def check(
     by_other = refine(fixed, moving, found, choice.model, channels, measure=other, pyramid=_CHECK_PYRAMID)
     back = refine(moving, fixed, found.inverse(), choice.model, channels, measure=measure, pyramid=_CHECK_PYRAMID)
     backward = back.inverse()
-    own, wrong = _against_wrong_poses(fixed, moving, found, engine, least_overlap, workers)
-    # Without a rival inside the limits the wrong poses stand for one.
-    rival = poses[1].score if len(poses) > 1 else poses[0].score * float(wrong.max()) / max(own, 1e-9)
     laid = overlay(fixed, moving, found, _NULL_SIZE)
     common = np.count_nonzero(laid.fixed.mask & laid.moving.mask) * np.prod(laid.fixed.grid.spacing)
     scale = found.scale
     findings = Findings(
-        margin=poses[0].score / max(rival, 1e-9),
-        wrong_poses=float((own - wrong.mean()) / max(wrong.std(), 1e-9)),
-        wrong_ratio=float(own / max(wrong.max(), 1e-9)),
+        margin=standing.margin,
+        wrong_poses=standing.height,
+        wrong_ratio=standing.ratio,
         second_measure=_above_displaced(overlay(fixed, moving, found, _CHECK_PYRAMID[0]), channels),
         halves=distance(*choice.halves, fixed.grid) / width,
         measures=distance(found, by_other, fixed.grid) / width,
@@ -97,7 +129,7 @@ def check(
         unusual=_unusual(fixed, moving, appearance),
         rival=_way_to(poses[1], found, fixed) if len(poses) > 1 else "",
         symmetric=len(poses) > 1 and _other_way_round(poses[1], found, fixed),
-        tried=len(wrong),
+        tried=len(standing.wrong),
     )
     return Checked(findings, by_other, backward)
 
@@ -154,10 +186,28 @@ def _above_displaced(laid: Overlay, channels: Channels) -> float:
     return (measure(places).value - float(np.mean(wrong))) / max(float(np.std(wrong)), 1e-9)
 
 
-def _against_wrong_poses(
-    fixed: Plane, moving: Plane, found: Pose2D, engine: MakeEngine, least_overlap: float, workers: int
-) -> tuple[float, np.ndarray]:
-    """Score of a pose, and the best scores of poses of the same scale that are turned away from it."""
+def stand(
+    fixed: Plane,
+    moving: Plane,
+    found: Pose2D,
+    poses: Sequence[Pose],
+    engine: MakeEngine,
+    least_overlap: float,
+    workers: int,
+) -> Standing:
+    """Compare a pose with deliberately wrong ones and with its rivals.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        The two images.
+    found : Affine or Projective
+        The pose, right to a pixel or so.
+    poses : sequence of Pose
+        As in `check`.
+    engine, least_overlap, workers
+        As in the search.
+    """
     linear = Affine.of(found.linear, found.offset)
     small, other = working_planes(fixed, moving, linear.scale, _NULL_SIZE * engine.stride)
 
@@ -171,8 +221,10 @@ def _against_wrong_poses(
     with ThreadPoolExecutor(min(workers, 2)) as pool:
         own_hand, other_hand = pool.map(scores, (False, True))
     own, wrong = max(own_hand[:3]), [*own_hand[3:], *other_hand]
-    finite = [score for score in wrong if np.isfinite(score)]
-    return own, np.array(finite or [0.0])
+    finite = np.array([score for score in wrong if np.isfinite(score)] or [0.0])
+    # Without a rival inside the limits the wrong poses stand for one.
+    rival = poses[1].score / max(poses[0].score, 1e-9) if len(poses) > 1 else float(finite.max()) / max(own, 1e-9)
+    return Standing(own, finite, rival)
 
 
 def _score(engine: Engine, rotation: float, mirror: bool) -> float:

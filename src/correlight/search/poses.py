@@ -149,13 +149,16 @@ def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) ->
         Mean distance between the places that two poses give, as a fraction of the width, to count as two.
     """
     points = grid.lattice(4)
-    kept: list[tuple[Pose, NDArray[np.float64]]] = []
+    limit = least_distance * max(grid.extent)
+    kept: list[Pose] = []
+    laid = np.empty((0, *points.shape))
     for pose in sorted(poses, key=lambda pose: -pose.score):
         places = pose.moving_from_fixed(points)
-        limit = least_distance * max(grid.extent) * pose.linear.scale
-        if all(np.mean(np.linalg.norm(places - other, axis=1)) > limit for _, other in kept):
-            kept.append((pose, places))
-    return [pose for pose, _ in kept]
+        apart = np.linalg.norm(laid - places, axis=2).mean(axis=1)
+        if np.all(apart > limit * pose.linear.scale):
+            kept.append(pose)
+            laid = np.concatenate([laid, places[None]])
+    return kept
 
 
 def working_planes(fixed: Plane, moving: Plane, scale: float, size: float) -> tuple[Plane, Plane]:
