@@ -203,6 +203,17 @@ def test_progress_is_told_in_order(turned: SimulatedPair) -> None:
     assert search[-1] == pytest.approx(1.0)
 
 
+def test_channels_after_one_that_leaves_no_doubt_are_not_searched(turned: SimulatedPair) -> None:
+    heard: list[float] = []
+    result = register(
+        turned.fixed, turned.moving, progress=lambda stage, done: heard.append(done * (stage == "search"))
+    )
+    assert result.status == "accepted"
+    *searched, last = (done for done in heard if done)
+    assert last == 1.0
+    assert max(searched) <= 1 - 1 / len(turned.moving.channels)
+
+
 def test_a_symmetric_specimen_is_doubtful_and_says_which_way_it_fits_as_well(turned: SimulatedPair) -> None:
     picture = np.asarray(turned.fixed.levels[0][0], np.float32)
     symmetric = (picture + picture[::-1, ::-1]) / 2

@@ -58,7 +58,7 @@ def register(
     model : {"rigid", "similarity", "affine", "projective"}, optional
         Kind of transform; without it the evidence chooses.
     fixed_channel, moving_channel : int or str, optional
-        The channel that votes; without it every channel is tried.
+        The channel that votes; without it channels are tried until one leaves no doubt.
     roi : (y0, y1, x0, x1), optional
         Part of the fixed image to register, in its pixels, ends excluded.
     start : Transform or Clicks, optional

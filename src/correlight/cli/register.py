@@ -58,7 +58,7 @@ def register(
     model
         rigid, similarity, affine or projective; without it, only as rich as the evidence carries.
     fixed_channel
-        Channel to register, by 0-based number or name; without it every channel is tried.
+        Channel to register, by 0-based number or name; without it channels are tried until one leaves no doubt.
     moving_channel
         The same for the moving image.
     fixed_mask
