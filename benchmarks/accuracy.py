@@ -204,7 +204,7 @@ def _register(drawn: Draw, folder: Path, seed: int, conditions: Conditions) -> d
     """Write the two images as files without any metadata, and register them in a process of its own."""
     fixed, moving, out, log = (folder / name for name in ("fixed.npy", "moving.npy", "outcome.json", "log.txt"))
     for file, pixels in ((fixed, drawn.fixed), (moving, drawn.moving)):
-        np.save(file, _as_saved(pixels))
+        np.save(file, as_saved(pixels))
     command = [sys.executable, "-m", "benchmarks.worker", str(fixed), str(moving), str(out)]
     command += ["--recipe", conditions.recipe, "--seed", str(seed), "--threads", str(conditions.threads)]
     if conditions.protocol == "prior" and drawn.moving_from_fixed is not None:
@@ -237,7 +237,7 @@ def _wait(process: subprocess.Popen[bytes], until: float, stop: threading.Event)
                 return True
 
 
-def _as_saved(pixels: NDArray[Any]) -> NDArray[Any]:
+def as_saved(pixels: NDArray[Any]) -> NDArray[Any]:
     """Colours last, as NumPy files of RGB pictures have them."""
     return np.ascontiguousarray(np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels)
 
