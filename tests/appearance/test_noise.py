@@ -1,6 +1,8 @@
 """Noise is smoothed away where it drowns the image, and nowhere else."""
 
+import cv2
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from correlight.appearance.noise import calmed
@@ -27,8 +29,10 @@ def counts(quanta: float, coarse: float = 10.0) -> np.ndarray:
     return np.random.default_rng(3).poisson(quanta * structure(coarse)).astype(float)
 
 
-def likeness(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+def likeness(a: np.ndarray, truth: np.ndarray) -> float:
+    """Correlation of an image, whatever its pixels, with what it shows."""
+    shown = cv2.resize(truth.astype(np.float32), a.shape[::-1], interpolation=cv2.INTER_AREA)
+    return float(np.corrcoef(a.ravel(), shown.ravel())[0, 1])
 
 
 def test_a_clean_image_stays_as_it_is() -> None:
@@ -47,9 +51,18 @@ def test_counts_become_what_they_are_a_map_of() -> None:
     calm = calmed(few)
     assert likeness(few.values, structure(10.0)) < 0.35
     assert likeness(calm.values, structure(10.0)) > 0.85
-    assert calm.grid == few.grid
-    assert calm.values.min() == 0
-    assert calm.values.max() == 1
+    assert calm.values.min() >= 0
+    assert calm.values.max() <= 1
+    assert np.ptp(calm.values) > 0.9
+
+
+def test_a_smoothed_image_has_no_finer_pixels_than_it_has_structure() -> None:
+    """Fewer quanta leave fewer pixels, over the same field; a clean image keeps all of its own."""
+    few, fewer = (plane(counts(quanta)) for quanta in (1.0, 0.05))
+    assert np.prod(SHAPE) >= calmed(few).values.size > calmed(fewer).values.size
+    for calm in (calmed(few), calmed(fewer)):
+        np.testing.assert_allclose(calm.grid.extent, few.grid.extent)
+        np.testing.assert_allclose(calm.grid.centre, few.grid.centre)
 
 
 def test_fewer_quanta_are_smoothed_further() -> None:
@@ -68,12 +81,14 @@ def test_invalid_pixels_have_no_say() -> None:
     other = values.copy()
     other[:, :80] = 7
     a, b = (calmed(plane(one, mask)) for one in (values, other))
-    np.testing.assert_allclose(a.values[mask], b.values[mask], atol=1e-5)
+    np.testing.assert_array_equal(a.mask, b.mask)
+    np.testing.assert_allclose(a.values[a.mask], b.values[b.mask], atol=1e-5)
 
 
 def test_the_pixel_size_does_not_matter() -> None:
-    values = counts(0.3)
-    np.testing.assert_array_equal(calmed(plane(values)).values, calmed(plane(values, spacing=0.007)).values)
+    # No side is to end on half a pixel, which rounding may take either way.
+    values = counts(0.3)[:290]
+    np.testing.assert_allclose(calmed(plane(values)).values, calmed(plane(values, spacing=0.007)).values, atol=1e-5)
 
 
 def test_oblong_pixels_are_smoothed_alike_in_micrometres() -> None:
@@ -83,7 +98,7 @@ def test_oblong_pixels_are_smoothed_alike_in_micrometres() -> None:
     mask = np.ones((few.shape[0], few.shape[1] // 2), bool)
     oblong = Plane(stretched(few[:, ::2].astype(np.float32), mask), mask, Grid.of(mask.shape, (1.0, 2.0)))
     calm = calmed(oblong)
-    assert calm.grid == oblong.grid
+    assert calm.grid.spacing[0] == pytest.approx(calm.grid.spacing[1], rel=0.02)
     across, down = (np.abs(np.diff(calm.values, axis=axis)).mean() for axis in (1, 0))
-    assert 1.5 < across / down < 2.6
+    assert 0.75 < across / down < 1.3
     assert likeness(calm.values, truth[:, ::2]) > 0.8

@@ -12,6 +12,9 @@ from correlight.plane import Plane, stretched
 _WIDTHS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 # What lies within this many pixels of a pixel does not predict it: detectors and interpolation spread noise so far.
 _HOLE = 2.3
+# Side of a pixel of a smoothed image in widths of the Gaussian. On finer ones features would look for structure where
+# there is none; coarser ones lose some.
+_PIXEL = 1 / 3
 # Side in pixels of a square with the area of the level that is looked at; no stage compares finer ones.
 _LOOKED_AT = 512
 
@@ -31,7 +34,7 @@ def calmed(plane: Plane) -> Plane:
     Returns
     -------
     Plane
-        On the same grid, stretched to 0 to 1 anew if it was smoothed.
+        Over the same field; if it was smoothed, stretched to 0 to 1 anew, with pixels no finer than what is left.
 
     Notes
     -----
@@ -42,12 +45,10 @@ def calmed(plane: Plane) -> Plane:
     width = _best_width(seen)
     if width == _WIDTHS[0]:
         return plane
-    # The smoothed image holds nothing finer than this level, whose pixels are square whatever those of the plane are.
     weight = seen.mask.astype(np.float32)
     values = _blurred(seen.values * weight, width) / np.maximum(_blurred(weight, width), np.float32(1e-3))
-    shape = plane.grid.shape
-    full = cv2.resize(values, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR).astype(np.float32)
-    return Plane(stretched(full, plane.mask), plane.mask, plane.grid)
+    smooth = Plane(stretched(values.astype(np.float32), seen.mask), seen.mask, seen.grid)
+    return smooth.shrunk(width * _PIXEL * float(np.mean(seen.grid.spacing)))
 
 
 def _best_width(plane: Plane) -> float:
