@@ -5,7 +5,7 @@ The stages from appearance to verify work on planes. Nothing here knows which ch
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -15,6 +15,9 @@ from correlight.geometry import Grid
 from correlight.image import Float, Image, Mask
 from correlight.pyramid import working_image
 
+# A pixel of a sharp image may be divided by this: features of small images tell more where structure is as large as in
+# the images that they were made for, though nothing is added to it.
+DIVISIBLE = 3.0
 # A shrunk pixel votes if at least this much of it was valid.
 _VALID_SHARE = 0.75
 # Grey values are stretched between these percentiles of the valid pixels: hot pixels must not set the scale.
@@ -35,11 +38,14 @@ class Plane:
         Valid pixels.
     grid : Grid
         Where the pixels lie.
+    divisible : float
+        By how much its pixels may be divided where the plane is compared on finer ones.
     """
 
     values: Float
     mask: Mask
     grid: Grid
+    divisible: float = DIVISIBLE
 
     @classmethod
     def of(cls, image: Image, channel: int | None) -> Plane:
@@ -64,22 +70,37 @@ class Plane:
         """Area of the valid pixels, in squared units of the grid."""
         return float(np.count_nonzero(self.mask)) * self.grid.spacing[0] * self.grid.spacing[1]
 
+    @property
+    def finest(self) -> tuple[float, ...]:
+        """The least pixel size along each axis on which the plane may be compared."""
+        return tuple(step / self.divisible for step in self.grid.spacing)
+
     def shrunk(self, spacing: float) -> Plane:
         """The plane at about the given isotropic pixel size, by area averaging; never finer than it is.
 
         Only valid pixels enter an average. The grid keeps the outer edges of the field, so that its spacing
         differs from the one asked for by less than one pixel over the field.
         """
-        shape = tuple(max(1, round(extent / max(spacing, own))) for extent, own in self._extents())
-        return self.resized((shape[0], shape[1]))
+        return self._with_pixels(spacing, self.grid.spacing)
 
-    def _extents(self) -> list[tuple[float, float]]:
-        return list(zip(self.grid.extent, self.grid.spacing, strict=True))
+    def at(self, spacing: float) -> Plane:
+        """The plane at about the given isotropic pixel size; its pixels are divided no further than they may be."""
+        return self._with_pixels(spacing, self.finest)
+
+    def _with_pixels(self, spacing: float, finest: tuple[float, ...]) -> Plane:
+        sides = zip(self.grid.extent, finest, strict=True)
+        rows, columns = (max(1, round(extent / max(spacing, least))) for extent, least in sides)
+        return self.resized((rows, columns))
 
     def resized(self, shape: tuple[int, int]) -> Plane:
-        """The plane on a grid of another shape over the same field, by area averaging of valid pixels."""
+        """The plane on a grid of another shape over the same field.
+
+        Along an axis that gets fewer pixels valid ones are averaged; along one that gets more, cubics interpolate.
+        """
         if shape == self.grid.shape:
             return self
+        if any(new > old for new, old in zip(shape, self.grid.shape, strict=True)):
+            return self._enlarged((max(shape[0], self.grid.shape[0]), max(shape[1], self.grid.shape[1]))).resized(shape)
         size = (shape[1], shape[0])
         grid = self.grid.resized(shape)
         if self.mask.all():
@@ -91,10 +112,16 @@ class Plane:
         mean = (total / np.maximum(weight, np.float32(1e-6))).astype(np.float32)
         return Plane(_filled(mean, mask), mask, grid)
 
+    def _enlarged(self, shape: tuple[int, int]) -> Plane:
+        size = (shape[1], shape[0])
+        values = np.clip(cv2.resize(self.values, size, interpolation=cv2.INTER_CUBIC), 0, 1).astype(np.float32)
+        mask = cv2.resize(self.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        return Plane(values, mask, self.grid.resized(shape))
+
     def cut(self, start: tuple[int, int], stop: tuple[int, int]) -> Plane:
         """The pixels from ``start`` (included) to ``stop`` (excluded) along (y, x)."""
         region = (slice(start[0], stop[0]), slice(start[1], stop[1]))
-        return Plane(self.values[region], self.mask[region], self.grid.crop(start, stop))
+        return replace(self, values=self.values[region], mask=self.mask[region], grid=self.grid.crop(start, stop))
 
 
 def _filled(values: Float, mask: Mask) -> Float:

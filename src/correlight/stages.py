@@ -114,7 +114,8 @@ class Candidate:
             return self.fiducials.surprise
         if not self.poses:
             return 0.0
-        rival = self.poses[1].score if len(self.poses) > 1 else 0.4 * self.poses[0].score
+        # A rival that did not hold where it was scores nothing.
+        rival = next((pose.score for pose in self.poses[1:2] if pose.score > 0), 0.4 * self.poses[0].score)
         return self.poses[0].score / max(rival, 1e-9)
 
 

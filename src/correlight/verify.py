@@ -222,8 +222,9 @@ def stand(
         own_hand, other_hand = pool.map(scores, (False, True))
     own, wrong = max(own_hand[:3]), [*own_hand[3:], *other_hand]
     finite = np.array([score for score in wrong if np.isfinite(score)] or [0.0])
-    # Without a rival inside the limits the wrong poses stand for one.
-    rival = poses[1].score / max(poses[0].score, 1e-9) if len(poses) > 1 else float(finite.max()) / max(own, 1e-9)
+    # Without a rival that holds where it is, the wrong poses stand for one.
+    rivals = [pose.score / max(poses[0].score, 1e-9) for pose in poses[1:2] if pose.score > 0]
+    rival = rivals[0] if rivals else float(finite.max()) / max(own, 1e-9)
     return Standing(own, finite, rival)
 
 

@@ -1,5 +1,7 @@
 """The search finds known poses within its limits, and lists distinct ones."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from scipy import ndimage
 from correlight.appearance.channels import classical
 from correlight.geometry import Grid
 from correlight.image import Image
-from correlight.plane import Plane
+from correlight.plane import DIVISIBLE, Plane
 from correlight.pose import Pose
 from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.information import MutualInformationEngine
@@ -206,11 +208,14 @@ def test_working_planes_have_pixels_of_one_size(scale: float, size: float) -> No
     assert np.sqrt(area) == pytest.approx(size, rel=0.03)
 
 
-def test_working_planes_are_never_finer_than_the_images() -> None:
+def test_working_planes_divide_pixels_no_further_than_they_may_be() -> None:
     fixed, moving, _ = known_pair(0.0)
-    small = working_planes(fixed, moving, 1.0, 1000)
-    assert small[0] is fixed
+    for plane in working_planes(fixed, moving, 1.0, 3000):
+        assert plane.grid.spacing == pytest.approx((1 / DIVISIBLE, 1 / DIVISIBLE))
+    # Of one that holds nothing finer neither the pixels nor those of the other are divided.
+    small = working_planes(replace(fixed, divisible=1.0), moving, 1.0, 3000)
     assert small[1] is moving
+    np.testing.assert_array_equal(small[0].values, fixed.values)
 
 
 def test_a_much_larger_field_is_kept_in_bounds() -> None:

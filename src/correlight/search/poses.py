@@ -162,7 +162,9 @@ def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) ->
 
 
 def working_planes(fixed: Plane, moving: Plane, scale: float, size: float) -> tuple[Plane, Plane]:
-    """Both planes with pixels of one size as laid on each other, small enough for a round of the search.
+    """Both planes with pixels of one size as laid on each other, as many as a round of the search wants.
+
+    Small images are enlarged as far as their pixels may be divided.
 
     Parameters
     ----------
@@ -176,8 +178,8 @@ def working_planes(fixed: Plane, moving: Plane, scale: float, size: float) -> tu
     spacing = np.sqrt(min(fixed.area, moving.area / scale**2)) / size
     longest = max(*fixed.grid.extent, *(extent / scale for extent in moving.grid.extent))
     spacing = max(spacing, longest / (_LARGEST_FIELD * size))
-    spacing = max(spacing, *fixed.grid.spacing, *(step / scale for step in moving.grid.spacing))
-    return fixed.shrunk(spacing), moving.shrunk(spacing * scale)
+    spacing = max(spacing, *fixed.finest, *(step / scale for step in moving.finest))
+    return fixed.at(spacing), moving.at(spacing * scale)
 
 
 def scales_of(limits: Limits, level: Level) -> list[float]:
