@@ -105,7 +105,8 @@ def overlay(fixed: Plane, moving: Plane, moving_from_fixed: Pose2D, size: float)
         Side in pixels of a square with the area of the smaller field.
     """
     scale = moving_from_fixed.scale
-    small, other = working_planes(fixed, moving, scale, size)
+    # Pixels that are divided share their noise, which then pulls the optimum between them.
+    small, other = working_planes(fixed, moving, scale, size, divided=False)
     laid = lay(other, moving_from_fixed, small.grid)
     common = laid.mask & small.mask
     reach = 2 * _RIM + 1

@@ -161,10 +161,10 @@ def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) ->
     return kept
 
 
-def working_planes(fixed: Plane, moving: Plane, scale: float, size: float) -> tuple[Plane, Plane]:
+def working_planes(
+    fixed: Plane, moving: Plane, scale: float, size: float, *, divided: bool = True
+) -> tuple[Plane, Plane]:
     """Both planes with pixels of one size as laid on each other, as many as a round of the search wants.
-
-    Small images are enlarged as far as their pixels may be divided.
 
     Parameters
     ----------
@@ -174,11 +174,14 @@ def working_planes(fixed: Plane, moving: Plane, scale: float, size: float) -> tu
         Moving units per fixed unit.
     size : float
         Side in pixels of a square with the area of the smaller field.
+    divided : bool
+        Whether small images are enlarged, as far as their pixels may be divided.
     """
     spacing = np.sqrt(min(fixed.area, moving.area / scale**2)) / size
     longest = max(*fixed.grid.extent, *(extent / scale for extent in moving.grid.extent))
     spacing = max(spacing, longest / (_LARGEST_FIELD * size))
-    spacing = max(spacing, *fixed.finest, *(step / scale for step in moving.finest))
+    of_fixed, of_moving = (plane.finest if divided else plane.grid.spacing for plane in (fixed, moving))
+    spacing = max(spacing, *of_fixed, *(step / scale for step in of_moving))
     return fixed.at(spacing), moving.at(spacing * scale)
 
 
