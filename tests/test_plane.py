@@ -164,6 +164,14 @@ def test_invalid_pixels_stay_invalid_when_pixels_are_divided() -> None:
     np.testing.assert_array_equal(made.mask, np.kron(mask, np.ones((3, 3), bool)))
 
 
+@given(seed=SEEDS)
+def test_invalid_pixels_do_not_enter_a_value_when_pixels_are_divided(seed: int) -> None:
+    values, mask = scattered(seed)
+    other = np.where(mask, values, np.float32(1) - values)
+    one, two = (Plane(grey, mask, Grid.of(mask.shape)).at(0.4) for grey in (values, other))
+    np.testing.assert_array_equal(one.values[one.mask], two.values[two.mask])
+
+
 def test_a_plane_of_the_asked_shape_is_not_touched() -> None:
     plane = ramp((40, 60), (0.5, 0.25), (0.0, 0.0))
     assert plane.resized((40, 60)) is plane

@@ -4,15 +4,16 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from correlight.geometry import Grid
 from correlight.plane import Plane
+from correlight.pose import Pose
 from correlight.refine.choose import Choice
 from correlight.transforms import Affine
-from correlight.verdict import Findings, calibration, could_be_right, judge
-from correlight.verify import Checked, predict_error
+from correlight.verdict import Findings, calibration, judge
+from correlight.verify import Checked, Standing, predict_error
 
 # As measured on a clear real pair, and on images of two specimens.
 CLEAR = Findings(
@@ -100,11 +101,14 @@ def test_better_evidence_never_lowers_the_confidence(findings: Findings, name: s
     assert judge(improved).confidence >= judge(findings).confidence
 
 
-@given(some_findings)
-def test_what_stands_too_low_is_refused_whatever_else_speaks_for_it(findings: Findings) -> None:
-    assume(not findings.symmetric)
-    if not could_be_right(findings.wrong_ratio, findings.margin):
-        assert judge(findings).status == "refused"
+def test_a_rival_that_did_not_hold_is_none_and_wrong_poses_stand_for_it() -> None:
+    best, rival, gone = (Pose(shifted(by), score, 1.0) for by, score in ((0, 12.0), (30, 8.0), (60, 0.0)))
+    wrong = np.array([2.0, 5.0, 3.0])
+    assert Standing(10.0, wrong, [best, rival, gone]).margin == pytest.approx(1.5)
+    for poses in ([best], [best, gone]):
+        standing = Standing(10.0, wrong, poses)
+        assert standing.rival is None
+        assert standing.margin == standing.ratio == pytest.approx(2.0)
 
 
 def shifted(by: float) -> Affine:

@@ -81,15 +81,13 @@ class Plane:
         Only valid pixels enter an average. The grid keeps the outer edges of the field, so that its spacing
         differs from the one asked for by less than one pixel over the field.
         """
-        return self._with_pixels(spacing, self.grid.spacing)
+        sides = zip(self.grid.extent, self.grid.spacing, strict=True)
+        rows, columns = (max(1, round(extent / max(spacing, own))) for extent, own in sides)
+        return self.resized((rows, columns))
 
     def at(self, spacing: float) -> Plane:
-        """The plane at about the given isotropic pixel size; its pixels are divided no further than they may be."""
-        return self._with_pixels(spacing, self.finest)
-
-    def _with_pixels(self, spacing: float, finest: tuple[float, ...]) -> Plane:
-        sides = zip(self.grid.extent, finest, strict=True)
-        rows, columns = (max(1, round(extent / max(spacing, least))) for extent, least in sides)
+        """The plane at about the given isotropic pixel size, finer or coarser than its own."""
+        rows, columns = (max(1, round(extent / spacing)) for extent in self.grid.extent)
         return self.resized((rows, columns))
 
     def resized(self, shape: tuple[int, int]) -> Plane:
@@ -114,9 +112,20 @@ class Plane:
 
     def _enlarged(self, shape: tuple[int, int]) -> Plane:
         size = (shape[1], shape[0])
-        values = np.clip(cv2.resize(self.values, size, interpolation=cv2.INTER_CUBIC), 0, 1).astype(np.float32)
+        grid = self.grid.resized(shape)
+        cubic = np.clip(cv2.resize(self.values, size, interpolation=cv2.INTER_CUBIC), 0, 1).astype(np.float32)
+        if self.mask.all():
+            return Plane(cubic, np.ones(shape, bool), grid)
         mask = cv2.resize(self.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-        return Plane(values, mask, self.grid.resized(shape))
+        # Where cubics would reach beyond the mask, straight lines between valid pixels.
+        weight = self.mask.astype(np.float32)
+        total, share = (
+            cv2.resize(part, size, interpolation=cv2.INTER_LINEAR) for part in (self.values * weight, weight)
+        )
+        inner = cv2.erode(self.mask.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=1)
+        within = cv2.resize(inner, size, interpolation=cv2.INTER_NEAREST) > 0
+        values = np.where(within, cubic, total / np.maximum(share, np.float32(1e-6))).astype(np.float32)
+        return Plane(_filled(values, mask), mask, grid)
 
     def cut(self, start: tuple[int, int], stop: tuple[int, int]) -> Plane:
         """The pixels from ``start`` (included) to ``stop`` (excluded) along (y, x)."""

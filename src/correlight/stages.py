@@ -31,8 +31,8 @@ from correlight.search.information import MutualInformationEngine
 from correlight.search.limits import Limits, Start, claimed_scale, near_start, pixel_size
 from correlight.search.poses import Rounds, distinct
 from correlight.transforms import Affine
-from correlight.verdict import could_be_right, judge
-from correlight.verify import Standing, check, predict_error, stand
+from correlight.verdict import judge
+from correlight.verify import Standing, check, predict_error, rival_of, stand
 
 Progress = Callable[[str, float], None]
 Planes = dict[int | None, Plane]
@@ -114,9 +114,8 @@ class Candidate:
             return self.fiducials.surprise
         if not self.poses:
             return 0.0
-        # A rival that did not hold where it was scores nothing.
-        rival = next((pose.score for pose in self.poses[1:2] if pose.score > 0), 0.4 * self.poses[0].score)
-        return self.poses[0].score / max(rival, 1e-9)
+        rival = rival_of(self.poses)
+        return self.poses[0].score / max(rival.score if rival else 0.4 * self.poses[0].score, 1e-9)
 
 
 def find(task: Task) -> Candidate:
@@ -171,26 +170,20 @@ def conclude(task: Task, best: Candidate) -> Result:
         models = _models(recipe, task.model, task.fixed, task.moving)
         top = best.poses[0].moving_from_fixed
         measure = recipe.refine.measure
-        beads, found, standing = None, best.fiducials, None
+        beads, found = None, best.fiducials
         if found is None and measure == "fiducials":
             found = best.beads.near(tuple(best.planes[0]), tuple(best.planes[1]), best.poses[0].linear)
         if found is not None and found.poses:
             beads = settle(task.fixed.grid, task.moving.grid, found, models, best.poses[0])
         if best.fiducials is not None and measure != "fiducials":
             best = _in_sight(best, channels)
-        stood = partial(_stood, task, best)
         if beads is not None and measure == "fiducials" and (best.fiducials is not None or beads.verdict):
             choice = beads.choice
         else:
             either: tuple[MeasureName, ...] = ("features", "mutual information")
             candidates = either if measure == "auto" or measure == "fiducials" else (measure,)
             near = choose_measure(best.fixed, best.moving, top, channels, candidates)
-            standing = stood(near.transform)
-            if models == (task.model,) or could_be_right(standing.ratio, standing.margin):
-                choice = choose_model(best.fixed, best.moving, near, models, channels)
-            else:
-                # How a wrong pose would bend best is worth nothing.
-                choice = near.as_choice("no other model was tried, as the pose itself is refused")
+            choice = choose_model(best.fixed, best.moving, near, models, channels)
         task.report("refine", 1.0)
 
     with task.timed("verify"):
@@ -199,9 +192,7 @@ def conclude(task: Task, best: Candidate) -> Result:
             # Beads alone: the images may show nothing else that both see.
             verdict, predicted = beads.verdict, beads.predicted
         else:
-            checked = check(
-                best.fixed, best.moving, choice, best.poses, standing or stood(choice.transform), appearance
-            )
+            checked = check(best.fixed, best.moving, choice, _stood(task, best, choice.transform), appearance)
             verdict = judge(checked.findings)
             predicted = predict_error(best.fixed, best.moving, choice, checked)
             if beads is not None:

@@ -147,20 +147,6 @@ def probability(findings: Findings) -> float:
     return sure
 
 
-def could_be_right(ratio: float, margin: float) -> bool:
-    """Whether a result is not refused for how it stands among wrong poses and rivals alone.
-
-    Parameters
-    ----------
-    ratio, margin : float
-        As in `Findings`.
-    """
-    perfect = Findings(
-        margin, 0.0, ratio, second_measure=_SECOND_LIMIT, halves=0.0, measures=0.0, backward=0.0, overlap=1.0
-    )
-    return probability(perfect) >= calibration().refuse_below
-
-
 def judge(findings: Findings) -> Verdict:
     """Weigh the findings.
 

@@ -51,13 +51,18 @@ class Standing:
         Its score.
     wrong : (N,) array
         Best scores of poses of the same scale that are turned away from it, in both handednesses.
-    rival : float
-        Score of the best rival that the search found, over the score of the pose in the search.
+    poses : sequence of Pose
+        The hypotheses with the scores of the search; the first is the one that was refined.
     """
 
     own: float
     wrong: NDArray[np.float64]
-    rival: float
+    poses: Sequence[Pose]
+
+    @property
+    def rival(self) -> Pose | None:
+        """The best rival that the search found."""
+        return rival_of(self.poses)
 
     @property
     def ratio(self) -> float:
@@ -71,8 +76,13 @@ class Standing:
 
     @property
     def margin(self) -> float:
-        """Score over that of the best rival."""
-        return 1.0 / max(self.rival, 1e-9)
+        """Score over that of the best rival; without one, the wrong poses stand for it."""
+        return self.poses[0].score / max(self.rival.score, 1e-9) if self.rival else self.ratio
+
+
+def rival_of(poses: Sequence[Pose]) -> Pose | None:
+    """The best rival of the first of several poses; one that did not hold where it was scores nothing and is none."""
+    return next((pose for pose in poses[1:2] if pose.score > 0), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +98,6 @@ def check(
     fixed: Plane,
     moving: Plane,
     choice: Choice,
-    poses: Sequence[Pose],
     standing: Standing,
     appearance: Appearance,
 ) -> Checked:
@@ -100,14 +109,12 @@ def check(
         The two images.
     choice : Choice
         The refined transform and the fits to its halves.
-    poses : sequence of Pose
-        The hypotheses with the scores of the search; the first is the one that was refined.
     standing : Standing
         Of the refined pose.
     appearance : Appearance
         What the images were compared by.
     """
-    found, channels = choice.transform, appearance.refine
+    found, channels, rival = choice.transform, appearance.refine, standing.rival
     width = max(fixed.grid.extent)
     measure = choice.measure
     other: MeasureName = "features" if measure == "mutual information" else "mutual information"
@@ -127,8 +134,8 @@ def check(
         backward=distance(found, backward, fixed.grid) / width,
         overlap=float(common / min(fixed.area, moving.area / scale**2)),
         unusual=_unusual(fixed, moving, appearance),
-        rival=_way_to(poses[1], found, fixed) if len(poses) > 1 else "",
-        symmetric=len(poses) > 1 and _other_way_round(poses[1], found, fixed),
+        rival=_way_to(rival, found, fixed) if rival else "",
+        symmetric=rival is not None and _other_way_round(rival, found, fixed),
         tried=len(standing.wrong),
     )
     return Checked(findings, by_other, backward)
@@ -204,7 +211,7 @@ def stand(
     found : Affine or Projective
         The pose, right to a pixel or so.
     poses : sequence of Pose
-        As in `check`.
+        As in `Standing`.
     engine, least_overlap, workers
         As in the search.
     """
@@ -222,10 +229,7 @@ def stand(
         own_hand, other_hand = pool.map(scores, (False, True))
     own, wrong = max(own_hand[:3]), [*own_hand[3:], *other_hand]
     finite = np.array([score for score in wrong if np.isfinite(score)] or [0.0])
-    # Without a rival that holds where it is, the wrong poses stand for one.
-    rivals = [pose.score / max(poses[0].score, 1e-9) for pose in poses[1:2] if pose.score > 0]
-    rival = rivals[0] if rivals else float(finite.max()) / max(own, 1e-9)
-    return Standing(own, finite, rival)
+    return Standing(own, finite, poses)
 
 
 def _score(engine: Engine, rotation: float, mirror: bool) -> float:

@@ -30,31 +30,6 @@ _FEWEST_BLOCKS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
-    """The model chosen, why, and the independent fits to the two halves of the picture.
-
-    Parameters
-    ----------
-    model : str
-        "rigid", "similarity", "affine" or "projective".
-    reason : str
-        Why this one and no richer one.
-    transform : Affine or Projective
-        Fitted to everything.
-    halves : pair of Affine or Projective
-        The same model fitted to each half of a checkerboard of blocks.
-    measure : str
-        What was maximised.
-    """
-
-    model: Model
-    reason: str
-    transform: Pose2D
-    halves: tuple[Pose2D, Pose2D]
-    measure: MeasureName
-
-
-@dataclass(frozen=True, eq=False)
 class Near:
     """A pose that is right to a pixel or so, fits to the two halves of the picture from there, and what they maximise.
 
@@ -74,10 +49,6 @@ class Near:
     def unsure(self, grid: Grid) -> float:
         """Mean distance over the fixed field between the fits to the two halves, in fixed units."""
         return distance(self.halves[0], self.halves[1], grid)
-
-    def as_choice(self, reason: str) -> Choice:
-        """The similarity as it is, without a trial of other models."""
-        return Choice("similarity", reason, self.transform, self.halves, self.measure)
 
 
 def choose_measure(
@@ -107,6 +78,31 @@ def choose_measure(
     with ThreadPoolExecutor(len(measures)) as pool:
         found = list(pool.map(near, measures))
     return min(found, key=lambda near: near.unsure(fixed.grid))
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The model chosen, why, and the independent fits to the two halves of the picture.
+
+    Parameters
+    ----------
+    model : str
+        "rigid", "similarity", "affine" or "projective".
+    reason : str
+        Why this one and no richer one.
+    transform : Affine or Projective
+        Fitted to everything.
+    halves : pair of Affine or Projective
+        The same model fitted to each half of a checkerboard of blocks.
+    measure : str
+        What was maximised.
+    """
+
+    model: Model
+    reason: str
+    transform: Pose2D
+    halves: tuple[Pose2D, Pose2D]
+    measure: MeasureName
 
 
 def choose_model(
