@@ -1,8 +1,9 @@
 """Fit the numbers of ``correlight/confidence.toml`` to results whose truth is known, and say how well they hold.
 
-``python -m benchmarks.calibrate`` reads ``trust.jsonl`` and the lines of `benchmarks.accuracy`, writes
-``confidence.toml``, and into ``benchmarks/results`` the page ``calibration.md`` with a reliability diagram and a
-risk-coverage curve. All figures on that page are of results judged by numbers that were fitted without their specimen.
+``python -m benchmarks.calibrate`` reads ``trust.jsonl`` and the lines of `benchmarks.accuracy`, and writes into
+``benchmarks/results`` the page ``calibration.md`` with a reliability diagram and a risk-coverage curve. Unless it says
+otherwise, a figure on that page is of results judged by numbers that were fitted without their specimen. With
+``--ship`` the numbers fitted to all results go into ``confidence.toml``.
 """
 
 from __future__ import annotations
@@ -67,13 +68,16 @@ def main() -> None:
     """Fit, write the numbers and the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.calibrate")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds pairs.json")
+    parser.add_argument("--ship", action="store_true", help="write the fitted numbers into the package")
     asked = parser.parse_args()
     rows = load(RESULTS / "trust.jsonl")
     cases = gather(rows, asked.data)
     held_out = cross_validated(cases)
     fitted = fit(cases)
     scale = error_scale(rows)
-    TARGET.write_text(_written(fitted, scale), encoding="utf-8")
+    if asked.ship:
+        TARGET.write_text(_written(fitted, scale), encoding="utf-8")
+        calibration.cache_clear()
     (RESULTS / "calibration.md").write_text(page(cases, held_out, rows, scale), encoding="utf-8")
     print((RESULTS / "calibration.md").read_text())
 
@@ -160,7 +164,7 @@ def _written(numbers: Numbers, scale: float) -> str:
     weights = "\n".join(f"{name} = {value:.3f}" for name, value in zip(TERMS, numbers[1:], strict=True))
     return (
         "# How sure a result is: log odds = offset + weighted support - weighted doubts; correlight/verdict.py says\n"
-        f"# what they are. Fitted by python -m benchmarks.calibrate.\noffset = {numbers[0]:.3f}\n"
+        f"# what they are. Fitted by python -m benchmarks.calibrate --ship.\noffset = {numbers[0]:.3f}\n"
         f"accept_from = {known.accept_from}\nrefuse_below = {known.refuse_below}\nmost = {known.most}\n"
         f"error_scale = {scale:.3f}\n\n[weights]\n{weights}\n"
     )
@@ -215,6 +219,7 @@ def page(cases: Cases, sure: Numbers, rows: Sequence[dict[str, Any]], scale: flo
         [
             *("# Calibration of the verdict", "", intro, ""),
             *_shares(cases, sure),
+            *("", _shipped(cases)),
             *("", "What each piece of evidence carries (all results):", ""),
             *_ablation(cases, sure),
             "",
@@ -238,6 +243,19 @@ def _shares(cases: Cases, sure: Numbers) -> list[str]:
             cells.append(f"{100 * told:.1f} % ({100 * low:.1f} to {100 * high:.1f})")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
+
+
+def _shipped(cases: Cases) -> str:
+    """What the numbers in the package do with the same results, most of which they may have been fitted to."""
+    known = calibration()
+    numbers = np.array([known.offset, *(known.weights[name] for name in TERMS)])
+    accepted = 1 / (1 + np.exp(-log_odds(numbers, cases.terms))) >= known.accept_from
+    told = [
+        f"{np.count_nonzero(accepted & cases.right & part)} of {np.count_nonzero(cases.right & part)} right ones and "
+        f"{np.count_nonzero(accepted & ~cases.right & part)} of {np.count_nonzero(~cases.right & part)} wrong ones"
+        for part in (~cases.real, cases.real)
+    ]
+    return f"The numbers in the package accept {told[0]} (simulated), {told[1]} (real)."
 
 
 def _ablation(cases: Cases, sure: Numbers) -> list[str]:
@@ -283,7 +301,8 @@ def _errors(rows: Sequence[dict[str, Any]], scale: float) -> str:
     return (
         f"Predicted error: on {len(right)} right simulated results, {100 * under.mean():.1f} % of all places lay under "
         f"the 95 % bound as it was when they were made. The root mean square error was {middle:.2f} times the "
-        f"predicted one in the median, {low:.2f} to {high:.2f} times in four of five. The factor is now {scale:.2f}."
+        f"predicted one in the median, {low:.2f} to {high:.2f} times in four of five. The fitted factor is "
+        f"{scale:.2f}, the one in the package {calibration().error_scale:.2f}."
     )
 
 
