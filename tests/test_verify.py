@@ -11,9 +11,10 @@ from correlight.geometry import Grid
 from correlight.plane import Plane
 from correlight.pose import Pose
 from correlight.refine.choose import Choice
+from correlight.search.correlate import Shift
 from correlight.transforms import Affine
 from correlight.verdict import Findings, calibration, judge
-from correlight.verify import Checked, Standing, predict_error
+from correlight.verify import Checked, Standing, predict_error, stand
 
 # As measured on a clear real pair, and on images of two specimens.
 CLEAR = Findings(
@@ -104,9 +105,9 @@ def test_better_evidence_never_lowers_the_confidence(findings: Findings, name: s
 def test_a_rival_that_did_not_hold_is_none_and_wrong_poses_stand_for_it() -> None:
     best, rival, gone = (Pose(shifted(by), score, 1.0) for by, score in ((0, 12.0), (30, 8.0), (60, 0.0)))
     wrong = np.array([2.0, 5.0, 3.0])
-    assert Standing(10.0, wrong, [best, rival, gone]).margin == pytest.approx(1.5)
+    assert Standing(shifted(0), 10.0, wrong, [best, rival, gone]).margin == pytest.approx(1.5)
     for poses in ([best], [best, gone]):
-        standing = Standing(10.0, wrong, poses)
+        standing = Standing(shifted(0), 10.0, wrong, poses)
         assert standing.rival is None
         assert standing.margin == standing.ratio == pytest.approx(2.0)
 
@@ -144,3 +145,30 @@ def test_nothing_is_predicted_where_the_moving_image_does_not_reach() -> None:
     positions = predicted.grid.lattice_of_pixels()[:, 1].reshape(predicted.values.shape)
     # The outer edge of the moving image lies one micrometre before the centre of its first pixel.
     np.testing.assert_array_equal(np.isnan(predicted.values), positions - 20.0 < -1.0)
+
+
+def test_wrong_poses_that_are_known_are_not_looked_at_again() -> None:
+    asked = []
+
+    class Counting:
+        def best_shifts(self, linear: np.ndarray) -> list[Shift]:
+            asked.append(linear)
+            return [Shift(float(len(asked)), 1.0, np.eye(3))]
+
+    class Making:
+        stride = 1
+
+        def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, /) -> Counting:
+            return Counting()
+
+    def look(pose: Affine, known: Standing | None) -> Standing:
+        asked.clear()
+        return stand(*planes(), pose, [Pose(pose, 1.0, 1.0)], Making(), 0.35, 1, known)
+
+    first = look(Affine.similarity(20.0, 0.25), None)
+    assert len(asked) == 3 + 46
+    assert look(Affine.similarity(21.0, 0.255), first).wrong is first.wrong
+    assert len(asked) == 3
+    for other in (Affine.similarity(24.0, 0.25), Affine.similarity(20.0, 0.3), Affine.similarity(20.0, 0.25, True)):
+        assert look(other, first).wrong is not first.wrong
+        assert len(asked) == 3 + 46

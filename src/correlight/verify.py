@@ -35,6 +35,8 @@ _DISPLACEMENTS = (0.06, 0.12)
 _OTHERWISE_TURNED, _OTHERWISE_SCALED = 10.0, 0.08
 # Rivals this near in the logarithm of the scale, and in place as a share of the width, show the same part.
 _SAME_SCALE, _SAME_PLACE = 0.03, 0.05
+# Poses nearer to each other, in degrees and in the logarithm of the scale, have the same wrong poses.
+_AS_WRONG_TURNED, _AS_WRONG_SCALED = 2.0, 0.03
 # Places per axis at which the error is predicted.
 _ERROR_PLACES = 24
 # A place is never known better than to this share of a pixel of the coarser image.
@@ -47,6 +49,8 @@ class Standing:
 
     Parameters
     ----------
+    pose : Affine
+        The pose, without perspective.
     own : float
         Its score.
     wrong : (N,) array
@@ -55,9 +59,16 @@ class Standing:
         The hypotheses with the scores of the search; the first is the one that was refined.
     """
 
+    pose: Affine
     own: float
     wrong: NDArray[np.float64]
     poses: Sequence[Pose]
+
+    def tells_of(self, other: Affine) -> bool:
+        """Whether poses that are wrong beside this one are as wrong beside another."""
+        apart = abs((other.rotation - self.pose.rotation + 180) % 360 - 180)
+        alike = abs(np.log(other.scale / self.pose.scale)) < _AS_WRONG_SCALED
+        return bool(other.mirrored is self.pose.mirrored and apart < _AS_WRONG_TURNED and alike)
 
     @property
     def rival(self) -> Pose | None:
@@ -201,6 +212,7 @@ def stand(
     engine: MakeEngine,
     least_overlap: float,
     workers: int,
+    known: Standing | None = None,
 ) -> Standing:
     """Compare a pose with deliberately wrong ones and with its rivals.
 
@@ -214,6 +226,8 @@ def stand(
         As in `Standing`.
     engine, least_overlap, workers
         As in the search.
+    known : Standing, optional
+        Of a pose of the same images; if it lies nearly alike, its wrong poses are not looked at again.
     """
     linear = Affine.of(found.linear, found.offset)
     small, other = working_planes(fixed, moving, linear.scale, _NULL_SIZE * engine.stride)
@@ -221,15 +235,17 @@ def stand(
     def scores(mirror: bool) -> list[float]:
         """Of one handedness, the right one's first; turns that share features one after the other."""
         judge = engine(small, other, least_overlap)
-        turns = [rest + quarter for rest in np.arange(0, 90, _NULL_STEP) for quarter in np.arange(0, 360, 90)]
+        turns = [rest + quarter for rest in np.arange(0, 90, _NULL_STEP) for quarter in np.arange(0, 360, 90)][1:]
         nearly = [] if mirror else [-1.5, 0.0, 1.5]
-        return [_score(judge, linear.rotation + turn, linear.mirrored is not mirror) for turn in nearly + turns[1:]]
+        asked = nearly if known_wrong is not None else nearly + turns
+        return [_score(judge, linear.rotation + turn, linear.mirrored is not mirror) for turn in asked]
 
+    known_wrong = known.wrong if known is not None and known.tells_of(linear) else None
     with ThreadPoolExecutor(min(workers, 2)) as pool:
         own_hand, other_hand = pool.map(scores, (False, True))
     own, wrong = max(own_hand[:3]), [*own_hand[3:], *other_hand]
     finite = np.array([score for score in wrong if np.isfinite(score)] or [0.0])
-    return Standing(own, finite, poses)
+    return Standing(linear, own, finite if known_wrong is None else known_wrong, poses)
 
 
 def _score(engine: Engine, rotation: float, mirror: bool) -> float:

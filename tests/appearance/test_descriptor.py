@@ -13,6 +13,7 @@ from correlight.appearance.features import features
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
 from correlight.image import Image
+from correlight.plane import Plane
 from correlight.simulate import pair
 
 
@@ -66,6 +67,16 @@ def test_one_thread_and_two_agree() -> None:
     assert np.abs(one - two).max() < 1e-4
 
 
+@pytest.mark.parametrize("kind", ["cell", "grains", "fibres"])
+def test_eight_bits_change_features_little(kind) -> None:
+    couple = pair(kind, 3, electron_shape=(320, 320), light_shape=(256, 256))
+    for image in (couple.fixed, couple.moving):
+        plane = Plane.of(image, 0)
+        exact, quick = (shipped(quick=quick).planes(plane.values, plane.mask)[0] for quick in (False, True))
+        assert np.corrcoef(exact.ravel(), quick.ravel())[0, 1] > 0.98
+        assert quick.std() == pytest.approx(exact.std(), rel=0.03)
+
+
 def test_features_of_two_instruments_agree_where_they_show_the_same_and_nowhere_else() -> None:
     """The correlation over the field has its maximum within one pixel of a plane of the truth."""
     rights = 0
@@ -89,8 +100,6 @@ def test_features_of_two_instruments_agree_where_they_show_the_same_and_nowhere_
 def test_an_image_unlike_any_in_training_is_unusual() -> None:
     couple = pair("cell", 5, electron_shape=(320, 320), light_shape=(256, 256))
     known = Image.from_array(couple.fixed.levels[0][0])
-    from correlight.plane import Plane
-
     plane = Plane.of(known, 0)
     familiar = shipped().unusualness(plane.values, plane.mask)
     # Black and white squares, as on a printed code: no instrument of the training made such a picture.

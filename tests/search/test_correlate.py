@@ -11,7 +11,7 @@ from scipy import ndimage
 from correlight.appearance.channels import classical, shrunk
 from correlight.geometry import Grid
 from correlight.plane import Plane
-from correlight.search.correlate import ByFeatures, FeatureEngine, MakeEngine, Shift, rest_of_turn
+from correlight.search.correlate import ByFeatures, FeatureEngine, MakeEngine, Shift, shared_part
 from correlight.search.information import MutualInformationEngine
 from correlight.search.turns import turned
 from correlight.transforms import Affine
@@ -248,8 +248,49 @@ def test_turns_by_quarters_and_mirror_images_share_features(
 ) -> None:
     linear = Affine.similarity(rotation, 1, mirror).linear
     other = linear @ Affine.similarity(90 * quarters, 1, flip).linear
-    apart = abs(rest_of_turn(linear) - rest_of_turn(other))
+    (rest, scale), (other_rest, other_scale) = shared_part(linear), shared_part(other)
+    apart = abs(rest - other_rest)
     assert min(apart, 90 - apart) < 1e-6
+    assert scale == pytest.approx(other_scale) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize(("rotation", "scale"), [(2.0, 1.0), (92.5, 1.05), (358.0, 0.95), (176.5, 1.0)])
+def test_with_a_step_channels_are_turned_and_scaled_the_rest_of_the_way(
+    rotation: float, scale: float, mirror: bool
+) -> None:
+    """A cut-out at a pose between two steps is found there, though channels were computed at multiples of 7.5 only."""
+    fixed = texture((200, 220), 0, 5.0)
+    truth = Affine.similarity(rotation, scale, mirror, source=(99.5, 109.5), target=(59.5, 64.5))
+    index = np.indices((120, 130)).reshape(2, -1).T
+    values = ndimage.map_coordinates(fixed, truth.inverse()(index).T, order=1).reshape(120, 130)
+    kept = ByFeatures(shrunk(classical, 2), 2)
+    asked = truth.linear
+    stepped, fresh = (kept(plane(fixed), plane(values), LEAST, step) for step in (7.5, 0.0))
+    corners = np.array([[y, x] for y in (0.0, 119.0) for x in (0.0, 129.0)])
+    for shift in stepped.best_shifts(asked):
+        laid = corners @ shift.fixed_from_moving[:2, :2].T + shift.fixed_from_moving[:2, 2]
+        # Half a pixel of a plane, which is one of the image, along both axes, and the smoothing of the channels.
+        assert np.abs(laid - truth.inverse()(corners)).max() <= 2
+        assert shift.fixed_from_moving[:2, :2] == pytest.approx(np.linalg.inv(asked))
+        assert shift.overlap == pytest.approx(1, abs=0.03)
+    if scale == 1:
+        computed, moved = fresh.best_shifts(asked)[-1].score, stepped.best_shifts(asked)[-1].score
+        assert moved > 0.9 * computed
+
+
+def test_an_engine_with_a_step_computes_channels_at_its_multiples_only() -> None:
+    looks = []
+
+    def counted(values: np.ndarray, mask: np.ndarray):
+        looks.append(values.shape)
+        return classical(values, mask)
+
+    engine = ByFeatures(counted)(plane(texture((90, 90), 0)), plane(texture((60, 60), 1)), LEAST, 7.5)
+    for rotation in np.linspace(26.5, 33.5, 9):
+        engine.best_shifts(Affine.similarity(float(rotation), 1.02).linear)
+    # One of the fixed image and one of the moving one, at 30 degrees.
+    assert len(looks) == 2
 
 
 def test_scores_are_in_units_of_their_spread() -> None:

@@ -15,7 +15,7 @@ from correlight.pose import Pose
 from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.information import MutualInformationEngine
 from correlight.search.limits import Limits
-from correlight.search.poses import distinct, search_poses, working_planes
+from correlight.search.poses import Rounds, distinct, search_poses, working_planes
 from correlight.transforms import Affine
 
 FIXED_SHAPE = (130, 150)
@@ -171,6 +171,29 @@ def test_threads_change_nothing_and_progress_is_told() -> None:
     assert told == sorted(told)
     assert told[0] > 0
     assert told[-1] == pytest.approx(1)
+
+
+def test_unusual_scales_can_wait() -> None:
+    """Where nothing stands out, the search stops at the usual scales if it is told to, and goes on when asked again."""
+    fixed, moving = (known_pair(0.0, seed=seed)[0] for seed in (0, 5))
+    limits = Limits((0.25, 4.0), (0.0, 20.0), (False,))
+    rounds = Rounds(fixed, moving, limits, FEATURES, 2)
+    usual = rounds.ranked(usual=True)
+    assert not rounds.complete
+    # Scales are tried in portions of four from the middle of the range outwards.
+    assert all(1 / 3.5 < pose.linear.scale < 3.5 for pose in usual)
+    every = rounds.ranked()
+    assert rounds.complete
+    assert [pose.to_json() for pose in every] == [
+        pose.to_json() for pose in search_poses(fixed, moving, limits, FEATURES, workers=2)
+    ]
+
+
+def test_a_search_that_decided_needs_no_unusual_scales() -> None:
+    fixed, moving, truth = known_pair(12.0)
+    rounds = Rounds(fixed, moving, Limits((0.25, 4.0), (0.0, 30.0), (False,)), FEATURES, 2)
+    assert error(rounds.ranked(usual=True)[0], truth, fixed.grid) <= NEAR
+    assert rounds.complete
 
 
 @pytest.mark.parametrize("make", [FEATURES, MutualInformationEngine], ids=["features", "mutual information"])

@@ -2,7 +2,8 @@
 
 A small convolutional network, trained by `correlight.learn.descriptor` on pictures rendered twice by random
 instruments, such that plain correlation of the features of two images peaks where they show the same. It ships as
-an ONNX file and runs through onnxruntime.
+an ONNX file and runs through onnxruntime. The search, which looks at hundreds of turned images, takes the same network
+in numbers of eight bits, which is a second file and twice as fast.
 """
 
 from __future__ import annotations
@@ -92,9 +93,10 @@ class Descriptor:
 
 
 @cache
-def shipped() -> Descriptor:
-    """The descriptor that comes with the package."""
-    with resources.as_file(resources.files("correlight.appearance") / "descriptor.onnx") as path:
+def shipped(*, quick: bool = False) -> Descriptor:
+    """The descriptor that comes with the package; the quick one has numbers of eight bits."""
+    name = "descriptor-8bit.onnx" if quick else "descriptor.onnx"
+    with resources.as_file(resources.files("correlight.appearance") / name) as path:
         return load(path)
 
 
@@ -138,7 +140,24 @@ def learned(values: Float, mask: Mask) -> tuple[Group, ...]:
     mask : (Y, X) array of bool
         Valid pixels.
     """
-    planes, support = shipped().planes(values, mask)
+    return _of(shipped(), values, mask)
+
+
+def quickly_learned(values: Float, mask: Mask) -> tuple[Group, ...]:
+    """The same features to eight bits, at half the time; they correlate with those of `learned` by 0.99 and more.
+
+    Parameters
+    ----------
+    values : (Y, X) array of float32
+        Grey values at working resolution.
+    mask : (Y, X) array of bool
+        Valid pixels.
+    """
+    return _of(shipped(quick=True), values, mask)
+
+
+def _of(descriptor: Descriptor, values: Float, mask: Mask) -> tuple[Group, ...]:
+    planes, support = descriptor.planes(values, mask)
     return (group(planes, support, STRIDE),)
 
 

@@ -14,7 +14,7 @@ from scipy import fft
 from correlight.appearance.channels import Channels
 from correlight.image import Float
 from correlight.plane import Plane
-from correlight.search.turns import Matrix, turned
+from correlight.search.turns import Matrix, canvas, turned, undone
 
 Spectrum = NDArray[np.complex64]
 
@@ -23,6 +23,8 @@ _BLOCK = 4
 # Least mean energy of a region, in units of the mean energy of the image: a region in which one image shows nothing
 # must not be judged by its noise.
 _ENERGY_FLOOR = np.float32(0.3)
+# By how much channels may be scaled after they were computed, where an engine has a step.
+MOST_SCALED = 1.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,19 +50,22 @@ class Engine(Protocol):
     """What the pose search asks."""
 
     def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
-        """Best shifts for an orthogonal ``(2, 2)`` matrix in (y, x) order, one for each list that is kept."""
+        """Best shifts for a ``(2, 2)`` matrix in (y, x) order, one for each list that is kept.
+
+        It turns and may mirror, and if the engine was made with a step, it may scale by a few percent.
+        """
         ...
 
 
 class MakeEngine(Protocol):
-    """Makes the engine for a fixed and a moving working plane and a least overlap."""
+    """Makes the engine for a fixed and a moving working plane, a least overlap, and the step of turns (0: any)."""
 
     @property
     def stride(self) -> int:
         """Pixels of the working planes per pixel that the engine compares: the larger, the finer they should be."""
         ...
 
-    def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, /) -> Engine:
+    def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, /) -> Engine:
         """The engine."""
         ...
 
@@ -86,10 +91,10 @@ class ByFeatures:
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
     )
 
-    def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, /) -> FeatureEngine:
+    def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, /) -> FeatureEngine:
         """The engine for two planes."""
         kept = self._kept.setdefault(moving, {})
-        return FeatureEngine(fixed, moving, self.channels, least_overlap, self.stride, kept)
+        return FeatureEngine(fixed, moving, self.channels, least_overlap, self.stride, kept, step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,13 +107,25 @@ class _Look:
         Pixels to pixels of the working image and its canvas.
     planes : list of (C, y, x) arrays
         Of each group.
-    slow : (1 + G, y, x) array
-        Valid pixels, and the energy of each group, summed over blocks.
+    valid : (y, x) array of float32
+        Where the image is valid: features stay away from the rim by their own reach, overlap does not.
     """
 
     canvas_from_image: Matrix
     planes: list[Float]
-    slow: Float
+    valid: Float
+
+    def moved(self, linear: Matrix, stride: int) -> _Look:
+        """The look turned by a few degrees and scaled by a few percent more, without another look at the image."""
+        matrix, size = canvas(self.valid.shape, linear)
+        matrix_xy = matrix[:2][::-1, [1, 0, 2]]
+
+        def warped(plane: Float) -> Float:
+            return np.asarray(cv2.warpAffine(plane, matrix_xy, size, flags=cv2.INTER_LINEAR), np.float32)
+
+        matrix[:2, 2] *= stride
+        planes = [np.stack([warped(plane) for plane in group]) for group in self.planes]
+        return _Look(matrix @ self.canvas_from_image, planes, warped(self.valid))
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +154,8 @@ class FeatureEngine:
     they need not be alike in all directions. A turn is split in two: the fixed image takes the quarter turns and the
     mirror image, the moving image the rest, which is below 90 degrees. Turns that differ by quarter turns or in
     handedness therefore share the features of both images, and cost one product of spectra and one inverse transform
-    for each group.
+    for each group. With a step, channels are computed at its multiples only, and turned the rest of the way themselves,
+    as channels that were made to be compared between such steps put up with.
 
     Parameters
     ----------
@@ -151,6 +169,8 @@ class FeatureEngine:
         That of the groups.
     kept : dict, optional
         Channels of turns of the moving plane that are known already; new ones are added.
+    step : float
+        Degrees between the turns whose channels are computed; 0: those of every turn are.
 
     Notes
     -----
@@ -165,21 +185,22 @@ class FeatureEngine:
         least_overlap: float,
         stride: int = 1,
         kept: dict[float, _Look] | None = None,
+        step: float = 0.0,
     ) -> None:
-        self._fixed, self._moving, self._channels = fixed, moving, channels
+        self._fixed, self._moving, self._channels, self._step = fixed, moving, channels, step
         self._kept = {} if kept is None else kept
         self._stride = stride
-        self._smaller = max(1.0, min(np.count_nonzero(plane.mask) for plane in (fixed, moving)) / self._stride**2)
-        self._least_area = least_overlap * self._smaller
+        self._areas = [np.count_nonzero(plane.mask) / stride**2 for plane in (fixed, moving)]
+        self._least_overlap = least_overlap
         # Circular correlation folds far shifts onto near ones. Shifts with less than the least overlap are not
         # looked at, so only the rest must stay apart.
         sides = [*fixed.values.shape, *moving.values.shape]
-        diagonal = np.hypot(*moving.values.shape)
+        diagonal = np.hypot(*moving.values.shape) * (MOST_SCALED if step else 1)
         most = (max(fixed.values.shape) + diagonal - 0.7 * least_overlap * min(sides)) / self._stride + 3
         blocks = fft.next_fast_len(int(most) // _BLOCK + 1, real=True)
         self._blocks, self._shape = (blocks, blocks), (_BLOCK * blocks, _BLOCK * blocks)
         self._fixed_views: dict[tuple[int, bool], _View] = {}
-        self._moving_view: tuple[float, _View] | None = None
+        self._moving_view: tuple[_Split, _View] | None = None
 
     def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
         """The best shift by the first group alone, by the first two together, and so on.
@@ -188,6 +209,7 @@ class FeatureEngine:
         caller keeps the best of each list.
         """
         maps, overlap, views = self.score_maps(moving_from_fixed)
+        smaller = self._smaller(_split(undone(moving_from_fixed), self._step))
         shifts = []
         total = np.zeros(self._shape, np.float32)
         for count, scores in enumerate(maps, start=1):
@@ -197,7 +219,7 @@ class FeatureEngine:
             near = tuple(np.rint(place / _BLOCK).astype(int) % self._blocks[0])
             # Shifts that are not allowed score zero; where nothing stands above them, there is nothing to propose.
             score = float(total.flat[peak]) / count**0.5 if total.flat[peak] > 0 else -np.inf
-            shifts.append(Shift(score, float(overlap[near]) / self._smaller, self._laid(place, *views)))
+            shifts.append(Shift(score, float(overlap[near]) / smaller, self._laid(place, *views)))
         return shifts
 
     def score_maps(self, moving_from_fixed: Matrix) -> tuple[list[Float], Float, tuple[_View, _View]]:
@@ -206,11 +228,11 @@ class FeatureEngine:
         Parameters
         ----------
         moving_from_fixed : (2, 2) array
-            Orthogonal: a rotation, possibly mirrored, in (y, x) order.
+            As for `Engine.best_shifts`.
         """
-        quarters, mirror, rest = _split(moving_from_fixed.T)
-        fixed, moving = self._view_of_fixed(quarters, mirror), self._view_of_moving(rest)
-        overlap, weights = self._normalisers(fixed, moving)
+        split = _split(undone(moving_from_fixed), self._step)
+        fixed, moving = self._view_of_fixed(split.quarters, split.mirror), self._view_of_moving(split)
+        overlap, weights = self._normalisers(fixed, moving, self._least_overlap * self._smaller(split))
         maps = []
         for own, other, weight in zip(fixed.spectra, moving.spectra, weights, strict=True):
             product = _summed_product(own, other)
@@ -229,30 +251,36 @@ class FeatureEngine:
             self._fixed_views[quarters, mirror] = self._view(look)
         return self._fixed_views[quarters, mirror]
 
-    def _view_of_moving(self, degrees: float) -> _View:
-        if self._moving_view is None or self._moving_view[0] != degrees:
-            if degrees not in self._kept:
-                self._kept[degrees] = self._look(self._moving, _rotation(degrees))
-            view = self._view(self._kept[degrees])
+    def _view_of_moving(self, split: _Split) -> _View:
+        if self._moving_view is None or not self._moving_view[0].moves_alike(split):
+            if split.rest not in self._kept:
+                self._kept[split.rest] = self._look(self._moving, _rotation(split.rest))
+            look = self._kept[split.rest]
+            if split.further != 0 or split.scale != 1:
+                look = look.moved(split.scale * _rotation(split.further), self._stride)
+            view = self._view(look)
             # A correlation needs the conjugate of one of the two.
             view = _View(view.canvas_from_image, [spectra.conj() for spectra in view.spectra], view.slow.conj())
-            self._moving_view = degrees, view
+            self._moving_view = split, view
         return self._moving_view[1]
 
     def _look(self, plane: Plane, linear: Matrix) -> _Look:
         values, mask, matrix = turned(plane, linear)
         groups = self._channels(values, mask)
-        # Overlap is counted where the image is valid: features stay away from the rim by their own reach.
-        slow = np.stack(
-            [mask[:: self._stride, :: self._stride].astype(np.float32), *(group.energy for group in groups)]
-        )
-        return _Look(matrix, [group.planes for group in groups], _block_sums(slow))
+        valid = mask[:: self._stride, :: self._stride].astype(np.float32)
+        return _Look(matrix, [group.planes for group in groups], valid)
 
     def _view(self, look: _Look) -> _View:
         spectra = [np.asarray(fft.rfft2(planes, self._shape)) for planes in look.planes]
-        return _View(look.canvas_from_image, spectra, np.asarray(fft.rfft2(look.slow, self._blocks)))
+        energies = [np.einsum("cyx,cyx->yx", planes, planes) for planes in look.planes]
+        slow = _block_sums(np.stack([look.valid, *energies]))
+        return _View(look.canvas_from_image, spectra, np.asarray(fft.rfft2(slow, self._blocks)))
 
-    def _normalisers(self, fixed: _View, moving: _View) -> tuple[Float, list[Float]]:
+    def _smaller(self, split: _Split) -> float:
+        """Area of the smaller field, in pixels of the planes."""
+        return max(1.0, min(self._areas[0], self._areas[1] * split.scale**2))
+
+    def _normalisers(self, fixed: _View, moving: _View, least_area: float) -> tuple[Float, list[Float]]:
         """Overlap in pixels and one over the expected width of each group's score, on blocks of shifts."""
         count = len(fixed.spectra)
         products = np.concatenate(
@@ -261,7 +289,7 @@ class FeatureEngine:
         maps = fft.irfft2(products, self._blocks) / np.float32(_BLOCK**2)
         overlap = maps[0]
         area = np.maximum(overlap, np.float32(1))
-        allowed = overlap >= self._least_area
+        allowed = overlap >= least_area
         weights = []
         for index in range(count):
             fixed_energy = np.maximum(maps[1 + index] / area, _ENERGY_FLOOR)
@@ -297,18 +325,48 @@ def _summed_product(ones: Spectrum, others: Spectrum) -> Spectrum:
     return total
 
 
-def rest_of_turn(moving_from_fixed: Matrix) -> float:
-    """The part of a turn in degrees that the moving image takes; turns that share it share features."""
-    return _split(moving_from_fixed.T)[2]
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """A turn as the product of what the fixed image takes (quarter turns, mirror image) and what the moving one takes.
+
+    Parameters
+    ----------
+    quarters : int
+    mirror : bool
+    rest : float
+        Degrees below 90, a multiple of the step if there is one: the image is turned by them.
+    further : float
+        Degrees, less than a step: the channels are turned by them.
+    scale : float
+        So are they scaled.
+    """
+
+    quarters: int
+    mirror: bool
+    rest: float
+    further: float
+    scale: float
+
+    def moves_alike(self, other: _Split) -> bool:
+        """Whether the moving image takes the same part of both."""
+        return (self.rest, self.further, self.scale) == (other.rest, other.further, other.scale)
 
 
-def _split(fixed_from_moving: Matrix) -> tuple[int, bool, float]:
-    """Quarter turns, mirror image and the rest of a turn in degrees, below 90, whose product it is."""
-    mirror = bool(np.linalg.det(fixed_from_moving) < 0)
+def shared_part(moving_from_fixed: Matrix) -> tuple[float, float]:
+    """The part of a turn that the moving image takes, in degrees, and its scale; turns that share both share views."""
+    split = _split(undone(moving_from_fixed), 0.0)
+    return split.rest, split.scale
+
+
+def _split(fixed_from_moving: Matrix, step: float) -> _Split:
+    determinant = float(np.linalg.det(fixed_from_moving))
+    mirror = determinant < 0
     pure = np.diag([-1.0, 1.0]) @ fixed_from_moving if mirror else fixed_from_moving
     angle = float(np.degrees(np.arctan2(pure[0, 1], pure[0, 0]))) % 360.0
-    rest = round(angle % 90.0, 9) % 90.0
-    return round((angle - rest) / 90.0) % 4, mirror, rest
+    looked_at = round(angle / step) * step if step else angle
+    rest = round(looked_at % 90.0, 9) % 90.0
+    quarters = round((looked_at - rest) / 90.0) % 4
+    return _Split(quarters, mirror, rest, round(angle - looked_at, 9), round(abs(determinant) ** 0.5, 9))
 
 
 def _rotation(degrees: float) -> Matrix:

@@ -9,8 +9,8 @@ from scipy import fft
 
 from correlight.image import Float
 from correlight.plane import Plane
-from correlight.search.correlate import Shift
-from correlight.search.turns import Matrix, canvas
+from correlight.search.correlate import MOST_SCALED, Shift
+from correlight.search.turns import Matrix, canvas, undone
 
 # Intensity levels of the fixed and the moving image. Six against three told poses apart as well as finer ones, and
 # the cost grows with their product.
@@ -33,18 +33,20 @@ class MutualInformationEngine:
         At working resolution, with pixels of one size.
     least_overlap : float
         Shifts with a smaller common area, as a fraction of the smaller field, are not looked at.
+    step : float
+        Without a say: levels are turned with the image at no cost.
     """
 
     stride = 1
 
-    def __init__(self, fixed: Plane, moving: Plane, least_overlap: float, /) -> None:
+    def __init__(self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, /) -> None:
         self._moving_shape = moving.values.shape
         self._fixed_shape = np.array(fixed.values.shape)
         self._smaller = max(1, min(int(np.count_nonzero(plane.mask)) for plane in (fixed, moving)))
         self._least_area = least_overlap * self._smaller
         # Circular correlation folds far shifts onto near ones. Shifts with less than the least overlap are not
         # looked at, so only the rest must stay apart.
-        diagonal = np.hypot(*self._moving_shape) + 2
+        diagonal = np.hypot(*self._moving_shape) * (MOST_SCALED if step else 1) + 2
         most = diagonal - 0.7 * least_overlap * min(*self._fixed_shape, *self._moving_shape)
         self._shape = tuple(fft.next_fast_len(int(n + most) + 1, real=True) for n in self._fixed_shape)
         self._levels = _levels(moving, _MOVING_LEVELS)
@@ -54,7 +56,7 @@ class MutualInformationEngine:
 
     def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
         """The shift with the sharpest peak of mutual information."""
-        canvas_from_moving, size = canvas(self._moving_shape, moving_from_fixed.T)
+        canvas_from_moving, size = canvas(self._moving_shape, undone(moving_from_fixed))
         matrix_xy = canvas_from_moving[:2][::-1, [1, 0, 2]]
         turned = cv2.warpAffine(self._levels, matrix_xy, size, flags=cv2.INTER_NEAREST, borderValue=_NO_LEVEL)
         planes = np.stack([turned == level for level in range(_MOVING_LEVELS)]).astype(np.float32)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from correlight.geometry import Grid
 from correlight.plane import Plane
 from correlight.pose import Pose
-from correlight.search.correlate import MakeEngine, rest_of_turn
+from correlight.search.correlate import MakeEngine, shared_part
 from correlight.search.limits import Limits
+from correlight.search.turns import undone
 from correlight.transforms import Affine
 
 Progress = Callable[[float], None]
@@ -23,12 +24,16 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One round of the search: how fine, how far neighbours lie, how many poses go on."""
+    """One round of the search: how fine, how far neighbours lie, how many poses go on, whether looks are new.
+
+    A round without looks of its own takes the channels of the nearest turn of the first round, and moves those.
+    """
 
     size: int
     rotation_step: float
     scale_step: float
     keep: int
+    looks: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,9 @@ class _Schedule:
 # first.
 _EDGES = _Schedule(Level(72, 7.5, 0.10, 45), (Level(128, 1.25, 0.016, 12), Level(224, 0.8, 0.010, 5)), 96)
 # With a stride every pixel that is compared stands for several of the image, whose features put up with the poses
-# between the steps. The right pose stands among the first few at once, and finer rounds need fewer pixels.
-_STRIDDEN = _Schedule(Level(72, 7.5, 0.15, 5), (Level(72, 1.25, 0.02, 4),), 96)
+# between the steps. The right pose stands among the first few at once, finer rounds need no more pixels, and the
+# features of the first round do for them.
+_STRIDDEN = _Schedule(Level(72, 7.5, 0.15, 5), (Level(72, 1.25, 0.02, 4, looks=False),), 96)
 # Where one pose has left all others elsewhere (so far away, as a share of the width) this far behind, further scales
 # are not tried.
 _DECIDED, _ELSEWHERE = 1.4, 0.25
@@ -248,12 +254,28 @@ class Rounds:
         self._schedule = _EDGES if engine.stride == 1 else _STRIDDEN
         self._kept: dict[tuple[int, tuple[int, ...]], Plane] = {}
         self._chance = _Chance({})
+        self._scales = scales_of(limits, self._schedule.coarse)
+        self._raw: list[Found] = []
+        self._tried = 0
 
-    def ranked(self, progress: Progress | None = None) -> list[Pose]:
-        """What `search_poses` returns."""
+    @property
+    def complete(self) -> bool:
+        """Whether all scales were tried, or as many as it took."""
+        return self._tried == len(self._scales)
+
+    def ranked(self, progress: Progress | None = None, *, usual: bool = False) -> list[Pose]:
+        """What `search_poses` returns.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Told the fraction done.
+        usual : bool
+            Try no unusual scales yet; the next call goes on with them unless the search is `complete`.
+        """
         report = progress or (lambda fraction: None)
         coarse, finer = self._schedule.coarse, self._schedule.finer
-        found = self.every_scale(coarse, lambda done: report(0.7 * done))
+        found = self.every_scale(coarse, lambda done: report(0.7 * done), usual=usual)
         steps = (coarse.rotation_step, coarse.scale_step)
         turns = [corner for turn in _follow(found, coarse, self._fixed.grid) for corner in turn.corners(*steps)]
         for number, level in enumerate(finer):
@@ -288,35 +310,40 @@ class Rounds:
         with ThreadPoolExecutor(self._workers) as pool:
             return sorted(pool.map(again, poses), key=lambda pose: -pose.score)
 
-    def every_scale(self, level: Level, progress: Progress) -> list[Found]:
+    def every_scale(self, level: Level, progress: Progress, *, usual: bool = False) -> list[Found]:
         """The best shifts of every turn within the limits, scale by scale until one pose has won by far."""
-        scales = scales_of(self._limits, level)
-        raw: list[Found] = []
-        done = 0
-        while done < len(scales):
+        scales, self._chance = self._scales, _Chance({})
+        while not self.complete:
+            done = self._tried
             more = scales[done : done + (_SCALES_MORE if done else _SCALES_FIRST)]
             turns = [turn for scale in more for turn in turns_of(self._limits, level, scale)]
             share = len(more) / len(scales)
-            raw += self.evaluate(
+            self._raw += self.evaluate(
                 level,
                 turns,
                 lambda part, done=done, share=share: progress(done / len(scales) + share * part),  # type: ignore[misc]
             )
-            done += len(more)
-            usual = done < len(scales) and self._usual(scales[done])
-            chance = _Chance.of(raw)
-            found = [chance.judged(item) for item in raw]
-            if _decided(found, self._fixed.grid, _DECIDED if usual else _DECIDED_UNUSUAL):
+            self._tried += len(more)
+            found = self._judged()
+            next_is_usual = not self.complete and self._usual(scales[self._tried])
+            if _decided(found, self._fixed.grid, _DECIDED if next_is_usual else _DECIDED_UNUSUAL):
+                self._tried = len(scales)
+            elif usual and not next_is_usual:
                 break
-        self._chance = chance
+        found, self._chance = self._judged(), _Chance.of(self._raw)
         return found
+
+    def _judged(self) -> list[Found]:
+        """All findings of the first round in units of chance."""
+        chance = _Chance.of(self._raw)
+        return [chance.judged(item) for item in self._raw]
 
     def evaluate(self, level: Level, turns: Sequence[Turn], progress: Progress) -> list[Found]:
         """The best shifts of each turn. One engine serves all turns of a scale, and is dropped after them."""
         by_scale: dict[float, list[Turn]] = defaultdict(list)
         # A turn beside one at the limit would lie outside it.
         for turn in dict.fromkeys(Turn(*self._limits.nearest(t.rotation, t.scale), t.mirror) for t in turns):
-            by_scale[turn.scale].append(turn)
+            by_scale[turn.scale if level.looks else self._nearest_scale(turn.scale)].append(turn)
         found: list[Found] = []
         with ThreadPoolExecutor(self._workers) as pool:
             for done, group in enumerate(pool.map(lambda item: self._one_scale(level, *item), by_scale.items())):
@@ -336,26 +363,32 @@ class Rounds:
         low, high = self._limits.scale
         return bool(abs(np.log(scale / np.sqrt(low * high))) <= np.log(_USUAL))
 
+    def _nearest_scale(self, scale: float) -> float:
+        return min(self._scales, key=lambda one: abs(np.log(one / scale)))
+
     def _one_scale(self, level: Level, scale: float, turns: Sequence[Turn]) -> list[Found]:
+        """The best shifts of turns at one scale, or within a few percent of it if the level takes old looks."""
         planes = working_planes(self._fixed, self._moving, scale, level.size * self._engine.stride)
         # The smaller image has one size at nearly all scales; engines keep what they computed of a plane.
         fixed, moving = (self._kept.setdefault((role, plane.grid.shape), plane) for role, plane in enumerate(planes))
         # The smaller field is the one that turns: it needs the smaller canvas.
         swapped = moving.values.size > fixed.values.size
-        engine = self._engine(*((moving, fixed) if swapped else (fixed, moving)), self._limits.least_overlap)
+        step = 0.0 if level.looks else self._schedule.coarse.rotation_step
+        engine = self._engine(*((moving, fixed) if swapped else (fixed, moving)), self._limits.least_overlap, step)
         from_index, to_index = moving.grid.matrix, np.linalg.inv(fixed.grid.matrix)
         found = []
         asked = []
         for turn in turns:
-            linear = Affine.similarity(turn.rotation, 1.0, turn.mirror).linear
-            asked.append((linear.T if swapped else linear, turn))
-        for matrix, turn in sorted(asked, key=lambda item: rest_of_turn(item[0])):
+            # Planes have pixels of one size at the scale of the engine; what a turn differs from it is left to do.
+            linear = Affine.similarity(turn.rotation, turn.scale / scale, turn.mirror).linear
+            asked.append((undone(linear) if swapped else linear, turn))
+        for matrix, turn in sorted(asked, key=lambda item: shared_part(item[0])):
             for vote, shift in enumerate(engine.best_shifts(matrix)):
                 if not np.isfinite(shift.score):
                     continue
                 laid = shift.fixed_from_moving if swapped else np.linalg.inv(shift.fixed_from_moving)
                 pose = Pose(Affine(from_index @ laid @ to_index), shift.score, shift.overlap)
-                found.append(self._chance.judged(Found(turn, vote, pose, self._usual(scale))))
+                found.append(self._chance.judged(Found(turn, vote, pose, self._usual(turn.scale))))
         return found
 
 

@@ -22,7 +22,7 @@ def canvas(shape: tuple[int, ...], linear: Matrix) -> tuple[Matrix, tuple[int, i
     shape : (rows, columns)
         Of the image.
     linear : (2, 2) array
-        Orthogonal: a rotation, possibly mirrored, in (y, x) order, from the image to the canvas.
+        A rotation, possibly mirrored or scaled, in (y, x) order, from the image to the canvas.
 
     Returns
     -------
@@ -47,3 +47,8 @@ def turned(plane: Plane, linear: Matrix) -> tuple[Float, Mask, Matrix]:
     values = cv2.warpAffine(plane.values, matrix_xy, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     share = cv2.warpAffine(plane.mask.astype(np.float32), matrix_xy, size, flags=cv2.INTER_LINEAR)
     return np.asarray(values, np.float32), np.asarray(share >= _VALID_SHARE), matrix
+
+
+def undone(linear: Matrix) -> Matrix:
+    """The inverse of a turn that may be mirrored or scaled."""
+    return np.asarray(np.linalg.inv(linear), np.float64)
