@@ -31,6 +31,7 @@ def brief() -> Iterator[None]:
     """Fewer batches to say what is usual, and how specimens never learned from are found: here nobody asks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("correlight.learn.descriptor.export._LOOKED_AT", 3)
+        patch.setattr("correlight.learn.descriptor.quantise._LOOKED_AT", 1)
         patch.setattr("correlight.learn.descriptor.train._CHECKED_BATCHES", 1)
         yield
 
@@ -131,6 +132,17 @@ def test_torch_and_onnx_agree(shipped: bool, trained: Path, drawings: list[scene
     assert np.abs(features - expected[0][0].numpy()).max() < 1e-4
     # The hidden layer has no bounds of its own.
     assert np.abs(hidden - expected[1][0].numpy()).max() < 1e-4 * hidden.max()
+
+
+def test_the_quick_network_knows_as_much_of_its_training_as_the_exact_one(trained: Path) -> None:
+    exact, quick = load(trained), load(trained.with_name("descriptor-quick.onnx"))
+    assert quick.typical == exact.typical
+    rng = np.random.default_rng(0)
+    values, mask = rng.random((64, 64), np.float32), np.ones((64, 64), bool)
+    # Planes are orthonormal combinations of those of the exact network: no vector is longer than it was there.
+    (few, _), (all_planes, _) = quick.planes(values, mask), exact.planes(values, mask)
+    assert few.shape == (6, 16, 16)
+    assert np.linalg.norm(few, axis=0).max() <= 1.1 * np.linalg.norm(all_planes, axis=0).max()
 
 
 def test_the_same_seed_gives_the_same_weights(trained: Path, tmp_path: Path) -> None:

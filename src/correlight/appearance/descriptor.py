@@ -2,8 +2,8 @@
 
 A small convolutional network, trained by `correlight.learn.descriptor` on pictures rendered twice by random
 instruments, such that plain correlation of the features of two images peaks where they show the same. It ships as
-an ONNX file and runs through onnxruntime. The search, which looks at hundreds of turned images, takes the same network
-in numbers of eight bits, which is a second file and twice as fast.
+an ONNX file and runs through onnxruntime. The search, which looks at hundreds of turned images, takes a second file of
+the same network: in numbers of eight bits, with the planes that hold nearly all of the energy.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class Descriptor:
 
 @cache
 def shipped(*, quick: bool = False) -> Descriptor:
-    """The descriptor that comes with the package; the quick one has numbers of eight bits."""
-    name = "descriptor-8bit.onnx" if quick else "descriptor.onnx"
+    """The descriptor that comes with the package; the quick one has eight bits and the six principal planes."""
+    name = "descriptor-quick.onnx" if quick else "descriptor.onnx"
     with resources.as_file(resources.files("correlight.appearance") / name) as path:
         return load(path)
 
@@ -144,7 +144,7 @@ def learned(values: Float, mask: Mask) -> tuple[Group, ...]:
 
 
 def quickly_learned(values: Float, mask: Mask) -> tuple[Group, ...]:
-    """The same features to eight bits, at half the time; they correlate with those of `learned` by 0.99 and more.
+    """The six principal planes of the same features, to eight bits: at half the time, and less to correlate.
 
     Parameters
     ----------

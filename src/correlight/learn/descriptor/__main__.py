@@ -23,7 +23,7 @@ def main() -> int:
         return 2
     usual = Settings()
     parser = argparse.ArgumentParser(prog="python -m correlight.learn.descriptor", description=main.__doc__)
-    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for checkpoint, log and descriptor.onnx")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder for checkpoint, log and the two networks")
     parser.add_argument("--pictures", type=Path, action="append", default=[], help="real picture, or folder of them")
     parser.add_argument("--steps", type=int, default=usual.steps, help="batches to learn from")
     parser.add_argument("--seed", type=int, default=usual.seed, help="seed of everything")

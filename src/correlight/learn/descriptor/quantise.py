@@ -1,4 +1,4 @@
-"""The trained network in numbers of eight bits, with which the search runs through its many turns."""
+"""The trained network in numbers of eight bits and with fewer planes, with which the search tries its many turns."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from correlight.appearance.descriptor import PLANES, load
 from correlight.learn.descriptor.scenes import Scene
 from correlight.learn.descriptor.task import batch
 
 # Batches of training images whose activations set the steps, of which rare ones are clipped.
 _LOOKED_AT = 12
 _KEPT_PERCENTILE = 99.99
+# Directions of the features that are kept: of sixteen, which training fills unevenly, six hold 99 % of the energy.
+_DIRECTIONS = 6
 
 
 def quantise(exact: Path, target: Path, scenes: Sequence[Scene], seed: int) -> Path:
-    """Write the network of an ONNX file with weights and activations of eight bits.
+    """Write the network of an ONNX file with weights and activations of eight bits, and its principal planes only.
 
     The first layer, whose input has no bounds, and the head stay as they are. Weights use seven of the eight bits, so
-    that sums of products cannot overflow on any processor.
+    that sums of products cannot overflow on any processor. Planes are turned into the principal directions of the
+    features of training images, which changes no correlation, and all but the first few of those are dropped.
 
     Parameters
     ----------
@@ -66,20 +70,47 @@ def quantise(exact: Path, target: Path, scenes: Sequence[Scene], seed: int) -> P
             logging.disable(logging.NOTSET)
     plain.unlink()
     model = onnx.load(part)
+    _append(model, _principal(exact, scenes, seed))
     onnx.helper.set_model_props(model, {entry.key: entry.value for entry in onnx.load(exact).metadata_props})
     onnx.save(model, part)
     part.rename(target)
     return target
 
 
+def _principal(exact: Path, scenes: Sequence[Scene], seed: int) -> NDArray[np.float32]:
+    """Orthonormal directions that hold most of the energy of features, shape (directions, planes)."""
+    network = load(exact)
+    total = 0.0
+    for images in _views(scenes, seed):
+        (features,) = network.session.run(["features"], {"image": images})
+        for planes in features.reshape(len(images), PLANES, -1):
+            centred = planes - planes.mean(axis=1, keepdims=True)
+            # Every image counts alike, as `group` gives all features unit energy.
+            total = total + centred @ centred.T / float(np.sum(centred**2))
+    _, directions = np.linalg.eigh(total)
+    return np.ascontiguousarray(directions[:, ::-1][:, :_DIRECTIONS].T, np.float32)
+
+
+def _append(model: onnx.ModelProto, directions: NDArray[np.float32]) -> None:
+    """Make the output "features" that of a last layer which projects onto the directions."""
+    for node in model.graph.node:
+        for number, name in enumerate(node.output):
+            if name == "features":
+                node.output[number] = "all_features"
+    weight = onnx.numpy_helper.from_array(directions[:, :, None, None], "directions")
+    model.graph.initializer.append(weight)
+    model.graph.node.append(onnx.helper.make_node("Conv", ["all_features", "directions"], ["features"]))
+    output = next(output for output in model.graph.output if output.name == "features")
+    output.type.tensor_type.shape.dim[1].dim_value = len(directions)
+
+
+def _views(scenes: Sequence[Scene], seed: int) -> Iterator[NDArray[np.float32]]:
+    return (batch(scenes, 8, seed + 3, step).searched for step in range(_LOOKED_AT))
+
+
 class _Views(CalibrationDataReader):  # type: ignore[misc]
     def __init__(self, scenes: Sequence[Scene], seed: int) -> None:
-        self._left = self._images(scenes, seed)
-
-    @staticmethod
-    def _images(scenes: Sequence[Scene], seed: int) -> Iterator[NDArray[np.float32]]:
-        for step in range(_LOOKED_AT):
-            yield batch(scenes, 8, seed + 3, step).searched
+        self._left = _views(scenes, seed)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         """The next batch of views."""

@@ -23,6 +23,7 @@ from correlight.errors import UsageError
 from correlight.learn.descriptor import scenes as scenery
 from correlight.learn.descriptor.export import export, initial_weights
 from correlight.learn.descriptor.network import Descriptor
+from correlight.learn.descriptor.quantise import quantise
 from correlight.learn.descriptor.scenes import Scene
 from correlight.learn.descriptor.task import TEMPLATE, VIEW, Batch, batch, loss, scores
 from correlight.simulate.specimen import Kind
@@ -77,7 +78,7 @@ def train(
     Parameters
     ----------
     out : Path
-        Folder for the checkpoint, the log, and at the end ``descriptor.onnx``.
+        Folder for the checkpoint, the log, and at the end ``descriptor.onnx`` and ``descriptor-quick.onnx``.
     settings : Settings
         What is learned from, and for how long.
     start : Path, optional
@@ -91,7 +92,7 @@ def train(
     Returns
     -------
     Path
-        The ONNX file.
+        The first of the two ONNX files.
 
     Raises
     ------
@@ -131,7 +132,9 @@ def train(
             rate = (run.step - first) / (time.perf_counter() - began)
             left = (settings.steps - run.step) / rate / 60
             report(", ".join(f"{name} {value}" for name, value in line.items()) + f"; {left:.0f} min left")
-    return export(run.averaged, out / "descriptor.onnx", training, settings.seed, asdict(settings))
+    exact = export(run.averaged, out / "descriptor.onnx", training, settings.seed, asdict(settings))
+    quantise(exact, out / "descriptor-quick.onnx", training, settings.seed)
+    return exact
 
 
 class _Run:
