@@ -6,6 +6,7 @@ to lie; it answers with an `Agreement`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -58,24 +59,46 @@ def sample(planes: NDArray[np.float32], places: Places) -> tuple[NDArray[np.floa
     slopes : (C, N, D) array
         Derivative along each axis; for a place outside, that of the pixel cell at the edge, which leads back.
     """
-    flat = planes.reshape(len(planes), -1)
-    strides = np.cumprod((1, *planes.shape[:1:-1]))[::-1]
+    values, slopes = sample_rows(as_rows(planes), planes.shape[1:], places)
+    return np.ascontiguousarray(values.T), np.stack([slope.T for slope in slopes], axis=-1)
+
+
+def as_rows(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Planes ``(C, Y, X)`` or ``(C, Z, Y, X)`` as one row of C values per pixel: what lies together is read together."""
+    return np.ascontiguousarray(planes.reshape(len(planes), -1).T)
+
+
+def sample_rows(
+    rows: NDArray[np.float32], shape: Sequence[int], places: Places
+) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+    """What `sample` returns, of planes whose rows are known: values ``(N, C)`` and the slopes of each axis, likewise.
+
+    Parameters
+    ----------
+    rows : (P, C) array
+        From `as_rows`.
+    shape : sequence of int
+        Of a plane.
+    places : (N, D) array
+        Fractional pixels.
+    """
+    strides = np.cumprod((1, *shape[:0:-1]))[::-1]
     first = np.zeros(len(places), np.intp)
     fractions = []
-    for axis, (size, stride) in enumerate(zip(planes.shape[1:], strides, strict=True)):
+    for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
         place = np.clip(places[:, axis], 0, size - 1.001)
         whole = place.astype(np.intp)
         first += whole * int(stride)
-        fractions.append((place - whole).astype(np.float32))
+        fractions.append((place - whole).astype(np.float32)[:, None])
     offsets = [0]
     for stride in strides:
         offsets = [offset + step for offset in offsets for step in (0, int(stride))]
-    values = [flat[:, first + offset] for offset in offsets]
+    values = [rows.take(first + offset, axis=0) for offset in offsets]
     slopes: list[list[NDArray[np.float32]]] = []
     # Axis by axis, the last first, pairs of neighbours become one value; slopes along axes done are carried along.
     for fraction in reversed(fractions):
-        pairs = list(zip(values[::2], values[1::2], strict=True))
         slopes = [[low + (high - low) * fraction for low, high in zip(s[::2], s[1::2], strict=True)] for s in slopes]
-        slopes.insert(0, [high - low for low, high in pairs])
-        values = [low + (high - low) * fraction for low, high in pairs]
-    return values[0], np.stack([slope[0] for slope in slopes], axis=-1)
+        steps = [high - low for low, high in zip(values[::2], values[1::2], strict=True)]
+        values = [low + step * fraction for low, step in zip(values[::2], steps, strict=True)]
+        slopes.insert(0, steps)
+    return values[0], [slope[0] for slope in slopes]

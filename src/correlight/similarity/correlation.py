@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.similarity import Agreement, Places, sample
+from correlight.similarity import Agreement, Places, as_rows, sample_rows
 
 
 class FeatureCorrelation:
@@ -24,7 +24,9 @@ class FeatureCorrelation:
     def __init__(
         self, fixed: list[NDArray[np.float32]], moving: list[NDArray[np.float32]], strides: list[int] | None = None
     ) -> None:
-        self._fixed, self._moving, self._strides = fixed, moving, strides or [1] * len(moving)
+        self._fixed = [np.ascontiguousarray(group.T) for group in fixed]
+        self._moving = [(as_rows(planes), planes.shape[1:]) for planes in moving]
+        self._strides = strides or [1] * len(moving)
         self._fixed_norms = [float(np.sqrt(np.sum(np.square(group, dtype=np.float64)))) + 1e-9 for group in fixed]
 
     def __call__(self, places: Places) -> Agreement:
@@ -32,14 +34,14 @@ class FeatureCorrelation:
         parts = np.zeros(len(places))
         gradient = np.zeros((len(places), 2))
         groups = zip(self._fixed, self._moving, self._strides, self._fixed_norms, strict=True)
-        for fixed, planes, stride, fixed_norm in groups:
-            values, slopes = sample(planes, places / stride)
+        for fixed, (rows, shape), stride, fixed_norm in groups:
+            values, slopes = sample_rows(rows, shape, places / stride)
             moving_norm = float(np.sqrt(np.sum(np.square(values, dtype=np.float64)))) + 1e-9
             scale = 1.0 / (fixed_norm * moving_norm * len(self._fixed))
-            products = np.sum(fixed * values, axis=0, dtype=np.float64) * scale
+            products = np.einsum("nc,nc->n", fixed, values).astype(np.float64) * scale
             value = float(products.sum())
             # The norm of the moving samples changes with the places too.
             pull = fixed * scale - values * (value / moving_norm**2)
-            gradient += np.einsum("cn,cnd->nd", pull, slopes) / stride
+            gradient += np.stack([np.einsum("nc,nc->n", pull, slope) for slope in slopes], axis=-1) / stride
             parts += products
         return Agreement(float(parts.sum()), gradient, parts)
