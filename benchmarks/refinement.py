@@ -1,7 +1,7 @@
 """How near the refinement comes from a start near the truth, by each measure and by the one that the halves choose.
 
 ``python -m benchmarks.refinement --data FOLDER`` writes ``benchmarks/results/refinement.md``: for draws of the protocol
-*free* on every pair, the mean error in per cent of the width after `choose_measure` from a start that is 1.5 % of the
+*free* on every pair, the mean error in per cent of the width after `choose` from a start that is 1.5 % of the
 width and 1.5° off. Nothing is searched, so that pairs which the search does not find count as well.
 """
 
@@ -17,8 +17,9 @@ from benchmarks.accuracy import RESULTS
 from benchmarks.coarse import plane_of
 from benchmarks.protocol import Draw, draw, load_pairs
 from correlight.appearance import APPEARANCES
-from correlight.refine.choose import choose_measure
+from correlight.refine.choose import choose
 from correlight.refine.linear import MeasureName
+from correlight.refine.models import MODELS
 from correlight.transforms import Affine
 
 _OFF, _TURNED = 0.015, 1.5
@@ -62,7 +63,7 @@ def _one(drawn: Draw, seed: int) -> tuple[list[float], str, float]:
     points = fixed.grid.lattice(8)
 
     def near(measures: tuple[MeasureName, ...]) -> tuple[str, float]:
-        found = choose_measure(fixed, moving, start, channels, measures)
+        found = choose(fixed, moving, start, MODELS[1:], channels, measures)
         apart = np.linalg.norm(truth.inverse()(found.transform(points)) - points, axis=1)
         return found.measure, float(100 * apart.mean() / width)
 

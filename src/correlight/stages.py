@@ -21,7 +21,7 @@ from correlight.plane import Plane
 from correlight.pose import Pose
 from correlight.provenance import image_record, peak_memory_mb, versions
 from correlight.recipes import Recipe
-from correlight.refine.choose import choose_measure, choose_model
+from correlight.refine.choose import choose
 from correlight.refine.linear import MeasureName, Pose2D, distance, overlay, refine
 from correlight.refine.models import MODELS, Model
 from correlight.result import PredictedError, Result, Verdict
@@ -198,8 +198,7 @@ def conclude(task: Task, best: Candidate) -> Result:
         else:
             either: tuple[MeasureName, ...] = ("features", "mutual information")
             candidates = either if measure == "auto" or measure == "fiducials" else (measure,)
-            near = choose_measure(best.fixed, best.moving, top, channels, candidates)
-            choice = choose_model(best.fixed, best.moving, near, models, channels)
+            choice = choose(best.fixed, best.moving, top, models, channels, candidates)
         task.report("refine", 1.0)
 
     with task.timed("verify"):

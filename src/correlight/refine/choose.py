@@ -1,4 +1,4 @@
-"""Which kind of transform the evidence carries: a richer one must predict what it was not fitted to."""
+"""Which measure and which kind of transform the evidence carries: richer ones must predict what they were not fitted to."""
 
 from __future__ import annotations
 
@@ -30,59 +30,8 @@ _FEWEST_BLOCKS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Near:
-    """A pose that is right to a pixel or so, fits to the two halves of the picture from there, and what they maximise.
-
-    Parameters
-    ----------
-    measure : {"features", "mutual information", "neural mutual information"}
-    transform : Affine or Projective
-        Fitted to everything as a similarity.
-    halves : pair of Affine or Projective
-        The same fitted to each half of a checkerboard of blocks.
-    """
-
-    measure: MeasureName
-    transform: Pose2D
-    halves: tuple[Pose2D, Pose2D]
-
-    def unsure(self, grid: Grid) -> float:
-        """Mean distance over the fixed field between the fits to the two halves, in fixed units."""
-        return distance(self.halves[0], self.halves[1], grid)
-
-
-def choose_measure(
-    fixed: Plane, moving: Plane, start: Pose2D, channels: Channels, measures: Sequence[MeasureName]
-) -> Near:
-    """The measure whose fits to the two halves of the picture agree best, and its optimum.
-
-    The halves share neither pixels nor noise, so that how far their fits lie apart tells how exact a measure is on this
-    pair: features where fine structure is shared, mutual information where regions are, or where noise hides the edges.
-
-    Parameters
-    ----------
-    fixed, moving : Plane
-        The two images.
-    start : Affine or Projective
-        A pose that is right to a few pixels.
-    channels : Channels
-        What the measure "features" compares.
-    measures : sequence of {"features", "mutual information", "neural mutual information"}
-        Candidates.
-    """
-
-    def near(measure: MeasureName) -> Near:
-        pose = refine(fixed, moving, start, "similarity", channels, measure=measure, pyramid=(_SIZE // 2, _SIZE))
-        return Near(measure, pose, _halves(fixed, moving, pose, "similarity", channels, measure))
-
-    with ThreadPoolExecutor(len(measures)) as pool:
-        found = list(pool.map(near, measures))
-    return min(found, key=lambda near: near.unsure(fixed.grid))
-
-
-@dataclass(frozen=True, eq=False)
 class Choice:
-    """The model chosen, why, and the independent fits to the two halves of the picture.
+    """The model and the measure chosen, why, and the independent fits to the two halves of the picture.
 
     Parameters
     ----------
@@ -105,42 +54,93 @@ class Choice:
     measure: MeasureName
 
 
-def choose_model(
+def choose(
     fixed: Plane,
     moving: Plane,
-    near: Near,
+    start: Pose2D,
     models: Sequence[Model],
     channels: Channels,
+    measures: Sequence[MeasureName],
 ) -> Choice:
-    """Refine with the poorest model, and with richer ones as long as held-out blocks agree better.
+    """Refine by the measure and with the model that the two halves of the picture speak for.
+
+    By each measure, models are fitted to each half, from poor to rich, and a richer one is taken as long as the half
+    that it was not fitted to agrees better. Of the measures, that one is taken whose fits to the halves agree best: the
+    halves share neither pixels nor noise, so that how far their fits lie apart tells how exact a measure is on this
+    pair. Features are where fine structure is shared, mutual information where regions are, or where noise hides the
+    edges. Fits of a model that is too poor agree in their error; measures are therefore compared under the richer of
+    the models that they speak for.
 
     Parameters
     ----------
     fixed, moving : Plane
         The two images.
-    near : Near
-        The start, and what is maximised.
+    start : Affine or Projective
+        A pose that is right to a few pixels.
     models : sequence of str
         Candidates; they are tried from few to many parameters. A single one is taken as it is.
     channels : Channels
-        As for `refine`.
+        What the measure "features" compares.
+    measures : sequence of {"features", "mutual information", "neural mutual information"}
+        Candidates.
     """
-    start, measure = near.transform, near.measure
-
-    def halves_of(model: Model) -> tuple[Pose2D, Pose2D]:
-        return near.halves if model == "similarity" else _halves(fixed, moving, start, model, channels, measure)
-
     order = sorted(models, key=lambda model: COUNTS[model])
+    with ThreadPoolExecutor(len(measures)) as pool:
+        trials = list(pool.map(lambda measure: _trial(fixed, moving, start, order, channels, measure), measures))
+    best = trials[0]
+    for other in trials[1:]:
+        model = max(best.model, other.model, key=lambda model: COUNTS[model])
+        if other.unsure(model, fixed.grid) < best.unsure(model, fixed.grid):
+            best = other
+    near = _of_unit_scale(best.near, fixed) if best.model == "rigid" else best.near
+    transform = refine(fixed, moving, near, best.model, channels, measure=best.measure)
+    return Choice(best.model, best.reason, transform, best.halves[best.model], best.measure)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """What one measure speaks for.
+
+    Parameters
+    ----------
+    measure : str
+    near : Affine or Projective
+        Fitted to everything as a similarity.
+    halves : dict
+        Fits of each model to each half.
+    model, reason : str
+        The model it carries, and why.
+    """
+
+    measure: MeasureName
+    near: Pose2D
+    halves: dict[Model, tuple[Pose2D, Pose2D]]
+    model: Model
+    reason: str
+
+    def unsure(self, model: Model, grid: Grid) -> float:
+        """Mean distance over the fixed field between the fits of a model to the two halves, in fixed units."""
+        return distance(*self.halves[model], grid)
+
+
+def _trial(
+    fixed: Plane,
+    moving: Plane,
+    start: Pose2D,
+    order: Sequence[Model],
+    channels: Channels,
+    measure: MeasureName,
+) -> _Trial:
+    near = refine(fixed, moving, start, "similarity", channels, measure=measure, pyramid=(_SIZE // 2, _SIZE))
+    halves = {model: _halves(fixed, moving, near, model, channels, measure) for model in order}
     best = order[0]
-    halves = halves_of(best)
     reason = f"{best} was asked for" if len(order) == 1 else f"no richer model than {best} was allowed"
     for richer in order[1:]:
-        others = halves_of(richer)
-        gain = _gain(fixed, moving, halves, others, channels, measure)
+        gain = _gain(fixed, moving, halves[best], halves[richer], channels, measure)
         least = _LEAST_GAIN_OF_SCALE if richer == "similarity" else _LEAST_GAIN
-        if gain >= least and all(_plausible(half, start) for half in others):
+        if gain >= least and all(_plausible(half, near) for half in halves[richer]):
             reason = f"{richer} gains {gain:.1f} standard errors over {best} on parts that it was not fitted to"
-            best, halves = richer, others
+            best = richer
         elif gain >= least:
             reason = f"{richer} would stretch one axis against the other more than instruments do, so {best} was kept"
         else:
@@ -148,8 +148,7 @@ def choose_model(
                 f"{richer} would gain {gain:.1f} standard errors on parts that it was not fitted to, less than the "
                 f"{least:.0f} asked for, so {best} was kept"
             )
-    start = _of_unit_scale(start, fixed) if best == "rigid" else start
-    return Choice(best, reason, refine(fixed, moving, start, best, channels, measure=measure), halves, measure)
+    return _Trial(measure, near, halves, best, reason)
 
 
 def _halves(
