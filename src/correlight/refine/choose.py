@@ -1,10 +1,10 @@
-"""Which measure and which kind of transform the evidence carries: richer ones must predict what they were not fitted to."""
+"""Which measure and which kind of transform the evidence carries: those that predict what they were not fitted to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ _ASIDE = 0.7
 # free scale: pixel sizes that are stated are off by a few percent often enough.
 _LEAST_GAIN = 2.0
 _LEAST_GAIN_OF_SCALE = 0.0
+# So much will do where another measure sees the full gain.
+_LEAST_GAIN_SECONDED = 1.0
 # No instrument stretches one axis against the other, or shears, by more than this.
 _MOST_STRETCH = 1.3
 _FEWEST_BLOCKS = 6
@@ -69,7 +71,7 @@ def choose(
     halves share neither pixels nor noise, so that how far their fits lie apart tells how exact a measure is on this
     pair. Features are where fine structure is shared, mutual information where regions are, or where noise hides the
     edges. Fits of a model that is too poor agree in their error; measures are therefore compared under the richer of
-    the models that they speak for.
+    the models that they speak for, and that is taken if the better measure sees half the gain that is asked for.
 
     Parameters
     ----------
@@ -87,11 +89,8 @@ def choose(
     order = sorted(models, key=lambda model: COUNTS[model])
     with ThreadPoolExecutor(len(measures)) as pool:
         trials = list(pool.map(lambda measure: _trial(fixed, moving, start, order, channels, measure), measures))
-    best = trials[0]
-    for other in trials[1:]:
-        model = max(best.model, other.model, key=lambda model: COUNTS[model])
-        if other.unsure(model, fixed.grid) < best.unsure(model, fixed.grid):
-            best = other
+    richer = max((trial.model for trial in trials), key=lambda model: COUNTS[model])
+    best = min(trials, key=lambda trial: trial.unsure(richer, fixed.grid)).seconding(richer)
     near = _of_unit_scale(best.near, fixed) if best.model == "rigid" else best.near
     transform = refine(fixed, moving, near, best.model, channels, measure=best.measure)
     return Choice(best.model, best.reason, transform, best.halves[best.model], best.measure)
@@ -108,6 +107,8 @@ class _Trial:
         Fitted to everything as a similarity.
     halves : dict
         Fits of each model to each half.
+    gains : dict
+        What each model but the poorest gained over the richest poorer one that was taken, in standard errors.
     model, reason : str
         The model it carries, and why.
     """
@@ -115,8 +116,23 @@ class _Trial:
     measure: MeasureName
     near: Pose2D
     halves: dict[Model, tuple[Pose2D, Pose2D]]
+    gains: dict[Model, float]
     model: Model
     reason: str
+
+    def seconding(self, richer: Model) -> _Trial:
+        """The trial with a richer model that another measure speaks for, if this one does not speak against it."""
+        if richer == self.model or self.gains[richer] < _LEAST_GAIN_SECONDED or not self.allows(richer):
+            return self
+        reason = (
+            f"{richer} gains {self.gains[richer]:.1f} standard errors over {self.model} on parts that it was not "
+            "fitted to, and more by another measure"
+        )
+        return replace(self, model=richer, reason=reason)
+
+    def allows(self, model: Model) -> bool:
+        """Whether the fits of a model stretch no more than instruments do."""
+        return all(_plausible(half, self.near) for half in self.halves[model])
 
     def unsure(self, model: Model, grid: Grid) -> float:
         """Mean distance over the fixed field between the fits of a model to the two halves, in fixed units."""
@@ -133,12 +149,13 @@ def _trial(
 ) -> _Trial:
     near = refine(fixed, moving, start, "similarity", channels, measure=measure, pyramid=(_SIZE // 2, _SIZE))
     halves = {model: _halves(fixed, moving, near, model, channels, measure) for model in order}
+    trial = _Trial(measure, near, halves, {}, order[0], "")
     best = order[0]
     reason = f"{best} was asked for" if len(order) == 1 else f"no richer model than {best} was allowed"
     for richer in order[1:]:
-        gain = _gain(fixed, moving, halves[best], halves[richer], channels, measure)
+        gain = trial.gains[richer] = _gain(fixed, moving, halves[best], halves[richer], channels, measure)
         least = _LEAST_GAIN_OF_SCALE if richer == "similarity" else _LEAST_GAIN
-        if gain >= least and all(_plausible(half, near) for half in halves[richer]):
+        if gain >= least and trial.allows(richer):
             reason = f"{richer} gains {gain:.1f} standard errors over {best} on parts that it was not fitted to"
             best = richer
         elif gain >= least:
@@ -148,7 +165,7 @@ def _trial(
                 f"{richer} would gain {gain:.1f} standard errors on parts that it was not fitted to, less than the "
                 f"{least:.0f} asked for, so {best} was kept"
             )
-    return _Trial(measure, near, halves, best, reason)
+    return replace(trial, model=best, reason=reason)
 
 
 def _halves(
