@@ -38,14 +38,15 @@ class Plane:
         Valid pixels.
     grid : Grid
         Where the pixels lie.
-    divisible : float
-        By how much its pixels may be divided where the plane is compared on finer ones.
+    smoothed : bool
+        Whether it was smoothed for want of counts: then its pixels are not divided where the plane is compared on finer
+        ones, and its edges tell little.
     """
 
     values: Float
     mask: Mask
     grid: Grid
-    divisible: float = DIVISIBLE
+    smoothed: bool = False
 
     @classmethod
     def of(cls, image: Image, channel: int | None) -> Plane:
@@ -73,7 +74,7 @@ class Plane:
     @property
     def finest(self) -> tuple[float, ...]:
         """The least pixel size along each axis on which the plane may be compared."""
-        return tuple(step / self.divisible for step in self.grid.spacing)
+        return tuple(step / (1.0 if self.smoothed else DIVISIBLE) for step in self.grid.spacing)
 
     def shrunk(self, spacing: float) -> Plane:
         """The plane at about the given isotropic pixel size, by area averaging; never finer than it is.

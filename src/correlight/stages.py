@@ -196,9 +196,8 @@ def conclude(task: Task, best: Candidate) -> Result:
         if beads is not None and measure == "fiducials" and (best.fiducials is not None or beads.verdict):
             choice = beads.choice
         else:
-            either: tuple[MeasureName, ...] = ("features", "mutual information")
-            candidates = either if measure == "auto" or measure == "fiducials" else (measure,)
-            choice = choose(best.fixed, best.moving, top, models, channels, candidates)
+            measures = _measures(best) if measure == "auto" or measure == "fiducials" else (measure,)
+            choice = choose(best.fixed, best.moving, top, models, channels, measures)
         task.report("refine", 1.0)
 
     with task.timed("verify"):
@@ -274,6 +273,13 @@ def _hypotheses(fixed: Plane, moving: Plane, poses: list[Pose], task: Task) -> l
 
     with ThreadPoolExecutor(task.workers) as pool:
         return distinct(pool.map(refined, poses[: task.recipe.refine.hypotheses]), fixed.grid)
+
+
+def _measures(best: Candidate) -> tuple[MeasureName, ...]:
+    """What may be maximised: where an image was smoothed, its edges are those of noise, and only its regions tell."""
+    if best.fixed.smoothed or best.moving.smoothed:
+        return ("mutual information",)
+    return ("features", "mutual information")
 
 
 def _in_sight(best: Candidate, channels: Channels) -> Candidate:

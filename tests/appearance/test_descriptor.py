@@ -8,7 +8,8 @@ import pytest
 from scipy import ndimage
 
 from correlight.appearance import APPEARANCES
-from correlight.appearance.descriptor import PLANES, STRIDE, learned, load, quickly_learned, shipped
+from correlight.appearance.channels import group
+from correlight.appearance.descriptor import PLANES, STRIDE, learned, load, shipped
 from correlight.appearance.features import features
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
@@ -72,7 +73,8 @@ def test_eight_bits_and_six_planes_change_products_of_features_little(kind) -> N
     couple = pair(kind, 3, electron_shape=(320, 320), light_shape=(256, 256))
     for image in (couple.fixed, couple.moving):
         plane = Plane.of(image, 0)
-        exact, quick = (features(plane.values, plane.mask)[0].planes for features in (learned, quickly_learned))
+        exact = group(*shipped().planes(plane.values, plane.mask)).planes
+        quick = learned(plane.values, plane.mask)[0].planes
         assert quick.shape == (6, *exact.shape[1:])
         # Products of the features of two places are what correlation sums; planes themselves may be turned.
         places = np.random.default_rng(0).integers(0, exact[0].size, (2, 4000))
@@ -123,10 +125,10 @@ def test_a_file_that_is_no_descriptor_is_refused(tmp_path) -> None:
 def test_every_appearance_keeps_its_promise() -> None:
     values, mask = blobs(5), np.ones((200, 240), bool)
     for appearance in APPEARANCES.values():
-        assert {group.stride for group in appearance.search(values, mask)} == {appearance.stride}
-        for group in (*appearance.search(values, mask), *appearance.refine(values, mask)):
-            assert group.planes.shape[1:] == (-(-200 // group.stride), -(-240 // group.stride))
-            assert group.energy[group.support].mean() == pytest.approx(1, abs=1e-3)
+        assert {made.stride for made in appearance.search(values, mask)} == {appearance.stride}
+        for made in (*appearance.search(values, mask), *appearance.refine(values, mask)):
+            assert made.planes.shape[1:] == (-(-200 // made.stride), -(-240 // made.stride))
+            assert made.energy[made.support].mean() == pytest.approx(1, abs=1e-3)
 
 
 def test_features_lie_where_the_image_lies() -> None:

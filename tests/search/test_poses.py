@@ -236,7 +236,7 @@ def test_working_planes_divide_pixels_no_further_than_they_may_be() -> None:
     for plane in working_planes(fixed, moving, 1.0, 3000):
         assert plane.grid.spacing == pytest.approx((1 / DIVISIBLE, 1 / DIVISIBLE))
     # Of one that holds nothing finer neither the pixels nor those of the other are divided.
-    small = working_planes(replace(fixed, divisible=1.0), moving, 1.0, 3000)
+    small = working_planes(replace(fixed, smoothed=True), moving, 1.0, 3000)
     assert small[1] is moving
     np.testing.assert_array_equal(small[0].values, fixed.values)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from correlight.appearance.channels import Channels, classical, directions, joined, shrunk
-from correlight.appearance.descriptor import STRIDE, quickly_learned, unusualness
+from correlight.appearance.descriptor import STRIDE, learned, unusualness
 from correlight.image import Float, Mask
 
 
@@ -34,8 +34,8 @@ class Appearance:
 
 APPEARANCES = {
     "classical": Appearance(classical, 1, classical),
-    "descriptor": Appearance(quickly_learned, STRIDE, quickly_learned, unusualness),
+    "descriptor": Appearance(learned, STRIDE, learned, unusualness),
     "descriptor and edges": Appearance(
-        joined(quickly_learned, shrunk(directions, STRIDE)), STRIDE, joined(classical, quickly_learned), unusualness
+        joined(learned, shrunk(directions, STRIDE)), STRIDE, joined(classical, learned), unusualness
     ),
 }

@@ -2,8 +2,8 @@
 
 A small convolutional network, trained by `correlight.learn.descriptor` on pictures rendered twice by random
 instruments, such that plain correlation of the features of two images peaks where they show the same. It ships as
-an ONNX file and runs through onnxruntime. The search, which looks at hundreds of turned images, takes a second file of
-the same network: in numbers of eight bits, with the planes that hold nearly all of the energy.
+an ONNX file and runs through onnxruntime. What looks at many turned images takes a second file of the same network: in
+numbers of eight bits, with the planes that hold nearly all of the energy.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ class Descriptor:
 
         Returns
         -------
-        planes : (16, ceil(Y / 4), ceil(X / 4)) array of float32
-            Pixel ``(i, j)`` stands for pixel ``(4 i, 4 j)`` of the image.
+        planes : (C, ceil(Y / 4), ceil(X / 4)) array of float32
+            Sixteen, or the six of the quick network. Pixel ``(i, j)`` stands for pixel ``(4 i, 4 j)`` of the image.
         support : array of bool
         """
         features, _ = self.run(values, mask)
         return features, _support(mask)
 
     def run(self, values: Float, mask: Mask) -> tuple[Float, Float]:
-        """Features and hidden layer, shapes ``(16, y, x)`` and ``(64, y, x)``."""
+        """Features and hidden layer, shapes ``(C, y, x)`` and ``(64, y, x)``."""
         rows, columns = (-n % STRIDE for n in values.shape)
         image = np.pad(prepared(values, mask), ((0, 0), (0, rows), (0, columns)))
         features, hidden = self.session.run(["features", "hidden"], {"image": image[None]})
@@ -131,7 +131,7 @@ def load(path: Path, threads: int = 1) -> Descriptor:
 
 
 def learned(values: Float, mask: Mask) -> tuple[Group, ...]:
-    """The features of the shipped descriptor as one group of channels.
+    """The principal planes of the shipped descriptor as one group of channels, by the quick network.
 
     Parameters
     ----------
@@ -140,24 +140,7 @@ def learned(values: Float, mask: Mask) -> tuple[Group, ...]:
     mask : (Y, X) array of bool
         Valid pixels.
     """
-    return _of(shipped(), values, mask)
-
-
-def quickly_learned(values: Float, mask: Mask) -> tuple[Group, ...]:
-    """The six principal planes of the same features, to eight bits: at half the time, and less to correlate.
-
-    Parameters
-    ----------
-    values : (Y, X) array of float32
-        Grey values at working resolution.
-    mask : (Y, X) array of bool
-        Valid pixels.
-    """
-    return _of(shipped(quick=True), values, mask)
-
-
-def _of(descriptor: Descriptor, values: Float, mask: Mask) -> tuple[Group, ...]:
-    planes, support = descriptor.planes(values, mask)
+    planes, support = shipped(quick=True).planes(values, mask)
     return (group(planes, support, STRIDE),)
 
 

@@ -50,7 +50,7 @@ def calmed(plane: Plane) -> Plane:
     weight = seen.mask.astype(np.float32)
     values = _blurred(seen.values * weight, width) / np.maximum(_blurred(weight, width), np.float32(1e-3))
     smooth = Plane(stretched(values.astype(np.float32), seen.mask), seen.mask, seen.grid)
-    return replace(smooth.shrunk(width * _PIXEL * float(np.mean(seen.grid.spacing))), divisible=1.0)
+    return replace(smooth.shrunk(width * _PIXEL * float(np.mean(seen.grid.spacing))), smoothed=True)
 
 
 def _best_width(plane: Plane) -> float:
