@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +45,7 @@ def quantise(exact: Path, target: Path, scenes: Sequence[Scene], seed: int) -> P
         Of those views.
     """
     part, plain = target.with_suffix(".part"), target.with_suffix(".plain")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         quant_pre_process(str(exact), str(plain), skip_symbolic_shape=True)
         nodes = onnx.load(plain).graph.node
@@ -81,12 +83,11 @@ def _principal(exact: Path, scenes: Sequence[Scene], seed: int) -> NDArray[np.fl
     """Orthonormal directions that hold most of the energy of features, shape (directions, planes)."""
     network = load(exact)
     total = 0.0
-    for images in _views(scenes, seed):
-        (features,) = network.session.run(["features"], {"image": images})
-        for planes in features.reshape(len(images), PLANES, -1):
-            centred = planes - planes.mean(axis=1, keepdims=True)
-            # Every image counts alike, as `group` gives all features unit energy.
-            total = total + centred @ centred.T / float(np.sum(centred**2))
+    for image in _views(scenes, seed):
+        planes = network.session.run(["features"], {"image": image})[0].reshape(PLANES, -1)
+        centred = planes - planes.mean(axis=1, keepdims=True)
+        # Every image counts alike, as `group` gives all features unit energy.
+        total = total + centred @ centred.T / float(np.sum(centred**2))
     _, directions = np.linalg.eigh(total)
     return np.ascontiguousarray(directions[:, ::-1][:, :_DIRECTIONS].T, np.float32)
 
@@ -105,7 +106,8 @@ def _append(model: onnx.ModelProto, directions: NDArray[np.float32]) -> None:
 
 
 def _views(scenes: Sequence[Scene], seed: int) -> Iterator[NDArray[np.float32]]:
-    return (batch(scenes, 8, seed + 3, step).searched for step in range(_LOOKED_AT))
+    """Views of training scenes, one by one: with few scenes, batches differ in size."""
+    return (image[None] for step in range(_LOOKED_AT) for image in batch(scenes, 8, seed + 3, step).searched)
 
 
 class _Views(CalibrationDataReader):  # type: ignore[misc]
@@ -113,6 +115,6 @@ class _Views(CalibrationDataReader):  # type: ignore[misc]
         self._left = _views(scenes, seed)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        """The next batch of views."""
-        images = next(self._left, None)
-        return None if images is None else {"image": images}
+        """The next view."""
+        image = next(self._left, None)
+        return None if image is None else {"image": image}
