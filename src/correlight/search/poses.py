@@ -50,9 +50,9 @@ class _Schedule:
 # first.
 _EDGES = _Schedule(Level(72, 7.5, 0.10, 45), (Level(128, 1.25, 0.016, 12), Level(224, 0.8, 0.010, 5)), 96)
 # With a stride every pixel that is compared stands for several of the image, whose features put up with the poses
-# between the steps. The right pose stands among the first few at once, finer rounds need no more pixels, and the
-# features of the first round do for them.
-_STRIDDEN = _Schedule(Level(72, 7.5, 0.15, 5), (Level(72, 1.25, 0.02, 4, looks=False),), 96)
+# between the steps. Finer rounds need no more pixels, and the features of the first round do for them, so that many
+# poses can go on: the right one mostly stands among the first few, but not always.
+_STRIDDEN = _Schedule(Level(72, 7.5, 0.15, 15), (Level(72, 1.25, 0.02, 8, looks=False),), 96)
 # Where one pose has left all others elsewhere (so far away, as a share of the width) this far behind, further scales
 # are not tried.
 _DECIDED, _ELSEWHERE = 1.4, 0.25
