@@ -47,10 +47,11 @@ def test_light_made_of_labelled_membranes_is_found_without_a_start(name: str, da
     assert max(off(pair, found)) < 1
 
 
-def test_light_made_of_labelled_mitochondria_needs_a_start(data: Path) -> None:
-    """They fill a twentieth of so small a field: nothing is found without a start, which is said."""
+def test_light_made_of_labelled_mitochondria_is_found_from_a_start(data: Path) -> None:
+    """They fill a twentieth of so small a field: without a start hardly anything is found, and what is not, is said."""
     pair = real_pair("vnc mitochondria", 2, data)
-    assert register(pair.stacks.fixed, pair.stacks.moving, workers=1).status == "refused"
+    blind = register(pair.stacks.fixed, pair.stacks.moving, workers=1)
+    assert blind.status != "accepted" or max(off(pair, blind)) < 1.5
     found = register(pair.stacks.fixed, pair.stacks.moving, model="rigid", start=pair.start(), workers=1)
     assert found.status == "accepted"
     assert max(off(pair, found)) < 1.5
