@@ -257,6 +257,8 @@ class Rounds:
         self._scales = scales_of(limits, self._schedule.coarse)
         self._raw: list[Found] = []
         self._tried = 0
+        # What was found at every turn: a search that goes on to unusual scales follows many of them again.
+        self._known: dict[tuple[Level, Turn], list[Found]] = {}
 
     @property
     def complete(self) -> bool:
@@ -299,7 +301,8 @@ class Rounds:
 
         def again(pose: Pose) -> Pose:
             linear = pose.linear
-            found = _joint(self._one_scale(level, linear.scale, [Turn(linear.rotation, linear.scale, linear.mirrored)]))
+            turn = Turn(linear.rotation, linear.scale, linear.mirrored)
+            found = _joint([self._chance.judged(item) for item in self._one_scale(level, linear.scale, [turn])[turn]])
             if not found:
                 return replace(pose, score=0.0)
             # The best shift of the turn may lie elsewhere; then this pose scores less than that.
@@ -340,16 +343,18 @@ class Rounds:
 
     def evaluate(self, level: Level, turns: Sequence[Turn], progress: Progress) -> list[Found]:
         """The best shifts of each turn. One engine serves all turns of a scale, and is dropped after them."""
-        by_scale: dict[float, list[Turn]] = defaultdict(list)
         # A turn beside one at the limit would lie outside it.
-        for turn in dict.fromkeys(Turn(*self._limits.nearest(t.rotation, t.scale), t.mirror) for t in turns):
-            by_scale[turn.scale if level.looks else self._nearest_scale(turn.scale)].append(turn)
-        found: list[Found] = []
+        asked = dict.fromkeys(Turn(*self._limits.nearest(t.rotation, t.scale), t.mirror) for t in turns)
+        by_scale: dict[float, list[Turn]] = defaultdict(list)
+        for turn in asked:
+            if (level, turn) not in self._known:
+                by_scale[turn.scale if level.looks else self._nearest_scale(turn.scale)].append(turn)
         with ThreadPoolExecutor(self._workers) as pool:
             for done, group in enumerate(pool.map(lambda item: self._one_scale(level, *item), by_scale.items())):
-                found.extend(group)
+                for turn, found in group.items():
+                    self._known[level, turn] = found
                 progress((done + 1) / len(by_scale))
-        return found
+        return [self._chance.judged(item) for turn in asked for item in self._known[level, turn]]
 
     def with_neighbours(self, level: Level, turns: Sequence[Turn], progress: Progress) -> list[Found]:
         """Evaluate turns, then turn the best of them a step, then scale the best of those a step."""
@@ -366,8 +371,11 @@ class Rounds:
     def _nearest_scale(self, scale: float) -> float:
         return min(self._scales, key=lambda one: abs(np.log(one / scale)))
 
-    def _one_scale(self, level: Level, scale: float, turns: Sequence[Turn]) -> list[Found]:
-        """The best shifts of turns at one scale, or within a few percent of it if the level takes old looks."""
+    def _one_scale(self, level: Level, scale: float, turns: Sequence[Turn]) -> dict[Turn, list[Found]]:
+        """The best shifts of turns at one scale, or within a few percent of it if the level takes old looks.
+
+        Scores are not in units of chance yet.
+        """
         planes = working_planes(self._fixed, self._moving, scale, level.size * self._engine.stride)
         # The smaller image has one size at nearly all scales; engines keep what they computed of a plane.
         fixed, moving = (self._kept.setdefault((role, plane.grid.shape), plane) for role, plane in enumerate(planes))
@@ -376,7 +384,7 @@ class Rounds:
         step = 0.0 if level.looks else self._schedule.coarse.rotation_step
         engine = self._engine(*((moving, fixed) if swapped else (fixed, moving)), self._limits.least_overlap, step)
         from_index, to_index = moving.grid.matrix, np.linalg.inv(fixed.grid.matrix)
-        found = []
+        found: dict[Turn, list[Found]] = {turn: [] for turn in turns}
         asked = []
         for turn in turns:
             # Planes have pixels of one size at the scale of the engine; what a turn differs from it is left to do.
@@ -388,7 +396,7 @@ class Rounds:
                     continue
                 laid = shift.fixed_from_moving if swapped else np.linalg.inv(shift.fixed_from_moving)
                 pose = Pose(Affine(from_index @ laid @ to_index), shift.score, shift.overlap)
-                found.append(self._chance.judged(Found(turn, vote, pose, self._usual(turn.scale))))
+                found[turn].append(Found(turn, vote, pose, self._usual(turn.scale)))
         return found
 
 
