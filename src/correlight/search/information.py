@@ -34,7 +34,7 @@ class MutualInformationEngine:
     least_overlap : float
         Shifts with a smaller common area, as a fraction of the smaller field, are not looked at.
     step : float
-        Without a say: levels are turned with the image at no cost.
+        Levels are turned with the image at no cost; other than 0, turns may also scale by a few percent.
     """
 
     stride = 1

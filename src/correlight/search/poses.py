@@ -327,18 +327,17 @@ class Rounds:
                 lambda part, done=done, share=share: progress(done / len(scales) + share * part),  # type: ignore[misc]
             )
             self._tried += len(more)
-            found = self._judged()
+            found = self._judged(_Chance.of(self._raw))
             next_is_usual = not self.complete and self._usual(scales[self._tried])
             if _decided(found, self._fixed.grid, _DECIDED if next_is_usual else _DECIDED_UNUSUAL):
                 self._tried = len(scales)
             elif usual and not next_is_usual:
                 break
-        found, self._chance = self._judged(), _Chance.of(self._raw)
-        return found
+        self._chance = _Chance.of(self._raw)
+        return self._judged(self._chance)
 
-    def _judged(self) -> list[Found]:
+    def _judged(self, chance: _Chance) -> list[Found]:
         """All findings of the first round in units of chance."""
-        chance = _Chance.of(self._raw)
         return [chance.judged(item) for item in self._raw]
 
     def evaluate(self, level: Level, turns: Sequence[Turn], progress: Progress) -> list[Found]:

@@ -64,7 +64,7 @@ def sample(planes: NDArray[np.float32], places: Places) -> tuple[NDArray[np.floa
 
 
 def as_rows(planes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Planes ``(C, Y, X)`` or ``(C, Z, Y, X)`` as one row of C values per pixel: read together."""
+    """Planes ``(C, Y, X)`` or ``(C, Z, Y, X)`` with one row of C values per pixel."""
     return np.ascontiguousarray(planes.reshape(len(planes), -1).T)
 
 
