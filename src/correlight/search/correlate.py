@@ -75,7 +75,8 @@ class ByFeatures:
     """Makes engines that correlate feature channels.
 
     The search lays the smaller image, at one size, on the larger one at size after size. Channels of turns of a moving
-    plane are therefore kept as long as the plane lives, and shared by all engines for it.
+    plane are therefore kept as long as the plane lives, and shared by all engines for it. The search also comes back to
+    most sizes of the larger image; channels with a stride take little room, so that they are kept as well.
 
     Parameters
     ----------
@@ -87,13 +88,14 @@ class ByFeatures:
 
     channels: Channels
     stride: int = 1
-    _kept: WeakKeyDictionary[Plane, dict[float, _Look]] = field(
+    _kept: WeakKeyDictionary[Plane, _Looks] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
     )
 
     def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, /) -> FeatureEngine:
         """The engine for two planes."""
-        kept = self._kept.setdefault(moving, {})
+        of_fixed = self._kept.setdefault(fixed, {}) if self.stride > 1 else {}
+        kept = of_fixed, self._kept.setdefault(moving, {})
         return FeatureEngine(fixed, moving, self.channels, least_overlap, self.stride, kept, step)
 
 
@@ -126,6 +128,10 @@ class _Look:
         matrix[:2, 2] *= stride
         planes = [np.stack([warped(plane) for plane in group]) for group in self.planes]
         return _Look(matrix @ self.canvas_from_image, planes, warped(self.valid))
+
+
+# Looks of one plane, by the elements of the turn.
+_Looks = dict[tuple[float, ...], _Look]
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +173,8 @@ class FeatureEngine:
         Shifts with a smaller common area, as a fraction of the smaller field, are not looked at.
     stride : int
         That of the groups.
-    kept : dict, optional
-        Channels of turns of the moving plane that are known already; new ones are added.
+    kept : pair of dict, optional
+        Channels of turns of the two planes that are known already; new ones are added.
     step : float
         Degrees between the turns whose channels are computed; 0: those of every turn are.
 
@@ -184,11 +190,11 @@ class FeatureEngine:
         channels: Channels,
         least_overlap: float,
         stride: int = 1,
-        kept: dict[float, _Look] | None = None,
+        kept: tuple[_Looks, _Looks] | None = None,
         step: float = 0.0,
     ) -> None:
         self._fixed, self._moving, self._channels, self._step = fixed, moving, channels, step
-        self._kept = {} if kept is None else kept
+        self._looks_of_fixed, self._looks_of_moving = kept or ({}, {})
         self._stride = stride
         self._areas = [np.count_nonzero(plane.mask) / stride**2 for plane in (fixed, moving)]
         self._least_overlap = least_overlap
@@ -247,15 +253,13 @@ class FeatureEngine:
     def _view_of_fixed(self, quarters: int, mirror: bool) -> _View:
         if (quarters, mirror) not in self._fixed_views:
             # Undoing the quarter turns and the mirror image leaves the moving image its rest of the turn.
-            look = self._look(self._fixed, _quarter_turns(quarters, mirror).T)
+            look = self._look(self._fixed, _quarter_turns(quarters, mirror).T, self._looks_of_fixed)
             self._fixed_views[quarters, mirror] = self._view(look)
         return self._fixed_views[quarters, mirror]
 
     def _view_of_moving(self, split: _Split) -> _View:
         if self._moving_view is None or not self._moving_view[0].moves_alike(split):
-            if split.rest not in self._kept:
-                self._kept[split.rest] = self._look(self._moving, _rotation(split.rest))
-            look = self._kept[split.rest]
+            look = self._look(self._moving, _rotation(split.rest), self._looks_of_moving)
             if split.further != 0 or split.scale != 1:
                 look = look.moved(split.scale * _rotation(split.further), self._stride)
             view = self._view(look)
@@ -264,11 +268,14 @@ class FeatureEngine:
             self._moving_view = split, view
         return self._moving_view[1]
 
-    def _look(self, plane: Plane, linear: Matrix) -> _Look:
-        values, mask, matrix = turned(plane, linear)
-        groups = self._channels(values, mask)
-        valid = mask[:: self._stride, :: self._stride].astype(np.float32)
-        return _Look(matrix, [group.planes for group in groups], valid)
+    def _look(self, plane: Plane, linear: Matrix, known: _Looks) -> _Look:
+        turn = tuple(linear.ravel().tolist())
+        if turn not in known:
+            values, mask, matrix = turned(plane, linear)
+            groups = self._channels(values, mask)
+            valid = mask[:: self._stride, :: self._stride].astype(np.float32)
+            known[turn] = _Look(matrix, [group.planes for group in groups], valid)
+        return known[turn]
 
     def _view(self, look: _Look) -> _View:
         spectra = [np.asarray(fft.rfft2(planes, self._shape)) for planes in look.planes]

@@ -20,6 +20,8 @@ from correlight.search.turns import undone
 from correlight.transforms import Affine
 
 Progress = Callable[[float], None]
+# Planes resized, by the whole plane and the shape.
+WorkingPlanes = dict[tuple[Plane, tuple[int, ...]], Plane]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ _USUAL, _DECIDED_UNUSUAL = 2.2, 1.2
 _SCALES_FIRST, _SCALES_MORE = 5, 4
 # A pose with less than this share of the best score is not followed up.
 _HOPELESS = 0.6
+# So many poses of each ranking go on where the search may still go on to unusual scales.
+_FIRST = 5
 # At least so many rivals of the best pose are listed, as far as there are distinct ones.
 _LISTED = 5
 # So many turns of a scale tell what chance does there.
@@ -246,13 +250,24 @@ class _Chance:
 
 
 class Rounds:
-    """Evaluates turns at one working size after the other; parameters as those of `search_poses`."""
+    """Evaluates turns at one working size after the other; parameters as those of `search_poses`.
 
-    def __init__(self, fixed: Plane, moving: Plane, limits: Limits, engine: MakeEngine, workers: int) -> None:
+    Searches that have an image in common may share their working planes, by which engines keep what they computed.
+    """
+
+    def __init__(
+        self,
+        fixed: Plane,
+        moving: Plane,
+        limits: Limits,
+        engine: MakeEngine,
+        workers: int,
+        planes: WorkingPlanes | None = None,
+    ) -> None:
         self._fixed, self._moving, self._limits, self._engine = fixed, moving, limits, engine
         self._workers = workers
         self._schedule = _EDGES if engine.stride == 1 else _STRIDDEN
-        self._kept: dict[tuple[int, tuple[int, ...]], Plane] = {}
+        self._planes: WorkingPlanes = {} if planes is None else planes
         self._chance = _Chance({})
         self._scales = scales_of(limits, self._schedule.coarse)
         self._raw: list[Found] = []
@@ -279,11 +294,14 @@ class Rounds:
         coarse, finer = self._schedule.coarse, self._schedule.finer
         found = self.every_scale(coarse, lambda done: report(0.7 * done), usual=usual)
         steps = (coarse.rotation_step, coarse.scale_step)
-        turns = [corner for turn in _follow(found, coarse, self._fixed.grid) for corner in turn.corners(*steps)]
+        # A search that may go on is over only where one pose stands far above all others; that one is among the first.
+        most = coarse.keep if self.complete else _FIRST
+        turns = [corner for turn in self._follow(found, min(coarse.keep, most)) for corner in turn.corners(*steps)]
         for number, level in enumerate(finer):
             part = partial(_part_done, report, 0.7 + 0.3 * number / len(finer), 0.3 / len(finer))
-            found = self.with_neighbours(level, turns, part)
-            turns = _follow(found, level, self._fixed.grid)
+            keep = min(level.keep, most)
+            found = self.with_neighbours(level, turns, part, keep)
+            turns = self._follow(found, keep)
         return distinct([item.pose for item in _joint(found)], self._fixed.grid)
 
     def rescored(self, poses: Iterable[Pose]) -> list[Pose]:
@@ -355,13 +373,23 @@ class Rounds:
                 progress((done + 1) / len(by_scale))
         return [self._chance.judged(item) for turn in asked for item in self._known[level, turn]]
 
-    def with_neighbours(self, level: Level, turns: Sequence[Turn], progress: Progress) -> list[Found]:
+    def with_neighbours(self, level: Level, turns: Sequence[Turn], progress: Progress, keep: int) -> list[Found]:
         """Evaluate turns, then turn the best of them a step, then scale the best of those a step."""
         found = self.evaluate(level, turns, lambda done: progress(0.3 * done))
         for share, steps in ((0.3, (level.rotation_step, 0.0)), (0.65, (0.0, level.scale_step))):
-            around = [beside for turn in _best_turns(found, level.keep) for beside in turn.beside(*steps)]
+            around = [beside for turn in _best_turns(found, keep) for beside in turn.beside(*steps)]
             found += self.evaluate(level, around, lambda done, share=share: progress(share + 0.35 * done))  # type: ignore[misc]
         return found
+
+    def _follow(self, found: Sequence[Found], keep: int) -> list[Turn]:
+        """The turns that go on to the next round: the promising ones, and those of the best distinct poses.
+
+        However clear the winner is, the list must show what it was preferred to.
+        """
+        best = sorted(_joint(found), key=lambda item: -item.pose.score)[: 40 * _LISTED]
+        by_pose = {item.pose: item.turn for item in best}
+        rivals = (by_pose[pose] for pose in distinct(by_pose, self._fixed.grid)[: _LISTED + 1])
+        return list(dict.fromkeys([*_best_turns(found, keep), *rivals]))
 
     def _usual(self, scale: float) -> bool:
         low, high = self._limits.scale
@@ -375,9 +403,12 @@ class Rounds:
 
         Scores are not in units of chance yet.
         """
-        planes = working_planes(self._fixed, self._moving, scale, level.size * self._engine.stride)
+        whole = self._fixed, self._moving
+        planes = working_planes(*whole, scale, level.size * self._engine.stride)
         # The smaller image has one size at nearly all scales; engines keep what they computed of a plane.
-        fixed, moving = (self._kept.setdefault((role, plane.grid.shape), plane) for role, plane in enumerate(planes))
+        fixed, moving = (
+            self._planes.setdefault((one, plane.grid.shape), plane) for one, plane in zip(whole, planes, strict=True)
+        )
         # The smaller field is the one that turns: it needs the smaller canvas.
         swapped = moving.values.size > fixed.values.size
         step = 0.0 if level.looks else self._schedule.coarse.rotation_step
@@ -442,17 +473,6 @@ def _decided(found: Sequence[Found], grid: Grid, ratio: float) -> bool:
         if len(best) > 1 and best[0].score >= ratio * best[1].score:
             return True
     return False
-
-
-def _follow(found: Sequence[Found], level: Level, grid: Grid) -> list[Turn]:
-    """The turns that go on to the next round: the promising ones, and those of the best distinct poses.
-
-    However clear the winner is, the list must show what it was preferred to.
-    """
-    best = sorted(_joint(found), key=lambda item: -item.pose.score)[: 40 * _LISTED]
-    by_pose = {item.pose: item.turn for item in best}
-    rivals = (by_pose[pose] for pose in distinct(by_pose, grid)[: _LISTED + 1])
-    return list(dict.fromkeys([*_best_turns(found, level.keep), *rivals]))
 
 
 def _joint(found: Sequence[Found]) -> list[Found]:
