@@ -1,13 +1,14 @@
 """Results whose truth is known, right and wrong, for the calibration of the verdict.
 
-``python -m benchmarks.trust --simulated 100 --unrelated 100`` registers simulated pairs of six kinds of specimen, and
-pairs of two specimens, and appends a line for each to ``benchmarks/results/trust.jsonl``; runs that stand there are
-passed over. ``python -m benchmarks.calibrate`` fits the numbers of ``correlight/confidence.toml`` to these lines and to
-those of `benchmarks.accuracy`.
+``python -m benchmarks.trust --couples 50`` simulates couples of specimens, each in an electron and a light image, and
+registers the four pairs of these: two of one specimen, and two of strangers, half of which are of one kind. It appends
+a line for each pair to ``benchmarks/results/trust.jsonl``; runs that stand there are passed over. ``python -m
+benchmarks.calibrate`` fits the numbers of ``correlight/confidence.toml`` to these lines and to those of
+`benchmarks.accuracy`.
 
-Seven of ten pairs state pixel sizes, whose ratio is wrong by up to 10 %; the others state none, and their pixels differ
-by a factor of at most 2.5. One channel of the light image votes, drawn at random; never the one of sparse particles,
-which show no structure.
+Seven of ten couples state pixel sizes, whose ratio is wrong by up to 10 %; the others state none, and their pixels
+differ by a factor of at most 2.5. One channel of the light image votes, drawn at random; never the one of sparse
+particles, which show no structure.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
@@ -44,34 +45,24 @@ Row = dict[str, Any]
 def main() -> None:
     """Make the runs that no line stands for yet."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trust")
-    parser.add_argument("--simulated", type=int, default=0, help="pairs of one specimen")
-    parser.add_argument("--unrelated", type=int, default=0, help="pairs of two specimens")
+    parser.add_argument("--couples", type=int, default=0, help="couples of specimens; each gives four pairs")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS / "trust.jsonl")
     asked = parser.parse_args()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = "1"
     done = {(row["related"], row["seed"]) for row in load(asked.out)}
-    tasks = [task for task in _tasks(asked.simulated, asked.unrelated) if task not in done]
     with ProcessPoolExecutor(asked.jobs) as pool, asked.out.open("a") as file:
-        runs = [pool.submit(run, *task) for task in tasks]
+        runs = [pool.submit(run, number, done) for number in range(asked.couples)]
         for number, made in enumerate(as_completed(runs), 1):
-            row = made.result()
-            file.write(json.dumps(row) + "\n")
+            for row in made.result():
+                file.write(json.dumps(row) + "\n")
+                print(
+                    f"{number}/{len(runs)} {row['specimen']} {row['seed']} {'right' if row['success'] else 'wrong'} "
+                    f"{row['status']} {row['confidence']:.2f} {row['seconds']:.1f} s",
+                    flush=True,
+                )
             file.flush()
-            print(
-                f"{number}/{len(tasks)} {row['specimen']} {row['seed']} {'right' if row['success'] else 'wrong'} "
-                f"{row['status']} {row['confidence']:.2f} {row['seconds']:.1f} s",
-                flush=True,
-            )
-
-
-def _tasks(simulated: int, unrelated: int) -> Iterator[tuple[bool, int]]:
-    for seed in range(max(simulated, unrelated)):
-        if seed < simulated:
-            yield True, seed
-        if seed < unrelated:
-            yield False, seed
 
 
 def load(file: Path) -> list[Row]:
@@ -79,15 +70,44 @@ def load(file: Path) -> list[Row]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def run(related: bool, seed: int) -> Row:
-    """Register one pair, in a process of its own, and compare with the truth."""
+def run(number: int, done: Collection[tuple[bool, int]] = ()) -> list[Row]:
+    """The lines of one couple, but for those that are done, made in a process of its own."""
+    seeds = 2 * number, 2 * number + 1
+    missing = [(related, seed) for seed in seeds for related in (True, False) if (related, seed) not in done]
+    if not missing:
+        return []
+    rng = np.random.default_rng([number, 71])
+    stated = bool(rng.random() < _STATED)
+    electron = float(rng.uniform(0.018, 0.04))
+    light = float(rng.uniform(0.06, 0.16)) if stated else electron * float(rng.uniform(1.2, _MOST_RATIO))
+    kinds = _kinds(number)
+    pairs = [
+        pair(kind, 1000 + seed, electron_spacing=electron, light_spacing=light)
+        for kind, seed in zip(kinds, seeds, strict=True)
+    ]
+    rows = []
+    for related, seed in missing:
+        own, other = (seed % 2, seed % 2) if related else (seed % 2, 1 - seed % 2)
+        name = kinds[own] if related else f"{kinds[own]} with {kinds[other]}"
+        rows.append(_line(name, related, seed, stated, replace(pairs[own], moving=pairs[other].moving)))
+    return rows
+
+
+def _kinds(number: int) -> tuple[Kind, Kind]:
+    """The kinds of the two specimens of a couple: every other time of a round through all kinds they are the same."""
+    one, turn = number % len(KINDS), number // len(KINDS)
+    further = 0 if turn % 2 == 0 else 1 + turn // 2 % (len(KINDS) - 1)
+    return KINDS[one], KINDS[(one + further) % len(KINDS)]
+
+
+def _line(specimen: str, related: bool, seed: int, stated: bool, couple: SimulatedPair) -> Row:
+    """Register one pair and compare with the truth, which only a related pair has."""
     import cv2
 
     from correlight.register import register
 
     cv2.setNumThreads(1)
     rng = np.random.default_rng([seed, int(related), 71])
-    kind, couple, stated = _drawn(related, seed, rng)
     # A few particles tell no place.
     channels = [name for name in couple.moving.channels if name != "particles"]
     channel = channels[rng.integers(len(channels))]
@@ -97,7 +117,7 @@ def run(related: bool, seed: int) -> Row:
     seconds = time.perf_counter() - began
     row: Row = {
         "related": related,
-        "specimen": kind,
+        "specimen": specimen,
         "seed": seed,
         "stated": stated,
         "channel": channel,
@@ -132,24 +152,6 @@ def run(related: bool, seed: int) -> Row:
         "under_bound": float(np.mean(places <= predicted.bound.ravel()[known])) if known.any() else None,
         "true_over_predicted": float(np.sqrt(np.mean((places / expected) ** 2))) if known.any() else None,
     }
-
-
-def _drawn(related: bool, seed: int, rng: np.random.Generator) -> tuple[str, SimulatedPair, bool]:
-    """A pair, the name of its specimen, and whether its files state pixel sizes."""
-    kind = KINDS[seed % len(KINDS)]
-    stated = bool(rng.random() < _STATED)
-    electron = float(rng.uniform(0.018, 0.04))
-    spacings = {
-        "electron_spacing": electron,
-        "light_spacing": float(rng.uniform(0.06, 0.16)) if stated else electron * float(rng.uniform(1.2, _MOST_RATIO)),
-    }
-    one = pair(kind, 1000 + seed, **spacings)  # type: ignore[arg-type]
-    if related:
-        return kind, one, stated
-    # Half of the strangers are of the same kind.
-    other = KINDS[rng.integers(len(KINDS))] if rng.random() < 0.5 else kind
-    stranger = pair(other, 500_000 + seed, **spacings)  # type: ignore[arg-type]
-    return f"{kind} with {other}", replace(one, moving=stranger.moving), stated
 
 
 def _as_claimed(couple: SimulatedPair, stated: bool, rng: np.random.Generator) -> tuple[Image, Image]:
