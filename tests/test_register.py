@@ -109,6 +109,14 @@ def test_a_mirrored_specimen_is_not_accepted_unmirrored(turned: SimulatedPair) -
     assert not any(pose.linear.mirrored for pose in result.poses)
 
 
+def test_a_pose_that_wrong_ones_beat_gets_no_rich_model(turned: SimulatedPair) -> None:
+    result = register(turned.fixed, turned.moving, moving_channel="reflected", rotation=(0.0, 30.0), mirror=False)
+    (ratio,) = (clue.value for clue in result.verdict.evidence if clue.name == "Ratio to wrong poses")
+    assert ratio < 1
+    assert result.model == "rigid"
+    assert "wrong for sure" in result.model_reason
+
+
 def test_a_start_is_enough_without_a_search_over_all_rotations(turned: SimulatedPair) -> None:
     middle = turned.fixed.grid.centre
     off = Affine.similarity(6.0, 1.04, source=middle, target=middle + 0.05 * np.asarray(turned.fixed.grid.extent))

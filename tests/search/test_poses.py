@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from correlight.appearance.channels import classical
+from correlight.appearance.channels import Group, classical, shrunk
 from correlight.geometry import Grid
 from correlight.image import Image
 from correlight.plane import DIVISIBLE, Plane
@@ -187,6 +187,28 @@ def test_unusual_scales_can_wait() -> None:
     assert [pose.to_json() for pose in every] == [
         pose.to_json() for pose in search_poses(fixed, moving, limits, FEATURES, workers=2)
     ]
+
+
+def test_searches_with_an_image_in_common_look_at_it_once() -> None:
+    """Features of each turn of the larger image are computed by the first search, and not again when that goes on."""
+    looked: list[bytes] = []
+
+    def counted(values: np.ndarray, mask: np.ndarray) -> tuple[Group, ...]:
+        looked.append(values.tobytes())
+        return shrunk(classical, 2)(values, mask)
+
+    fixed, moving, _ = known_pair(0.0)
+    stranger = known_pair(0.0, seed=5)[0].cut((0, 0), (100, 100))
+    limits, planes = Limits((0.25, 4.0), (0.0, 20.0), (False,)), {}
+    engine = ByFeatures(counted, 2)
+    first = Rounds(fixed, stranger, limits, engine, 1, planes)
+    first.ranked(usual=True)
+    first.ranked()
+    assert len(looked) == len(set(looked))
+    alone = len(looked)
+    Rounds(fixed, moving.cut((0, 0), (100, 100)), limits, engine, 1, planes).ranked()
+    assert len(looked) == len(set(looked))
+    assert len(looked) - alone < alone
 
 
 def test_a_search_that_decided_needs_no_unusual_scales() -> None:
