@@ -27,7 +27,7 @@ from correlight.verdict import Calibration, Findings, calibration, doubts, suppo
 
 TARGET = ROOT / "src" / "correlight" / "confidence.toml"
 # Rows of these protocols that the present search made.
-PROTOCOLS = ("free", "prior")
+PROTOCOLS = ("free", "prior", "unrelated")
 NAMES = {
     "wrong_ratio": "Ratio to wrong poses",
     "wrong_poses": "Height above wrong poses",
