@@ -39,7 +39,7 @@ Planes = dict[int | None, Plane]
 
 # Working size at which channels are compared at a pose that beads gave.
 _COMPARED = 256
-# Of results that stand so far both above rivals and above wrong poses none was wrong (182 results, 61 of them wrong).
+# Of results that stand so far both above rivals and above wrong poses none was wrong (640 results, 375 of them wrong).
 _CLEAR = 1.5
 # Working sizes at which hypotheses are refined before the best of them is refined to the end.
 _HYPOTHESIS_PYRAMID = (128,)
