@@ -28,11 +28,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.bound import compared
 from benchmarks.crop import draw_cropped
 from benchmarks.protocol import Draw, Pair, Protocol, draw, draw_unrelated, load_pairs
 from benchmarks.software import commit
 from benchmarks.tables import PROTOCOLS, Row, report
+from correlight.geometry import Grid
+from correlight.result import PredictedError
 from correlight.transforms import Affine, Projective
+from correlight.verdict import calibration
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -172,6 +176,8 @@ def _judged(drawn: Draw, result: dict[str, Any]) -> Row:
     """What the row says of a result: the verdict, and how far off it is."""
     found = Projective(np.asarray(result["moving_from_fixed"]["matrix"], float))
     error = drawn.error(found)
+    places = np.asarray(result["predicted_places"], np.float32)
+    predicted = PredictedError(places, Grid.of(drawn.fixed.shape[-2:]).resized(places.shape))
     ranks = [rank for rank, pose in enumerate(result["poses"], 1) if drawn.is_right(_transform(pose["matrix"]))]
     return {
         "success": drawn.is_right(found),
@@ -183,6 +189,8 @@ def _judged(drawn: Draw, result: dict[str, Any]) -> Row:
         "found_pose": _pose(Affine.of(found.linear, found.offset)),
         "model": result["moving_from_fixed"]["type"],
         "predicted_error_px": result["predicted_error"]["median"],
+        "error_scale": calibration().error_scale,
+        **compared(predicted, drawn.errors(found, predicted.grid)),
         "rank_of_truth": ranks[0] if ranks else None,
         "stages": result["seconds"],
     }

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from correlight.geometry import Grid
 from correlight.io import read
 from correlight.transforms import Affine, Transform
 
@@ -65,15 +66,15 @@ class Draw:
 
         Infinite where no transform is right, or where the one found sends a point of the grid to infinity.
         """
-        if self.moving_from_fixed is None:
-            return float("inf")
-        height, width = self.fixed.shape[-2:]
-        lines = [(np.arange(GRID_POINTS) + 0.5) / GRID_POINTS * n - 0.5 for n in (height, width)]
-        points = np.stack(np.meshgrid(*lines, indexing="ij"), -1).reshape(-1, 2)
+        return float(np.mean(self.errors(found, Grid.of(self.fixed.shape[-2:]).resized((GRID_POINTS, GRID_POINTS)))))
+
+    def errors(self, found: Transform, grid: Grid) -> NDArray[np.float64]:
+        """Distance in fixed pixels between found and true place at each point of a grid over the fixed image."""
+        points = grid.lattice_of_pixels()
         moved = found(points)
-        if not np.all(np.isfinite(moved)):
-            return float("inf")
-        return float(np.mean(np.linalg.norm(self.moving_from_fixed.inverse()(moved) - points, axis=1)))
+        if self.moving_from_fixed is None or not np.all(np.isfinite(moved)):
+            return np.full(len(points), np.inf)
+        return np.asarray(np.linalg.norm(self.moving_from_fixed.inverse()(moved) - points, axis=1))
 
     def is_right(self, found: Transform) -> bool:
         """Whether a transform counts as a success."""

@@ -26,6 +26,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.bound import compared
 from benchmarks.software import ROOT, commit
 from correlight.geometry import Grid
 from correlight.image import Image
@@ -142,15 +143,11 @@ def _line(specimen: str, related: bool, seed: int, stated: bool, couple: Simulat
 
     share = float(np.mean(off(fixed.grid.resized((10, 10)))) / max(fixed.grid.extent))
     predicted = result.predicted_error
-    known = np.isfinite(predicted.values).ravel()
-    places = off(predicted.grid)[known]
-    expected = predicted.values.ravel()[known]
     return {
         **row,
         "success": share <= ALLOWED_ERROR,
         "error_share": share,
-        "under_bound": float(np.mean(places <= predicted.bound.ravel()[known])) if known.any() else None,
-        "true_over_predicted": float(np.sqrt(np.mean((places / expected) ** 2))) if known.any() else None,
+        **compared(predicted, off(predicted.grid)),
     }
 
 

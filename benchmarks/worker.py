@@ -44,7 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
             seed=asked.seed,
             workers=asked.threads,
         )
-        outcome = {"result": result.to_json(), "error": None}
+        # `result.json` sums the predicted error up; its places stand in a picture of their own.
+        places = result.predicted_error.values.tolist()
+        outcome = {"result": result.to_json() | {"predicted_places": places}, "error": None}
     except CorrelightError as error:
         outcome = {"result": None, "error": str(error)}
     outcome["seconds"] = time.perf_counter() - began

@@ -136,6 +136,7 @@ def _itself(protocol: str, pair: Pair, seed: int) -> Row:
     before = _computed_by_children()
     full = accuracy.measure(accuracy.Task(seed, (pair,), protocol), conditions)
     kept = ("success", "error_px", "error_fraction", "allowed_error_px", "failure", "seconds", "peak_memory_mb")
+    predicted = ("error_scale", "under_bound", "true_over_predicted")
     status = full["status"]
     return {
         **{name: full[name] for name in kept},
@@ -143,6 +144,7 @@ def _itself(protocol: str, pair: Pair, seed: int) -> Row:
         "accepted": status == "accepted",
         "refusal": status if status in ("doubtful", "refused") else None,
         "confidence": full["confidence"],
+        **{name: full.get(name) for name in predicted},
         "threads": 1,
         "package": f"{full['version']} ({full['commit']})",
     }

@@ -45,6 +45,7 @@ def _result(matrix, poses):
         "evidence": [{"name": "margin", "value": 2.5}, {"name": "overlap", "value": None}],
         "moving_from_fixed": {"type": "affine", "matrix": matrix.tolist()},
         "predicted_error": {"median": 1.5},
+        "predicted_places": np.full((4, 5), 2.0).tolist(),
         "poses": [{"matrix": pose.tolist()} for pose in poses],
         "seconds": {"total": 1.0},
     }
@@ -66,6 +67,10 @@ def test_a_row_compares_a_result_with_the_truth():
     assert far["error_px"] == pytest.approx(50)
     assert far["error_fraction"] == pytest.approx(50 / drawn.fixed.shape[1])
     assert far["rank_of_truth"] is None
+    assert right["under_bound"] == 1
+    assert right["true_over_predicted"] == pytest.approx(0, abs=1e-9)
+    assert far["under_bound"] == 0
+    assert far["true_over_predicted"] == pytest.approx(25)
 
 
 def test_what_correlight_refuses_to_read_is_a_failed_run():

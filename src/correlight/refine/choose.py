@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from correlight.appearance.channels import Channels
-from correlight.geometry import Grid
 from correlight.plane import Plane
 from correlight.refine.linear import BLOCKS, MeasureName, Pose2D, distance, overlay, refine
 from correlight.refine.models import COUNTS, Model
@@ -87,133 +86,131 @@ def choose(
         Candidates.
     """
     order = sorted(models, key=lambda model: COUNTS[model])
+
+    def weighed(measure: MeasureName) -> _Trial:
+        trial = _Trial(fixed, moving, start, channels, measure)
+        trial.weigh(order)
+        return trial
+
     with ThreadPoolExecutor(len(measures)) as pool:
-        trials = list(pool.map(lambda measure: _trial(fixed, moving, start, order, channels, measure), measures))
+        trials = list(pool.map(weighed, measures))
     richer = max((trial.model for trial in trials), key=lambda model: COUNTS[model])
-    best = min(trials, key=lambda trial: trial.unsure(richer, fixed.grid)).seconding(richer)
+    best = min(trials, key=lambda trial: trial.unsure(richer))
+    best.second(richer)
     near = _of_unit_scale(best.near, fixed) if best.model == "rigid" else best.near
     transform = refine(fixed, moving, near, best.model, channels, measure=best.measure)
-    return Choice(best.model, best.reason, transform, best.halves[best.model], best.measure)
+    return Choice(best.model, best.reason, transform, best.halves(best.model), best.measure)
 
 
-@dataclass(frozen=True, eq=False)
 class _Trial:
     """What one measure speaks for.
 
-    Parameters
+    Attributes
     ----------
     measure : str
+        As in `Choice`.
     near : Affine or Projective
         Fitted to everything as a similarity.
-    halves : dict
-        Fits of each model to each half.
     gains : dict
-        What each model but the poorest gained over the richest poorer one that was taken, in standard errors.
+        What each model that was weighed gained over the richest poorer one that was taken, in standard errors.
     model, reason : str
         The model it carries, and why.
     """
 
-    measure: MeasureName
-    near: Pose2D
-    halves: dict[Model, tuple[Pose2D, Pose2D]]
-    gains: dict[Model, float]
-    model: Model
-    reason: str
+    def __init__(self, fixed: Plane, moving: Plane, start: Pose2D, channels: Channels, measure: MeasureName) -> None:
+        self._fixed, self._moving, self._channels = fixed, moving, channels
+        self.measure = measure
+        self.near = refine(fixed, moving, start, "similarity", channels, measure=measure, pyramid=(_SIZE // 2, _SIZE))
+        self.gains: dict[Model, float] = {}
+        self._halves: dict[Model, tuple[Pose2D, Pose2D]] = {}
+        self._held_out: dict[Model, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
 
-    def seconding(self, richer: Model) -> _Trial:
-        """The trial with a richer model that another measure speaks for, if this one does not speak against it."""
-        if richer == self.model or self.gains[richer] < _LEAST_GAIN_SECONDED or not self.allows(richer):
-            return self
-        reason = (
+    def weigh(self, order: Sequence[Model]) -> None:
+        """Set the model and the reason; candidates come from poor to rich."""
+        self.model = order[0]
+        self.reason = f"{self.model} was asked for"
+        for richer in order[1:]:
+            gain = self.gains[richer] = self._gain(richer)
+            least = _LEAST_GAIN_OF_SCALE if richer == "similarity" else _LEAST_GAIN
+            if gain >= least and self._allows(richer):
+                self.reason = (
+                    f"{richer} gains {gain:.1f} standard errors over {self.model} on parts that it was not fitted to"
+                )
+                self.model = richer
+            elif gain >= least:
+                self.reason = (
+                    f"{richer} would stretch one axis against the other more than instruments do, so {self.model} was "
+                    "kept"
+                )
+            else:
+                self.reason = (
+                    f"{richer} would gain {gain:.1f} standard errors on parts that it was not fitted to, less than the "
+                    f"{least:.0f} asked for, so {self.model} was kept"
+                )
+            if gain < 0 and richer != "similarity":
+                # What predicts worse with more parameters than it needs does so with yet more of them.
+                return
+
+    def second(self, richer: Model) -> None:
+        """Take a richer model that another measure speaks for, if this one does not speak against it."""
+        if richer == self.model or self.gains.get(richer, 0.0) < _LEAST_GAIN_SECONDED or not self._allows(richer):
+            return
+        self.reason = (
             f"{richer} gains {self.gains[richer]:.1f} standard errors over {self.model} on parts that it was not "
             "fitted to, and more by another measure"
         )
-        return replace(self, model=richer, reason=reason)
+        self.model = richer
 
-    def allows(self, model: Model) -> bool:
-        """Whether the fits of a model stretch no more than instruments do."""
-        return all(_plausible(half, self.near) for half in self.halves[model])
-
-    def unsure(self, model: Model, grid: Grid) -> float:
-        """Mean distance over the fixed field between the fits of a model to the two halves, in fixed units."""
-        return distance(*self.halves[model], grid)
-
-
-def _trial(
-    fixed: Plane,
-    moving: Plane,
-    start: Pose2D,
-    order: Sequence[Model],
-    channels: Channels,
-    measure: MeasureName,
-) -> _Trial:
-    near = refine(fixed, moving, start, "similarity", channels, measure=measure, pyramid=(_SIZE // 2, _SIZE))
-    halves = {model: _halves(fixed, moving, near, model, channels, measure) for model in order}
-    trial = _Trial(measure, near, halves, {}, order[0], "")
-    best = order[0]
-    reason = f"{best} was asked for" if len(order) == 1 else f"no richer model than {best} was allowed"
-    for richer in order[1:]:
-        gain = trial.gains[richer] = _gain(fixed, moving, halves[best], halves[richer], channels, measure)
-        least = _LEAST_GAIN_OF_SCALE if richer == "similarity" else _LEAST_GAIN
-        if gain >= least and trial.allows(richer):
-            reason = f"{richer} gains {gain:.1f} standard errors over {best} on parts that it was not fitted to"
-            best = richer
-        elif gain >= least:
-            reason = f"{richer} would stretch one axis against the other more than instruments do, so {best} was kept"
-        else:
-            reason = (
-                f"{richer} would gain {gain:.1f} standard errors on parts that it was not fitted to, less than the "
-                f"{least:.0f} asked for, so {best} was kept"
+    def halves(self, model: Model) -> tuple[Pose2D, Pose2D]:
+        """Fits to the two halves, from starts on either side: a measure that is flat there leaves them apart."""
+        if model not in self._halves:
+            fixed, moving = self._fixed, self._moving
+            start = _of_unit_scale(self.near, fixed) if model == "rigid" else self.near
+            aside = _ASIDE * np.sqrt(min(fixed.area, moving.area / start.scale**2)) / _SIZE * np.ones(2)
+            even, odd = (
+                refine(fixed, moving, beside, model, self._channels, measure=self.measure, pyramid=(_SIZE,), half=half)
+                for half, beside in enumerate(start @ Affine.of(np.eye(2), side * aside) for side in (-1, 1))
             )
-    return replace(trial, model=best, reason=reason)
+            self._halves[model] = even, odd
+        return self._halves[model]
 
+    def unsure(self, model: Model) -> float:
+        """Mean distance over the fixed field between the fits of a model to the two halves, in fixed units."""
+        even, odd = self.halves(model)
+        return distance(even, odd, self._fixed.grid)
 
-def _halves(
-    fixed: Plane, moving: Plane, start: Pose2D, model: Model, channels: Channels, measure: MeasureName
-) -> tuple[Pose2D, Pose2D]:
-    """Fits to the two halves, from starts on either side: a measure that is flat there leaves them apart."""
-    start = _of_unit_scale(start, fixed) if model == "rigid" else start
-    aside = _ASIDE * np.sqrt(min(fixed.area, moving.area / start.scale**2)) / _SIZE * np.ones(2)
-    even, odd = (
-        refine(fixed, moving, beside, model, channels, measure=measure, pyramid=(_SIZE,), half=half)
-        for half, beside in enumerate(start @ Affine.of(np.eye(2), side * aside) for side in (-1, 1))
-    )
-    return even, odd
+    def _allows(self, model: Model) -> bool:
+        """Whether the fits of a model stretch no more than instruments do."""
+        return all(_plausible(half, self.near) for half in self.halves(model))
 
+    def _gain(self, richer: Model) -> float:
+        """Mean gain over held-out blocks, against the model that is carried so far, in standard errors."""
+        gains: list[NDArray[np.float64]] = []
+        for a, b in zip(self._on_held_out(self.model), self._on_held_out(richer), strict=True):
+            both = np.isfinite(a) & np.isfinite(b)
+            gains.append((b - a)[both])
+        gain = np.concatenate(gains)
+        if len(gain) < _FEWEST_BLOCKS:
+            return 0.0
+        return float(gain.mean() / max(gain.std(ddof=1) / np.sqrt(len(gain)), 1e-12))
 
-def _gain(
-    fixed: Plane,
-    moving: Plane,
-    poorer: tuple[Pose2D, Pose2D],
-    richer: tuple[Pose2D, Pose2D],
-    channels: Channels,
-    measure: MeasureName,
-) -> float:
-    """Mean gain over held-out blocks in standard errors."""
-    gains: list[NDArray[np.float64]] = []
-    for half in (0, 1):
-        a = _by_block(fixed, moving, poorer[half], 1 - half, channels, measure)
-        b = _by_block(fixed, moving, richer[half], 1 - half, channels, measure)
-        both = np.isfinite(a) & np.isfinite(b)
-        gains.append((b - a)[both])
-    gain = np.concatenate(gains)
-    if len(gain) < _FEWEST_BLOCKS:
-        return 0.0
-    return float(gain.mean() / max(gain.std(ddof=1) / np.sqrt(len(gain)), 1e-12))
+    def _on_held_out(self, model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What the blocks of each half contribute under the fit to the other."""
+        if model not in self._held_out:
+            even, odd = self.halves(model)
+            self._held_out[model] = self._by_block(even, 1), self._by_block(odd, 0)
+        return self._held_out[model]
 
-
-def _by_block(
-    fixed: Plane, moving: Plane, pose: Pose2D, half: int, channels: Channels, measure: MeasureName
-) -> NDArray[np.float64]:
-    """Sum of what the samples of each block of one half contribute; NaN for blocks without enough of them."""
-    laid = overlay(fixed, moving, pose, _SIZE)
-    laid = laid.restricted(laid.odd == bool(half))
-    if not laid:
-        return np.full(BLOCKS**2, np.nan)
-    parts = laid.measure(measure, channels)(laid.samples).parts
-    sums = np.bincount(laid.blocks, parts, minlength=BLOCKS**2)
-    counts = np.bincount(laid.blocks, minlength=BLOCKS**2)
-    return np.where(counts >= 0.3 * len(laid.blocks) / max(1, int(np.count_nonzero(counts))), sums, np.nan)
+    def _by_block(self, pose: Pose2D, half: int) -> NDArray[np.float64]:
+        """Sum of what the samples of each block of one half contribute; NaN for blocks without enough of them."""
+        laid = overlay(self._fixed, self._moving, pose, _SIZE)
+        laid = laid.restricted(laid.odd == bool(half))
+        if not laid:
+            return np.full(BLOCKS**2, np.nan)
+        parts = laid.measure(self.measure, self._channels)(laid.samples).parts
+        sums = np.bincount(laid.blocks, parts, minlength=BLOCKS**2)
+        counts = np.bincount(laid.blocks, minlength=BLOCKS**2)
+        return np.where(counts >= 0.3 * len(laid.blocks) / max(1, int(np.count_nonzero(counts))), sums, np.nan)
 
 
 def _of_unit_scale(start: Pose2D, fixed: Plane) -> Pose2D:
