@@ -29,7 +29,8 @@ from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.fiducials import Fiducials, FiducialSearch
 from correlight.search.information import MutualInformationEngine
 from correlight.search.limits import Limits, Start, claimed_scale, near_start, pixel_size
-from correlight.search.poses import Rounds, WorkingPlanes, distinct
+from correlight.search.poses import Rounds, WorkingPlanes
+from correlight.search.ranking import distinct
 from correlight.transforms import Affine
 from correlight.verdict import judge
 from correlight.verify import Standing, check, predict_error, rival_of, stand

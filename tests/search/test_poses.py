@@ -15,7 +15,8 @@ from correlight.pose import Pose
 from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.information import MutualInformationEngine
 from correlight.search.limits import Limits
-from correlight.search.poses import Rounds, distinct, search_poses, working_planes
+from correlight.search.poses import Rounds, search_poses, working_planes
+from correlight.search.ranking import distinct
 from correlight.transforms import Affine
 
 FIXED_SHAPE = (130, 150)

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from correlight.geometry import Grid
 from correlight.plane import Plane
 from correlight.pose import Pose
 from correlight.search.correlate import MakeEngine, shared_part
 from correlight.search.limits import Limits
+from correlight.search.ranking import Chance, Found, Turn, best_turns, decided, distinct, going_on, joint
 from correlight.search.turns import undone
 from correlight.transforms import Affine
 
@@ -55,63 +54,17 @@ _EDGES = _Schedule(Level(72, 7.5, 0.10, 45), (Level(128, 1.25, 0.016, 12), Level
 # between the steps. Finer rounds need no more pixels, and the features of the first round do for them, so that many
 # poses can go on: the right one mostly stands among the first few, but not always.
 _STRIDDEN = _Schedule(Level(72, 7.5, 0.15, 15), (Level(72, 1.25, 0.02, 8, looks=False),), 96)
-# Where one pose has left all others elsewhere (so far away, as a share of the width) this far behind, further scales
-# are not tried.
-_DECIDED, _ELSEWHERE = 1.4, 0.25
+# Where one pose has left all others elsewhere this far behind, further scales are not tried.
+_DECIDED = 1.4
 # Scales further than this factor from the middle of the range are rare: they are tried only where nothing stands out
 # so far, and must not crowd out the others where the ends of the range score well by chance.
 _USUAL, _DECIDED_UNUSUAL = 2.2, 1.2
 # Scales that are tried in any case, and then at a time.
 _SCALES_FIRST, _SCALES_MORE = 5, 4
-# A pose with less than this share of the best score is not followed up.
-_HOPELESS = 0.6
 # So many poses of each ranking go on where the search may still go on to unusual scales.
 _FIRST = 5
-# At least so many rivals of the best pose are listed, as far as there are distinct ones.
-_LISTED = 5
-# So many turns of a scale tell what chance does there.
-_ENOUGH_TURNS = 20
 # A field this many times longer than the working size is enough context for the smaller one.
 _LARGEST_FIELD = 2.5
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """The part of a pose that the engine does not search: all but the shift."""
-
-    rotation: float
-    scale: float
-    mirror: bool
-
-    def corners(self, rotation_step: float, scale_step: float) -> list[Turn]:
-        """Four turns that leave no turn of the cell around this one further off than a quarter of its steps."""
-        return [
-            Turn((self.rotation + dr * rotation_step / 4) % 360, self.scale * (1 + scale_step) ** (ds / 4), self.mirror)
-            for dr in (-1, 1)
-            for ds in (-1, 1)
-        ]
-
-    def beside(self, rotation_step: float, scale_step: float) -> list[Turn]:
-        """The two turns one step to either side."""
-        return [
-            Turn((self.rotation + side * rotation_step) % 360, self.scale * (1 + scale_step) ** side, self.mirror)
-            for side in (-1, 1)
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A turn with its best shift, by one of the lists that the engine keeps."""
-
-    turn: Turn
-    vote: int
-    pose: Pose
-    usual: bool = True
-
-    @property
-    def ranked_with(self) -> tuple[int, bool]:
-        """Findings are ranked among those of one list, and apart from unusual scales."""
-        return self.vote, self.usual
 
 
 def search_poses(
@@ -144,31 +97,6 @@ def search_poses(
         Best first; empty if no pose within the limits gives enough overlap.
     """
     return Rounds(fixed, moving, limits, engine, workers).ranked(progress)
-
-
-def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) -> list[Pose]:
-    """Drop every pose that lays the image nearly where a better one does.
-
-    Parameters
-    ----------
-    poses : iterable of Pose
-        In any order.
-    grid : Grid
-        The fixed image.
-    least_distance : float
-        Mean distance between the places that two poses give, as a fraction of the width, to count as two.
-    """
-    points = grid.lattice(4)
-    limit = least_distance * max(grid.extent)
-    kept: list[Pose] = []
-    laid = np.empty((0, *points.shape))
-    for pose in sorted(poses, key=lambda pose: -pose.score):
-        places = pose.moving_from_fixed(points)
-        apart = np.linalg.norm(laid - places, axis=2).mean(axis=1)
-        if np.all(apart > limit * pose.linear.scale):
-            kept.append(pose)
-            laid = np.concatenate([laid, places[None]])
-    return kept
 
 
 def working_planes(
@@ -213,42 +141,6 @@ def turns_of(limits: Limits, level: Level, scale: float) -> list[Turn]:
     return [Turn(float(angle) % 360, scale, mirror) for mirror in limits.mirror for angle in angles]
 
 
-@dataclass(frozen=True, eq=False)
-class _Chance:
-    """What wrong turns score, list by list and scale by scale.
-
-    Where a few large structures of one image fill the other, chance does better than where many meet many. A score is
-    therefore divided by the median over all turns of its scale, nearly all of which are wrong.
-
-    Parameters
-    ----------
-    medians : dict
-        For each list, logarithms of scales in rising order and the medians there.
-    """
-
-    medians: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
-
-    @classmethod
-    def of(cls, found: Sequence[Found]) -> _Chance:
-        """From the first round; empty where too few turns of a scale were tried to tell right from wrong."""
-        by_scale: dict[int, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-        for item in found:
-            by_scale[item.vote][item.turn.scale].append(item.pose.score)
-        medians = {}
-        for vote, scores in by_scale.items():
-            told = sorted(scale for scale, values in scores.items() if len(values) >= _ENOUGH_TURNS)
-            if told:
-                medians[vote] = np.log(told), np.array([np.median(scores[scale]) for scale in told])
-        return cls(medians)
-
-    def judged(self, item: Found) -> Found:
-        """The finding with its score in units of chance."""
-        if item.vote not in self.medians:
-            return item
-        unit = max(float(np.interp(np.log(item.turn.scale), *self.medians[item.vote])), 1e-6)
-        return replace(item, pose=replace(item.pose, score=item.pose.score / unit))
-
-
 class Rounds:
     """Evaluates turns at one working size after the other; parameters as those of `search_poses`.
 
@@ -268,7 +160,7 @@ class Rounds:
         self._workers = workers
         self._schedule = _EDGES if engine.stride == 1 else _STRIDDEN
         self._planes: WorkingPlanes = {} if planes is None else planes
-        self._chance = _Chance({})
+        self._chance = Chance({})
         self._scales = scales_of(limits, self._schedule.coarse)
         self._raw: list[Found] = []
         self._tried = 0
@@ -296,13 +188,17 @@ class Rounds:
         steps = (coarse.rotation_step, coarse.scale_step)
         # A search that may go on is over only where one pose stands far above all others; that one is among the first.
         most = coarse.keep if self.complete else _FIRST
-        turns = [corner for turn in self._follow(found, min(coarse.keep, most)) for corner in turn.corners(*steps)]
+        turns = [
+            corner
+            for turn in going_on(found, min(coarse.keep, most), self._fixed.grid)
+            for corner in turn.corners(*steps)
+        ]
         for number, level in enumerate(finer):
             part = partial(_part_done, report, 0.7 + 0.3 * number / len(finer), 0.3 / len(finer))
             keep = min(level.keep, most)
             found = self.with_neighbours(level, turns, part, keep)
-            turns = self._follow(found, keep)
-        return distinct([item.pose for item in _joint(found)], self._fixed.grid)
+            turns = going_on(found, keep, self._fixed.grid)
+        return distinct([item.pose for item in joint(found)], self._fixed.grid)
 
     def rescored(self, poses: Iterable[Pose]) -> list[Pose]:
         """Poses with the scores that they have exactly where they are, best first.
@@ -320,7 +216,7 @@ class Rounds:
         def again(pose: Pose) -> Pose:
             linear = pose.linear
             turn = Turn(linear.rotation, linear.scale, linear.mirrored)
-            found = _joint([self._chance.judged(item) for item in self._one_scale(level, linear.scale, [turn])[turn]])
+            found = joint([self._chance.judged(item) for item in self._one_scale(level, linear.scale, [turn])[turn]])
             if not found:
                 return replace(pose, score=0.0)
             # The best shift of the turn may lie elsewhere; then this pose scores less than that.
@@ -333,7 +229,7 @@ class Rounds:
 
     def every_scale(self, level: Level, progress: Progress, *, usual: bool = False) -> list[Found]:
         """The best shifts of every turn within the limits, scale by scale until one pose has won by far."""
-        scales, self._chance = self._scales, _Chance({})
+        scales, self._chance = self._scales, Chance({})
         while not self.complete:
             done = self._tried
             more = scales[done : done + (_SCALES_MORE if done else _SCALES_FIRST)]
@@ -345,16 +241,16 @@ class Rounds:
                 lambda part, done=done, share=share: progress(done / len(scales) + share * part),  # type: ignore[misc]
             )
             self._tried += len(more)
-            found = self._judged(_Chance.of(self._raw))
+            found = self._judged(Chance.of(self._raw))
             next_is_usual = not self.complete and self._usual(scales[self._tried])
-            if _decided(found, self._fixed.grid, _DECIDED if next_is_usual else _DECIDED_UNUSUAL):
+            if decided(found, self._fixed.grid, _DECIDED if next_is_usual else _DECIDED_UNUSUAL):
                 self._tried = len(scales)
             elif usual and not next_is_usual:
                 break
-        self._chance = _Chance.of(self._raw)
+        self._chance = Chance.of(self._raw)
         return self._judged(self._chance)
 
-    def _judged(self, chance: _Chance) -> list[Found]:
+    def _judged(self, chance: Chance) -> list[Found]:
         """All findings of the first round in units of chance."""
         return [chance.judged(item) for item in self._raw]
 
@@ -377,19 +273,9 @@ class Rounds:
         """Evaluate turns, then turn the best of them a step, then scale the best of those a step."""
         found = self.evaluate(level, turns, lambda done: progress(0.3 * done))
         for share, steps in ((0.3, (level.rotation_step, 0.0)), (0.65, (0.0, level.scale_step))):
-            around = [beside for turn in _best_turns(found, keep) for beside in turn.beside(*steps)]
+            around = [beside for turn in best_turns(found, keep) for beside in turn.beside(*steps)]
             found += self.evaluate(level, around, lambda done, share=share: progress(share + 0.35 * done))  # type: ignore[misc]
         return found
-
-    def _follow(self, found: Sequence[Found], keep: int) -> list[Turn]:
-        """The turns that go on to the next round: the promising ones, and those of the best distinct poses.
-
-        However clear the winner is, the list must show what it was preferred to.
-        """
-        best = sorted(_joint(found), key=lambda item: -item.pose.score)[: 40 * _LISTED]
-        by_pose = {item.pose: item.turn for item in best}
-        rivals = (by_pose[pose] for pose in distinct(by_pose, self._fixed.grid)[: _LISTED + 1])
-        return list(dict.fromkeys([*_best_turns(found, keep), *rivals]))
 
     def _usual(self, scale: float) -> bool:
         low, high = self._limits.scale
@@ -432,50 +318,3 @@ class Rounds:
 
 def _part_done(report: Progress, first: float, share: float, done: float) -> None:
     report(first + share * done)
-
-
-def _best_turns(found: Sequence[Found], keep: int) -> list[Turn]:
-    """The best turns of each list by score, and by score among the poses of one scale.
-
-    What a wrong pose scores by chance depends on the scale: where a few large structures of one image fill the
-    other, chance does better. A score is therefore also judged by the spread of its own scale.
-    """
-    chosen: dict[Turn, None] = {}
-    for ranked_with in {item.ranked_with for item in found}:
-        listed = [item for item in found if item.ranked_with == ranked_with]
-        scores = np.array([item.pose.score for item in listed])
-        standing = _standing(scores, np.array([item.turn.scale for item in listed]))
-        for ranking in (scores, standing) if standing.any() else (scores,):
-            for index in np.argsort(-ranking, kind="stable")[:keep]:
-                if ranking[index] >= _HOPELESS * ranking.max():
-                    chosen.setdefault(listed[index].turn)
-    return list(chosen)
-
-
-def _standing(scores: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores in robust standard deviations above the median of their own scale, as far as there are enough."""
-    standing = np.zeros(len(scores))
-    for scale in np.unique(scales):
-        same = scales == scale
-        if np.count_nonzero(same) >= _ENOUGH_TURNS:
-            middle = np.median(scores[same])
-            spread = 1.4826 * np.median(np.abs(scores[same] - middle))
-            standing[same] = (scores[same] - middle) / max(spread, 1e-6)
-    return standing
-
-
-def _decided(found: Sequence[Found], grid: Grid, ratio: float) -> bool:
-    """Whether the best pose by one of the lists has left all others this far behind."""
-    for vote in {item.vote for item in found}:
-        listed = sorted((item.pose for item in found if item.vote == vote), key=lambda pose: -pose.score)
-        # Neighbours of the best pose on the grid of turns score well because they are nearly right.
-        best = distinct(listed[: 40 * _LISTED], grid, _ELSEWHERE)
-        if len(best) > 1 and best[0].score >= ratio * best[1].score:
-            return True
-    return False
-
-
-def _joint(found: Sequence[Found]) -> list[Found]:
-    """The list that all groups voted for together."""
-    last = max((item.vote for item in found), default=0)
-    return [item for item in found if item.vote == last]

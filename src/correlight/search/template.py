@@ -21,7 +21,7 @@ from correlight.geometry import Grid
 from correlight.image import Float, Mask
 from correlight.plane import Plane
 from correlight.pose import Pose
-from correlight.search.poses import distinct
+from correlight.search.ranking import distinct
 from correlight.transforms import Affine
 
 Kind = Literal["edges", "zero-mean", "plain"]
