@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.trust --couples 50`` simulates couples of specimens, each in an electron and a light image, and
 registers the four pairs of these: two of one specimen, and two of strangers, half of which are of one kind. It appends
-a line for each pair to ``benchmarks/results/trust.jsonl``; runs that stand there are passed over. ``python -m
+a line for each pair to ``benchmarks/results/trust.jsonl``; runs that stand there are passed over. Strangers take three
+times as long as relatives, and ``--strangers`` says of how many couples they are wanted. ``python -m
 benchmarks.calibrate`` fits the numbers of ``correlight/confidence.toml`` to these lines and to those of
 `benchmarks.accuracy`.
 
@@ -47,6 +48,9 @@ def main() -> None:
     """Make the runs that no line stands for yet."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trust")
     parser.add_argument("--couples", type=int, default=0, help="couples of specimens; each gives four pairs")
+    parser.add_argument(
+        "--strangers", type=int, help="of so many couples the strangers are registered, too (default all)"
+    )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS / "trust.jsonl")
     asked = parser.parse_args()
@@ -54,7 +58,8 @@ def main() -> None:
         os.environ[variable] = "1"
     done = {(row["related"], row["seed"]) for row in load(asked.out)}
     with ProcessPoolExecutor(asked.jobs) as pool, asked.out.open("a") as file:
-        runs = [pool.submit(run, number, done) for number in range(asked.couples)]
+        strangers = asked.couples if asked.strangers is None else asked.strangers
+        runs = [pool.submit(run, number, done, strangers=number < strangers) for number in range(asked.couples)]
         for number, made in enumerate(as_completed(runs), 1):
             for row in made.result():
                 file.write(json.dumps(row) + "\n")
@@ -71,10 +76,11 @@ def load(file: Path) -> list[Row]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def run(number: int, done: Collection[tuple[bool, int]] = ()) -> list[Row]:
-    """The lines of one couple, but for those that are done, made in a process of its own."""
+def run(number: int, done: Collection[tuple[bool, int]] = (), *, strangers: bool = True) -> list[Row]:
+    """The lines of one couple, with or without its strangers, but for those that are done."""
     seeds = 2 * number, 2 * number + 1
-    missing = [(related, seed) for seed in seeds for related in (True, False) if (related, seed) not in done]
+    wanted = (True, False) if strangers else (True,)
+    missing = [(related, seed) for seed in seeds for related in wanted if (related, seed) not in done]
     if not missing:
         return []
     rng = np.random.default_rng([number, 71])
