@@ -148,7 +148,7 @@ class _Trial:
                     f"{least:.0f} asked for, so {self.model} was kept"
                 )
             if gain < 0 and richer != "similarity":
-                # What predicts worse with more parameters than it needs does so with yet more of them.
+                # Where more parameters already predict worse, yet more of them are not worth two more fits.
                 return
 
     def second(self, richer: Model) -> None:
