@@ -31,6 +31,7 @@ LAYERS = [
         "clouds",
         "volumes",
         "claims",
+        "inputs",
         "stages",
         "verdict",
         "register",

@@ -13,6 +13,7 @@ from correlight.claims import Reading, as_stated, readings, remarks
 from correlight.clouds import CLOUD_MODELS, Organelles, register_clouds
 from correlight.errors import UsageError
 from correlight.image import Image
+from correlight.inputs import Inputs
 from correlight.pyramid import region_of, working_image
 from correlight.recipes import Recipe, load
 from correlight.refine.models import MODELS
@@ -124,6 +125,7 @@ def register(
             raise UsageError(f"The recipe {chosen.name} tries every orientation; rotation, scale and pose have no say.")
         votes = fixed_channel, moving_channel
         return _by_clouds(region, moving, chosen, model or chosen.refine.models[0], votes, start, mirror, seed)
+    stated = Inputs(region, moving, chosen, fixed_channel, moving_channel)
     seconds: dict[str, float] = {}
     best: tuple[Result, Reading, Task, Candidate] | None = None
     for reading in readings(region.grid, moving.grid, scale_is_free=start is None and scale is None):
@@ -139,13 +141,9 @@ def register(
             least_overlap=chosen.search.least_overlap,
         )
         task = Task(
-            replace(region, grid=reading.fixed),
-            replace(moving, grid=reading.moving),
-            chosen,
+            stated.read_as(reading.fixed, reading.moving),
             limits,
             model,
-            fixed_channel,
-            moving_channel,
             start,
             seed,
             workers or min(os.cpu_count() or 1, _MOST_WORKERS),

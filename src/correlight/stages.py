@@ -13,10 +13,10 @@ import numpy as np
 
 from correlight.appearance import APPEARANCES
 from correlight.appearance.channels import Channels
-from correlight.appearance.noise import calmed
 from correlight.errors import UsageError
 from correlight.fiducials import refused, settle, together
 from correlight.image import Image
+from correlight.inputs import Inputs, Planes
 from correlight.plane import Plane
 from correlight.pose import Pose
 from correlight.provenance import image_record, peak_memory_mb, versions
@@ -25,18 +25,15 @@ from correlight.refine.choose import choose
 from correlight.refine.linear import MeasureName, Pose2D, distance, overlay, refine
 from correlight.refine.models import MODELS, Model
 from correlight.result import PredictedError, Result, Verdict
-from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.fiducials import Fiducials, FiducialSearch
-from correlight.search.information import MutualInformationEngine
 from correlight.search.limits import Limits, Start, claimed_scale, near_start, pixel_size
-from correlight.search.poses import Rounds, WorkingPlanes
+from correlight.search.poses import Rounds
 from correlight.search.ranking import distinct
 from correlight.transforms import Affine
 from correlight.verdict import judge
 from correlight.verify import Standing, check, predict_error, rival_of, stand
 
 Progress = Callable[[str, float], None]
-Planes = dict[int | None, Plane]
 
 # Working size at which channels are compared at a pose that beads gave.
 _COMPARED = 256
@@ -52,16 +49,12 @@ class Task:
 
     Parameters
     ----------
-    fixed, moving : Image
-        The two images.
-    recipe : Recipe
-        Which methods.
+    inputs : Inputs
+        The two images, and which methods.
     limits : Limits
         Which poses are possible.
     model : str, optional
         Kind of transform; without it the evidence chooses.
-    fixed_channel, moving_channel : int or str, optional
-        The channel that votes; without it channels are tried until one leaves no doubt.
     start : Transform or Clicks, optional
         Poses stay near it.
     seed : int
@@ -74,13 +67,9 @@ class Task:
         Wall time per stage, added up as the stages run.
     """
 
-    fixed: Image
-    moving: Image
-    recipe: Recipe
+    inputs: Inputs
     limits: Limits
     model: str | None
-    fixed_channel: int | str | None
-    moving_channel: int | str | None
     start: Start | None
     seed: int
     workers: int
@@ -122,16 +111,16 @@ class Candidate:
 
 def find(task: Task) -> Candidate:
     """Search pair after pair of channels until one leaves no doubt; the pair whose best pose stands out most."""
+    inputs = task.inputs
     with task.timed("search"):
-        of_fixed = _planes("fixed", task.fixed, task.fixed_channel)
-        of_moving = _planes("moving", task.moving, task.moving_channel)
-        by_beads = FiducialSearch(task.fixed, task.moving, task.limits, **task.recipe.beads.model_dump())
+        of_fixed, of_moving = inputs.planes
+        by_beads = FiducialSearch(inputs.fixed, inputs.moving, task.limits, **inputs.recipe.beads.model_dump())
         blank = [
             Candidate(one, other, of_fixed[one], of_moving[other], [], (of_fixed, of_moving), by_beads)
             for one in of_fixed
             for other in of_moving
         ]
-        found = _by_beads(task, blank) if task.recipe.search.engine == "fiducials" else _by_picture(task, blank)
+        found = _by_beads(task, blank) if inputs.recipe.search.engine == "fiducials" else _by_picture(task, blank)
         task.report("search", 1.0)
     return found
 
@@ -152,9 +141,8 @@ def _by_picture(task: Task, blank: list[Candidate]) -> Candidate:
 
     Unusual scales are tried after all pairs were tried at the usual ones.
     """
-    engine = _engine(task.recipe)
-    planes: WorkingPlanes = {}
-    searches = [Rounds(one.fixed, one.moving, task.limits, engine, task.workers, planes) for one in blank]
+    engine, working = task.inputs.engine, task.inputs.working
+    searches = [Rounds(one.fixed, one.moving, task.limits, engine, task.workers, working) for one in blank]
     candidates = list(blank)
     refined: list[dict[Pose2D, Pose2D]] = [{} for _ in blank]
     for usual in (True, False):
@@ -182,19 +170,19 @@ def conclude(task: Task, best: Candidate) -> Result:
     """Refine the first pose of a candidate, judge it and predict its error."""
     if not best.poses:
         return _nothing_found(task, best)
-    recipe = task.recipe
+    inputs, recipe = task.inputs, task.inputs.recipe
     appearance = APPEARANCES[recipe.search.channels]
     channels = appearance.refine
     with task.timed("refine"):
         task.report("refine", 0.0)
-        models = _models(recipe, task.model, task.fixed, task.moving)
+        models = _models(recipe, task.model, inputs.fixed, inputs.moving)
         top = best.poses[0].moving_from_fixed
         measure = recipe.refine.measure
         beads, found = None, best.fiducials
         if found is None and measure == "fiducials":
             found = best.beads.near(tuple(best.planes[0]), tuple(best.planes[1]), best.poses[0].linear)
         if found is not None and found.poses:
-            beads = settle(task.fixed.grid, task.moving.grid, found, models, best.poses[0])
+            beads = settle(inputs.fixed.grid, inputs.moving.grid, found, models, best.poses[0])
         if best.fiducials is not None and measure != "fiducials":
             best = _in_sight(best, channels)
         if beads is not None and measure == "fiducials" and (best.fiducials is not None or beads.verdict):
@@ -218,8 +206,8 @@ def conclude(task: Task, best: Candidate) -> Result:
             verdict = judge(checked.findings)
             predicted = predict_error(best.fixed, best.moving, choice, checked)
             if beads is not None:
-                extent = max(task.fixed.grid.extent)
-                apart = distance(choice.transform, beads.choice.transform, task.fixed.grid) / extent
+                extent = max(inputs.fixed.grid.extent)
+                apart = distance(choice.transform, beads.choice.transform, inputs.fixed.grid) / extent
                 verdict = together(verdict, beads.verdict, apart)
             elif found is not None:
                 verdict = together(verdict, refused(found))
@@ -231,8 +219,7 @@ def conclude(task: Task, best: Candidate) -> Result:
 
 
 def _stood(task: Task, best: Candidate, pose: Pose2D) -> Standing:
-    recipe = task.recipe
-    engine, least = _engine(recipe), recipe.search.least_overlap
+    engine, least = task.inputs.engine, task.inputs.recipe.search.least_overlap
     return stand(best.fixed, best.moving, pose, best.poses, engine, least, task.workers, known=best.standing)
 
 
@@ -251,26 +238,9 @@ def of_rank(candidate: Candidate, rank: int) -> Candidate:
     return replace(candidate, poses=[candidate.poses[index] for index in order])
 
 
-def _engine(recipe: Recipe) -> MakeEngine:
-    if recipe.search.engine == "mutual information":
-        return MutualInformationEngine
-    appearance = APPEARANCES[recipe.search.channels]
-    return ByFeatures(appearance.search, appearance.stride)
-
-
-def _planes(role: str, image: Image, channel: int | str | None) -> Planes:
-    """The channels that may vote, ready to be compared: without noise, and without those that show nothing."""
-    wanted = image.votes if channel is None else (image.channel_index(channel),)
-    planes = {number: Plane.of(image, number) for number in wanted}
-    lively = {number: plane for number, plane in planes.items() if np.ptp(plane.values[plane.mask]) > 0}
-    if not lively:
-        raise UsageError(f"The {role} image has the same value everywhere; an image with structure was expected.")
-    return {number: calmed(plane) for number, plane in lively.items()}
-
-
 def _hypotheses(fixed: Plane, moving: Plane, poses: list[Pose], task: Task, known: dict[Pose2D, Pose2D]) -> list[Pose]:
     """The best poses of a search, each refined a little unless it is known; those that meet become one."""
-    channels = APPEARANCES[task.recipe.search.channels].refine
+    channels = APPEARANCES[task.inputs.recipe.search.channels].refine
 
     def refined(pose: Pose) -> Pose:
         start = pose.moving_from_fixed
@@ -282,7 +252,7 @@ def _hypotheses(fixed: Plane, moving: Plane, poses: list[Pose], task: Task, know
         return replace(pose, moving_from_fixed=known[start])
 
     with ThreadPoolExecutor(task.workers) as pool:
-        return distinct(pool.map(refined, poses[: task.recipe.refine.hypotheses]), fixed.grid)
+        return distinct(pool.map(refined, poses[: task.inputs.recipe.refine.hypotheses]), fixed.grid)
 
 
 def _measures(best: Candidate) -> tuple[MeasureName, ...]:
@@ -316,7 +286,7 @@ def _models(recipe: Recipe, model: str | None, fixed: Image, moving: Image) -> t
 
 def _nothing_found(task: Task, best: Candidate) -> Result:
     """A refused result where no pose within the limits overlaps enough; centre is laid on centre."""
-    fixed, moving = task.fixed.grid, task.moving.grid
+    fixed, moving = task.inputs.fixed.grid, task.inputs.moving.grid
     guess = Affine.similarity(source=fixed.centre, target=moving.centre)
     sentence = "No pose within the limits of the search gives the two images enough in common; widen the limits."
     if best.fiducials is not None:
@@ -336,7 +306,7 @@ def _result(
     predicted: PredictedError,
     poses: tuple[Pose, ...],
 ) -> Result:
-    fixed, moving = task.fixed.grid, task.moving.grid
+    fixed, moving = task.inputs.fixed.grid, task.inputs.moving.grid
     return Result(
         moving_from_fixed=found,
         model=model,
@@ -344,11 +314,11 @@ def _result(
         verdict=verdict,
         predicted_error=predicted,
         poses=poses,
-        fixed=image_record(task.fixed, best.fixed_channel),
-        moving=image_record(task.moving, best.moving_channel),
+        fixed=image_record(task.inputs.fixed, best.fixed_channel),
+        moving=image_record(task.inputs.moving, best.moving_channel),
         scale_found=found.scale * pixel_size(fixed) / pixel_size(moving),
         scale_claimed=claimed_scale(fixed, moving),
-        recipe=task.recipe.name,
+        recipe=task.inputs.recipe.name,
         seed=task.seed,
         seconds=task.seconds,
         peak_memory_mb=peak_memory_mb(),
