@@ -65,3 +65,21 @@ def test_honest_probabilities_have_no_calibration_error() -> None:
     sure = rng.random(20_000)
     assert expected_calibration_error(sure, rng.random(20_000) < sure) < 0.02
     assert expected_calibration_error(np.full(1000, 0.95), rng.random(1000) < 0.5) > 0.4
+
+
+def test_predicted_errors_are_told_for_each_specimen_and_for_all() -> None:
+    def row(specimen: str, under: float | None, success: bool = True) -> dict[str, object]:
+        return {"specimen": specimen, "success": success, "under_bound": under, "true_over_predicted": 0.5}
+
+    exact = [row("steel", 1.0), row("steel", 0.8), row("brain", 0.6), row("brain", 0.0, success=False)]
+    lines = calibrate._errors([], [*exact, row("embryo", None, success=False)], 1.3)
+    told = {
+        cells[1].strip(): [cell.strip() for cell in cells[2:4]] for cells in (line.split("|") for line in lines[4:9])
+    }
+    assert told == {
+        "simulated": ["0", "–"],
+        "real, registered by construction": ["3", "80.0 %"],
+        "of these, steel": ["2", "90.0 %"],
+        "of these, brain": ["1", "60.0 %"],
+        "of these, embryo": ["0", "–"],
+    }
