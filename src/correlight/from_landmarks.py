@@ -11,7 +11,7 @@ from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import spatial, stats
+from scipy import spatial, special
 
 from correlight.errors import TransformError, UsageError
 from correlight.exchange import LandmarkTable, PointTable, Setting, read_landmarks
@@ -329,7 +329,7 @@ def _chance(error: float, limit: float, found: Estimate) -> float:
     """Probability that a root mean square error predicted from scatter is below a limit."""
     if found.given or error == 0:
         return _MOST if error <= limit else 1 - _MOST
-    return float(stats.chi2.sf(found.freedom * (error / limit) ** 2, found.freedom))
+    return float(special.chdtrc(found.freedom, found.freedom * (error / limit) ** 2))
 
 
 def _redundancy(found: Estimate) -> Clue:

@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
-import zarr
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError
@@ -145,6 +144,8 @@ def _cut(series: Any, index: list[Any]) -> tuple[str, NDArray[Any]]:
     if all(isinstance(part, slice) for part in index):
         return series.axes, series.asarray()
     place = next(number for number, part in enumerate(index) if not isinstance(part, slice))
+    import zarr  # a quarter of a second, which only files with a choice should cost
+
     store = zarr.open_array(series.aszarr(), mode="r")
     return series.axes[:place] + series.axes[place + 1 :], np.asarray(store[tuple(index)])
 

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from correlight.errors import UsageError
@@ -87,6 +86,8 @@ class ZarrBands:
         dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
         if dtype.kind not in "uif":
             raise UsageError(f"OME-Zarr holds pixels of real numbers; got {dtype.name}, convert them first.")
+        import zarr  # a quarter of a second, which only pictures this large should cost
+
         self.path, self.grid, self.channels, self.dtype = Path(path), grid, tuple(channels), dtype
         count = max(0, math.ceil(math.log2(max(shape[-2:]) / SMALL)))
         self._cascade = Cascade(shape, dtype, pyramid, count, CHUNK)

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from correlight.errors import TransformError
 from correlight.geometry import Points
@@ -209,7 +209,7 @@ class _Fits:
     def __init__(self, rest: Estimate, fixed: Points, moving: Points, count: int) -> None:
         self.rest, self.all_fixed = rest, fixed
         ndim = fixed.shape[1]
-        self.limit = float(stats.f.isf(_CHANCE / count, ndim, max(rest.freedom, 1)))
+        self.limit = float(special.fdtri(ndim, max(rest.freedom, 1), 1 - _CHANCE / count))
         # What a spline leaves at its landmarks says nothing; what the others make of each does.
         self.usual = rest.fle if isinstance(rest, LinearEstimate) else _error(rest)
 
