@@ -312,9 +312,9 @@ def ellipses(covariances: Float, level: float, freedom: float | None) -> tuple[F
         raise UsageError(f"A probability between 0 and 1 was expected; got {level}.")
     ndim = covariances.shape[1]
     if freedom is None:
-        reach = special.chdtri(ndim, 1 - level)
+        reach = float(special.chdtri(ndim, 1 - level))
     else:
-        reach = ndim * special.fdtri(ndim, freedom, level) if freedom > 0 else np.nan
+        reach = float(ndim * special.fdtri(ndim, freedom, level)) if freedom > 0 else np.nan
     known = np.asarray(np.isfinite(covariances).all(axis=(1, 2)))
     squares, directions = np.linalg.eigh(np.where(known[:, None, None], covariances, np.eye(ndim)))
     radii = np.sqrt(np.maximum(squares, 0.0) * reach)
