@@ -54,6 +54,19 @@ def error(result: Result, couple: SimulatedPair, moving: Image) -> float:
     return float(apart.mean() / couple.moving_from_fixed.scale / couple.fixed.grid.spacing[0])
 
 
+def test_a_pixel_size_that_is_three_percent_off_is_said(couple: SimulatedPair) -> None:
+    def said(off: float) -> bool:
+        grid = Grid.of(couple.moving.grid.shape, off * couple.moving.grid.spacing[0], unit="micrometre")
+        result = register(couple.fixed, replace(couple.moving, grid=grid), moving_channel="reflected")
+        assert result
+        return any("pixel sizes in the files do not agree" in reason for reason in result.verdict.reasons)
+
+    # Claimed like this, a micrometre of one image is a micrometre of the other.
+    assert not said(1 / couple.moving_from_fixed.scale)
+    assert said(0.97 / couple.moving_from_fixed.scale)
+    assert said(1.03 / couple.moving_from_fixed.scale)
+
+
 def test_a_pixel_size_that_is_far_off_is_found_and_said(couple: SimulatedPair) -> None:
     off = couple.moving.grid.spacing[0] * 1.3
     moving = replace(couple.moving, grid=Grid.of(couple.moving.grid.shape, off, unit="micrometre"))

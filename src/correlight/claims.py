@@ -15,8 +15,8 @@ from correlight.transforms import Affine, Projective
 
 # Pixels whose sides differ by less than this are square for all purposes.
 _SQUARE = 0.02
-# A scale that differs from the claimed one by more than this is worth saying.
-_WRONG_SCALE = 0.03
+# A scale that differs from the claimed one by more than this is worth saying: it is found to half a percent or so.
+_WRONG_SCALE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
