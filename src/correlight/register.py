@@ -27,6 +27,9 @@ from correlight.volumes import register_volumes
 LEAST_SIDE = 32
 # Each thread holds the spectra of one scale; more of them cost memory and gain little.
 _MOST_WORKERS = 8
+# An accepted result of which less is certain is compared with that of exchanged sides of pixels, where an image states
+# two: few structures can fit by chance in a picture that is stretched by a wrong claim.
+_NO_DOUBT = 0.98
 
 
 def register(
@@ -129,6 +132,8 @@ def register(
     seconds: dict[str, float] = {}
     best: tuple[Result, Reading, Task, Candidate] | None = None
     for reading in readings(region.grid, moving.grid, scale_is_free=start is None and scale is None):
+        if best is not None and best[0] and not reading.believed:
+            break
         limits = limits_for(
             reading.fixed,
             reading.moving,
@@ -154,7 +159,7 @@ def register(
         result = conclude(task, candidate)
         if best is None or result.verdict.confidence > best[0].verdict.confidence:
             best = result, reading, task, candidate
-        if result:
+        if result.verdict.confidence >= _NO_DOUBT:
             break
     assert best is not None
     result, reading, task, candidate = best

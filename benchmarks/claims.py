@@ -1,0 +1,142 @@
+"""Files that lie: how often wrong pixel sizes and exchanged sides of pixels are found, allowed for and said.
+
+``python -m benchmarks.claims --data FOLDER`` draws pairs as the protocol *free* does and states pixel sizes that are
+right, off by 3 to 20 %, or of pixels with exchanged sides; it writes ``benchmarks/results/claims.md``. Some draws
+show a mirrored scan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.accuracy import RESULTS, as_saved
+from benchmarks.protocol import Draw, draw, load_pairs
+from benchmarks.software import commit
+from correlight import read, register
+from correlight.image import Image
+from correlight.transforms import Affine, Projective
+
+# Pairs that are found under any pose, of five specimens: what is asked is what claims do to them.
+PAIRS = ("deepclem-demo", "birl-kidney", "brain-pd-t1", "multibse-AB", "eds-SK")
+FACTORS = (1.0, 0.97, 1.03, 0.9, 1.1, 0.8, 1.2)
+# The sides of a pixel with exchanged ones, and its size on the fixed image, in micrometres.
+STRETCH, SIZE = 1.5, 0.1
+SENTENCES = ("The pixel sizes in the files do not agree", "two sides of its pixels exchanged")
+COLUMNS = ("claimed size", "draws", "accepted", "accepted and wrong", "said", "median error, px", "median seconds")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One draw: its verdict, whether what the files state wrongly was said, and the error in fixed pixels."""
+
+    accepted: bool
+    right: bool
+    said: bool
+    error: float
+    seconds: float
+    mirror_is_said: bool
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run what the command line asks for and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims")
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds pairs.json")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS / "claims.md", help="Markdown file to write")
+    asked = parser.parse_args(arguments)
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|---|{'---:|' * (len(COLUMNS) - 1)}"]
+    told: list[bool] = []
+    known = {pair.name: pair for pair in load_pairs(asked.data)}
+    for factor in (*FACTORS, None):
+        outcomes = []
+        for name in PAIRS:
+            for seed in range(asked.seeds):
+                outcomes.append(outcome(draw(known[name], "free", seed), factor))
+                print(factor, name, seed, outcomes[-1], flush=True)
+        lines.append(_line(factor, outcomes))
+        told += [one.mirror_is_said for one in outcomes if one.accepted]
+    asked.out.write_text(
+        f"# Files that lie\n\n`python -m benchmarks.claims --data FOLDER --seeds {asked.seeds}`, {commit()}: draws of "
+        f"the protocol free of {', '.join(PAIRS)}.\n\n" + "\n".join(lines) + f"\n\nOf {len(told)} accepted results "
+        f"{sum(told)} say rightly whether the scan is mirrored. Said: of those accepted, how many state what is wrong "
+        "with the files; where nothing is, how many state that something is.\n",
+        encoding="utf-8",
+    )
+    print(asked.out.read_text(encoding="utf-8"))
+    return 0
+
+
+def outcome(drawn: Draw, factor: float | None) -> Outcome:
+    """Register a draw whose moving file claims its pixel size times a factor; None: pixels with exchanged sides."""
+    assert drawn.moving_from_fixed is not None
+    fixed = _stating(drawn.fixed, (SIZE, SIZE))
+    size = SIZE / drawn.moving_from_fixed.scale
+    pixels, stretched = drawn.moving, Affine.identity(2)
+    if factor is None:
+        pixels, stretched = _narrow(pixels)
+    moving = _stating(pixels, (size / STRETCH, size) if factor is None else (size * factor, size * factor))
+    result = register(fixed, moving)
+    found = cast("Affine | Projective", result.moving_from_fixed)
+    into, out = np.linalg.inv(stretched.matrix) @ np.linalg.inv(moving.grid.matrix), fixed.grid.matrix
+    error = drawn.error(Projective(into @ found.matrix @ out))
+    reasons = " ".join(result.verdict.reasons)
+    sentence = SENTENCES[factor is None]
+    mirrored = drawn.moving_from_fixed.mirrored
+    return Outcome(
+        bool(result),
+        error <= drawn.allowed_error,
+        sentence in reasons,
+        error,
+        result.seconds["total"],
+        ("mirror image of the fixed one" in reasons) is mirrored,
+    )
+
+
+def _stating(pixels: NDArray[Any], spacing: tuple[float, float]) -> Image:
+    """A picture as read from a file, which finds the empty canvas around it, with a pixel size stated."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "picture.npy"
+        np.save(file, as_saved(pixels))
+        image = read(file)
+    return replace(image, grid=replace(image.grid, spacing=spacing, unit="micrometre"))
+
+
+def _narrow(pixels: NDArray[Any]) -> tuple[NDArray[Any], Affine]:
+    """A picture with more pixels along x than there were, and its pixels from theirs."""
+    planes = np.atleast_3d(np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels)
+    width = round(planes.shape[1] * STRETCH)
+    planes = np.atleast_3d(
+        cv2.resize(planes.astype(np.float32), (width, planes.shape[0]), interpolation=cv2.INTER_LINEAR)
+    )
+    ratio = width / pixels.shape[-1]
+    linear, offset = np.diag([1.0, ratio]), np.array([0.0, (ratio - 1) / 2])
+    resized = np.moveaxis(planes, -1, 0).astype(pixels.dtype)
+    return (resized if pixels.ndim == 3 else resized[0]), Affine.of(linear, offset)
+
+
+def _line(factor: float | None, outcomes: list[Outcome]) -> str:
+    accepted = [one for one in outcomes if one.accepted]
+    name = "exchanged sides" if factor is None else "right" if factor == 1 else f"{100 * (factor - 1):+.0f} %"
+    cells = (
+        name,
+        str(len(outcomes)),
+        str(len(accepted)),
+        str(sum(not one.right for one in accepted)),
+        f"{sum(one.said for one in accepted)} of {len(accepted)}",
+        f"{median([one.error for one in accepted]):.2f}" if accepted else "–",
+        f"{median([one.seconds for one in outcomes]):.1f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
