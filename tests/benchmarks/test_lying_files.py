@@ -9,26 +9,21 @@ from correlight.simulate import pair
 from correlight.transforms import Affine
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def drawn() -> Draw:
-    """Two detectors of one scan, the second image turned and mirrored."""
+    """A few grains twice, the second time turned and mirrored."""
     pixels = np.asarray(pair("grains", 4, electron_shape=(320, 320), light_shape=(64, 64)).fixed.levels[0][0])
     turn = Affine.similarity(90.0, 1.0, True, (159.5, 159.5))
-    turned = np.rot90(pixels[:, ::-1])
-    for candidate in (turned, np.rot90(pixels[:, ::-1], -1)):
-        place = np.rint(turn(np.array([[40.0, 100.0]])))[0].astype(int)
-        if candidate[tuple(place)] == pixels[40, 100]:
-            turned = candidate
-    return Draw("grains", pixels, np.ascontiguousarray(turned), turn, 6.4)
+    y, x = np.rint(turn.inverse()(np.indices((320, 320)).reshape(2, -1).T)).astype(int).T
+    return Draw("grains", pixels, pixels[y, x].reshape(320, 320), turn, 6.4)
 
 
-@pytest.mark.parametrize("factor", [1.0, 1.1, None])
-def test_errors_are_those_of_the_pixels_as_drawn(drawn: Draw, factor: float | None) -> None:
-    found = outcome(drawn, factor)
+def test_exchanged_sides_are_found_where_the_reading_as_stated_is_accepted_too(drawn: Draw) -> None:
+    found = outcome(drawn, None)
     assert found.accepted
     assert found.right
     assert found.error < 1.0
-    assert found.said is (factor != 1.0)
+    assert found.said
     assert found.mirror_is_said
 
 
