@@ -78,9 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
 def outcome(drawn: Draw, factor: float | None) -> Outcome:
     """Register a draw whose moving file claims its pixel size times a factor; None: pixels with exchanged sides."""
     assert drawn.moving_from_fixed is not None
-    fixed = _stating(drawn.fixed, (SIZE, SIZE))
+    fixed = _stating(as_saved(drawn.fixed), (SIZE, SIZE))
     size = SIZE / drawn.moving_from_fixed.scale
-    pixels, stretched = drawn.moving, Affine.identity(2)
+    pixels, stretched = as_saved(drawn.moving), Affine.identity(2)
     if factor is None:
         pixels, stretched = _narrow(pixels)
     moving = _stating(pixels, (size / STRETCH, size) if factor is None else (size * factor, size * factor))
@@ -105,22 +105,17 @@ def _stating(pixels: NDArray[Any], spacing: tuple[float, float]) -> Image:
     """A picture as read from a file, which finds the empty canvas around it, with a pixel size stated."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "picture.npy"
-        np.save(file, as_saved(pixels))
+        np.save(file, pixels)
         image = read(file)
     return replace(image, grid=replace(image.grid, spacing=spacing, unit="micrometre"))
 
 
 def _narrow(pixels: NDArray[Any]) -> tuple[NDArray[Any], Affine]:
-    """A picture with more pixels along x than there were, and its pixels from theirs."""
-    planes = np.atleast_3d(np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels)
-    width = round(planes.shape[1] * STRETCH)
-    planes = np.atleast_3d(
-        cv2.resize(planes.astype(np.float32), (width, planes.shape[0]), interpolation=cv2.INTER_LINEAR)
-    )
-    ratio = width / pixels.shape[-1]
-    linear, offset = np.diag([1.0, ratio]), np.array([0.0, (ratio - 1) / 2])
-    resized = np.moveaxis(planes, -1, 0).astype(pixels.dtype)
-    return (resized if pixels.ndim == 3 else resized[0]), Affine.of(linear, offset)
+    """A picture, colours last, with more pixels along x than there were, and its places from theirs."""
+    height, width = pixels.shape[:2]
+    wide = round(width * STRETCH)
+    resized = cv2.resize(pixels.astype(np.float32), (wide, height)).astype(pixels.dtype)
+    return resized, Affine.of(np.diag([1.0, wide / width]), (0.0, (wide / width - 1) / 2))
 
 
 def _line(factor: float | None, outcomes: list[Outcome]) -> str:

@@ -15,7 +15,7 @@ from correlight.transforms import Affine, Projective
 
 # Pixels whose sides differ by less than this are square for all purposes.
 _SQUARE = 0.02
-# A scale that differs from the claimed one by more than this is worth saying: it is found to half a percent or so.
+# A scale that differs from the claimed one by more than this is worth saying; where claims are right, it is less.
 _WRONG_SCALE = 0.02
 
 

@@ -42,7 +42,7 @@ class Inputs:
     recipe: Recipe
     fixed_channel: int | str | None
     moving_channel: int | str | None
-    working: WorkingPlanes = field(default_factory=dict)
+    working: WorkingPlanes = field(default_factory=dict, init=False)
 
     def read_as(self, fixed: Grid, moving: Grid) -> Inputs:
         """The same images on other grids; these inputs, with all that was computed of them, if the grids are theirs."""

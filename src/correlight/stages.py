@@ -16,7 +16,7 @@ from correlight.appearance.channels import Channels
 from correlight.errors import UsageError
 from correlight.fiducials import refused, settle, together
 from correlight.image import Image
-from correlight.inputs import Inputs, Planes
+from correlight.inputs import Inputs
 from correlight.plane import Plane
 from correlight.pose import Pose
 from correlight.provenance import image_record, peak_memory_mb, versions
@@ -93,7 +93,6 @@ class Candidate:
     fixed: Plane
     moving: Plane
     poses: list[Pose]
-    planes: tuple[Planes, Planes]
     beads: FiducialSearch
     fiducials: Fiducials | None = None
     standing: Standing | None = None
@@ -116,7 +115,7 @@ def find(task: Task) -> Candidate:
         of_fixed, of_moving = inputs.planes
         by_beads = FiducialSearch(inputs.fixed, inputs.moving, task.limits, **inputs.recipe.beads.model_dump())
         blank = [
-            Candidate(one, other, of_fixed[one], of_moving[other], [], (of_fixed, of_moving), by_beads)
+            Candidate(one, other, of_fixed[one], of_moving[other], [], by_beads)
             for one in of_fixed
             for other in of_moving
         ]
@@ -180,11 +179,12 @@ def conclude(task: Task, best: Candidate) -> Result:
         measure = recipe.refine.measure
         beads, found = None, best.fiducials
         if found is None and measure == "fiducials":
-            found = best.beads.near(tuple(best.planes[0]), tuple(best.planes[1]), best.poses[0].linear)
+            of_fixed, of_moving = inputs.planes
+            found = best.beads.near(tuple(of_fixed), tuple(of_moving), best.poses[0].linear)
         if found is not None and found.poses:
             beads = settle(inputs.fixed.grid, inputs.moving.grid, found, models, best.poses[0])
         if best.fiducials is not None and measure != "fiducials":
-            best = _in_sight(best, channels)
+            best = _in_sight(inputs, best, channels)
         if beads is not None and measure == "fiducials" and (best.fiducials is not None or beads.verdict):
             choice = beads.choice
         else:
@@ -262,10 +262,10 @@ def _measures(best: Candidate) -> tuple[MeasureName, ...]:
     return ("features", "mutual information")
 
 
-def _in_sight(best: Candidate, channels: Channels) -> Candidate:
+def _in_sight(inputs: Inputs, best: Candidate, channels: Channels) -> Candidate:
     """The same poses on the channels that know most of each other there: beads may shine where nothing else does."""
     top = best.poses[0].moving_from_fixed
-    of_fixed, of_moving = best.planes
+    of_fixed, of_moving = inputs.planes
 
     def shared(planes: tuple[Plane, Plane]) -> float:
         laid = overlay(*planes, top, _COMPARED)
