@@ -33,10 +33,10 @@ from benchmarks.crop import draw_cropped
 from benchmarks.protocol import Draw, Pair, Protocol, draw, draw_unrelated, load_pairs
 from benchmarks.software import commit
 from benchmarks.tables import PROTOCOLS, Row, report
+from correlight.evidence.confidence import calibration
+from correlight.evidence.predicted_error import PredictedError
 from correlight.geometry import Grid
-from correlight.result import PredictedError
 from correlight.transforms import Affine, Projective
-from correlight.verdict import calibration
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.result import PredictedError
+from correlight.evidence.predicted_error import PredictedError
 
 
 def compared(predicted: PredictedError, true: NDArray[np.float64]) -> dict[str, float | None]:

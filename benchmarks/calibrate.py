@@ -1,4 +1,4 @@
-"""Fit the numbers of ``correlight/confidence.toml`` to results whose truth is known, and say how well they hold.
+"""Fit the numbers of ``evidence/confidence.toml`` to results whose truth is known, and say how well they hold.
 
 ``python -m benchmarks.calibrate`` reads ``trust.jsonl`` and the lines of `benchmarks.accuracy`, and writes into
 ``benchmarks/results`` the page ``calibration.md`` with a reliability diagram and a risk-coverage curve. Unless it says
@@ -23,7 +23,7 @@ from benchmarks.plots import curve
 from benchmarks.protocol import load_pairs
 from benchmarks.software import ROOT, commit
 from benchmarks.trust import RESULTS, load
-from correlight.verdict import Calibration, Findings, calibration, doubts, support
+from correlight.evidence.confidence import Calibration, Findings, calibration, doubts, support
 
 TARGET = ROOT / "src" / "correlight" / "confidence.toml"
 # Rows of these protocols that the present search made.
@@ -110,7 +110,7 @@ def _terms(evidence: dict[str, float | None]) -> list[float]:
 
 
 def log_odds(numbers: Numbers, terms: Numbers) -> Numbers:
-    """As `correlight.verdict.probability` has it; ``numbers`` are the offset and the weights."""
+    """As `correlight.evidence.confidence.probability` has it; ``numbers`` are the offset and the weights."""
     most = np.log(calibration().most / (1 - calibration().most))
     for_it = np.minimum(most, numbers[0] + terms[:, :SUPPORT] @ numbers[1 : 1 + SUPPORT])
     return np.asarray(np.maximum(for_it - terms[:, SUPPORT:] @ numbers[1 + SUPPORT :], -most))
@@ -166,7 +166,7 @@ def _written(numbers: Numbers, scale: float) -> str:
     known: Calibration = calibration()
     weights = "\n".join(f"{name} = {value:.3f}" for name, value in zip(TERMS, numbers[1:], strict=True))
     return (
-        "# How sure a result is: log odds = offset + weighted support - weighted doubts; correlight/verdict.py says\n"
+        "# How sure a result is: log odds = offset + weighted support - weighted doubts; evidence/confidence.py says\n"
         f"# what they are. Fitted by python -m benchmarks.calibrate --ship.\noffset = {numbers[0]:.3f}\n"
         f"accept_from = {known.accept_from}\nrefuse_below = {known.refuse_below}\nmost = {known.most}\n"
         f"error_scale = {scale:.3f}\n\n[weights]\n{weights}\n"

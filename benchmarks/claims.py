@@ -22,7 +22,7 @@ from benchmarks.accuracy import RESULTS, as_saved
 from benchmarks.protocol import Draw, draw, load_pairs
 from benchmarks.software import commit
 from correlight import read, register
-from correlight.image import Image
+from correlight.images.image import Image
 from correlight.transforms import Affine, Projective
 
 # Pairs that are found under any pose, of five specimens: what is asked is what claims do to them.

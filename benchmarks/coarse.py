@@ -19,8 +19,8 @@ from benchmarks.accuracy import RESULTS
 from benchmarks.protocol import Draw, draw, load_pairs
 from correlight.appearance import APPEARANCES
 from correlight.appearance.noise import calmed
-from correlight.image import Image
-from correlight.plane import Plane
+from correlight.images.image import Image
+from correlight.images.plane import Plane
 from correlight.search.correlate import ByFeatures
 from correlight.search.limits import Limits
 from correlight.search.poses import Level, Rounds, scales_of, turns_of

@@ -4,7 +4,7 @@
 them (511 x 511 pixels of 40 nm, 60 beads in either image, 20 nm localisation noise per axis and image, any rotation,
 mirror and position, scale unknown within a factor of three either way, shear and unequal scales within 2 %) and writes
 one table line per setting to ``benchmarks/results/fiducials.md``. The published algorithm
-(`correlight.search.two_neighbours`) sees the same pairs in the same run: it is the peer for success and time. Seconds
+(`benchmarks.two_neighbours`) sees the same pairs in the same run: it is the peer for success and time. Seconds
 are of the processor, so that a busy machine does not change them.
 """
 
@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from benchmarks.software import commit
-from correlight.appearance.spots import find_spots
+from benchmarks.two_neighbours import match_two_neighbours
+from correlight.beads.constellation import match_constellations
+from correlight.beads.matching import FiducialSearch
+from correlight.beads.spots import find_spots
 from correlight.geometry import Grid
-from correlight.image import Image
-from correlight.search.constellation import match_constellations
-from correlight.search.fiducials import FiducialSearch
+from correlight.images.image import Image
 from correlight.search.limits import Limits
-from correlight.search.two_neighbours import match_two_neighbours
 from correlight.simulate.beads import BeadPair, bead_pair, electron_image, fluorescence_image
 from correlight.transforms import Transform
 

@@ -35,12 +35,12 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from correlight.folder import write_moved
 from correlight.geometry import Grid
-from correlight.image import Image
+from correlight.images.image import Image
+from correlight.images.resample import warp_bands
 from correlight.io import read
 from correlight.io.write import TiffBands, bands_of
-from correlight.resample import warp_bands
+from correlight.output.folder import write_moved
 from correlight.simulate.pair import pair
 from correlight.transforms import Affine
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from correlight.geometry import Grid
-from correlight.image import Image
+from correlight.images.image import Image
+from correlight.images.resample import warp, warp_bands
 from correlight.io.write import TiffBands, write_ome_tiff
 from correlight.io.write_zarr import ZarrBands
-from correlight.resample import warp, warp_bands
 from correlight.transforms import Affine
 
 FIELD = 150.0  # micrometres

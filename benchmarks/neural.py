@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from benchmarks import thesis_recipe
 from benchmarks.accuracy import RESULTS
 from benchmarks.protocol import load_pairs
-from correlight.image import Image
-from correlight.pair import prepare_pair
-from correlight.plane import Plane
+from correlight.images.image import Image
+from correlight.images.plane import Plane
+from correlight.images.resample import warp
+from correlight.output.pair import prepare_pair
 from correlight.refine.neural import refine_neural
-from correlight.resample import warp
 from correlight.similarity.structure import mean_squared_error, multiscale_similarity
 from correlight.simulate import pair
 from correlight.simulate.pair import SimulatedPair

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from correlight.geometry import Points
-from correlight.refine.points import CloudFit, CloudModel, fit_clouds
-from correlight.refine.smooth import SmoothField
+from correlight.point_clouds.fit import CloudFit, CloudModel, fit_clouds
+from correlight.point_clouds.smooth import SmoothField
 from correlight.transforms import Affine, Sequence
 
 RESULTS = Path(__file__).resolve().parent / "results" / "points.md"

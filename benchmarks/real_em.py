@@ -19,10 +19,10 @@ from benchmarks.coarse import plane_of
 from benchmarks.protocol import Pair, draw, load_pairs
 from correlight.appearance.channels import Group, group
 from correlight.appearance.descriptor import STRIDE, Descriptor, load
-from correlight.image import Float, Mask
-from correlight.pose import Pose
+from correlight.evidence.checks import stand
+from correlight.images.image import Float, Mask
 from correlight.search.correlate import ByFeatures
-from correlight.verify import stand
+from correlight.search.pose import Pose
 
 _LEAST_OVERLAP = 0.35
 # A quarter of the usual scenes, so that both runs together take minutes.

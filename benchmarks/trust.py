@@ -4,7 +4,7 @@
 registers the four pairs of these: two of one specimen, and two of strangers, half of which are of one kind. It appends
 a line for each pair to ``benchmarks/results/trust.jsonl``; runs that stand there are passed over. Strangers take three
 times as long as relatives, and ``--strangers`` says of how many couples they are wanted. ``python -m
-benchmarks.calibrate`` fits the numbers of ``correlight/confidence.toml`` to these lines and to those of
+benchmarks.calibrate`` fits the numbers of ``correlight/evidence/confidence.toml`` to these lines and to those of
 `benchmarks.accuracy`.
 
 Seven of ten couples state pixel sizes, whose ratio is wrong by up to 10 %; the others state none, and their pixels
@@ -29,12 +29,12 @@ from numpy.typing import NDArray
 
 from benchmarks.bound import compared
 from benchmarks.software import ROOT, commit
+from correlight.evidence.confidence import calibration
 from correlight.geometry import Grid
-from correlight.image import Image
+from correlight.images.image import Image
 from correlight.simulate import pair
 from correlight.simulate.pair import SimulatedPair
 from correlight.simulate.specimen import Kind
-from correlight.verdict import calibration
 
 RESULTS = ROOT / "benchmarks" / "results"
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -111,7 +111,7 @@ def _line(specimen: str, related: bool, seed: int, stated: bool, couple: Simulat
     """Register one pair and compare with the truth, which only a related pair has."""
     import cv2
 
-    from correlight.register import register
+    from correlight.registration.register import register
 
     cv2.setNumThreads(1)
     rng = np.random.default_rng([seed, int(related), 71])

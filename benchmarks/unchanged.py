@@ -1,4 +1,4 @@
-"""Does a change of the code change what is found? Transforms, verdicts and times of every recipe, recorded and compared.
+"""Does a change of the code change what is found? Transforms, verdicts and times of every recipe, compared.
 
 ``python -m benchmarks.unchanged record FILE --data FOLDER`` registers one draw of every pair in ``pairs.json`` and
 simulated pairs by every recipe, one line of JSON a case; cases that FILE holds already are not run again.
@@ -48,7 +48,7 @@ def cases(data: Path) -> Iterator[tuple[str, Callable[[], Result]]]:
                     lambda i=close, r=recipe: register(*i, r, rotation=(-20, 20), mirror=False, workers=1),  # type: ignore[misc]
                 )
     for kind in ("cell", "tissue", "grains", "fibres"):
-        both = pair(kind, 3, electron_shape=(384, 384), light_shape=(256, 256))  # type: ignore[arg-type]
+        both = pair(kind, 3, electron_shape=(384, 384), light_shape=(256, 256))
         yield f"auto {kind}", lambda b=both: register(b.fixed, b.moving, workers=1)  # type: ignore[misc]
     both = pair("cell", 4, electron_shape=(384, 384), light_shape=(256, 256))
     for model in ("rigid", "similarity", "affine", "projective"):
@@ -162,7 +162,10 @@ def rows(path: Path) -> dict[str, Row]:
 def compare(before: Path, after: Path) -> str:
     """A table of what differs, case by case."""
     one, other = rows(before), rows(after)
-    out = ["| case | shift, share of the width | status | model | predicted error | seconds |", "|---|---:|---|---|---:|---:|"]
+    out = [
+        "| case | shift, share of the width | status | model | predicted error | seconds |",
+        "|---|---:|---|---|---:|---:|",
+    ]
     for name in one:
         if name not in other:
             continue

@@ -36,12 +36,12 @@ from numpy.typing import NDArray
 
 from benchmarks import volumes_real
 from correlight.geometry import Points
+from correlight.images.volume import Volume
 from correlight.io.write import write_ome_tiff
-from correlight.provenance import peak_memory_mb
-from correlight.register import register
+from correlight.registration.provenance import peak_memory_mb
+from correlight.registration.register import register
 from correlight.simulate.volume_pair import Couple, VolumePair, volume_pair
 from correlight.transforms import Affine
-from correlight.volume import Volume
 
 # Its functions state no types.
 sitk: Any = import_module("SimpleITK")

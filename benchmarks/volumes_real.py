@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.geometry import Grid, Points
-from correlight.image import Image
+from correlight.images.image import Image
+from correlight.images.resample import warp
 from correlight.io import read
-from correlight.register import register
-from correlight.resample import warp
+from correlight.registration.register import register
 from correlight.simulate.volume_pair import VolumePair, turn
 from correlight.transforms import Affine
 

@@ -18,7 +18,7 @@ import cv2
 from benchmarks.memory import peak_memory_mb
 from correlight.errors import CorrelightError
 from correlight.io import read
-from correlight.register import register
+from correlight.registration.register import register
 
 
 def main(arguments: list[str] | None = None) -> int:

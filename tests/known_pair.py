@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from correlight.image import Image
+from correlight.evidence.predicted_error import PredictedError
+from correlight.evidence.verdict import Status, Verdict
+from correlight.images.image import Image
 from correlight.io import write_ome_tiff
-from correlight.pose import Pose
-from correlight.result import ImageRecord, PredictedError, Result, Status, Verdict
+from correlight.registration.result import ImageRecord, Result
+from correlight.search.pose import Pose
 from correlight.transforms import Affine, Projective
 
 SHAPE = (96, 128)

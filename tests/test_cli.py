@@ -18,14 +18,15 @@ import pytest
 import tifffile
 
 from correlight import __version__, cli
-from correlight import folder as folders
 from correlight.cli.options import interval
 from correlight.errors import UsageError
+from correlight.evidence.verdict import Status
 from correlight.exchange.table import PointTable, read_points, write_points
 from correlight.geometry import Grid
-from correlight.image import Image
+from correlight.images.image import Image
 from correlight.io import read, write_tiff
-from correlight.result import Result, Status
+from correlight.output import folder as folders
+from correlight.registration.result import Result
 from known_pair import MOVING_FROM_FIXED, known_result, write_images
 
 
@@ -48,7 +49,7 @@ class Road:
 @pytest.fixture
 def road(monkeypatch: pytest.MonkeyPatch) -> Road:
     stand_in = Road()
-    monkeypatch.setitem(sys.modules, "correlight.register", SimpleNamespace(register=stand_in))
+    monkeypatch.setitem(sys.modules, "correlight.registration.register", SimpleNamespace(register=stand_in))
     return stand_in
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from correlight import cli
 from correlight.cli import terminal
-from correlight.result import Result
+from correlight.registration.result import Result
 from correlight.simulate import pair
 from correlight.simulate.write import write_pair
 

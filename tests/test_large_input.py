@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 import tifffile
 
-from correlight.apply import Member, apply, apply_session
 from correlight.exchange import write_transform
-from correlight.folder import reserve, write_result
 from correlight.geometry import Grid
-from correlight.image import CoarseMask, Image
+from correlight.images.image import CoarseMask, Image
+from correlight.images.plane import Plane
+from correlight.images.pyramid import stays_on_disk
+from correlight.images.resample import warp
 from correlight.io import read, read_mask
 from correlight.io.write import write_ome_tiff
 from correlight.io.write_zarr import write_ome_zarr
-from correlight.plane import Plane
-from correlight.pyramid import stays_on_disk
-from correlight.register import register
-from correlight.resample import warp
+from correlight.output.apply import Member, apply, apply_session
+from correlight.output.folder import reserve, write_result
+from correlight.registration.register import register
 from correlight.simulate import SimulatedPair, pair
 from correlight.transforms import Affine
 from known_pair import known_result, texture
@@ -57,7 +57,7 @@ def couple(tmp_path_factory: pytest.TempPathFactory) -> tuple[SimulatedPair, Pat
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which small files are large, and small outputs as well."""
     monkeypatch.setattr("correlight.io.content.IN_MEMORY", 50_000)
-    monkeypatch.setattr("correlight.pyramid.WORKING", 384 * 384)
+    monkeypatch.setattr("correlight.images.pyramid.WORKING", 384 * 384)
 
 
 def apart(a: Affine, b: Affine, grid: Grid) -> float:
@@ -111,12 +111,12 @@ MOVE = Affine.similarity(20, 1.1, source=(4.0, 5.0), target=(3.0, 3.2))
 def test_the_output_made_in_bands_is_that_made_in_memory(
     store: bool, block: int, tmp_path: Path, little_memory: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("correlight.pyramid.WORKING", 150 * 150)
+    monkeypatch.setattr("correlight.images.pyramid.WORKING", 150 * 150)
     fixed_path, moving_path, fixed, moving = on_disk(tmp_path)
     left = read(fixed_path), read(moving_path)
     assert all(map(stays_on_disk, left))
-    monkeypatch.setattr("correlight.folder._LARGEST_FILE", 0 if store else 2**31)
-    monkeypatch.setattr("correlight.resample.warp_bands.__defaults__", ("linear", None, block))
+    monkeypatch.setattr("correlight.output.folder._LARGEST_FILE", 0 if store else 2**31)
+    monkeypatch.setattr("correlight.images.resample.warp_bands.__defaults__", ("linear", None, block))
     told: list[float] = []
     with reserve(tmp_path / "out") as folder:
         write_result(folder, known_result(*left, moving_from_fixed=MOVE), *left, progress=told.append)
@@ -137,7 +137,7 @@ def test_the_output_made_in_bands_is_that_made_in_memory(
 def test_other_images_are_moved_from_disk_to_disk(
     tmp_path: Path, little_memory: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("correlight.pyramid.WORKING", 150 * 150)
+    monkeypatch.setattr("correlight.images.pyramid.WORKING", 150 * 150)
     fixed_path, moving_path, fixed, moving = on_disk(tmp_path)
     left = read(fixed_path), read(moving_path)
     with reserve(tmp_path / "out") as folder:
@@ -176,7 +176,7 @@ def test_a_large_output_of_apply_is_a_store(tmp_path: Path, monkeypatch: pytest.
     fixed_path, moving_path, fixed, moving = on_disk(tmp_path)
     with reserve(tmp_path / "out") as folder:
         write_result(folder, known_result(fixed, moving, moving_from_fixed=MOVE), fixed, moving)
-    monkeypatch.setattr("correlight.folder._LARGEST_FILE", 1000)
+    monkeypatch.setattr("correlight.output.folder._LARGEST_FILE", 1000)
     moved = apply(tmp_path / "out", moving_path, fixed_path, tmp_path / "moved")
     assert [path.name for path in moved.files] == ["registered.ome.zarr", "footprint.tif"]
     kept = tifffile.imread(tmp_path / "out" / "registered.ome.tif")
@@ -207,7 +207,7 @@ def test_an_interruption_from_outside_stops_the_threads_and_leaves_nothing(tmp_p
     write_transform(tmp_path / "move.tfm", Affine.similarity(20, 0.04, source=(3000, 3000), target=(150, 150)))
     before = sorted(tmp_path.iterdir())
     code = (
-        "from correlight.apply import apply\n"
+        "from correlight.output.apply import apply\n"
         "apply('move.tfm', 'moving.ome.tif', 'fixed.ome.tif', 'out', progress=lambda part: print(part, flush=True))\n"
     )
     command = [sys.executable, "-c", code]

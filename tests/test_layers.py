@@ -18,46 +18,35 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "correlight"
 
 # Lowest first. A room may use its own layer and all below it.
-GEOMETRY = {"geometry", "transforms", "landmarks", "pose"}
-PIXELS = {"image", "pyramid", "plane", "volume", "resample", "similarity", "appearance", "validity"}
+GEOMETRY = {"geometry", "transforms", "landmarks"}
+PIXELS = {"images", "similarity", "appearance"}
 LAYERS = [
     {"errors"},
     GEOMETRY,
     PIXELS,
     {"search", "refine"},
-    {
-        "verify",
-        "fiducials",
-        "clouds",
-        "volumes",
-        "claims",
-        "inputs",
-        "stages",
-        "verdict",
-        "register",
-        "result",
-        "provenance",
-        "recipes",
-    },
-    {"batch", "report", "folder", "apply", "convert", "from_landmarks", "pair"},
+    {"evidence"},
+    {"beads", "point_clouds"},
+    {"registration", "recipes"},
+    {"batch", "output"},
     {"cli", "napari"},
 ]
 # Rooms beside the road: what they know, and who may open their doors.
-FORMATS = {"errors", "documents"} | GEOMETRY | {"image", "pyramid", "resample", "validity"}
+FORMATS = {"errors", "parsing", "images"} | GEOMETRY
 BESIDE = {
-    "documents": {"errors"},
+    "parsing": {"errors"},
     "io": FORMATS,
     "exchange": FORMATS,
     "simulate": FORMATS | {"io"},
     "learn": set().union(*LAYERS[:4]) | {"io", "exchange", "simulate"},
 }
-SHELLS = {"batch", "folder", "apply", "convert", "from_landmarks", "pair", "cli", "napari"}
+SHELLS = {"batch", "output", "cli", "napari"}
 
 GEOMETRY_ONLY = {"numpy", "scipy"}
 # What is heavy, or has one door only: package -> the modules that may import it.
 DOORS = {
     "torch": ("learn", "appearance.networks"),
-    "dask": ("resample", "batch"),
+    "dask": ("images.resample", "batch"),
     "tifffile": ("io",),
     "zarr": ("io", "exchange"),
     "imagecodecs": ("io",),
@@ -66,7 +55,7 @@ DOORS = {
     "liffile": ("io",),
     "mrcfile": ("io",),
     "nd2": ("io",),
-    "jinja2": ("report",),
+    "jinja2": ("output.report",),
     "cyclopts": ("cli",),
     "rich": ("cli.terminal",),
     "napari": ("napari",),
@@ -203,26 +192,26 @@ def test_every_package_that_is_imported_is_declared() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "words"),
     [
-        ("geometry", "from correlight.image import Image", "must not know correlight.image"),
+        ("geometry", "from correlight.images.image import Image", "must not know correlight.images"),
         ("geometry", "import skimage", "stands on numpy and scipy only"),
         ("transforms", "def f():\n    from correlight import search", "must not know correlight.search"),
-        ("search.poses", "from ..verify import judge", "must not know correlight.verify"),
+        ("search.poses", "from ..evidence.confidence import judge", "must not know correlight.evidence"),
         ("io.tiff", "from correlight.appearance.edges import edges", "must not know correlight.appearance"),
-        ("exchange.itk", "import correlight.result", "must not know correlight.result"),
-        ("simulate.cell", "from correlight.register import register", "must not know correlight.register"),
-        ("register", "from correlight.io import read", "must not know correlight.io"),
-        ("verify", "from correlight import register, Image", "must not know correlight.Image"),
+        ("exchange.itk", "import correlight.registration.result", "must not know correlight.registration"),
+        ("simulate.cell", "from correlight.registration import register", "must not know correlight.registration"),
+        ("registration.register", "from correlight.io import read", "must not know correlight.io"),
+        ("evidence.checks", "from correlight import register, Image", "must not know correlight.Image"),
         ("cli", "from correlight import Grid", "must not know correlight.Grid"),
-        ("learn.data", "from correlight.register import register", "must not know correlight.register"),
-        ("resample", "import torch", "must not import torch"),
+        ("learn.data", "from correlight.registration import register", "must not know correlight.registration"),
+        ("images.resample", "import torch", "must not import torch"),
         ("appearance.networks", "import torch", "imports torch when it is loaded"),
         ("appearance.networks_old", "def f():\n    import torch", "must not import torch"),
         ("search.poses", "import dask.array as da", "must not import dask"),
         ("exchange.itk", "import SimpleITK as sitk", "must not import SimpleITK"),
-        ("report.pictures", "from importlib import import_module\nimport_module('matplotlib')", "matplotlib"),
+        ("output.report.pictures", "from importlib import import_module\nimport_module('matplotlib')", "matplotlib"),
         ("helpers", "import numpy", "stands in no layer"),
         ("", "import numpy\nimport cv2", "stands on numpy and scipy only"),
-        ("", "from correlight.image import Image", "correlight must not know correlight.image"),
+        ("", "from correlight.images.image import Image", "correlight must not know correlight.images"),
     ],
 )
 def test_a_violation_is_seen(module: str, source: str, words: str) -> None:
@@ -234,10 +223,13 @@ def test_a_violation_is_seen(module: str, source: str, words: str) -> None:
     [
         ("appearance.networks", "def f():\n    import torch"),
         ("learn.training", "import torch"),
-        ("io.tiff", "import tifffile\nfrom correlight.validity import find_valid"),
+        ("io.tiff", "import tifffile\nfrom correlight.images.validity import find_valid"),
         ("simulate.write", "from correlight.io.write import write_ome_tiff"),
         ("search.poses", "from correlight.similarity import mutual\nfrom .template import match"),
-        ("geometry", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from correlight.image import Image"),
+        (
+            "geometry",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from correlight.images.image import Image",
+        ),
         ("cli", "from correlight import __version__\nimport correlight\nfrom correlight.io import read"),
     ],
 )

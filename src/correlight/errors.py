@@ -1,8 +1,8 @@
 """The one exception tree: every error that correlight raises on purpose derives from `CorrelightError`.
 
 A method that cannot find an answer does not raise; it returns a falsy failure with its reason (see
-`correlight.result`). Exceptions are for misuse and for files that cannot be read or written. Their message is one
-sentence that says what was expected, what came, and what to do.
+`correlight.registration.result`). Exceptions are for misuse and for files that cannot be read or written. Their message
+is one sentence that says what was expected, what came, and what to do.
 """
 
 from __future__ import annotations

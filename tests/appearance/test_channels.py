@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from correlight.appearance.channels import Group, classical, shrunk
-from correlight.image import Image
-from correlight.plane import Plane
+from correlight.images.image import Image
+from correlight.images.plane import Plane
 
 SHAPE = (60, 76)
 few = settings(max_examples=15)

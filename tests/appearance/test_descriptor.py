@@ -13,8 +13,8 @@ from correlight.appearance.descriptor import PLANES, STRIDE, learned, load, ship
 from correlight.appearance.features import features
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
-from correlight.image import Image
-from correlight.plane import Plane
+from correlight.images.image import Image
+from correlight.images.plane import Plane
 from correlight.simulate import pair
 
 

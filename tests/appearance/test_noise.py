@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from correlight.appearance.noise import calmed
 from correlight.geometry import Grid
-from correlight.plane import Plane, stretched
+from correlight.images.plane import Plane, stretched
 
 SHAPE = (300, 320)
 

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import calibrate
 from benchmarks.calibrate import NAMES, TERMS, Cases, cross_validated, expected_calibration_error, figures, fit
-from correlight.verdict import Findings, calibration, probability
+from correlight.evidence.confidence import Findings, calibration, probability
 
 
 def made(count: int, seed: int = 0) -> Cases:

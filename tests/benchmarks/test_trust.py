@@ -7,8 +7,8 @@ import pytest
 
 from benchmarks import trust
 from benchmarks.bound import compared
+from correlight.evidence.predicted_error import PredictedError
 from correlight.geometry import Grid
-from correlight.result import PredictedError
 from correlight.simulate import pair
 
 

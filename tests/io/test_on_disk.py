@@ -15,9 +15,9 @@ import zarr
 
 from correlight.errors import ReadError
 from correlight.geometry import Grid
-from correlight.image import CoarseMask, Image
+from correlight.images.image import CoarseMask, Image
+from correlight.images.pyramid import stays_on_disk
 from correlight.io import read, read_mask, write_ome_tiff
-from correlight.pyramid import stays_on_disk
 
 RNG = np.random.default_rng(0)
 SHAPE = (150, 201)
@@ -106,7 +106,7 @@ KINDS: dict[str, Callable[[Path], Path]] = {
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which small files are large."""
     monkeypatch.setattr("correlight.io.content.IN_MEMORY", 10_000)
-    monkeypatch.setattr("correlight.pyramid.WORKING", 60 * 60)
+    monkeypatch.setattr("correlight.images.pyramid.WORKING", 60 * 60)
 
 
 def handles() -> set[str]:
@@ -120,7 +120,7 @@ def test_the_same_pixels_come_from_disk_as_from_memory(
     path = KINDS[kind](tmp_path)
     held = read(path)
     monkeypatch.setattr("correlight.io.content.IN_MEMORY", 10_000)
-    monkeypatch.setattr("correlight.pyramid.WORKING", 60 * 60)
+    monkeypatch.setattr("correlight.images.pyramid.WORKING", 60 * 60)
     before = handles()
     left = read(path)
     assert stays_on_disk(left)

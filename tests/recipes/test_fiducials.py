@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from correlight.errors import UsageError
-from correlight.image import Image
+from correlight.images.image import Image
 from correlight.recipes import Beads, load
-from correlight.register import register
-from correlight.result import Result
+from correlight.registration.register import register
+from correlight.registration.result import Result
 from correlight.simulate import SimulatedPair, pair
 from correlight.simulate.beads import with_beads
 

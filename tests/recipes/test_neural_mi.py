@@ -3,7 +3,7 @@
 import numpy as np
 
 from correlight.recipes import load
-from correlight.register import register
+from correlight.registration.register import register
 from correlight.simulate import pair
 
 

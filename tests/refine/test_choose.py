@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from correlight.appearance.channels import Group, classical, group
 from correlight.geometry import Grid
-from correlight.plane import Plane
+from correlight.images.plane import Plane
 from correlight.refine.choose import choose
 from correlight.refine.models import MODELS
 from correlight.transforms import Affine

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from correlight.appearance.channels import classical
 from correlight.geometry import Grid
-from correlight.plane import Plane
+from correlight.images.plane import Plane
 from correlight.refine.linear import BLOCKS, MeasureName, distance, lay, overlay, refine
 from correlight.refine.models import COUNTS, MODELS, Model
 from correlight.transforms import Affine, Projective

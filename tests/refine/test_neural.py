@@ -6,11 +6,11 @@ from scipy import ndimage
 from scipy.linalg import expm
 
 from correlight.geometry import Grid
-from correlight.plane import Plane
+from correlight.images.plane import Plane
+from correlight.images.resample import warp
 from correlight.refine.linear import refine
 from correlight.refine.neural import climb, exponential, generators, refine_neural
 from correlight.refine.places import Stack
-from correlight.resample import warp
 from correlight.transforms import Affine, Projective
 
 

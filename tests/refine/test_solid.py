@@ -8,11 +8,11 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from correlight.geometry import Grid
-from correlight.pose import Pose
-from correlight.refine.depth import in_space, search_depth, views
+from correlight.images.volume import Volume
 from correlight.refine.solid import SOLID_COUNTS, Level, SolidCorrection, SolidModel, apart, refine_solid
+from correlight.search.depth import in_space, search_depth, views
+from correlight.search.pose import Pose
 from correlight.transforms import Affine
-from correlight.volume import Volume
 
 
 def structure(shape: tuple[int, int, int] = (24, 70, 80), seed: int = 1) -> np.ndarray:

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from correlight.appearance.channels import classical, shrunk
 from correlight.geometry import Grid
-from correlight.plane import Plane
+from correlight.images.plane import Plane
 from correlight.search.correlate import ByFeatures, FeatureEngine, MakeEngine, Shift, shared_part
 from correlight.search.information import MutualInformationEngine
 from correlight.search.turns import turned

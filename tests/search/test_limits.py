@@ -5,8 +5,8 @@ import pytest
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.pose import Pose
 from correlight.search.limits import Clicks, Limits, claimed_scale, limits_for, near_start, pixel_size
+from correlight.search.pose import Pose
 from correlight.transforms import Affine, Projective, Transform
 
 # Electrons: 200 x 300 pixels of 0.01 µm. Light: 100 x 150 pixels of 0.04 µm, so four fixed pixels to one moving pixel.

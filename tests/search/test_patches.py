@@ -5,6 +5,7 @@ import pytest
 
 from correlight.appearance.blobs import laplacian
 from correlight.geometry import Grid
+from correlight.images.volume import Volume
 from correlight.search.patches import (
     agreements,
     cosine,
@@ -15,7 +16,6 @@ from correlight.search.patches import (
     value_codes,
     vote,
 )
-from correlight.volume import Volume
 
 
 def picture(shape: tuple[int, int] = (160, 180)) -> np.ndarray:

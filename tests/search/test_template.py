@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 
 from correlight.geometry import Grid
-from correlight.plane import Plane
-from correlight.resample import warp
+from correlight.images.plane import Plane
+from correlight.images.resample import warp
 from correlight.search.template import Range, match_template
 from correlight.transforms import Affine
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from correlight.geometry import Grid
-from correlight.plane import Plane
+from correlight.images.plane import Plane
 from correlight.search.turns import canvas, turned
 from correlight.transforms import Affine
 

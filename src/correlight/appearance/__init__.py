@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from correlight.appearance.channels import Channels, classical, directions, joined, shrunk
 from correlight.appearance.descriptor import STRIDE, learned, unusualness
-from correlight.image import Float, Mask
+from correlight.images.image import Float, Mask
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.errors import UsageError
-from correlight.image import Float
+from correlight.images.image import Float
 
 # Scales that are tried, in pixels: four to an octave.
 _SCALES = tuple(float(s) for s in 2.0 ** np.arange(0.25, 4.01, 0.25))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from correlight.image import Float, Mask
+from correlight.images.image import Float, Mask
 
 # Widths in pixels of the working image.
 _EDGE_SIGMA = 0.8

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from correlight.appearance.channels import Group, group
 from correlight.errors import ReadError
-from correlight.image import Float, Mask
+from correlight.images.image import Float, Mask
 
 # Feature planes, and pixels of the image per pixel of a plane.
 PLANES, STRIDE = 16, 4

@@ -9,8 +9,8 @@ import numpy as np
 from correlight.appearance.descriptor import PLANES, STRIDE, shipped
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.image import Image
-from correlight.plane import Plane
+from correlight.images.image import Image
+from correlight.images.plane import Plane
 
 _LEAST_SIDE = 16
 

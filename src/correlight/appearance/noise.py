@@ -7,8 +7,8 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from correlight.image import Float
-from correlight.plane import Plane, stretched
+from correlight.images.image import Float
+from correlight.images.plane import Plane, stretched
 
 # Widths that are tried, in pixels of the level that is looked at. The first one stands for an image that needs none.
 _WIDTHS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0)

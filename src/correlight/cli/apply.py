@@ -55,8 +55,8 @@ def apply(
     if not moving:
         raise UsageError("An image, or a CSV of images or of points, was expected after the transform.")
 
-    from correlight.apply import apply as run
-    from correlight.apply import holds_session
+    from correlight.output.apply import apply as run
+    from correlight.output.apply import holds_session
 
     if len(moving) > 1 or (moving[0].suffix.lower() == ".csv" and holds_session(moving[0])):
         spacings_given = fixed_spacing, moving_spacing
@@ -102,7 +102,7 @@ def _apply_many(
     overwrite: bool,
 ) -> int:
     """Move the images that are given, or those that a table names."""
-    from correlight.apply import Member, apply_session, read_session
+    from correlight.output.apply import Member, apply_session, read_session
 
     if len(moving) > 1:
         members = tuple(Member(path, moving_spacing, offset=(0.0, 0.0), labels=labels) for path in moving)

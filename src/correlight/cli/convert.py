@@ -61,8 +61,8 @@ def convert(
     unit
         What numbers count in files of points that do not say.
     """
-    from correlight.convert import convert as run
     from correlight.exchange import Setting
+    from correlight.output.convert import convert as run
 
     done = run(
         source,

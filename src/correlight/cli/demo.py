@@ -11,7 +11,7 @@ from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell
 from correlight.errors import UsageError
 
 if TYPE_CHECKING:
-    from correlight.image import Image
+    from correlight.images.image import Image
 
 
 def demo(
@@ -35,8 +35,8 @@ def demo(
 
     import numpy as np
 
-    from correlight.folder import reserve, write_result
-    from correlight.register import register as run
+    from correlight.output.folder import reserve, write_result
+    from correlight.registration.register import register as run
     from correlight.simulate import pair
     from correlight.simulate.write import write_pair
 

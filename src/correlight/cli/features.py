@@ -43,8 +43,8 @@ def features(
     import numpy as np
 
     from correlight.appearance.features import features as run
-    from correlight.folder import reserve_files
     from correlight.io import write_ome_tiff
+    from correlight.output.folder import reserve_files
 
     with reserve_files(output, overwrite=overwrite, inputs=[image]) as folder:
         made = run(opened(image, spacing, None), channel, at)

@@ -54,8 +54,8 @@ def landmarks(
         raise UsageError(f"--error expects a length that is not negative; got {error:g}.")
     onto = grid_choice(grid)
 
-    from correlight.folder import reserve, write_result
-    from correlight.from_landmarks import from_landmarks, read_names, read_pairs, write_landmark_table
+    from correlight.output.folder import reserve, write_result
+    from correlight.registration.from_landmarks import from_landmarks, read_names, read_pairs, write_landmark_table
 
     with reserve(output, overwrite=overwrite, inputs=[points, fixed, moving]) as folder:
         images = opened(fixed, fixed_spacing, None), opened(moving, moving_spacing, None)

@@ -60,8 +60,8 @@ def pair(
     if seed < 0:
         raise UsageError(f"A seed is a whole number from 0; got {seed}.")
 
-    from correlight.folder import reserve
-    from correlight.pair import prepare_pair, write_pair
+    from correlight.output.folder import reserve
+    from correlight.output.pair import prepare_pair, write_pair
 
     with reserve(output, overwrite=overwrite, sign="pair.json", inputs=[fixed, moving]) as folder:
         fixed_image = opened(fixed, fixed_spacing, None)

@@ -13,7 +13,7 @@ from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell
 from correlight.errors import TransformError, UsageError
 
 if TYPE_CHECKING:
-    from correlight.image import Image
+    from correlight.images.image import Image
     from correlight.search.limits import Start
 
 MODELS = ("rigid", "similarity", "affine", "projective")
@@ -94,8 +94,8 @@ def register(
     turns, scales = interval(rotation, "--rotation"), interval(scale, "--scale", positive=True)
     region, onto = box(roi), grid_choice(grid)
 
-    from correlight.folder import reserve, write_result
-    from correlight.register import register as run
+    from correlight.output.folder import reserve, write_result
+    from correlight.registration.register import register as run
 
     inputs = [path for path in (fixed, moving, fixed_mask, moving_mask, start) if path is not None]
     with reserve(output, overwrite=overwrite, inputs=inputs) as folder:
@@ -137,8 +137,8 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
     if path is None:
         return None
     from correlight.exchange import LandmarkTable, PointTable, Setting, read_file
-    from correlight.from_landmarks import read_pairs
     from correlight.landmarks import fit
+    from correlight.registration.from_landmarks import read_pairs
     from correlight.search.limits import Clicks
 
     content = read_file(path, setting=Setting(fixed=fixed.grid, moving=moving.grid))

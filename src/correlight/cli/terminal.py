@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from correlight.image import Image
-    from correlight.result import Result
+    from correlight.images.image import Image
+    from correlight.registration.result import Result
 
 ACCEPTED, FAILED, MISUSED, UNSURE, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -15,9 +15,9 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.documents import parse_xml, read_text
 from correlight.errors import ReadError, UsageError, WriteError
 from correlight.exchange.setting import UNKNOWN, Setting, affine_from_xyz, require_affine, xyz_from_affine
+from correlight.parsing import parse_xml, read_text
 from correlight.transforms import Affine, Transform
 
 Rows = NDArray[np.float64]

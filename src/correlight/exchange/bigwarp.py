@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from correlight.documents import read_json, read_text
 from correlight.errors import ReadError, WriteError
 from correlight.exchange.table import LandmarkTable, PointTable
 from correlight.geometry import Unit
+from correlight.parsing import read_json, read_text
 
 _KIND = "BigWarpLandmarks"
 

@@ -17,11 +17,11 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.documents import read_text, read_xml
 from correlight.errors import ReadError, TransformError, UsageError, WriteError
 from correlight.exchange.setting import UNKNOWN, Setting, affine_from_xyz, require_affine, xyz_from_affine
 from correlight.exchange.table import LandmarkTable, PointTable
 from correlight.geometry import Grid
+from correlight.parsing import read_text, read_xml
 from correlight.transforms import Affine, Transform
 
 _PAIR = "pointspairsinphysicalcoordinates"

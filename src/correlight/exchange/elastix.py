@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from correlight.documents import read_text
 from correlight.errors import ReadError, WriteError
 from correlight.exchange.bspline import bspline_from_lists
 from correlight.exchange.parameters import affine_from_parameters, parameters_from_affine
 from correlight.exchange.setting import UNKNOWN, Setting, require_affine
 from correlight.exchange.table import PointTable
 from correlight.geometry import Unit
+from correlight.parsing import read_text
 from correlight.transforms import Transform, compose
 
 _LINEAR = {

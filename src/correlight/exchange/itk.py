@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from correlight.documents import read_text
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange.bspline import BSpline, bspline_from_lists
 from correlight.exchange.parameters import affine_from_parameters, parameters_from_affine
 from correlight.exchange.setting import in_words
 from correlight.geometry import Grid
+from correlight.parsing import read_text
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform, compose
 
 _HEADER = "#Insight Transform File V1.0"

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.documents import read_json, read_text
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange.setting import in_words
+from correlight.parsing import read_json, read_text
 from correlight.transforms import Affine, Projective, Transform
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from correlight.documents import read_json
 from correlight.errors import ReadError, TransformError, UsageError, WriteError
 from correlight.exchange.setting import UNKNOWN, Setting, affine_from_xyz, require_affine, xyz_from_affine
+from correlight.parsing import read_json
 from correlight.transforms import Affine, Transform
 
 _VIEW = "correlight"

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import zarr
 
-from correlight.documents import read_json
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange.ngff_edges import System, edge_transform, system_of
 from correlight.exchange.setting import UNKNOWN, Setting, in_words
 from correlight.geometry import Unit
+from correlight.parsing import read_json
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform, compose
 from correlight.transforms.newton import Inverted
 

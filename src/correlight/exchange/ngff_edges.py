@@ -15,9 +15,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from correlight.documents import read_json
 from correlight.errors import ReadError, TransformError
 from correlight.geometry import Grid
+from correlight.parsing import read_json
 from correlight.transforms import Affine, Displacement, Transform, compose
 
 LIMIT = 4 * 2**30  # bytes of one field; what is declared beyond it is refused before any memory is taken

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.documents import read_xml
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange.setting import Setting, in_words
+from correlight.parsing import read_xml
 from correlight.transforms import Affine, Projective, Transform, compose
 
 _PACKAGE = "mpicbg.trakem2.transform."

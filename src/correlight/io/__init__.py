@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
-from correlight.image import CoarseMask, Image, Mask, Pixels, default_channels
+from correlight.images.image import CoarseMask, Image, Mask, Pixels, default_channels
+from correlight.images.pyramid import all_valid, factors_to, with_small_level
+from correlight.images.validity import find_valid_channels
 from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, time_index
 from correlight.io.content import Content
 from correlight.io.fallback import bioio_is_installed
 from correlight.io.write import write_ome_tiff, write_tiff
-from correlight.pyramid import all_valid, factors_to, with_small_level
-from correlight.validity import find_valid_channels
 
 __all__ = ["READABLE", "VENDORS", "read", "read_mask", "write_ome_tiff", "write_tiff"]
 

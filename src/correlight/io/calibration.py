@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from correlight.documents import parse_xml
 from correlight.errors import ReadError
+from correlight.parsing import parse_xml
 
 SMALLEST, LARGEST = 1e-6, 1e5  # micrometres per pixel that a microscope can mean
 

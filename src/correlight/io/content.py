@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError
-from correlight.image import Mask, Pixels
+from correlight.images.image import Mask, Pixels
 
 LIMIT = 4 * 2**30  # bytes; what is declared beyond it is refused before any memory is taken
 ON_DISK = 2**38  # bytes; the same for what stays on disk, where it would take time rather than memory

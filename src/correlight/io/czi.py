@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from correlight.documents import parse_xml
 from correlight.errors import ReadError
 from correlight.io import calibration
 from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, time_index
 from correlight.io.content import NOT_STATED, Content, check_size, from_samples
 from correlight.io.extras import losses_raised, reader
+from correlight.parsing import parse_xml
 
 _METRE = 1e6  # micrometres
 _KEPT = "CZYX"

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from correlight.documents import LIMIT, parse_xml
 from correlight.errors import ReadError
 from correlight.io import calibration
 from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, index_of
 from correlight.io.content import NOT_STATED, Content, check_size, from_samples
 from correlight.io.extras import losses_raised, reader
+from correlight.parsing import LIMIT, parse_xml
 
 _METRE = 1e6  # micrometres
 

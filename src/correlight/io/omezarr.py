@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import zarr
 
-from correlight.documents import read_json
 from correlight.errors import ReadError
 from correlight.geometry import level_factor
-from correlight.image import Pixels
+from correlight.images.image import Pixels
 from correlight.io import calibration
 from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, index_of
 from correlight.io.content import NOT_STATED, ON_DISK, Content, check_size, large
 from correlight.io.ondisk import SEGMENT, left_on_disk
+from correlight.parsing import read_json
 
 _UNITS = {"angstrom": "Å"}
 

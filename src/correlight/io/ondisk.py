@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError
-from correlight.image import cut_from
+from correlight.images.image import cut_from
 from correlight.io.axes import check_axes
 
 Array = NDArray[Any]

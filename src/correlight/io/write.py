@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.image import Pixels
-from correlight.pyramid import Cascade, Smaller
+from correlight.images.image import Pixels
+from correlight.images.pyramid import Cascade, Smaller
 
 TILE = 256  # pixels per side
 LARGE = 4096  # pixels along the longer side up to which a picture needs no pyramid

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.image import Pixels
+from correlight.images.image import Pixels
+from correlight.images.pyramid import Cascade, Smaller
 from correlight.io.write import SMALL, bands_of
-from correlight.pyramid import Cascade, Smaller
 
 CHUNK = 512  # pixels per side
 

@@ -82,7 +82,7 @@ class Beads(_Strict):
 
 
 class Clouds(_Strict):
-    """How organelles become clouds of points; the same as `correlight.clouds.Organelles`.
+    """How organelles become clouds of points; the same as `correlight.point_clouds.method.Organelles`.
 
     Parameters
     ----------

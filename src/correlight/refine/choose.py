@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.appearance.channels import Channels
-from correlight.plane import Plane
+from correlight.images.plane import Plane
 from correlight.refine.linear import BLOCKS, MeasureName, Pose2D, distance, overlay, refine
 from correlight.refine.models import COUNTS, Model
 from correlight.transforms import Affine

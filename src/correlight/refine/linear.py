@@ -13,8 +13,8 @@ from scipy import optimize
 
 from correlight.appearance.channels import Channels
 from correlight.geometry import Grid
-from correlight.image import Mask
-from correlight.plane import Plane
+from correlight.images.image import Mask
+from correlight.images.plane import Plane
 from correlight.refine.models import Correction, Model
 from correlight.refine.neural import refine_neural
 from correlight.search.poses import working_planes

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.plane import Plane
+from correlight.images.plane import Plane
 from correlight.refine.models import Model
 from correlight.refine.places import FEWEST, HELD_OUT, Level, Matrix, Stack, levels_of
 from correlight.similarity.mutual import MutualInformation

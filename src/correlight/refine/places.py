@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.geometry import Grid
-from correlight.image import Mask
-from correlight.plane import Plane
-from correlight.resample import warp
+from correlight.images.image import Mask
+from correlight.images.plane import Plane
+from correlight.images.resample import warp
 from correlight.similarity import sample
 from correlight.similarity.neural import Float, scaled
 from correlight.transforms import Affine

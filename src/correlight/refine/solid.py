@@ -12,10 +12,10 @@ from scipy import optimize
 from scipy.spatial.transform import Rotation
 
 from correlight.geometry import Grid, Points
+from correlight.images.volume import Volume
 from correlight.similarity import sample
 from correlight.similarity.mutual import MutualInformation
 from correlight.transforms import Affine
-from correlight.volume import Volume
 
 SolidModel = Literal["rigid", "similarity", "affine"]
 SOLID_MODELS: tuple[SolidModel, ...] = ("rigid", "similarity", "affine")

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from correlight.appearance.channels import Channels
-from correlight.image import Float
-from correlight.plane import Plane
+from correlight.images.image import Float
+from correlight.images.plane import Plane
 from correlight.search.turns import Matrix, canvas, turned, undone
 
 Spectrum = NDArray[np.complex64]

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from correlight.image import Float
-from correlight.plane import Plane
+from correlight.images.image import Float
+from correlight.images.plane import Plane
 from correlight.search.correlate import MOST_SCALED, Shift
 from correlight.search.turns import Matrix, canvas, undone
 

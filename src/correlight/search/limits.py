@@ -8,7 +8,7 @@ import numpy as np
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.pose import Pose
+from correlight.search.pose import Pose
 from correlight.transforms import Affine, Transform
 
 # Around a given start the search looks this far: degrees, relative scale, and shift as a share of the width.

@@ -16,11 +16,11 @@ from scipy import spatial
 
 from correlight.appearance.blobs import blob_scale, laplacian
 from correlight.geometry import Points
-from correlight.image import Float
-from correlight.plane import Plane
-from correlight.pose import Pose
+from correlight.images.image import Float
+from correlight.images.plane import Plane
+from correlight.images.volume import Volume
+from correlight.search.pose import Pose
 from correlight.transforms import Affine
-from correlight.volume import Volume
 
 Codes = NDArray[np.intp]
 Histograms = NDArray[np.float32]

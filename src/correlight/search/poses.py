@@ -10,10 +10,10 @@ from functools import partial
 
 import numpy as np
 
-from correlight.plane import Plane
-from correlight.pose import Pose
+from correlight.images.plane import Plane
 from correlight.search.correlate import MakeEngine, shared_part
 from correlight.search.limits import Limits
+from correlight.search.pose import Pose
 from correlight.search.ranking import Chance, Found, Turn, best_turns, decided, distinct, going_on, joint
 from correlight.search.turns import undone
 from correlight.transforms import Affine

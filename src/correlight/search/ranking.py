@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.geometry import Grid
-from correlight.pose import Pose
+from correlight.search.pose import Pose
 
 # A pose with less than this share of the best score is not followed up.
 _HOPELESS = 0.6

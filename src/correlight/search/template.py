@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from correlight.appearance.channels import classical
 from correlight.geometry import Grid
-from correlight.image import Float, Mask
-from correlight.plane import Plane
-from correlight.pose import Pose
+from correlight.images.image import Float, Mask
+from correlight.images.plane import Plane
+from correlight.search.pose import Pose
 from correlight.search.ranking import distinct
 from correlight.transforms import Affine
 

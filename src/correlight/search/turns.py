@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.image import Float, Mask
-from correlight.plane import Plane
+from correlight.images.image import Float, Mask
+from correlight.images.plane import Plane
 
 Matrix = NDArray[np.float64]
 # A turned pixel is valid if this much of what it was interpolated from was.

@@ -10,7 +10,7 @@ from scipy import ndimage, special
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.image import Float
+from correlight.images.image import Float
 from correlight.simulate.outlines import Rng
 from correlight.simulate.pair import SimulatedPair
 from correlight.transforms import Affine

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from correlight.geometry import Grid, Points
-from correlight.image import Float, Mask
+from correlight.images.image import Float, Mask
 from correlight.simulate.model import Painting, Texture
 from correlight.simulate.outlines import Rng
 from correlight.transforms import Affine

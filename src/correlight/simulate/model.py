@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.image import Float
+from correlight.images.image import Float
 from correlight.transforms import Affine
 
 # OpenCV takes vertices as fixed-point integers; with 8 fractional bits a vertex is exact to 1/256 of a drawn pixel.

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.image import Image
+from correlight.images.image import Image
 from correlight.simulate.instruments import Electron, Light
 from correlight.simulate.outlines import Rng
 from correlight.simulate.specimen import Kind, Specimen, centred, specimen

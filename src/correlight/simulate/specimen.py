@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.image import Float, Image
+from correlight.images.image import Float, Image
 from correlight.simulate import instruments
 from correlight.simulate.cell import tissue_parts
 from correlight.simulate.fibres import fibre_parts

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from correlight.geometry import Grid, Points
-from correlight.image import Float
+from correlight.images.image import Float
 from correlight.transforms import Affine
 
 SolidKind = Literal["cells", "tissue"]

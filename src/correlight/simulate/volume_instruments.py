@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.geometry import Grid
-from correlight.image import Float
+from correlight.images.image import Float
 from correlight.simulate.volume import Rng, Solid
 from correlight.transforms import Affine
 

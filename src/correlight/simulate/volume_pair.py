@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.image import Image
+from correlight.images.image import Image
 from correlight.simulate.volume import Rng, SolidKind, solid
 from correlight.simulate.volume_instruments import BlockFace, Focusing, Tomograph
 from correlight.transforms import Affine

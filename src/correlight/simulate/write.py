@@ -9,7 +9,7 @@ from typing import Any
 
 from correlight.errors import UsageError, WriteError
 from correlight.geometry import Grid
-from correlight.image import Image
+from correlight.images.image import Image
 from correlight.io.write import write_ome_tiff
 from correlight.simulate.pair import SimulatedPair
 from correlight.transforms import Affine

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from correlight.image import Float, Mask
+from correlight.images.image import Float, Mask
 from correlight.learn.descriptor.scenes import Rng, Scene
 
 Warp = Callable[[Float], Float]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.image import Float
+from correlight.images.image import Float
 from correlight.io import read
 from correlight.simulate.specimen import Kind, specimen
 from correlight.transforms import Affine

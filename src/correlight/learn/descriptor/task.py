@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from correlight.appearance.descriptor import STRIDE, prepared
-from correlight.image import Float
+from correlight.images.image import Float
 from correlight.learn.descriptor.modality import Warp, colour, noise, record
 from correlight.learn.descriptor.scenes import Rng, Scene
 

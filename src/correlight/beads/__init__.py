@@ -1,0 +1,1 @@
+"""Beads: finding them, matching them as constellations, and what they say."""

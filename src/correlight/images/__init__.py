@@ -1,0 +1,1 @@
+"""Images, their grids and pyramids, and what is compared of them."""

@@ -1,0 +1,198 @@
+"""Places seen in one image, told in the other: in its coordinates, on its stage, and how sure that is."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from correlight.errors import UsageError, WriteError
+from correlight.exchange.table import PointTable, read_points
+from correlight.geometry import Grid, Points
+from correlight.images.image import Image
+from correlight.images.pyramid import working_image
+from correlight.io import read
+from correlight.io.maps import read_map
+from correlight.output.apply.saved import Saved, fixed_grid
+
+Float = NDArray[np.float64]
+PointsIn = Literal["moving", "fixed"]
+# Which way the coordinates of a stage grow on the screen: x, then y.
+StageAxes = Literal["right-down", "right-up", "left-down", "left-up"]
+
+SIGNS: dict[StageAxes, tuple[float, float]] = {
+    "right-down": (1.0, 1.0),
+    "right-up": (-1.0, 1.0),
+    "left-down": (1.0, -1.0),
+    "left-up": (-1.0, -1.0),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MovedPoints:
+    """Points taken from one image to the other.
+
+    Parameters
+    ----------
+    table : PointTable
+        The points in the image they were taken to.
+    error : (N,) array
+        Predicted error of each, in the unit of the table; NaN where unknown.
+    inside : (N,) array of bool
+        Whether each lies on that image.
+    stage : (N, 2) array or None
+        Where the stage of that image has to go, (y, x) in micrometres; None where its file states no position.
+    """
+
+    table: PointTable
+    error: Float
+    inside: NDArray[np.bool_]
+    stage: Float | None
+
+
+def move_points(
+    saved: Saved,
+    points: str | Path,
+    like: str | Path,
+    fixed_spacing: float | None = None,
+    moving_spacing: float | None = None,
+    points_in: PointsIn = "moving",
+    stage_axes: StageAxes = "right-down",
+) -> MovedPoints:
+    """Moving points as fixed points, or the other way round, in the unit of their table where the image has it.
+
+    Without record and pixel size nothing is known of the moving frame but the transform, so its numbers are taken to be
+    in its unit.
+
+    Parameters
+    ----------
+    saved : Saved
+        The transform with its record.
+    points : str or Path
+        Table of points.
+    like : str or Path
+        The fixed image.
+    fixed_spacing, moving_spacing : float, optional
+        Micrometres per pixel, in place of what files and record say.
+    points_in : {"moving", "fixed"}
+        The image that the points were seen in.
+    stage_axes : str
+        Which way the coordinates of the stage grow on the screen, x first.
+
+    Raises
+    ------
+    ReadError
+        If a file cannot be read.
+    UsageError
+        If units do not fit the transform.
+    """
+    image = read(like, spacing=fixed_spacing)
+    fixed, moving = fixed_grid(image, saved.frames, fixed_spacing), _moving_grid(saved, moving_spacing)
+    table = read_points(points)
+    if points_in == "fixed":
+        places = table.positions(fixed)
+        there = saved.moving_from_fixed(places)
+        moved = _at(table, there, moving)
+        slopes = saved.moving_from_fixed.jacobian(places)
+        scale = np.abs(np.linalg.det(slopes)) ** (1 / fixed.ndim)
+        inside = np.ones(len(places), bool) if moving is None or _unsized(moving) else moving.contains(there)
+        return MovedPoints(moved, _error(saved, places, fixed) * scale / _unit_length(moved, moving), inside, None)
+    positions: Points = table.points if moving is None else table.positions(moving)
+    there = saved.moving_from_fixed.inverse()(positions)
+    moved = PointTable.at(table.names, there, fixed, table.unit)
+    error = _error(saved, there, fixed) / _unit_length(moved, fixed)
+    return MovedPoints(moved, error, fixed.contains(there), _on_stage(image, fixed, there, stage_axes))
+
+
+def write_moved_points(path: str | Path, moved: MovedPoints) -> None:
+    """Write ``name,unit,z,y,x,error,inside`` and, where the stage is known, ``stage_y,stage_x`` in micrometres.
+
+    Raises
+    ------
+    WriteError
+        If the file cannot be written.
+    """
+    table = moved.table
+    stage = [] if moved.stage is None else ["stage_y", "stage_x"]
+    try:
+        with Path(path).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["name", "unit", *"zyx"[-table.points.shape[1] :], "error", "inside", *stage])
+            for index, (name, point) in enumerate(zip(table.names, table.points, strict=True)):
+                error = moved.error[index]
+                row = [name, table.unit, *(repr(float(value) + 0.0) for value in point)]
+                row += [f"{error:.4g}" if np.isfinite(error) else "", "yes" if moved.inside[index] else "no"]
+                if moved.stage is not None:
+                    row += [f"{value:.4f}" for value in moved.stage[index]]
+                writer.writerow(row)
+    except OSError as error:
+        raise WriteError(f"The points cannot be written to {path}: {error.strerror or error}.") from error
+
+
+def _moving_grid(saved: Saved, given: float | None) -> Grid | None:
+    """The frame of the moving image as far as it is known."""
+    if saved.frames is not None and (given is None or not saved.frames.moving.calibrated):
+        return saved.frames.moving
+    if given is not None:
+        return Grid.of((1,) * saved.moving_from_fixed.ndim, given, unit="micrometre")
+    return None
+
+
+def _unsized(grid: Grid) -> bool:
+    return all(n == 1 for n in grid.shape)
+
+
+def _at(table: PointTable, positions: Points, grid: Grid | None) -> PointTable:
+    if grid is None:
+        return PointTable(table.names, positions, table.unit)
+    return PointTable.at(table.names, positions, grid, table.unit)
+
+
+def _unit_length(table: PointTable, grid: Grid | None) -> float:
+    """Length of the unit of a table in the unit of a frame: of a pixel, if the table counts pixels."""
+    if grid is None or table.unit != "pixel":
+        return 1.0
+    return float(np.prod(grid.spacing) ** (1 / grid.ndim))
+
+
+def _error(saved: Saved, places: Points, fixed: Grid) -> Float:
+    """The predicted error at fixed places, in the fixed unit; NaN where nothing is known."""
+    unknown = np.full(len(places), np.nan)
+    if saved.frames is None or saved.frames.errors is None:
+        return unknown
+    values = read_map(saved.frames.errors)
+    if values.ndim != fixed.ndim:
+        return unknown
+    # The map counts in the frame that was registered, whatever pixel size is claimed for the image now.
+    index = saved.frames.fixed.resized(values.shape).index(places).T
+    near = ndimage.map_coordinates(values, index, order=0, mode="nearest")
+    smooth = ndimage.map_coordinates(values, index, order=1, mode="nearest")
+    known: Any = np.where(np.isfinite(smooth), smooth, near)
+    return np.where(saved.frames.fixed.contains(places), known, np.nan)
+
+
+def _on_stage(image: Image, grid: Grid, places: Points, axes: StageAxes) -> Float | None:
+    """Where the stage has to go to bring places into the middle of the field, (y, x) in micrometres."""
+    if axes not in SIGNS:
+        raise UsageError(f"The axes of a stage are one of {', '.join(SIGNS)}; got {axes!r}.")
+    stated = image.source.get("stage_position")
+    if stated is None or not grid.calibrated:
+        return None
+    return np.asarray(stated, float)[-2:] + (places - _middle(image, grid))[:, -2:] * SIGNS[axes]
+
+
+def _middle(image: Image, grid: Grid) -> Points:
+    """The middle of what the instrument scanned: a data bar below it belongs to the file and not to the field."""
+    seen = working_image(image)
+    valid, level = seen.valid(), grid.level(seen.grid.shape)
+    spans = []
+    for axis in range(grid.ndim):
+        found = np.flatnonzero(valid.any(axis=tuple(other for other in range(grid.ndim) if other != axis)))
+        spans.append((found[0] + found[-1]) / 2)
+    middle: Points = level.points(np.array([spans]))[0]
+    return middle

@@ -1,0 +1,378 @@
+"""Everything that one session took, moved by the one transform that was found for one of its images.
+
+A table names the images, one per row, and says how each lies to the image that was registered: by the position of its
+first pixel, by the position of the stage, or not at all, which means the same middle. Its pixel size is stated, or
+follows from the magnification, or is that of its file.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from correlight.errors import ReadError, UsageError
+from correlight.geometry import Grid
+from correlight.images.image import CoarseMask, Image
+from correlight.images.resample import Order
+from correlight.io import read
+from correlight.output.apply.points import SIGNS, StageAxes
+from correlight.output.apply.saved import Frames, read_saved
+from correlight.output.apply.saved import fixed_grid as grid_of_fixed
+from correlight.output.folder import Progress, reserve, write_moved
+from correlight.transforms import Transform
+
+SUMMARY = "applied.csv"
+_COLUMNS = ("image", "spacing", "magnification", "offset_y", "offset_x", "stage_y", "stage_x", "unit", "labels")
+_YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
+# Places per axis at which an image is asked whether it lies on the other.
+_PLACES = 65
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One image of a session, as the table states it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    spacing : float or None
+        Micrometres per pixel.
+    magnification : float or None
+        In the same terms as that of the image that was registered.
+    offset : (y, x) or None
+        Where the first pixel lies in the frame of the image that was registered, in ``unit``.
+    stage : (y, x) or None
+        Position of the stage in micrometres.
+    unit : {"pixel", "micrometre"}
+        Of the offset: pixels of the image that was registered, or micrometres.
+    labels : bool
+        Whether the image holds labels.
+    """
+
+    path: Path
+    spacing: float | None = None
+    magnification: float | None = None
+    offset: tuple[float, float] | None = None
+    stage: tuple[float, float] | None = None
+    unit: str = "pixel"
+    labels: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of one image.
+
+    Parameters
+    ----------
+    image : Path
+        The file it came from.
+    file : Path or None
+        Where it is now; None if it lies outside the fixed image altogether.
+    used : float
+        Share of it that lies on the fixed image.
+    covered : float
+        Share of the fixed image that it covers.
+    """
+
+    image: Path
+    file: Path | None
+    used: float
+    covered: float
+
+    @property
+    def sentence(self) -> str:
+        """What lies outside, in words; empty if nothing does."""
+        if self.file is None:
+            return f"{self.image.name} lies outside the fixed image altogether and was not written."
+        if self.used < 1:
+            return f"{100 * (1 - self.used):.0f} % of {self.image.name} lie outside the fixed image."
+        return ""
+
+
+def holds_session(path: str | Path) -> bool:
+    """Whether a CSV is a table of images, judged by its header."""
+    try:
+        with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
+            cells = [cell.strip().strip('"').lower() for cell in file.readline(10_000).split(",")]
+    except OSError:
+        return False
+    return "image" in cells
+
+
+def read_session(path: str | Path) -> tuple[Member, ...]:
+    """The images of a session from a CSV with the column ``image`` and any of the others that `Member` has.
+
+    Paths are relative to the table. Offsets are the columns ``offset_y,offset_x``, positions of the stage
+    ``stage_y,stage_x``.
+
+    Raises
+    ------
+    ReadError
+        If the table cannot be read, has other columns, or a cell does not hold what it should.
+    """
+    table = Path(path)
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            heads = [(name or "").strip().lower() for name in reader.fieldnames or []]
+            reader.fieldnames = heads
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ReadError(f"A table of images in CSV was expected in {path}: {error}.") from error
+    except OSError as error:
+        raise ReadError(f"The table {path} cannot be read: {error.strerror or error}.") from error
+    unknown = [name for name in heads if name not in _COLUMNS]
+    if "image" not in heads or unknown:
+        what = f"unknown: {', '.join(unknown)}" if unknown else "the column image is missing"
+        raise ReadError(
+            f"A table of images has the columns {', '.join(_COLUMNS)} (all but the first optional); {what}."
+        )
+    members = [_member(row, table, number) for number, row in enumerate(rows, start=1)]
+    if not members:
+        raise ReadError(f"A header line and at least one image were expected in {path}; got none.")
+    return tuple(members)
+
+
+def apply_session(
+    transform: str | Path,
+    members: tuple[Member, ...],
+    like: str | Path,
+    out: str | Path,
+    *,
+    order: Order = "linear",
+    fixed_spacing: float | None = None,
+    stage_axes: StageAxes = "right-down",
+    overwrite: bool = False,
+    inputs: tuple[str | Path, ...] = (),
+    progress: Progress | None = None,
+) -> tuple[Applied, ...]:
+    """Move many images of one session onto the fixed image, each straight from its own pixels.
+
+    Parameters
+    ----------
+    transform : str or Path
+        A result folder or a transform file with ``result.json`` beside it, which says what was registered.
+    members : tuple of Member
+        The images.
+    like : str or Path
+        The fixed image.
+    out : str or Path
+        Folder to make: for each image ``<name>.ome.tif`` and ``<name>_footprint.tif``, and ``applied.csv``.
+    order : {"linear", "nearest"}
+        Interpolation of images that hold no labels.
+    fixed_spacing : float, optional
+        Micrometres per pixel of the fixed image, in place of what file and record say.
+    stage_axes : {"right-down", "right-up", "left-down", "left-up"}
+        Which way the coordinates of the stage grow on the screen, x first.
+    overwrite : bool
+        Whether an earlier output is replaced.
+    inputs : tuple of str or Path
+        Further files that must not be replaced, such as the table.
+    progress : callable, optional
+        Told the fraction of all rows that are written.
+
+    Returns
+    -------
+    tuple of Applied
+        One per image, in the order of the table.
+
+    Raises
+    ------
+    ReadError
+        If a file cannot be read.
+    UsageError
+        If there is no record, or it does not suffice to say where an image lies.
+    WriteError
+        If the output cannot be written.
+    """
+    saved = read_saved(transform)
+    if saved.frames is None:
+        raise UsageError(
+            f"Many images need the record of what was registered; {transform} has no result.json beside it."
+        )
+    frames = saved.frames
+    fixed = grid_of_fixed(read(like, spacing=fixed_spacing), frames, fixed_spacing)
+    paths = [member.path for member in members]
+    done: list[Applied] = []
+    with reserve(out, overwrite=overwrite, sign=SUMMARY, inputs=[transform, like, *inputs, *paths]) as folder:
+        reference = _reference(members, frames)
+        for member, name in zip(members, _names(members), strict=True):
+            image = read(member.path, spacing=member.spacing)
+            grid = _place(image, member, reference, frames, SIGNS[stage_axes])
+            told = None if progress is None else _share(progress, len(done), len(members))
+            onto = saved.moving_from_fixed, fixed
+            done.append(_move(image, grid, member, *onto, order, folder / name, Path(out), told))
+        _summarise(folder / SUMMARY, done)
+    return tuple(done)
+
+
+def _share(progress: Progress, number: int, count: int) -> Progress:
+    """What tells the progress of one image of many."""
+    return lambda fraction: progress((number + fraction) / count)
+
+
+def _move(
+    image: Image,
+    grid: Grid,
+    member: Member,
+    moving_from_fixed: Transform,
+    fixed: Grid,
+    order: Order,
+    stem: Path,
+    out: Path,
+    progress: Progress | None,
+) -> Applied:
+    places = grid.lattice(_PLACES)
+    used = float(np.mean(fixed.contains(moving_from_fixed.inverse()(places))))
+    kind: Order = "nearest" if member.labels else order
+    mask = CoarseMask(np.ones((1,) * grid.ndim, bool), grid.shape) if kind == "nearest" else image.mask
+    files = stem.with_name(f"{stem.name}.ome.tif"), stem.with_name(f"{stem.name}_footprint.tif")
+    covered = write_moved(*files, image, grid, moving_from_fixed, fixed, order=kind, mask=mask, progress=progress)
+    if not covered:
+        for file in files:
+            file.unlink()
+        return Applied(member.path, None, used, 0.0)
+    return Applied(member.path, out / files[0].name, used, covered)
+
+
+def _member(row: dict[str, Any], table: Path, number: int) -> Member:
+    if None in row or None in row.values():
+        raise ReadError(f"Row {number} of {table} has another number of fields than the header.")
+    cells = {name: value.strip() for name, value in row.items()}
+
+    def figure(name: str, *, positive: bool = False) -> float | None:
+        text = cells.get(name, "")
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not np.isfinite(value) or (positive and value <= 0):
+            raise ReadError(
+                f"A {'positive ' if positive else ''}number was expected as {name} in row {number} of {table}."
+            )
+        return value
+
+    def place(name: str) -> tuple[float, float] | None:
+        y, x = figure(f"{name}_y"), figure(f"{name}_x")
+        if (y is None) != (x is None):
+            raise ReadError(f"Both {name}_y and {name}_x were expected in row {number} of {table}, or neither.")
+        return None if y is None or x is None else (y, x)
+
+    if not cells["image"]:
+        raise ReadError(f"The name of an image was expected in row {number} of {table}.")
+    unit = {"": "pixel", "px": "pixel", "pixel": "pixel", "um": "micrometre", "µm": "micrometre"}.get(
+        cells.get("unit", "").lower(), cells.get("unit", "").lower()
+    )
+    labels = cells.get("labels", "").lower()
+    if unit not in ("pixel", "micrometre") or labels not in (*_YES, *_NO):
+        raise ReadError(f"A unit is pixel or micrometre and labels are yes or no; row {number} of {table} differs.")
+    return Member(
+        table.parent / cells["image"],
+        figure("spacing", positive=True),
+        figure("magnification", positive=True),
+        place("offset"),
+        place("stage"),
+        unit,
+        labels in _YES,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """What the table says of the image that was registered."""
+
+    magnification: float | None = None
+    stage: tuple[float, float] | None = None
+
+
+def _reference(members: tuple[Member, ...], frames: Frames) -> _Reference:
+    """The row of the image that was registered, known by its checksum, or the stage position in its file."""
+    if not any(member.magnification or member.stage for member in members):
+        return _Reference()
+    for member in members:
+        image = read(member.path)
+        if frames.moving_sha256 is not None and image.source.get("sha256") == frames.moving_sha256:
+            return _Reference(member.magnification, member.stage or _stage_in(image))
+    return _Reference()
+
+
+def _stage_in(image: Image) -> tuple[float, float] | None:
+    stated = image.source.get("stage_position")
+    return None if stated is None else (float(stated[-2]), float(stated[-1]))
+
+
+def _place(image: Image, member: Member, reference: _Reference, frames: Frames, signs: tuple[float, float]) -> Grid:
+    """The grid of an image in the frame of the image that was registered."""
+    moving = frames.moving
+    spacing: tuple[float, ...] = image.grid.spacing
+    if member.spacing is not None and not moving.calibrated:
+        raise UsageError(
+            f"The transform counts pixels of the moving image, which was registered without a pixel size; leave out "
+            f"that of {member.path.name}, or state its magnification."
+        )
+    if member.spacing is None and member.magnification is not None:
+        if reference.magnification is None:
+            raise UsageError(
+                f"The magnification of {member.path.name} says nothing without that of the image that was registered; "
+                "give that image a row of its own."
+            )
+        factor = reference.magnification / member.magnification
+        spacing = tuple(step * factor for step in moving.spacing)
+    elif image.grid.unit != moving.unit:
+        if image.grid.shape != moving.shape and not moving.calibrated:
+            raise UsageError(
+                f"The transform counts pixels of the moving image, and {member.path.name} has another size; state its "
+                "magnification, or register with pixel sizes."
+            )
+        if image.grid.shape != moving.shape:
+            raise UsageError(f"{member.path.name} states no pixel size; give it in the column spacing.")
+        spacing = moving.spacing
+    grid = Grid.of(image.grid.shape, spacing, unit=moving.unit)
+    if member.offset is not None:
+        steps = moving.spacing if member.unit == "pixel" else (1.0,) * grid.ndim
+        if member.unit == "micrometre" and not moving.calibrated:
+            raise UsageError("Offsets in micrometres need a moving image that was registered with a pixel size.")
+        origin = [part * step for part, step in zip(member.offset, steps[-2:], strict=True)]
+        return Grid.of(grid.shape, spacing, _origin(moving, origin), moving.unit)
+    middle = moving.centre.copy()
+    stage = member.stage or (_stage_in(image) if reference.stage is not None else None)
+    if stage is not None:
+        if reference.stage is None or not moving.calibrated:
+            raise UsageError(
+                f"The position of the stage for {member.path.name} says nothing without that of the image that was "
+                "registered and its pixel size; give that image a row of its own."
+            )
+        middle[-2:] += (np.asarray(stage) - reference.stage) * signs
+    half = (np.asarray(grid.shape) - 1) / 2 * np.asarray(spacing)
+    return Grid.of(grid.shape, spacing, tuple(middle - half), moving.unit)
+
+
+def _origin(moving: Grid, of_plane: list[float]) -> tuple[float, ...]:
+    """The origin of a crop: that of the image in z, the offset in the plane."""
+    return (*moving.origin[:-2], *(a + b for a, b in zip(moving.origin[-2:], of_plane, strict=True)))
+
+
+def _names(members: tuple[Member, ...]) -> Iterator[str]:
+    """A name for each output, told apart by numbers where two images are called the same."""
+    seen: dict[str, int] = {}
+    for member in members:
+        stem = member.path.name.removesuffix(member.path.suffix).removesuffix(".ome")
+        seen[stem] = seen.get(stem, 0) + 1
+        yield stem if seen[stem] == 1 else f"{stem}_{seen[stem]}"
+
+
+def _summarise(path: Path, done: list[Applied]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", "file", "share_on_fixed", "share_of_fixed_covered"])
+        for entry in done:
+            name = "" if entry.file is None else entry.file.name
+            writer.writerow([entry.image.name, name, f"{entry.used:.4f}", f"{entry.covered:.4f}"])

@@ -1,0 +1,181 @@
+"""Transforms, landmarks and points from the file of one tool into that of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from correlight.errors import TransformError, UsageError
+from correlight.exchange import FORMATS, UNKNOWN, Content, LandmarkTable, Setting, kind_of, read_file, write_file
+from correlight.exchange.formats import choose, named, recognise
+from correlight.geometry import Grid
+from correlight.io import read
+from correlight.landmarks import Model, fit
+from correlight.output.apply import read_saved
+from correlight.output.folder import reserve, reserve_files
+from correlight.transforms import Transform
+
+_RECORD = "result.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """What `convert` did.
+
+    Parameters
+    ----------
+    kind : str
+        What the file holds: "transform", "landmarks" or "points".
+    format : str
+        The format that was written.
+    notes : tuple of str
+        Sentences about what was left out or computed on the way.
+    """
+
+    kind: str
+    format: str
+    notes: tuple[str, ...]
+
+
+def convert(
+    source: str | Path,
+    target: str | Path,
+    *,
+    read_as: str | None = None,
+    write_as: str | None = None,
+    fixed: str | Path | None = None,
+    moving: str | Path | None = None,
+    fixed_spacing: tuple[float, ...] | None = None,
+    moving_spacing: tuple[float, ...] | None = None,
+    setting: Setting = UNKNOWN,
+    model: Model | None = None,
+    overwrite: bool = False,
+) -> Converted:
+    """Read a file of one tool and write what it holds for another.
+
+    Parameters
+    ----------
+    source : str or Path
+        The file to read, or a result folder.
+    target : str or Path
+        The file to write; its ending says the format where it can.
+    read_as, write_as : str, optional
+        Names of formats (keys of `correlight.exchange.FORMATS`), where the file or the ending do not tell.
+    fixed, moving : str or Path, optional
+        The two images, for formats that count pixels or state sizes. Of a result folder both are known.
+    fixed_spacing, moving_spacing : tuple of float, optional
+        Micrometres per pixel, array order, in place of or beside the images.
+    setting : Setting
+        Name of the moving image, number of axes, dataset to write into, unit.
+    model : {"rigid", "similarity", "affine", "projective"}, optional
+        The kind of transform to fit to landmarks where the output holds a transform.
+    overwrite : bool
+        Whether an existing output is replaced.
+
+    Returns
+    -------
+    Converted
+        What was written.
+
+    Raises
+    ------
+    ReadError
+        If an input cannot be read.
+    UsageError
+        If the output exists, or something must be known that was not given.
+    TransformError
+        If the output cannot hold what the input does; nothing is approximated in silence.
+    WriteError
+        If the output cannot be written.
+    """
+    setting = _with_images(source, setting, fixed, moving, fixed_spacing, moving_spacing)
+    content, notes = _read(source, read_as, setting), []
+    if isinstance(content, LandmarkTable) and content.left_out:
+        what = "landmark is" if content.left_out == 1 else "landmarks are"
+        notes.append(f"{content.left_out} {what} inactive or without partner and left out")
+    entry = named(write_as) if write_as is not None else None
+    if entry is None and setting.into is not None:
+        entry = recognise(setting.into)
+    if isinstance(content, LandmarkTable) and model is not None:
+        content = _fitted(content, setting, model, source)
+        notes.append(f"the {model} transform that fits the landmarks best is written")
+    kind = kind_of(content)
+    try:
+        entry = choose(target, kind) if entry is None else entry
+    except TransformError as error:
+        if kind == "landmarks" and model is None and _could_hold_a_transform(target):
+            raise UsageError(
+                f"{source} holds landmarks and {target} would hold a transform; choose the kind to fit with --model."
+            ) from error
+        raise
+    if kind == "landmarks" and entry.writes == ("transform",):
+        raise UsageError(
+            f"{source} holds landmarks and {entry.title} a transform; choose the kind to fit with --model."
+        )
+    inputs = [path for path in (source, fixed, moving, setting.into) if path is not None]
+    out = Path(target)
+    if entry.folder:
+        with reserve(out, overwrite=overwrite, sign="zarr.json", inputs=inputs) as folder:
+            write_file(folder, content, entry.name, setting)
+    else:
+        with reserve_files(out, overwrite=overwrite, inputs=inputs) as folder:
+            write_file(folder / out.name, content, entry.name, setting)
+    return Converted(kind, entry.name, tuple(notes))
+
+
+def _with_images(
+    source: str | Path,
+    setting: Setting,
+    fixed: str | Path | None,
+    moving: str | Path | None,
+    fixed_spacing: tuple[float, ...] | None,
+    moving_spacing: tuple[float, ...] | None,
+) -> Setting:
+    """The setting with what is known of the images: from themselves, from numbers, or from the record beside."""
+    sides = {"fixed": (fixed, fixed_spacing), "moving": (moving, moving_spacing)}
+    grids: dict[str, Grid | None] = {}
+    sized = True
+    for role, (path, spacing) in sides.items():
+        grids[role] = None
+        if path is not None:
+            grids[role] = read(path, spacing=spacing).grid
+        elif spacing is not None:
+            ndim = setting.ndim or (2 if len(spacing) == 1 else len(spacing))
+            grids[role] = Grid.of((1,) * ndim, spacing, unit="micrometre")
+            sized = False
+    record = Path(source) / _RECORD if Path(source).is_dir() else Path(source).with_name(_RECORD)
+    if record.is_file() and None in grids.values() and _holds_result(source):
+        frames = read_saved(source).frames
+        if frames is not None:
+            grids["fixed"] = grids["fixed"] or frames.fixed
+            grids["moving"] = grids["moving"] or frames.moving
+    return replace(setting, fixed=grids["fixed"], moving=grids["moving"], sized=sized)
+
+
+def _holds_result(source: str | Path) -> bool:
+    """Whether the file is a result, or the transform that belongs to the record beside it."""
+    path = Path(source)
+    return path.is_dir() or path.name == _RECORD or path.stem == "moving_from_fixed"
+
+
+def _read(source: str | Path, format_name: str | None, setting: Setting) -> Content:
+    path = Path(source)
+    is_result = path.name == _RECORD or (path.is_dir() and (path / _RECORD).is_file())
+    # A result with an elastic transform only names the file that holds it.
+    if is_result and format_name is None:
+        return read_saved(path).moving_from_fixed
+    return read_file(path, format_name, setting)
+
+
+def _fitted(landmarks: LandmarkTable, setting: Setting, model: Model, source: str | Path) -> Transform:
+    fixed = landmarks.fixed.in_unit(setting.fixed, "fixed")
+    moving = landmarks.moving.in_unit(setting.moving, "moving")
+    try:
+        return fit(fixed.points, moving.points, model)
+    except TransformError as error:
+        raise UsageError(f"The landmarks in {source} determine no {model} transform: {error}") from error
+
+
+def _could_hold_a_transform(target: str | Path) -> bool:
+    suffix = Path(target).suffix.lower()
+    return any("transform" in entry.writes and suffix in entry.endings for entry in FORMATS.values())

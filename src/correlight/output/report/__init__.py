@@ -1,0 +1,146 @@
+"""One self-contained HTML file and one picture: what a person needs to trust a result, or not to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import UsageError, WriteError
+from correlight.images.image import Image
+from correlight.output.report import content, pictures, viewer
+from correlight.output.report.page import template
+from correlight.registration.result import Result
+
+__all__ = ["write_overlay", "write_report"]
+
+_LONGEST = 1600
+
+
+def write_report(
+    path: str | Path,
+    result: Result,
+    fixed: Image,
+    moving: Image,
+    registered: NDArray[Any] | None,
+    footprint: NDArray[np.bool_] | None,
+) -> None:
+    """Write the report of one registration as a single HTML file that loads nothing from outside.
+
+    The pictures in it are JPEG copies of at most 1600 pixels a side, for looking and not for measuring; the file
+    stays below about 12 MB whatever the size of the images. Cost: one pass over every channel, one
+    at a time in memory.
+
+    Parameters
+    ----------
+    path : str or Path
+        The HTML file; it is overwritten.
+    result : Result
+        What the registration found.
+    fixed, moving : Image
+        The two images, 2-D.
+    registered : (C, Y, X) array or None
+        Every channel of the moving image on the fixed grid; None where there is none, for example because the
+        result was refused. The report then shows the two images side by side.
+    footprint : (Y, X) array of bool or None
+        Where the registered image was really sampled; None for everywhere.
+
+    Raises
+    ------
+    UsageError
+        If the images are not 2-D or the arrays do not lie on the fixed grid.
+    WriteError
+        If the file cannot be written.
+    """
+    _check(fixed, moving, registered, footprint)
+    shown = viewer.prepare(result, fixed, moving, registered, footprint)
+    page = template("report.html.j2").render(
+        content.describe(result, fixed, moving, has_registered=registered is not None),
+        viewer=shown,
+        poses=viewer.pose_rows(result, fixed, moving),
+        ignored=viewer.ignored_pictures(result, fixed, moving),
+    )
+    _write(Path(path), page.encode("utf-8", "replace"))
+
+
+def write_overlay(
+    path: str | Path,
+    fixed: Image,
+    registered: NDArray[Any] | None,
+    footprint: NDArray[np.bool_] | None,
+    channel: int | None,
+    *,
+    fixed_channel: int | None = None,
+    mark: str | None = None,
+) -> None:
+    """Write one PNG: the fixed image in grey, one registered channel in colour, a scale bar, at most 1600 pixels.
+
+    Magenta or green is chosen, whichever stands out more from the grey below it. What is coloured is what stands out
+    from the ground of the registered channel: bright on dark, or dark on bright.
+
+    Parameters
+    ----------
+    path : str or Path
+        The PNG file; it is overwritten.
+    fixed : Image
+        The fixed image, 2-D.
+    registered : (C, Y, X) array or None
+        The moving image on the fixed grid; None draws the fixed image alone, which a `mark` should explain.
+    footprint : (Y, X) array of bool or None
+        Where the registered image was really sampled; None for everywhere.
+    channel : int or None
+        The registered channel to show; None takes the mean of all, as for a picture in colours.
+    fixed_channel : int, optional
+        The fixed channel to show; without it the first, or the mean of the colours of an RGB picture.
+    mark : str, optional
+        Words for a band on top of the picture, such as "doubtful: check before use".
+
+    Raises
+    ------
+    UsageError
+        If the image is not 2-D or the arrays do not lie on the fixed grid.
+    WriteError
+        If the file cannot be written.
+    """
+    _check(fixed, None, registered, footprint)
+    shape = pictures.display_shape(fixed.grid, _LONGEST)
+    if fixed_channel is None and not fixed.rgb:
+        fixed_channel = 0
+    ground = pictures.stretch(viewer.shrunk(fixed, fixed_channel, shape), pictures.resize_mask(fixed.valid(), shape))
+    drawn = np.dstack([ground] * 3)
+    if registered is not None:
+        covered = None if footprint is None else pictures.resize_mask(footprint, shape)
+        light = pictures.signal(pictures.stretch(pictures.plane(registered, channel, shape), covered), covered)
+        drawn = pictures.tinted(ground, light, pictures.TINTS[pictures.contrasting_tint(ground, light)], covered)
+    drawn = pictures.with_scale_bar(drawn, fixed.grid.extent[1] / shape[1], fixed.grid.frame.symbol)
+    if mark:
+        drawn = pictures.with_banner(drawn, mark)
+    _write(Path(path), pictures.encode(drawn, "png"))
+
+
+def _check(
+    fixed: Image, moving: Image | None, registered: NDArray[Any] | None, footprint: NDArray[np.bool_] | None
+) -> None:
+    axes = max(fixed.ndim, 2 if moving is None else moving.ndim)
+    if axes != 2:
+        raise UsageError(f"The report shows images of two axes; got {axes}, so give it a plane or a projection.")
+    if registered is not None:
+        count = registered.shape[0] if moving is None else len(moving.channels)
+        if registered.shape != (count, *fixed.grid.shape):
+            raise UsageError(
+                f"The registered image must have the shape {(count, *fixed.grid.shape)}, channels first on the fixed "
+                f"grid; got {registered.shape}."
+            )
+    if footprint is not None and footprint.shape != fixed.grid.shape:
+        raise UsageError(f"The footprint must have the shape {fixed.grid.shape}; got {footprint.shape}.")
+
+
+def _write(path: Path, coded: bytes) -> None:
+    try:
+        path.write_bytes(coded)
+    except OSError as error:
+        raise WriteError(
+            f"{path.name} cannot be written to {path.parent} ({error.strerror}); give a folder with room to write in."
+        ) from error

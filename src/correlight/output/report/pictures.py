@@ -1,0 +1,313 @@
+"""Pictures for the report: arrays in, encoded PNG or JPEG out. Nothing here knows a file or a verdict."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import UsageError
+from correlight.geometry import Grid
+from correlight.images.image import Pixels
+
+Grey = NDArray[np.uint8]
+Colour = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+Polygon = list[list[float]]
+
+# Magenta and green stay apart in every common colour vision deficiency, and both stand out from grey.
+TINTS: dict[str, tuple[int, int, int]] = {"magenta": (255, 64, 255), "green": (64, 255, 64)}
+
+_CV_DEPTHS = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
+_HATCH = (230, 130, 0)
+_SUPERSAMPLED = 4
+_LONGEST_SIDE = 65_500
+
+
+def display_shape(grid: Grid, longest: int) -> tuple[int, int]:
+    """Rows and columns of a picture with square pixels over the field of a 2-D grid, never finer than the grid.
+
+    Parameters
+    ----------
+    grid : Grid
+        Two axes; the spacings may differ.
+    longest : int
+        Upper limit of the longer side, in pixels.
+    """
+    extent = np.asarray(grid.extent)
+    pixel = max(min(grid.spacing), float(extent.max()) / longest)
+    rows, columns = np.maximum(1, np.round(extent / pixel).astype(int))
+    return int(rows), int(columns)
+
+
+def resize(pixels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """A ``(Y, X)`` array at another shape over the same field; means of areas where it shrinks.
+
+    Types that OpenCV does not know come back as float32.
+    """
+    array = np.ascontiguousarray(pixels if pixels.dtype in _CV_DEPTHS else np.asarray(pixels, np.float32))
+    if array.shape == shape:
+        return array
+    shrinks = shape[0] <= array.shape[0] and shape[1] <= array.shape[1]
+    mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(array, (shape[1], shape[0]), interpolation=mode))
+
+
+def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
+    """A ``(Y, X)`` mask at another shape: set where more than half of the area is."""
+    # A view as bytes costs no memory; OpenCV rounds the mean of zeros and ones to one of them.
+    return np.asarray(resize(np.ascontiguousarray(mask).view(np.uint8), shape) > 0)
+
+
+def plane(pixels: Pixels, channel: int | None, shape: tuple[int, int]) -> NDArray[Any]:
+    """One channel of ``(C, Y, X)`` pixels at another shape; None takes the mean of all.
+
+    One channel at a time is held in memory.
+    """
+    if channel is not None:
+        return resize(np.asarray(pixels[channel]), shape)
+    planes = [resize(np.asarray(pixels[index]), shape).astype(np.float32) for index in range(pixels.shape[0])]
+    return np.asarray(np.mean(planes, axis=0))
+
+
+def stretch(pixels: NDArray[Any], valid: Mask | None = None, percentiles: tuple[float, float] = (0.5, 99.8)) -> Grey:
+    """Eight bits for display, the given percentiles of the valid and finite pixels becoming black and white.
+
+    Parameters
+    ----------
+    pixels : array
+        Any real type and shape.
+    valid : array of bool, optional
+        Which pixels choose the limits, shape of ``pixels``; all of them are stretched.
+    percentiles : tuple of float
+        Lower and upper, 0 to 100.
+    """
+    values = np.asarray(pixels, np.float32)
+    counted = np.isfinite(values) if valid is None else np.isfinite(values) & valid
+    if not counted.any():
+        return np.zeros(values.shape, np.uint8)
+    low, high = np.percentile(values[counted], percentiles)
+    if high <= low:
+        # A sparse stain fills less than the percentiles leave; its full range is then the honest choice.
+        low, high = float(values[counted].min()), float(values[counted].max())
+    span = high - low if high > low else 1.0
+    scaled = np.nan_to_num((values - low) / span, nan=0.0, posinf=1.0, neginf=0.0)
+    return np.asarray(np.round(np.clip(scaled, 0.0, 1.0) * 255), np.uint8)
+
+
+def tinted(fixed: Grey, moving: Grey, tint: Sequence[int], covered: Mask | None = None) -> Colour:
+    """Lay the moving image in colour on the grey fixed image, as opaque as it is bright.
+
+    Unlike adding the two, this keeps the colour visible where the fixed image is white.
+
+    Parameters
+    ----------
+    fixed, moving : (Y, X) arrays of uint8
+        On one grid.
+    tint : sequence of three int
+        Red, green and blue of the brightest moving pixel.
+    covered : (Y, X) array of bool, optional
+        Where the moving image has pixels.
+
+    Returns
+    -------
+    (Y, X, 3) array of uint8
+        Red, green, blue.
+    """
+    weight = np.asarray(moving, np.float32)[..., None] / 255
+    if covered is not None:
+        weight = weight * covered[..., None]
+    grey = np.asarray(fixed, np.float32)[..., None]
+    return np.asarray(np.round(grey * (1 - weight) + np.asarray(tint, np.float32) * weight), np.uint8)
+
+
+def signal(moving: Grey, covered: Mask | None = None) -> Grey:
+    """What stands out from the ground of an image: itself on a dark ground, its negative on a bright one.
+
+    Stained tissue on white glass would otherwise be the only part of the picture without colour.
+    """
+    return 255 - moving if has_bright_ground(moving, covered) else moving
+
+
+def has_bright_ground(moving: Grey, covered: Mask | None = None) -> bool:
+    """Whether most of the pixels (those covered, if given and any) are brighter than half."""
+    counted = moving if covered is None or not covered.any() else moving[covered]
+    return float(np.median(counted)) > 128
+
+
+def contrasting_tint(fixed: Grey, moving: Grey) -> str:
+    """The name in `TINTS` that stands out more where the moving image is bright.
+
+    Green is the lighter of the two: it shows on dark ground, magenta on bright ground.
+    """
+    weight = np.asarray(moving, np.float64)
+    total = weight.sum()
+    ground = float((fixed * weight).sum() / total) if total > 0 else float(fixed.mean())
+    return "green" if ground < 100 else "magenta"
+
+
+def hatched(mask: Mask) -> NDArray[np.uint8]:
+    """An ``(Y, X, 4)`` layer that hatches the pixels *outside* a mask of valid pixels and is clear elsewhere."""
+    rows, columns = np.indices(mask.shape)
+    stripe = (rows + columns) % 12 < 4
+    layer = np.zeros((*mask.shape, 4), np.uint8)
+    layer[..., :3] = _HATCH
+    layer[..., 3] = np.where(mask, 0, np.where(stripe, 230, 90))
+    return layer
+
+
+def over(picture: Colour, layer: NDArray[np.uint8]) -> Colour:
+    """An ``(Y, X, 3)`` picture with an ``(Y, X, 4)`` layer on top."""
+    alpha = layer[..., 3:].astype(np.float32) / 255
+    return np.asarray(np.round(picture * (1 - alpha) + layer[..., :3] * alpha), np.uint8)
+
+
+def heat(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint8]:
+    """An ``(Y, X, 4)`` layer that shows values from ``low`` to ``high`` in a perceptually even scale; NaN is clear."""
+    known = np.isfinite(values)
+    span = high - low if high > low else 1.0
+    scaled = np.clip((np.where(known, values, low) - low) / span, 0.0, 1.0)
+    colours = cv2.applyColorMap(np.asarray(np.round(scaled * 255), np.uint8), cv2.COLORMAP_VIRIDIS)
+    return np.dstack([colours[..., ::-1], np.where(known, 255, 0).astype(np.uint8)])
+
+
+def sample(values: NDArray[Any], grid: Grid, onto: Grid) -> NDArray[np.float32]:
+    """Values of a coarse 2-D grid at the pixels of another, linear in between and constant beyond the edge.
+
+    Unknown (NaN) values do not spread: a pixel is known where known values carry at least half of its weight.
+    """
+    known = np.isfinite(values)
+    lines = [np.arange(count, dtype=np.float64)[:, None] for count in onto.shape]
+    rows = grid.index(onto.points(np.hstack([lines[0], np.zeros_like(lines[0])])))[:, 0]
+    columns = grid.index(onto.points(np.hstack([np.zeros_like(lines[1]), lines[1]])))[:, 1]
+    place = np.meshgrid(columns.astype(np.float32), rows.astype(np.float32))
+
+    def at(array: NDArray[Any]) -> NDArray[np.float32]:
+        return np.asarray(
+            cv2.remap(array.astype(np.float32), *place, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        )
+
+    weight = at(known)
+    total = at(np.where(known, values, 0.0))
+    return np.where(weight >= 0.5, total / np.maximum(weight, 1e-6), np.float32(np.nan)).astype(np.float32)
+
+
+def outlines(mask: Mask, shape: tuple[int, int]) -> list[Polygon]:
+    """Outlines of a ``(Y, X)`` mask as closed polygons of ``[x, y]`` corners in a picture of ``shape``."""
+    small = resize_mask(mask, shape).astype(np.uint8)
+    found, _ = cv2.findContours(small, cv2.RETR_LIST, cv2.CHAIN_APPROX_TC89_L1)
+    return [[[float(x) + 0.5, float(y) + 0.5] for x, y in line[:, 0]] for line in found if len(line) > 2]
+
+
+def nice_length(longest: float) -> float:
+    """The largest of 1, 2, 5, 10, 20, … (and their decimal fractions) that is not longer than ``longest``."""
+    power = 10.0 ** np.floor(np.log10(longest))
+    return float(max(step * power for step in (1.0, 2.0, 5.0) if step * power <= longest * (1 + 1e-9)))
+
+
+def length_label(length: float, symbol: str) -> str:
+    """A length as it is printed beside a scale bar: "5 µm", "200 nm", "100 px"."""
+    if symbol == "µm" and length < 1:
+        return f"{length * 1000:g} nm"
+    return f"{length:g} {symbol}"
+
+
+def with_scale_bar(picture: Colour, unit_per_pixel: float, symbol: str) -> Colour:
+    """The ``(Y, X, 3)`` picture with a scale bar and its length in the lower left corner.
+
+    Parameters
+    ----------
+    unit_per_pixel : float
+        Length of one pixel of the picture.
+    symbol : {"µm", "px"}
+        What that length is measured in.
+    """
+    rows, columns = picture.shape[:2]
+    length = nice_length(0.22 * columns * unit_per_pixel)
+    width = max(1, round(length / unit_per_pixel))
+    size = max(9.0, min(rows, columns) / 32)
+    margin = round(size)
+    label = lettering(length_label(length, symbol), size)
+    box_height, box_width = round(2.6 * size), max(width, label.shape[1]) + margin
+    if box_height + margin > rows or box_width + margin > columns:
+        return picture
+    out = picture.copy()
+    top, left = rows - margin // 2 - box_height, margin // 2
+    box = out[top : top + box_height, left : left + box_width]
+    box[:] = np.round(box * 0.35)
+    bar_top = rows - margin - max(2, round(size / 4))
+    out[bar_top : rows - margin, margin : margin + width] = 255
+    _lighten(out, label, bar_top - round(0.2 * size) - label.shape[0], margin)
+    return out
+
+
+def with_banner(picture: Colour, words: str) -> Colour:
+    """The ``(Y, X, 3)`` picture with a dark band of words on top, for what must not be overlooked."""
+    rows, columns = picture.shape[:2]
+    size = max(9.0, min(rows, columns) / 28)
+    label = lettering(words, size)
+    if label.shape[1] > columns - size:
+        label = resize(label, (max(1, round(label.shape[0] * (columns - size) / label.shape[1])), int(columns - size)))
+    out = np.vstack([np.full((round(2 * size), columns, 3), 32, np.uint8), picture])
+    _lighten(out, label, max(0, round(size - label.shape[0] / 2)), round(size / 2))
+    return out
+
+
+def lettering(words: str, size: float) -> Grey:
+    """White letters on black, ``size`` pixels high, cut to their width; ASCII and "µ" only.
+
+    OpenCV's stroke font knows no "µ": it is written as a "u" with a longer first stroke. Letters are drawn
+    larger and shrunk, because small strokes come out ragged.
+    """
+    scale = size * _SUPERSAMPLED / 30
+    stroke = max(1, round(size * _SUPERSAMPLED / 11))
+    face = cv2.FONT_HERSHEY_SIMPLEX
+    (width, height), below = cv2.getTextSize(words.replace("µ", "u"), face, scale, stroke)
+    base = height + stroke
+
+    def drawn(part: str) -> Grey:
+        canvas = np.zeros((height + below + 2 * stroke, width + 2 * stroke), np.uint8)
+        cv2.putText(canvas, part.replace("µ", "u"), (stroke, base), face, scale, 255, stroke, cv2.LINE_AA)
+        return canvas
+
+    canvas = drawn(words)
+    for place in (index for index, letter in enumerate(words) if letter == "µ"):
+        letter = cv2.subtract(drawn(words[: place + 1]), drawn(words[:place]))
+        x = int(np.flatnonzero(letter.max(axis=0))[0]) + stroke // 2
+        cv2.line(canvas, (x, base - height // 3), (x, base + below), 255, stroke, cv2.LINE_AA)
+    shape = max(1, canvas.shape[0] // _SUPERSAMPLED), max(1, canvas.shape[1] // _SUPERSAMPLED)
+    return np.asarray(resize(canvas, shape), np.uint8)
+
+
+def _lighten(picture: Colour, label: Grey, top: int, left: int) -> None:
+    part = picture[top : top + label.shape[0], left : left + label.shape[1]]
+    np.maximum(part, label[: part.shape[0], : part.shape[1], None], out=part)
+
+
+def encode(picture: NDArray[np.uint8], kind: Literal["png", "jpeg"], quality: int = 90) -> bytes:
+    """A grey ``(Y, X)``, colour ``(Y, X, 3)`` or clear ``(Y, X, 4)`` picture as the bytes of a file.
+
+    Raises
+    ------
+    UsageError
+        If a side is zero or beyond what JPEG can hold.
+    """
+    if not 1 <= min(picture.shape[:2]) <= max(picture.shape[:2]) <= _LONGEST_SIDE:
+        raise UsageError(
+            f"A picture has 1 to {_LONGEST_SIDE} pixels a side; got the shape {picture.shape}, so resize it first."
+        )
+    swapped: NDArray[Any] = picture
+    if picture.ndim == 3:
+        swapped = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 6]
+    return bytes(cv2.imencode(f".{kind}", swapped, options)[1])
+
+
+def data_uri(coded: bytes) -> str:
+    """A PNG or JPEG file as a ``data:`` address, which a page holds in itself."""
+    kind = "png" if coded.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(coded).decode('ascii')}"

@@ -1,0 +1,276 @@
+"""What the report shows of the pixels: the pictures of the viewer, the poses and the ignored areas."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.geometry import Grid
+from correlight.images.image import Image
+from correlight.output.report import content, pictures
+from correlight.registration.result import Result
+from correlight.search.pose import Pose
+from correlight.transforms import Affine, Matrix
+
+_SIDES = (1600, 1280, 1024, 800, 640, 480, 320, 200)
+_BUDGET = 8_000_000
+_THUMBNAIL = 240
+_SHOWN_POSES = 4
+_MOST_CHANNELS = 64
+_SWAP = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def shrunk(image: Image, channel: int | None, shape: tuple[int, int]) -> NDArray[Any]:
+    """One channel (None: the mean of all) at a display shape, read from the smallest level that is fine enough."""
+    fine = [
+        index for index, level in enumerate(image.levels) if level.shape[1] >= shape[0] and level.shape[2] >= shape[1]
+    ]
+    return pictures.plane(image.levels[max(fine, default=0)], channel, shape)
+
+
+def prepare(
+    result: Result,
+    fixed: Image,
+    moving: Image,
+    registered: NDArray[Any] | None,
+    footprint: NDArray[np.bool_] | None,
+) -> dict[str, Any]:
+    """Everything that the viewer's script draws from, ready for JSON; pictures are ``data:`` addresses.
+
+    The pictures are made smaller together until they fit the budget of the file.
+    """
+    fixed_shape = pictures.display_shape(fixed.grid, _SIDES[0])
+    fixed_valid = pictures.resize_mask(fixed.valid(), fixed_shape)
+    fixed_planes, fixed_layers, fixed_start = _planes(fixed, result.fixed.channel, None, fixed_shape, fixed_valid)
+    if registered is None:
+        grid, shape = moving.grid, pictures.display_shape(moving.grid, _SIDES[0])
+        covered = pictures.resize_mask(moving.valid(), shape)
+    else:
+        grid, shape = fixed.grid, fixed_shape
+        covered = np.ones(shape, bool) if footprint is None else pictures.resize_mask(footprint, shape)
+    moving_planes, moving_layers, moving_start = _planes(moving, result.moving.channel, registered, shape, covered)
+    coded = _within_budget([*fixed_planes, *moving_planes])
+    ground, light = (
+        _grey(fixed_planes[fixed_layers[fixed_start]["picture"]]),
+        _grey(moving_planes[moving_layers[moving_start]["picture"]]),
+    )
+    together = registered is not None
+    return {
+        "registered": together,
+        "aspect": _aspect(fixed_shape, shape, together),
+        "fixed": {
+            **_frame(fixed.grid, fixed_shape),
+            "name": content.file_name(result.fixed, "fixed image"),
+            "rgb": fixed.rgb,
+            "pictures": coded[: len(fixed_planes)],
+            "layers": fixed_layers,
+            "start": fixed_start,
+            "ignored": _ignored_layer(fixed),
+        },
+        "moving": {
+            **_frame(grid, shape),
+            "name": content.file_name(result.moving, "moving image"),
+            "rgb": moving.rgb,
+            "pictures": coded[len(fixed_planes) :],
+            "layers": moving_layers,
+            "start": moving_start,
+            "ignored": None if together else _ignored_layer(moving),
+        },
+        "covered": pictures.data_uri(pictures.encode(covered.astype(np.uint8) * 255, "png")) if together else None,
+        "outline": pictures.outlines(covered, shape) if together else [],
+        "error": _error_layer(result, fixed, fixed_shape) if together else None,
+        "tint": pictures.contrasting_tint(ground, light) if together else "grey",
+        # A picture on a bright ground (stained tissue) has no dark to see through: lay it on evenly instead.
+        "blend": "even" if pictures.has_bright_ground(light, covered) else "bright",
+        "still": _still(ground, light, covered) if together else None,
+        "hidden_channels": max(0, len(moving.channels) - _MOST_CHANNELS) + max(0, len(fixed.channels) - _MOST_CHANNELS),
+    }
+
+
+def _planes(
+    image: Image,
+    voted: str,
+    registered: NDArray[Any] | None,
+    shape: tuple[int, int],
+    valid: NDArray[np.bool_],
+) -> tuple[list[NDArray[np.uint8]], list[dict[str, Any]], int]:
+    """8-bit pictures of an image, the layers to choose from them, and the one to begin with."""
+
+    def plane(channel: int) -> NDArray[Any]:
+        if registered is None:
+            return shrunk(image, channel, shape)
+        return pictures.plane(registered, channel, shape)
+
+    if image.rgb:
+        colours = np.dstack([plane(channel) for channel in range(3)])
+        if colours.dtype != np.uint8:
+            colours = pictures.stretch(colours, np.dstack([valid] * 3))
+        layers = [{"name": "RGB", "picture": 0, "pick": None}]
+        layers += [{"name": name, "picture": 0, "pick": index} for index, name in enumerate(image.channels)]
+        return [colours], layers, 0
+    start = image.channels.index(voted) if voted in image.channels else 0
+    chosen = sorted({start, *range(min(len(image.channels), _MOST_CHANNELS - 1))})
+    planes = [pictures.stretch(plane(channel), valid) for channel in chosen]
+    layers = [{"name": image.channels[channel], "picture": i, "pick": None} for i, channel in enumerate(chosen)]
+    return planes, layers, chosen.index(start)
+
+
+def _within_budget(planes: list[NDArray[np.uint8]]) -> list[str]:
+    coded: list[bytes] = []
+    for side in _SIDES:
+        coded = []
+        for plane in planes:
+            factor = min(1.0, side / max(plane.shape[:2]))
+            shape = max(1, round(plane.shape[0] * factor)), max(1, round(plane.shape[1] * factor))
+            coded.append(pictures.encode(np.asarray(pictures.resize(plane, shape), np.uint8), "jpeg"))
+            if sum(map(len, coded)) > _BUDGET:
+                break
+        else:
+            break
+    return [pictures.data_uri(part) for part in coded]
+
+
+def _frame(grid: Grid, shape: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "width": shape[1],
+        "height": shape[0],
+        "unit_per_pixel": grid.extent[1] / shape[1],
+        "symbol": grid.frame.symbol,
+        "full_width": grid.shape[1],
+    }
+
+
+def _aspect(fixed: tuple[int, int], moving: tuple[int, int], together: bool) -> float:
+    """Width by height of what the viewer shows first: the overlay, or both images at one height."""
+    alone = fixed[1] / fixed[0]
+    return alone if together else alone + moving[1] / moving[0]
+
+
+def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return picture if picture.ndim == 2 else np.asarray(np.mean(picture, axis=2), np.uint8)
+
+
+def _still(ground: NDArray[np.uint8], light: NDArray[np.uint8], covered: NDArray[np.bool_]) -> str:
+    light = pictures.signal(light, covered)
+    drawn = pictures.tinted(ground, light, pictures.TINTS[pictures.contrasting_tint(ground, light)], covered)
+    factor = min(1.0, 640 / max(drawn.shape[:2]))
+    shape = max(1, round(drawn.shape[0] * factor)), max(1, round(drawn.shape[1] * factor))
+    return pictures.data_uri(pictures.encode(np.asarray(pictures.resize(drawn, shape), np.uint8), "jpeg", 80))
+
+
+def _ignored_layer(image: Image, longest: int = 800) -> str | None:
+    if image.mask is None or image.mask.all():
+        return None
+    mask = pictures.resize_mask(image.valid(), pictures.display_shape(image.grid, longest))
+    return pictures.data_uri(pictures.encode(pictures.hatched(mask), "png"))
+
+
+def _error_layer(result: Result, fixed: Image, shape: tuple[int, int]) -> dict[str, Any] | None:
+    error = result.predicted_error
+    known = error.values[np.isfinite(error.values)]
+    if not known.size or error.grid.ndim != 2:
+        return None
+    low, high = float(known.min()), float(known.max())
+    small = pictures.display_shape(fixed.grid, 400)
+    layer = pictures.heat(pictures.sample(error.values, error.grid, fixed.grid.resized(small)), low, high)
+    ramp = pictures.heat(np.linspace(0, 1, 128)[None], 0, 1)
+    return {
+        "picture": pictures.data_uri(pictures.encode(layer, "png")),
+        "ramp": pictures.data_uri(pictures.encode(ramp, "png")),
+        "low": content.length(low, error.grid.unit),
+        "high": content.length(high, error.grid.unit),
+    }
+
+
+def index_matrix(pose: Pose, fixed: Grid, moving: Grid) -> Matrix:
+    """The pose between pixel indices of two 2-D grids, ``(3, 3)`` in array order: moving index from fixed index."""
+    matrix: Matrix = np.linalg.inv(moving.matrix) @ pose.moving_from_fixed.matrix @ fixed.matrix
+    return np.asarray(matrix / matrix[-1, -1])
+
+
+def pose_picture(pose: Pose, fixed: Image, moving: Image, channels: tuple[int | None, int | None]) -> NDArray[np.uint8]:
+    """A small overlay of the two images under one pose, ``(Y, X, 3)``, with the edge of the moving field.
+
+    Parameters
+    ----------
+    channels : tuple
+        The fixed and the moving channel to show; None for the mean of all.
+    """
+    shape = pictures.display_shape(fixed.grid, _THUMBNAIL)
+    grid = fixed.grid.resized(shape)
+    ground = pictures.stretch(shrunk(fixed, channels[0], shape), pictures.resize_mask(fixed.valid(), shape))
+    # Shrinking the moving image to the pixel size of the thumbnail first keeps the warp free of aliasing.
+    pixel = max(pose.linear.scale * float(np.sqrt(np.prod(grid.spacing))), 1e-6 * max(moving.grid.extent))
+    wanted = np.asarray(moving.grid.extent) / pixel
+    wanted = np.clip(np.round(wanted / max(1.0, float(wanted.max()) / 1024)), 8, moving.grid.shape).astype(int)
+    small = int(wanted[0]), int(wanted[1])
+    valid = pictures.resize_mask(moving.valid(), small)
+    light = pictures.signal(pictures.stretch(shrunk(moving, channels[1], small), valid), valid)
+    to_moving = _SWAP @ index_matrix(pose, grid, moving.grid.resized(small)) @ _SWAP
+
+    def laid(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpPerspective(array, to_moving, (shape[1], shape[0]), flags=flags), np.uint8)
+
+    field = laid(np.full(small, 255, np.uint8)) > 127
+    covered = laid(valid.astype(np.uint8) * 255) > 127
+    # One colour for all poses, so that nothing but the place tells them apart.
+    tint = pictures.TINTS["magenta"]
+    drawn = pictures.tinted(ground, laid(light), tint, covered)
+    edges, _ = cv2.findContours(field.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(drawn, edges, -1, tint, 1)
+    return drawn
+
+
+def pose_rows(result: Result, fixed: Image, moving: Image) -> list[dict[str, Any]]:
+    """The ranked poses in display strings; the first few with a small overlay under ``picture``."""
+    channels = _channel_number(fixed, result.fixed.channel), _channel_number(moving, result.moving.channel)
+    rows = []
+    for rank, pose in enumerate(result.poses, start=1):
+        picture = pose_picture(pose, fixed, moving, channels) if rank <= _SHOWN_POSES else None
+        pixels = Affine.of(index_matrix(pose, fixed.grid, moving.grid)[:2, :2], (0.0, 0.0))
+        rows.append(
+            {
+                "rank": rank,
+                "score": content.figure(pose.score, 4),
+                "rotation": f"{round(pose.linear.rotation, 1) % 360:.1f}°",
+                "scale": content.figure(pixels.scale, 4),
+                "mirrored": "yes" if pose.linear.mirrored else "no",
+                "overlap": f"{100 * pose.overlap:.0f} %",
+                "picture": picture if picture is None else pictures.data_uri(pictures.encode(picture, "jpeg", 88)),
+            }
+        )
+    return rows
+
+
+def _channel_number(image: Image, name: str) -> int | None:
+    if name in image.channels:
+        return image.channels.index(name)
+    return None if image.rgb else 0
+
+
+def ignored_pictures(result: Result, fixed: Image, moving: Image) -> list[dict[str, Any]]:
+    """Per image with something to ignore: its findings, the share of ignored pixels and a picture of where."""
+    out = []
+    for role, image, record in (("Fixed", fixed, result.fixed), ("Moving", moving, result.moving)):
+        findings = list(dict.fromkeys((*record.findings, *image.findings)))
+        part = 0.0 if image.mask is None else 1 - float(np.mean(image.valid()))
+        if not findings and part == 0:
+            continue
+        shape = pictures.display_shape(image.grid, 360)
+        valid = pictures.resize_mask(image.valid(), shape)
+        grey = pictures.stretch(shrunk(image, _channel_number(image, record.channel), shape), valid)
+        drawn = pictures.over(np.dstack([grey] * 3), pictures.hatched(valid))
+        out.append(
+            {
+                "role": role,
+                "name": content.file_name(record, ""),
+                "findings": findings,
+                "share": f"{100 * part:.1f} %",
+                "picture": pictures.data_uri(pictures.encode(drawn, "jpeg", 85)) if part > 0 else None,
+            }
+        )
+    return out

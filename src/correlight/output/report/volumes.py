@@ -1,0 +1,201 @@
+"""The report of two stacks: orthogonal slices in the registered frame, which viewers cannot cut, and the tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import WriteError
+from correlight.geometry import Grid
+from correlight.images.image import Image
+from correlight.images.resample import warp
+from correlight.output.report import content, pictures
+from correlight.output.report.page import template
+from correlight.registration.result import Result
+from correlight.search.pose import Pose
+from correlight.transforms import Affine
+
+# Pixels along the longest side of a slice.
+_LONGEST = 720
+_NAMES = ("across z", "across y", "across x")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cut:
+    """One plane through both stacks.
+
+    Parameters
+    ----------
+    title : str
+        Where it lies.
+    fixed, moving : (rows, columns) array
+        Grey values as the files hold them.
+    covered : (rows, columns) array of bool
+        Where the moving stack was really sampled.
+    pixel : float
+        Side of a pixel in the unit of the fixed stack.
+    """
+
+    title: str
+    fixed: NDArray[Any]
+    moving: NDArray[Any]
+    covered: NDArray[np.bool_]
+    pixel: float
+
+
+def orthogonal_cuts(
+    fixed: Image, moving: Image, moving_from_fixed: Affine, channels: tuple[int | None, int | None]
+) -> list[Cut]:
+    """Three planes of the fixed frame through the middle of what both stacks show.
+
+    Parameters
+    ----------
+    fixed, moving : Image
+        Three-dimensional.
+    moving_from_fixed : Affine
+        With three axes.
+    channels : (int or None, int or None)
+        The channels to show; None for the first.
+
+    Returns
+    -------
+    list of Cut
+        Pixels are square, so that depth is not squeezed. Only the planes are resampled, not the stacks. Of a stack of
+        one slice only the plane across z.
+    """
+    grid = fixed.grid
+    places = grid.lattice(9)
+    common = places[moving.grid.contains(moving_from_fixed(places))]
+    middle = common.mean(axis=0) if len(common) else grid.centre
+    pixel = max(min(grid.spacing[1:]), max(grid.extent) / _LONGEST)
+    fine = grid.resized([max(1, round(length / pixel)) for length in grid.extent])
+    centre = np.clip(np.rint(fine.index(middle[None])[0]), 0, np.asarray(fine.shape) - 1).astype(int)
+    cuts = []
+    for axis, name in enumerate(_NAMES):
+        if axis and grid.shape[0] == 1:
+            continue
+        start = [int(centre[axis]) if other == axis else 0 for other in range(3)]
+        stop = [int(centre[axis]) + 1 if other == axis else n for other, n in enumerate(fine.shape)]
+        onto = fine.crop(start, stop)
+        ground, light, covered = _plane(fixed, moving, moving_from_fixed, onto, channels)
+        place = content.length(float(onto.origin[axis]), grid.unit)
+        cuts.append(
+            Cut(
+                f"{name} at {place}",
+                ground.squeeze(axis),
+                light.squeeze(axis),
+                covered.squeeze(axis),
+                float(fine.spacing[2]),
+            )
+        )
+    return cuts
+
+
+def drawn(cut: Cut, symbol: str) -> NDArray[np.uint8]:
+    """A cut in colours with a scale bar: the fixed stack in grey, the moving one in the colour that stands out."""
+    ground = pictures.stretch(cut.fixed)
+    light = pictures.signal(pictures.stretch(cut.moving, cut.covered if cut.covered.any() else None), cut.covered)
+    tint = pictures.TINTS[pictures.contrasting_tint(ground, light)]
+    return pictures.with_scale_bar(pictures.tinted(ground, light, tint, cut.covered), cut.pixel, symbol)
+
+
+def write_volume_report(
+    folder: Path, result: Result, fixed: Image, moving: Image, channels: tuple[int | None, int | None]
+) -> None:
+    """Write ``report.html`` and ``overlay.png`` for two stacks.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they go.
+    result : Result
+        With a transform of three axes. A refused one shows the two stacks side by side.
+    fixed, moving : Image
+        Three-dimensional.
+    channels : (int or None, int or None)
+        The channels that voted.
+
+    Raises
+    ------
+    WriteError
+        If a file cannot be written.
+    """
+    laid = result.status != "refused" and isinstance(result.moving_from_fixed, Affine)
+    if laid and isinstance(result.moving_from_fixed, Affine):
+        cuts = orthogonal_cuts(fixed, moving, result.moving_from_fixed, channels)
+        shown = [(cut.title, drawn(cut, fixed.grid.frame.symbol)) for cut in cuts]
+    else:
+        shown = [
+            (f"{role} stack, one slice in the middle", _alone(image, channel))
+            for role, image, channel in (("Fixed", fixed, channels[0]), ("Moving", moving, channels[1]))
+        ]
+    still = shown[0][1]
+    if not result:
+        refused = "refused: the moving stack could not be placed"
+        still = pictures.with_banner(still, refused if not laid else f"{result.status}: check before use")
+    page = template("volumes.html.j2").render(
+        content.describe(result, fixed, moving, has_registered=laid),
+        laid=laid,
+        cuts=[
+            {"title": title, "picture": pictures.data_uri(pictures.encode(picture, "png"))} for title, picture in shown
+        ],
+        poses=[_row(pose, fixed.grid, moving.grid) for pose in result.poses],
+        ignored=[
+            {"role": role, "name": content.file_name(record, ""), "share": share, "picture": None, "findings": findings}
+            for role, record, share, findings in _ignored(result, fixed, moving)
+        ],
+    )
+    files = {"report.html": page.encode("utf-8", "replace"), "overlay.png": pictures.encode(still, "png")}
+    for name, coded in files.items():
+        try:
+            (folder / name).write_bytes(coded)
+        except OSError as error:
+            raise WriteError(f"{name} cannot be written to {folder} ({error.strerror}); make room there.") from error
+
+
+def _plane(
+    fixed: Image, moving: Image, moving_from_fixed: Affine, onto: Grid, channels: tuple[int | None, int | None]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+    """Both stacks on one thin grid of the fixed frame, and where the moving one was sampled."""
+    ground, _ = warp(fixed, fixed.grid, Affine.identity(3), onto)
+    light, covered = warp(moving, moving.grid, moving_from_fixed, onto)
+    return ground[channels[0] or 0], light[channels[1] or 0], covered
+
+
+def _alone(image: Image, channel: int | None) -> NDArray[np.uint8]:
+    """The slice in the middle of one stack in grey, with a scale bar."""
+    pixels = np.asarray(image.levels[0][channel or 0, image.grid.shape[0] // 2])
+    plane = Grid(image.grid.shape[1:], image.grid.spacing[1:], image.grid.origin[1:], image.grid.unit)
+    shape = pictures.display_shape(plane, _LONGEST)
+    grey = pictures.stretch(pictures.resize(pixels, shape))
+    return pictures.with_scale_bar(np.dstack([grey] * 3), plane.extent[1] / shape[1], plane.frame.symbol)
+
+
+def _row(pose: Pose, fixed: Grid, moving: Grid) -> dict[str, str]:
+    """A pose in words and numbers."""
+    linear = pose.linear
+    in_plane = Affine.of(linear.linear[1:, 1:], np.zeros(2))
+    along = linear.linear[0, 0] / float(np.linalg.norm(linear.linear[0]))
+    voxels = float(np.prod(fixed.spacing) ** (1 / 3)) / float(np.prod(moving.spacing) ** (1 / 3))
+    return {
+        "score": content.figure(pose.score),
+        "rotation": f"{in_plane.rotation:.1f}°",
+        "tilt": f"{np.degrees(np.arccos(min(1.0, abs(along)))):.1f}°",
+        "scale": content.figure(linear.scale * voxels, 4),
+        "reversed": "yes" if along < 0 else "no",
+        "mirrored": "yes" if linear.mirrored else "no",
+        "overlap": f"{100 * pose.overlap:.0f} %",
+    }
+
+
+def _ignored(result: Result, fixed: Image, moving: Image) -> list[tuple[str, Any, str, tuple[str, ...]]]:
+    rows = []
+    for role, record, image in (("Fixed", result.fixed, fixed), ("Moving", result.moving, moving)):
+        if record.findings:
+            share = 0.0 if image.mask is None else 1 - float(np.mean(image.valid()))
+            rows.append((role, record, f"{100 * share:.1f} %", record.findings))
+    return rows

@@ -1,0 +1,1 @@
+"""Registration: two images and a recipe in, one result out."""

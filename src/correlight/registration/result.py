@@ -1,0 +1,157 @@
+"""What a registration hands back: the transform, the verdict with its evidence, and where it all came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from correlight.evidence.predicted_error import PredictedError
+from correlight.evidence.verdict import Status, Verdict
+from correlight.geometry import Unit
+from correlight.search.pose import Pose
+from correlight.transforms import Affine, Projective, Transform
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """What a result remembers of an image.
+
+    Parameters
+    ----------
+    path, sha256 : str or None
+        The file and its checksum; None for an array.
+    shape : tuple of int
+        Pixels per axis.
+    spacing : tuple of float
+        Pixel size per axis, in ``unit``.
+    unit : {"micrometre", "pixel"}
+        "pixel" where the file states no calibration.
+    spacing_source : str
+        Where the pixel size comes from, in words.
+    channel : str
+        The channel that voted.
+    channels : tuple of str
+        All channels.
+    findings : tuple of str
+        What was found on reading: data bars, padding.
+    """
+
+    path: str | None
+    sha256: str | None
+    shape: tuple[int, ...]
+    spacing: tuple[float, ...]
+    unit: Unit
+    spacing_source: str
+    channel: str
+    channels: tuple[str, ...]
+    findings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as it stands in ``result.json``."""
+        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """Everything that a registration found out. Falsy unless accepted.
+
+    Parameters
+    ----------
+    moving_from_fixed : Transform
+        Takes positions in the fixed image to positions in the moving image, each in its own unit.
+    model : str
+        The kind of transform: rigid, similarity, affine, projective.
+    model_reason : str
+        Why this kind and no richer one, in words.
+    verdict : Verdict
+        Whether to trust it, and why.
+    predicted_error : PredictedError
+        How far off it may be, place by place.
+    poses : tuple of Pose
+        The best distinct hypotheses, ranked; the first is where the result comes from.
+    fixed, moving : ImageRecord
+        The two images.
+    scale_found : float
+        Moving pixels per fixed pixel (geometric mean over the axes).
+    scale_claimed : float or None
+        The same according to the pixel sizes that the files state; None where one states none.
+    recipe : str
+        Name of the recipe.
+    seed : int
+        Seed of every random draw.
+    seconds : mapping of str to float
+        Wall time per stage, and "total".
+    peak_memory_mb : float
+        Largest resident memory of the process so far.
+    versions : mapping of str to str
+        Versions of correlight, Python and what it stands on.
+    """
+
+    moving_from_fixed: Transform
+    model: str
+    model_reason: str
+    verdict: Verdict
+    predicted_error: PredictedError
+    poses: tuple[Pose, ...]
+    fixed: ImageRecord
+    moving: ImageRecord
+    scale_found: float
+    scale_claimed: float | None
+    recipe: str
+    seed: int
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_memory_mb: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether the result is accepted."""
+        return bool(self.verdict)
+
+    @property
+    def status(self) -> Status:
+        """Shorthand for ``verdict.status``."""
+        return self.verdict.status
+
+    def to_json(self, transform_file: str | None = None) -> dict[str, Any]:
+        """The content of ``result.json``.
+
+        Parameters
+        ----------
+        transform_file : str, optional
+            Where the transform is stored if it has no matrix.
+        """
+        transform: dict[str, Any] = {"type": self.model, "axes": "".join(self._axes)}
+        if isinstance(self.moving_from_fixed, Affine | Projective):
+            transform["matrix"] = self.moving_from_fixed.matrix.tolist()
+        else:
+            transform["file"] = transform_file
+        return {
+            "status": self.verdict.status,
+            "reasons": list(self.verdict.reasons),
+            "confidence": self.verdict.confidence,
+            "evidence": [clue.to_json() for clue in self.verdict.evidence],
+            "fixed_unit": self.fixed.unit,
+            "moving_unit": self.moving.unit,
+            "predicted_error": self.predicted_error.to_json(),
+            "moving_from_fixed": transform,
+            "model_reason": self.model_reason,
+            "scale_found": self.scale_found,
+            "scale_claimed": self.scale_claimed,
+            "poses": [pose.to_json() for pose in self.poses],
+            "fixed": self.fixed.to_json(),
+            "moving": self.moving.to_json(),
+            "recipe": self.recipe,
+            "seed": self.seed,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "peak_memory_mb": round(self.peak_memory_mb, 1),
+            "versions": dict(self.versions),
+        }
+
+    @property
+    def _axes(self) -> tuple[str, ...]:
+        return ("z", "y", "x")[-self.moving_from_fixed.ndim :]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

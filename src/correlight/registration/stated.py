@@ -1,0 +1,115 @@
+"""What the files claim about pixel sizes, the other ways to read it, and what to say where they are wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from correlight.evidence.predicted_error import PredictedError
+from correlight.geometry import Grid
+from correlight.registration.result import Result
+from correlight.search.limits import claimed_scale
+from correlight.search.pose import Pose
+from correlight.transforms import Affine, Projective
+
+# Pixels whose sides differ by less than this are square for all purposes.
+_SQUARE = 0.02
+# A scale that differs from the claimed one by more than this is worth saying; where claims are right, it is less.
+_WRONG_SCALE = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One way to read what two files state.
+
+    Parameters
+    ----------
+    fixed, moving : Grid
+        The images as this reading has them.
+    believed : bool
+        Whether the claimed pixel sizes limit the search for the scale.
+    sentence : str
+        What is wrong with the files if this reading is right; empty for the files as they are.
+    """
+
+    fixed: Grid
+    moving: Grid
+    believed: bool = True
+    sentence: str = ""
+
+
+def readings(fixed: Grid, moving: Grid, *, scale_is_free: bool) -> Iterator[Reading]:
+    """The files as they are; then with the sides of pixels exchanged; then with any scale.
+
+    Parameters
+    ----------
+    fixed, moving : Grid
+        As the files state them.
+    scale_is_free : bool
+        Whether the claimed pixel sizes are all that limits the scale: neither a start nor limits were given.
+    """
+    yield Reading(fixed, moving)
+    for role, grid in (("moving", moving), ("fixed", fixed)):
+        if grid.calibrated and grid.ndim == 2 and max(grid.spacing) > (1 + _SQUARE) * min(grid.spacing):
+            exchanged = replace(grid, spacing=grid.spacing[::-1])
+            sentence = (
+                f"The {role} file has the two sides of its pixels exchanged: {grid.spacing[0]:.4g} and "
+                f"{grid.spacing[1]:.4g} µm along y and x should be the other way round; the transform allows for it."
+            )
+            grids = (exchanged, moving) if role == "fixed" else (fixed, exchanged)
+            yield Reading(*grids, True, sentence)
+    if scale_is_free and claimed_scale(fixed, moving) is not None:
+        yield Reading(fixed, moving, False)
+
+
+def as_stated(result: Result, reading: Reading, fixed: Grid, moving: Grid) -> Result:
+    """A result in the units that the files state, though another reading found it.
+
+    Parameters
+    ----------
+    result : Result
+        Of the reading.
+    reading : Reading
+        How the files were read.
+    fixed, moving : Grid
+        As the files state them.
+    """
+    if reading.fixed is fixed and reading.moving is moving:
+        return result
+    into, out = moving.matrix @ np.linalg.inv(reading.moving.matrix), reading.fixed.matrix @ np.linalg.inv(fixed.matrix)
+
+    def restated(transform: Affine | Projective) -> Affine | Projective:
+        matrix = into @ transform.matrix @ out
+        return Projective(matrix) if isinstance(transform, Projective) else Affine(matrix)
+
+    def pose(one: Pose) -> Pose:
+        return replace(one, moving_from_fixed=restated(one.moving_from_fixed))
+
+    predicted = result.predicted_error
+    return replace(
+        result,
+        moving_from_fixed=restated(result.moving_from_fixed),  # type: ignore[arg-type]
+        model=result.model if result.model == "projective" else "affine",
+        poses=tuple(pose(one) for one in result.poses),
+        predicted_error=PredictedError(predicted.values, fixed.resized(predicted.grid.shape)),
+    )
+
+
+def remarks(result: Result, reading: Reading) -> tuple[str, ...]:
+    """What an accepted result says about the files, in sentences: wrong pixel sizes, a mirrored scan."""
+    if not result:
+        return ()
+    said = [reading.sentence] if reading.sentence else []
+    if result.scale_claimed is not None:
+        off = result.scale_found / result.scale_claimed - 1
+        if abs(off) > _WRONG_SCALE:
+            said.append(
+                f"The pixel sizes in the files do not agree: they claim {result.scale_claimed:.3g} moving pixels "
+                f"per fixed pixel, and {result.scale_found:.3g} were found, {abs(100 * off):.0f} % "
+                f"{'more' if off > 0 else 'fewer'}; the transform allows for it."
+            )
+    if result.poses and result.poses[0].linear.mirrored:
+        said.append("The moving image is a mirror image of the fixed one; the transform turns it back.")
+    return tuple(said)

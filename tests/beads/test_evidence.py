@@ -1,0 +1,136 @@
+"""What matched beads say of a transform."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from correlight.beads.constellation import match_constellations
+from correlight.beads.evidence import refused, settle, together
+from correlight.beads.matching import Fiducials, FiducialSearch, overlap
+from correlight.beads.spots import Spots
+from correlight.evidence.verdict import Evidence, Verdict
+from correlight.images.image import Image
+from correlight.search.limits import Limits
+from correlight.search.pose import Pose
+from correlight.simulate.beads import BeadPair, bead_pair, fluorescence_image
+
+NOISE = 0.02 * 2**0.5
+MODELS = ("rigid", "similarity", "affine")
+
+
+def spots(points: np.ndarray) -> Spots:
+    ones = np.ones(len(points))
+    return Spots(points, np.full(points.shape, 0.02), ones, ones, 0)
+
+
+def fiducials(pair: BeadPair) -> Fiducials:
+    found = match_constellations(pair.fixed, pair.moving, noise=NOISE)
+    poses = tuple(
+        Pose(m.moving_from_fixed, len(m), overlap(pair.fixed_grid, pair.moving_grid, m.moving_from_fixed))
+        for m in found.matches
+    )
+    return Fiducials(spots(pair.fixed), spots(pair.moving), found, poses)
+
+
+def test_common_beads_are_accepted_with_an_error_that_holds() -> None:
+    errors, predicted = [], []
+    for seed in range(4):
+        pair = bead_pair(seed, scale=1.0)
+        settled = settle(pair.fixed_grid, pair.moving_grid, fiducials(pair), MODELS)
+        assert settled.verdict.status == "accepted"
+        assert settled.verdict.confidence > 0.9
+        places = pair.common_places(300, np.random.default_rng(seed))
+        apart = settled.choice.transform(places) - pair.moving_from_fixed(places)
+        errors.append(np.sqrt(np.mean(np.sum(apart**2, axis=1))))
+        predicted.append(settled.predicted.median)
+    # Four errors with a few degrees of freedom each: their mean square is known to within a factor of two.
+    assert 0.5 < np.mean(errors) / np.mean(predicted) < 2.0
+
+
+def test_the_kind_of_transform_is_the_one_that_predicts_beads_left_out() -> None:
+    straight = bead_pair(3, scale=1.0, shear=0.0, unequal=0.0, common=0.6)
+    assert settle(straight.fixed_grid, straight.moving_grid, fiducials(straight), MODELS).choice.model == "rigid"
+    bent = bead_pair(3, scale=1.0, shear=0.04, unequal=0.03, common=0.6)
+    settled = settle(bent.fixed_grid, bent.moving_grid, fiducials(bent), MODELS)
+    assert settled.choice.model == "affine"
+    one, other = settled.choice.halves
+    places = bent.common_places(50, np.random.default_rng(0))
+    assert 0 < np.linalg.norm(one(places) - other(places), axis=1).mean() < 0.1
+
+
+def test_stacks_go_the_same_way_from_pixels_to_verdict() -> None:
+    pair = bead_pair(1, beads=24, common=0.75, noise=0.0, shape=(60, 120, 120), spacing=0.1, scale=1.0)
+    rng = np.random.default_rng(0)
+    stacks = []
+    for points, whole in ((pair.fixed, pair.fixed_grid), (pair.moving, pair.moving_grid)):
+        grid = whole.resized((30, 120, 120))
+        pixels = fluorescence_image(points, grid, rng, psf=(0.3, 0.12, 0.12), photons=6000)
+        stacks.append(replace(Image.from_array(pixels[None], spacing=grid.spacing), grid=grid))
+    found = FiducialSearch(*stacks, Limits((0.85, 1.15)))(0, 0)
+    settled = settle(stacks[0].grid, stacks[1].grid, found, MODELS)
+    assert settled.verdict.status in ("accepted", "doubtful")
+    assert settled.verdict.confidence > 0.85
+    places = pair.common_places(200, rng)
+    apart = np.linalg.norm(settled.choice.transform(places) - pair.moving_from_fixed(places), axis=1)
+    # A tenth of the distance of the planes.
+    assert apart.mean() < 0.02
+
+
+def test_unrelated_beads_are_refused_and_it_is_said_why() -> None:
+    one, other = bead_pair(5, common=0.0), bead_pair(6, common=0.0)
+    found = match_constellations(one.fixed, other.moving, noise=NOISE)
+    poses = tuple(Pose(match.moving_from_fixed, len(match), 0.5) for match in found.matches)
+    nothing = Fiducials(spots(one.fixed), spots(other.moving), found, poses)
+    verdict = settle(one.fixed_grid, other.moving_grid, nothing, MODELS).verdict
+    assert verdict.status == "refused"
+    assert any("unrelated beads" in reason for reason in verdict.reasons)
+
+
+def test_a_pose_of_another_rank_is_settled_as_it_was_found() -> None:
+    pair = bead_pair(1)
+    found = fiducials(pair)
+    second = settle(pair.fixed_grid, pair.moving_grid, found, MODELS, found.poses[1])
+    assert second.verdict.status == "refused"
+    places = pair.fixed_grid.lattice(4)
+    assert np.allclose(second.choice.transform(places), found.poses[1].moving_from_fixed(places), atol=2.0)
+
+
+def test_where_nothing_matches_the_reason_is_handed_on() -> None:
+    found = match_constellations(np.zeros((2, 2)), np.zeros((3, 2)))
+    verdict = refused(Fiducials(spots(np.zeros((2, 2))), spots(np.zeros((3, 2))), found, ()))
+    assert verdict.status == "refused"
+    assert verdict.reasons == (found.reason,)
+
+
+def test_a_scale_far_from_the_claimed_one_is_doubted() -> None:
+    pair = bead_pair(2, scale=2.0)
+    verdict = settle(pair.fixed_grid, pair.moving_grid, fiducials(pair), MODELS).verdict
+    assert verdict.status == "doubtful"
+    assert any("scale differs" in reason for reason in verdict.reasons)
+
+
+@pytest.mark.parametrize(
+    ("image", "beads", "status"),
+    [
+        ("accepted", "accepted", "accepted"),
+        ("doubtful", "accepted", "doubtful"),
+        ("accepted", "refused", "refused"),
+        ("refused", "doubtful", "refused"),
+    ],
+)
+def test_of_two_opinions_the_more_cautious_one_counts(image: str, beads: str, status: str) -> None:
+    clue = Evidence("a", 1.0, 0.0, True, "a sentence")
+    joined = together(Verdict(image, 0.7, ("image",), (clue,)), Verdict(beads, 0.8, ("beads",), (clue, clue)))  # type: ignore[arg-type]
+    assert joined.status == status
+    assert joined.confidence == 0.7
+    assert joined.reasons
+    assert len(joined.evidence) == 4
+
+
+def test_beads_and_images_that_lead_to_different_places_are_doubted() -> None:
+    good = Verdict("accepted", 0.95, ("good",))
+    assert together(good, good, apart=0.01).status == "accepted"
+    doubted = together(good, good, apart=0.1)
+    assert doubted.status == "doubtful"
+    assert doubted.reasons == ("Beads and images lead 10.0 % of the width apart.",)

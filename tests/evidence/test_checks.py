@@ -1,0 +1,174 @@
+"""The judgement as a function of what was found, and the predicted error as a function of independent estimates."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from correlight.evidence.checks import Checked, Standing, predict_error, stand
+from correlight.evidence.confidence import Findings, calibration, judge
+from correlight.geometry import Grid
+from correlight.images.plane import Plane
+from correlight.refine.choose import Choice
+from correlight.search.correlate import Shift
+from correlight.search.pose import Pose
+from correlight.transforms import Affine
+
+# As measured on a clear real pair, and on images of two specimens.
+CLEAR = Findings(
+    margin=2.3,
+    wrong_poses=37.0,
+    wrong_ratio=3.5,
+    second_measure=7.0,
+    halves=0.002,
+    measures=0.001,
+    backward=0.0015,
+    overlap=0.86,
+)
+UNRELATED = Findings(
+    margin=1.03,
+    wrong_poses=2.3,
+    wrong_ratio=1.0,
+    second_measure=0.8,
+    halves=0.023,
+    measures=0.05,
+    backward=0.06,
+    overlap=0.7,
+)
+MEASURED = [field.name for field in fields(Findings) if field.type == "float"]
+shares = st.floats(0.0, 0.5)
+some_findings = st.builds(
+    Findings,
+    margin=st.floats(0.3, 10.0),
+    wrong_poses=st.floats(-2.0, 60.0),
+    wrong_ratio=st.floats(0.3, 10.0),
+    second_measure=st.floats(-2.0, 20.0),
+    halves=shares,
+    measures=shares,
+    backward=shares,
+    overlap=st.floats(0.1, 1.0),
+)
+
+
+def test_a_clear_pair_is_accepted_and_an_unrelated_one_refused() -> None:
+    assert judge(CLEAR).status == "accepted"
+    assert judge(UNRELATED).status == "refused"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"unusual": 2.5},
+        {"wrong_ratio": 1.05},
+        {"margin": 0.9, "wrong_ratio": 1.6},
+        {"halves": 0.1},
+        {"measures": 0.1},
+        {"backward": 0.1},
+        {"second_measure": 0.5, "wrong_ratio": 1.5},
+    ],
+)
+def test_one_bad_finding_keeps_a_result_from_being_accepted(change: dict[str, float]) -> None:
+    verdict = judge(replace(CLEAR, **change))
+    assert verdict.status != "accepted"
+    assert verdict.reasons
+
+
+def test_a_symmetric_specimen_is_doubtful_and_says_why() -> None:
+    verdict = judge(replace(CLEAR, wrong_ratio=1.02, margin=1.01, rival="The mirror image", symmetric=True))
+    assert verdict.status == "doubtful"
+    assert any("The mirror image fits almost as well" in reason for reason in verdict.reasons)
+
+
+def test_two_wrong_poses_are_no_symmetric_specimen() -> None:
+    assert judge(replace(UNRELATED, rival="The mirror image", symmetric=True)).status == "refused"
+
+
+@given(some_findings)
+def test_a_verdict_is_always_complete(findings: Findings) -> None:
+    verdict = judge(findings)
+    assert 0 < verdict.confidence < 1
+    assert verdict.reasons
+    assert all(reason.endswith(".") for reason in verdict.reasons)
+    assert len({clue.name for clue in verdict.evidence}) == len(MEASURED)
+    assert {clue.value for clue in verdict.evidence} == {getattr(findings, name) for name in MEASURED}
+
+
+@given(some_findings, st.sampled_from(MEASURED), st.floats(0.0, 3.0))
+def test_better_evidence_never_lowers_the_confidence(findings: Findings, name: str, more: float) -> None:
+    better = -more if name in ("halves", "measures", "backward", "unusual") else more
+    improved = replace(findings, **{name: getattr(findings, name) + better})
+    assert judge(improved).confidence >= judge(findings).confidence
+
+
+def test_a_rival_that_did_not_hold_is_none_and_wrong_poses_stand_for_it() -> None:
+    best, rival, gone = (Pose(shifted(by), score, 1.0) for by, score in ((0, 12.0), (30, 8.0), (60, 0.0)))
+    wrong = np.array([2.0, 5.0, 3.0])
+    assert Standing(shifted(0), 10.0, wrong, [best, rival, gone]).margin == pytest.approx(1.5)
+    for poses in ([best], [best, gone]):
+        standing = Standing(shifted(0), 10.0, wrong, poses)
+        assert standing.rival is None
+        assert standing.margin == standing.ratio == pytest.approx(2.0)
+
+
+def shifted(by: float) -> Affine:
+    return Affine.of(np.eye(2), [by, 0.0])
+
+
+def planes() -> tuple[Plane, Plane]:
+    fixed = Plane(np.zeros((60, 80), np.float32), np.ones((60, 80), bool), Grid.of((60, 80), 0.5, unit="micrometre"))
+    moving = Plane(np.zeros((60, 80), np.float32), np.ones((60, 80), bool), Grid.of((60, 80), 2.0, unit="micrometre"))
+    return fixed, moving
+
+
+def test_estimates_that_agree_leave_a_share_of_the_coarser_pixel() -> None:
+    fixed, moving = planes()
+    choice = Choice("rigid", "", shifted(0), (shifted(0), shifted(0)), "features")
+    predicted = predict_error(fixed, moving, choice, Checked(CLEAR, shifted(0), shifted(0)))
+    np.testing.assert_allclose(predicted.values, calibration().error_scale * 0.3 * 2.0, rtol=1e-6)
+    assert predicted.grid.unit == "micrometre"
+
+
+def test_halves_that_differ_count_with_half_their_distance() -> None:
+    fixed, moving = planes()
+    choice = Choice("rigid", "", shifted(0), (shifted(-4), shifted(4)), "features")
+    predicted = predict_error(fixed, moving, choice, Checked(CLEAR, shifted(0), shifted(0)))
+    np.testing.assert_allclose(predicted.values, calibration().error_scale * np.hypot(4.0, 0.6), rtol=1e-6)
+
+
+def test_nothing_is_predicted_where_the_moving_image_does_not_reach() -> None:
+    fixed, moving = planes()
+    away = Affine.of(np.eye(2), [0.0, -20.0])
+    choice = Choice("rigid", "", away, (away, away), "features")
+    predicted = predict_error(fixed, moving, choice, Checked(CLEAR, away, away))
+    positions = predicted.grid.lattice_of_pixels()[:, 1].reshape(predicted.values.shape)
+    # The outer edge of the moving image lies one micrometre before the centre of its first pixel.
+    np.testing.assert_array_equal(np.isnan(predicted.values), positions - 20.0 < -1.0)
+
+
+def test_wrong_poses_that_are_known_are_not_looked_at_again() -> None:
+    asked = []
+
+    class Counting:
+        def best_shifts(self, linear: np.ndarray) -> list[Shift]:
+            asked.append(linear)
+            return [Shift(float(len(asked)), 1.0, np.eye(3))]
+
+    class Making:
+        stride = 1
+
+        def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, /) -> Counting:
+            return Counting()
+
+    def look(pose: Affine, known: Standing | None) -> Standing:
+        asked.clear()
+        return stand(*planes(), pose, [Pose(pose, 1.0, 1.0)], Making(), 0.35, 1, known)
+
+    first = look(Affine.similarity(20.0, 0.25), None)
+    assert len(asked) == 3 + 46
+    assert look(Affine.similarity(21.0, 0.255), first).wrong is first.wrong
+    assert len(asked) == 3
+    for other in (Affine.similarity(24.0, 0.25), Affine.similarity(20.0, 0.3), Affine.similarity(20.0, 0.25, True)):
+        assert look(other, first).wrong is not first.wrong
+        assert len(asked) == 3 + 46

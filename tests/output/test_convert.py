@@ -1,0 +1,206 @@
+"""`correlight convert`: files of one tool for another, from the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from correlight.cli import ACCEPTED, MISUSED, main
+from correlight.cli.terminal import UNSURE
+from correlight.errors import TransformError
+from correlight.exchange import PointTable, read_file, read_landmarks, read_transform, write_file, write_transform
+from correlight.geometry import Grid
+from correlight.images.image import Image
+from correlight.io import write_ome_tiff
+from correlight.output.apply import read_saved
+from correlight.transforms import Affine, Displacement, Projective, ThinPlate, Transform
+
+TRANSFORM = Affine([[1.2, 0.1, 3], [-0.2, 0.9, 4], [0, 0, 1]])
+PIXELS = ("--fixed-spacing", "0.01", "--moving-spacing", "0.1")
+
+
+def run(*words: Any) -> int:
+    return main(["convert", *map(str, words)])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
+    assert run(*words) == MISUSED
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+def record(folder: Path, transform: Transform) -> Path:
+    """What a registration of two images would leave: the record and the transform."""
+    folder.mkdir()
+    name = "moving_from_fixed.tfm" if isinstance(transform, Affine) else "moving_from_fixed.h5"
+    write_transform(folder / name, transform)
+    about: dict[str, Any] = {"type": "affine", "axes": "yx"}
+    about |= {"matrix": transform.matrix.tolist()} if isinstance(transform, Affine) else {"file": name}
+    sides = {role: {"shape": [40, 50], "spacing": [step, step]} for role, step in (("fixed", 0.01), ("moving", 0.1))}
+    units = {f"{role}_unit": "micrometre" for role in sides}
+    (folder / "result.json").write_text(
+        json.dumps({"moving_from_fixed": about, "status": "accepted", **sides, **units})
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "there", "back"),
+    [
+        ("a.tfm", (), ()),
+        ("a.h5", (), ()),
+        ("a.zarr", (), ()),
+        ("TransformParameters.0.txt", ("--to", "elastix"), ()),
+        ("a.csv", ("--to", "napari"), ("--from", "napari")),
+        ("a.xml", ("--to", "trakem2", *PIXELS), PIXELS),
+        ("a.json", ("--to", "mobie", "--name", "lm"), ("--dimensions", "2")),
+    ],
+)
+def test_a_transform_goes_there_and_back(
+    name: str, there: tuple[str, ...], back: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_transform(tmp_path / "start.txt", TRANSFORM)
+    assert run(tmp_path / "start.txt", tmp_path / name, *there) == ACCEPTED
+    assert capsys.readouterr().out.startswith(f"{tmp_path / name}: transform, ")
+    assert run(tmp_path / name, tmp_path / "end.txt", *back) == ACCEPTED
+    found = read_transform(tmp_path / "end.txt")
+    assert isinstance(found, Affine)
+    assert np.abs(found.matrix - TRANSFORM.matrix).max() < 1e-9
+
+
+def test_of_a_result_the_images_are_known(tmp_path: Path) -> None:
+    result = record(tmp_path / "out", TRANSFORM)
+    for source in (result, result / "result.json", result / "moving_from_fixed.tfm"):
+        assert run(source, tmp_path / "a.xml", "--to", "ecclem", "--overwrite") == ACCEPTED
+        found = read_file(tmp_path / "a.xml")
+        assert isinstance(found, Affine)
+        assert np.abs(found.matrix - TRANSFORM.matrix).max() < 1e-9
+
+
+def test_an_elastic_result_is_found_beside_its_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    vectors = np.random.default_rng(0).normal(size=(4, 5, 2))
+    field = Displacement(vectors, Grid.of((4, 5), 0.1, unit="micrometre"))
+    result = record(tmp_path / "out", field)
+    assert run(result, tmp_path / "a.zarr") == ACCEPTED
+    found = read_transform(tmp_path / "a.zarr")
+    points = np.random.default_rng(1).random((9, 2)) * 0.3
+    assert np.abs(found(points) - field(points)).max() < 1e-12
+    capsys.readouterr()
+    assert "affine transforms only" in refused(capsys, result, tmp_path / "a.json", "--to", "mobie", "--name", "a")
+
+
+@pytest.mark.parametrize("model", ["thin-plate", "elastic"])
+def test_a_spline_result_is_converted_as_displacements_or_refused_with_the_reason(
+    model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    grid = Grid.of((40, 50), 0.2, unit="micrometre")
+    images = [Image.from_array(rng.integers(0, 255, (1, 40, 50), np.uint8), spacing=0.2) for _ in range(2)]
+    for name, image in zip(("fixed", "moving"), images, strict=True):
+        write_ome_tiff(tmp_path / f"{name}.ome.tif", image.levels[0], image.grid, image.channels)
+    places = rng.uniform(0.5, 7.5, (12, 2))
+    seen = places * 1.1 + 0.3 + rng.normal(0, 0.05, places.shape)
+    rows = [f"p{n},micrometre,{a[0]},{a[1]},{b[0]},{b[1]}" for n, (a, b) in enumerate(zip(places, seen, strict=True))]
+    (tmp_path / "pairs.csv").write_text("\n".join(["name,unit,fixed_y,fixed_x,moving_y,moving_x", *rows, ""]))
+    sides = "--fixed", tmp_path / "fixed.ome.tif", "--moving", tmp_path / "moving.ome.tif"
+    words = "landmarks", tmp_path / "pairs.csv", *sides, "-o", tmp_path / "out", "--model", model
+    assert main([*map(str, words)]) in (ACCEPTED, UNSURE)
+    assert json.loads((tmp_path / "out" / "result.json").read_text())["moving_from_fixed"]["type"] == model
+    found = read_saved(tmp_path / "out").moving_from_fixed
+    points = grid.lattice(7)
+    for source in (tmp_path / "out", tmp_path / "out" / "result.json", tmp_path / "out" / "moving_from_fixed.h5"):
+        for name in ("a.tfm", "a.h5", "a.zarr"):
+            assert run(source, tmp_path / name, "--overwrite") == ACCEPTED
+            assert np.abs(read_transform(tmp_path / name)(points) - found(points)).max() < 1e-9
+    capsys.readouterr()
+    what = "a chain of a displacement field and an affine map"
+    for name, more in (
+        ("b.txt", ()),
+        ("b.json", ()),
+        ("b.txt", ("--to", "elastix")),
+        ("b.csv", ("--to", "napari")),
+        ("b.xml", ("--to", "trakem2")),
+        ("b.xml", ("--to", "bdv")),
+        ("b.xml", ("--to", "ecclem")),
+        ("b.json", ("--to", "mobie", "--name", "light")),
+    ):
+        said = refused(capsys, tmp_path / "out", tmp_path / name, *more)
+        assert what in said
+        assert ".partial" not in said
+        assert not (tmp_path / name).exists()
+
+
+def test_a_spline_that_nothing_holds_as_it_is_asks_to_be_sampled(tmp_path: Path) -> None:
+    spline = ThinPlate([[0, 0], [0, 8], [8, 0], [8, 8]], [[1, 0], [-1, 0], [-1, 0], [1, 0]], Affine.identity())
+    for name in ("a.tfm", "a.zarr"):
+        with pytest.raises(TransformError, match=r"got a thin-plate spline[;,] sample it on a grid first"):
+            write_file(tmp_path / name, spline)
+    with pytest.raises(TransformError, match=r"a\.txt would hold an elastic spline"):
+        write_file(tmp_path / "a.txt", ThinPlate(spline.places, spline.weights, spline.affine, stiffness=3.5))
+
+
+def test_landmarks_become_other_landmarks_or_the_transform_that_fits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fixed = np.random.default_rng(0).random((6, 2)) * 10
+    rows = [
+        f'"p{n}","{"true" if n else "false"}",{",".join(map(repr, [*m[::-1].tolist(), *f[::-1].tolist()]))}\n'
+        for n, (f, m) in enumerate(zip(fixed, TRANSFORM(fixed), strict=True))
+    ]
+    (tmp_path / "bigwarp.csv").write_text("".join(rows))
+    assert run(tmp_path / "bigwarp.csv", tmp_path / "table.csv") == ACCEPTED
+    assert "1 landmark is inactive or without partner and left out" in capsys.readouterr().err
+    assert np.array_equal(read_landmarks(tmp_path / "table.csv").fixed.points, fixed[1:])
+    assert "--model" in refused(capsys, tmp_path / "bigwarp.csv", tmp_path / "a.tfm")
+    assert run(tmp_path / "bigwarp.csv", tmp_path / "a.tfm", "--model", "affine") == ACCEPTED
+    found = read_transform(tmp_path / "a.tfm")
+    assert isinstance(found, Affine)
+    assert np.abs(found.matrix - TRANSFORM.matrix).max() < 1e-9
+
+
+def test_points_go_to_transformix_and_come_back(tmp_path: Path) -> None:
+    table = PointTable(("1", "2"), np.array([[1.5, 2.5], [3.0, 4.0]]), "micrometre")
+    write_file(tmp_path / "a.csv", table)
+    assert run(tmp_path / "a.csv", tmp_path / "a.txt") == ACCEPTED
+    assert (tmp_path / "a.txt").read_text() == "point\n2\n2.5 1.5\n4.0 3.0\n"
+    assert run(tmp_path / "a.txt", tmp_path / "b.csv") == ACCEPTED
+    assert (tmp_path / "b.csv").read_text() == (tmp_path / "a.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("a.txt", "b.xml"), "several formats; choose one with --to"),
+        (("a.txt", "b.xml", "--to", "trakem2"), "counts pixels"),
+        (("a.txt", "b.xml", "--to", "bdv"), "--into"),
+        (("a.txt", "b.csv", "--to", "bigwarp"), "does not hold a transform"),
+        (("a.txt", "b.tfm", "--to", "word"), "A format is one of"),
+        (("a.txt", "b.png"), "ends in .png"),
+        (("a.txt", "a.txt"), "would replace the input"),
+        (("none.txt", "b.tfm"), "there is no file"),
+        (("p.txt", "b.tfm"), "no projective"),
+        (("a.txt", "b.xml", "--to", "trakem2", "--fixed-spacing", "x"), "one number of micrometres or Z,Y,X"),
+        (("a.txt", "b.xml", "--to", "trakem2", "--fixed-spacing", "0"), "positive number"),
+    ],
+)
+def test_what_cannot_be_done_ends_in_one_sentence_and_no_file(
+    words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_transform(tmp_path / "a.txt", TRANSFORM)
+    write_transform(tmp_path / "p.txt", Projective([[1, 0, 0], [0, 1, 0], [1e-3, 0, 1]]))
+    before = sorted(tmp_path.iterdir())
+    assert said in refused(capsys, *(tmp_path / word for word in words[:2]), *words[2:])
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_output_that_exists_is_kept_unless_allowed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_transform(tmp_path / "a.txt", TRANSFORM)
+    for name in ("a.tfm", "a.zarr"):
+        assert run(tmp_path / "a.txt", tmp_path / name) == ACCEPTED
+        capsys.readouterr()
+        assert "exists" in refused(capsys, tmp_path / "a.txt", tmp_path / name)
+        assert run(tmp_path / "a.txt", tmp_path / name, "--overwrite") == ACCEPTED

@@ -1,0 +1,142 @@
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from correlight import Affine, Grid, Image, register
+from correlight.errors import UsageError
+from correlight.point_clouds.method import Organelles, register_clouds
+from correlight.transforms import Displacement
+from correlight.transforms import Sequence as Chain
+
+FIXED = Grid.of((300, 320), 0.05, unit="micrometre")
+MOVING = Grid.of((200, 190), 0.12, unit="micrometre")
+
+
+def organelles(grid: Grid, count: int, seed: int) -> np.ndarray:
+    """Ovals of mixed size, each with a number of its own."""
+    rng = np.random.default_rng(seed)
+    places, labels = grid.lattice_of_pixels(), np.zeros(int(np.prod(grid.shape)), np.uint16)
+    for number in range(1, count + 1):
+        middle = rng.uniform(0, grid.extent)
+        radius = min(grid.extent) * np.exp(rng.normal(np.log(0.04), 0.3))
+        stretch = np.exp(rng.normal(0, 0.3, grid.ndim))
+        labels[np.sum(((places - middle) / stretch) ** 2, axis=1) < radius**2] = number
+    return labels.reshape(grid.shape)
+
+
+def light_of(labels: np.ndarray, moving_from_fixed: Affine, seed: int, bend: float = 0.0) -> Image:
+    """What a light microscope shows of them: blurred, noisy, on coarser pixels, in another pose, perhaps bent."""
+    places = moving_from_fixed.inverse()(MOVING.lattice_of_pixels())
+    places = places + bend * np.sin(places[:, ::-1] / 3)
+    seen = ndimage.map_coordinates((labels > 0).astype(np.float32), FIXED.index(places).T, order=1)
+    noise = 0.1 * np.random.default_rng(seed).normal(size=MOVING.shape)
+    picture = ndimage.gaussian_filter(seen.reshape(MOVING.shape), 1.0) + noise
+    return Image.from_array((2000 + 8000 * picture).clip(0).astype(np.uint16), 0.12)
+
+
+def truth(seed: int) -> Affine:
+    rng = np.random.default_rng(seed)
+    return Affine.similarity(rng.uniform(0, 360), 1.03, bool(seed % 2), FIXED.centre, MOVING.centre)
+
+
+def error(found, moving_from_fixed: Affine) -> float:
+    places = FIXED.lattice(10)
+    return float(np.mean(np.linalg.norm(found.moving_from_fixed(places) - moving_from_fixed(places), axis=1)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_labels_and_light_are_laid_onto_each_other(seed):
+    labels = organelles(FIXED, 30, seed)
+    found = register_clouds(Image.from_array(labels, 0.05), light_of(labels, truth(seed), seed))
+    assert found.status == "accepted", found.verdict.reasons
+    # Half a pixel of the light image, and no more than twice what was predicted.
+    assert error(found, truth(seed)) < 0.06
+    assert error(found, truth(seed)) < 2 * found.predicted_error.p95
+    assert found.poses[0].linear.mirrored == bool(seed % 2)
+    assert found.scale_found == pytest.approx(1.03 * 0.05 / 0.12, rel=0.01)
+    assert found.recipe == "point-clouds"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_organelles_of_another_specimen_are_not_accepted(seed):
+    fixed, other = organelles(FIXED, 30, seed), organelles(FIXED, 30, seed + 100)
+    found = register_clouds(Image.from_array(fixed, 0.05), light_of(other, truth(seed), seed))
+    assert not found
+    assert found.status == "refused"
+    assert found.verdict.confidence < 0.3
+    assert found.verdict.reasons
+
+
+def test_roles_may_be_exchanged():
+    labels = organelles(FIXED, 30, 2)
+    found = register_clouds(light_of(labels, truth(2), 2), Image.from_array(labels, 0.05))
+    places = MOVING.lattice(10)
+    apart = np.linalg.norm(found.moving_from_fixed(places) - truth(2).inverse()(places), axis=1)
+    assert found.status == "accepted"
+    assert apart.mean() < 0.06
+
+
+def test_bending_is_followed_and_can_be_stored():
+    """Labels in both images, so that outlines differ by the bending and the pixels alone."""
+    labels, moving_from_fixed = organelles(FIXED, 40, 3), truth(3)
+    places = MOVING.lattice_of_pixels()
+    there = moving_from_fixed.inverse()(places)
+    back = there + 0.25 * np.sin(there[:, ::-1] / 3)
+    seen = ndimage.map_coordinates(labels, FIXED.index(back).T, order=0).reshape(MOVING.shape)
+    images = Image.from_array(labels, 0.05), Image.from_array(seen, 0.12)
+    stiff, bent = (register_clouds(*images, Organelles(reach=3.0), model=model) for model in ("affine", "non-rigid"))
+    assert bent.model == "elastic"
+    assert isinstance(bent.moving_from_fixed, Chain)
+    assert isinstance(bent.moving_from_fixed.parts[0], Displacement)
+    inside = FIXED.contains(back)
+    errors = [
+        np.linalg.norm(one.moving_from_fixed(back[inside]) - places[inside], axis=1).mean() for one in (stiff, bent)
+    ]
+    assert errors[1] < 0.5 * errors[0]
+
+
+def test_the_recipe_leads_here():
+    labels = organelles(FIXED, 30, 0)
+    images = Image.from_array(labels, 0.05), light_of(labels, truth(0), 0)
+    found, direct = register(*images, "point-clouds"), register_clouds(*images)
+    assert found.recipe == "point-clouds"
+    assert np.array_equal(found.poses[0].moving_from_fixed.matrix, direct.poses[0].moving_from_fixed.matrix)
+    with pytest.raises(UsageError, match="have no say"):
+        register(*images, "point-clouds", rotation=(0.0, 90.0))
+    with pytest.raises(UsageError, match="knows the models rigid"):
+        register(*images, "point-clouds", model="projective")
+
+
+def test_blank_images_and_other_misuse_are_told():
+    labels = Image.from_array(organelles(FIXED, 30, 0), 0.05)
+    blank = Image.from_array(np.zeros(MOVING.shape, np.uint16), 0.12)
+    with pytest.raises(UsageError, match="moving image shows 0 points of organelles"):
+        register_clouds(labels, blank)
+    with pytest.raises(UsageError, match="as many axes; got 2 and 3"):
+        register_clouds(labels, Image.from_array(np.zeros((1, 20, 20, 20), np.uint8)))
+
+
+def test_what_holds_labels_can_be_said():
+    """Bright ovals without noise look like labels; told to look for blobs, their sizes are found instead."""
+    labels = (organelles(FIXED, 30, 1) > 0).astype(np.uint8) * 200
+    fixed = Image.from_array(labels, 0.05)
+    as_blobs = register_clouds(fixed, light_of(labels, truth(1), 1), Organelles(fixed="blobs"))
+    assert as_blobs.status == "accepted"
+    assert error(as_blobs, truth(1)) < 0.1
+
+
+def test_volumes_are_laid_onto_each_other():
+    grid = Grid.of((40, 60, 64), (0.2, 0.1, 0.1), unit="micrometre")
+    labels = organelles(grid, 40, 5)
+    turn = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    moving = Image.from_array(np.ascontiguousarray(labels.transpose(1, 0, 2))[None], (0.1, 0.2, 0.1))
+    found = register_clouds(Image.from_array(labels[None], (0.2, 0.1, 0.1)), moving, model="rigid")
+    assert found.status == "accepted"
+    assert np.allclose(found.poses[0].linear.linear, turn, atol=0.01)
+
+
+def test_the_same_call_gives_the_same_result():
+    labels = organelles(FIXED, 30, 0)
+    images = Image.from_array(labels, 0.05), light_of(labels, truth(0), 0)
+    first, again = register_clouds(*images), register_clouds(*images)
+    assert np.array_equal(first.poses[0].moving_from_fixed.matrix, again.poses[0].moving_from_fixed.matrix)
