@@ -1,4 +1,4 @@
-"""How well constellations of beads are found, how exact they are, and how often unrelated beads are believed.
+"""How well beads of two images are matched, how exact they are, and how often unrelated beads are believed.
 
 ``python -m benchmarks.fiducials`` simulates pairs as a light microscope and a scanning electron microscope would see
 them (511 x 511 pixels of 40 nm, 60 beads in either image, 20 nm localisation noise per axis and image, any rotation,
@@ -23,8 +23,8 @@ from scipy.spatial import KDTree
 
 from benchmarks.software import commit
 from benchmarks.two_neighbours import match_two_neighbours
-from correlight.beads.constellation import match_constellations
-from correlight.beads.matching import FiducialSearch
+from correlight.beads.matching import BeadSearch
+from correlight.beads.point_matching import match_beads
 from correlight.beads.spots import find_spots
 from correlight.geometry import Grid
 from correlight.images.image import Image
@@ -127,7 +127,9 @@ Beads in simulated images, three of each kind, size and sign unknown to the sear
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and append to the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fiducials", description="Measure bead constellations.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fiducials", description="Measure how beads are matched."
+    )
     parser.add_argument("--settings", default=",".join(SETTINGS), help=f"of {', '.join(SETTINGS)} (default all)")
     parser.add_argument("--pairs", type=int, help="pairs per setting, in place of the number of each")
     parser.add_argument("--spots", action="store_true", help="measure how beads are found in images instead")
@@ -196,7 +198,7 @@ def spots(kind: str) -> str:
 
 def triangles(pair: BeadPair, limits: Limits | None) -> tuple[bool, Transform | None]:
     """Whether a pose is believed, and the best one."""
-    found = match_constellations(pair.fixed, pair.moving, limits=limits, noise=NOISE)
+    found = match_beads(pair.fixed, pair.moving, limits=limits, noise=NOISE)
     return bool(found), found.best.moving_from_fixed if found.matches else None
 
 
@@ -207,9 +209,9 @@ def from_images(pair: BeadPair, limits: Limits | None) -> tuple[bool, Transform 
     fixed = Image.from_array(electron_image(pair.fixed, grid, rng, dirt=6), spacing=grid.spacing)
     light = fluorescence_image(pair.moving, pair.moving_grid, rng, dirt=6, hot_pixels=40)
     moving = Image.from_array(light, spacing=pair.moving_grid.spacing)
-    found = FiducialSearch(replace(fixed, grid=grid), moving, limits or Limits((0.0, np.inf)))(0, 0)
-    best = found.constellation.matches
-    return bool(found.constellation), best[0].moving_from_fixed if best else None
+    found = BeadSearch(replace(fixed, grid=grid), moving, limits or Limits((0.0, np.inf)))(0, 0)
+    best = found.matching.matches
+    return bool(found.matching), best[0].moving_from_fixed if best else None
 
 
 def two_neighbours(pair: BeadPair) -> tuple[bool, Transform | None]:

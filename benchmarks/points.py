@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from correlight.geometry import Points
-from correlight.point_clouds.fit import CloudFit, CloudModel, fit_clouds
+from correlight.point_clouds.cloud_pair import CloudModel
+from correlight.point_clouds.fit import CloudFit, fit_clouds
 from correlight.point_clouds.smooth import SmoothField
 from correlight.transforms import Affine, Sequence
 
@@ -122,7 +123,7 @@ def _as_start(near: CloudFit, fixed: Points, model: CloudModel) -> dict[str, Any
 def by_correlight(fixed: Points, moving: Points, model: CloudModel) -> tuple[CloudFit, float]:
     """The same with correlight."""
     began = time.process_time()
-    reach = 2.0 if model == "non-rigid" else None
+    beta = 2.0 if model == "non-rigid" else None
     size = float(np.sqrt(np.mean(np.sum((moving - moving.mean(axis=0)) ** 2, axis=1))))
     # The weight of smoothness counts in lengths of the moving cloud's radius.
     found = fit_clouds(
@@ -131,8 +132,8 @@ def by_correlight(fixed: Points, moving: Points, model: CloudModel) -> tuple[Clo
         model,
         start=Affine.identity(fixed.shape[1]),
         outliers=OUTLIERS,
-        reach=reach,
-        stiffness=2.0 * size**2,
+        beta=beta,
+        lambda_=2.0 * size**2,
         most=500,
     )
     return found, time.process_time() - began

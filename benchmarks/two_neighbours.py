@@ -1,7 +1,7 @@
 """Fiducials by the ratio of their two nearest distances: the published algorithm as it is written.
 
 Each bead is known by one number, and one candidate per bead is tried, so that it needs beads whose two nearest
-neighbours are seen in both images. `correlight.beads.constellation` does not; this one is kept to compare with.
+neighbours are seen in both images. `correlight.beads.point_matching` does not; this one is kept to compare with.
 """
 
 from __future__ import annotations

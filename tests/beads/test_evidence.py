@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from correlight.beads.constellation import match_constellations
 from correlight.beads.evidence import refused, settle, together
-from correlight.beads.matching import Fiducials, FiducialSearch, overlap
+from correlight.beads.matching import BeadSearch, MatchedBeads, overlap
+from correlight.beads.point_matching import match_beads
 from correlight.beads.spots import Spots
 from correlight.evidence.verdict import Evidence, Verdict
 from correlight.images.image import Image
@@ -24,13 +24,13 @@ def spots(points: np.ndarray) -> Spots:
     return Spots(points, np.full(points.shape, 0.02), ones, ones, 0)
 
 
-def fiducials(pair: BeadPair) -> Fiducials:
-    found = match_constellations(pair.fixed, pair.moving, noise=NOISE)
+def fiducials(pair: BeadPair) -> MatchedBeads:
+    found = match_beads(pair.fixed, pair.moving, noise=NOISE)
     poses = tuple(
         Pose(m.moving_from_fixed, len(m), overlap(pair.fixed_grid, pair.moving_grid, m.moving_from_fixed))
         for m in found.matches
     )
-    return Fiducials(spots(pair.fixed), spots(pair.moving), found, poses)
+    return MatchedBeads(spots(pair.fixed), spots(pair.moving), found, poses)
 
 
 def test_common_beads_are_accepted_with_an_error_that_holds() -> None:
@@ -67,7 +67,7 @@ def test_stacks_go_the_same_way_from_pixels_to_verdict() -> None:
         grid = whole.resized((30, 120, 120))
         pixels = fluorescence_image(points, grid, rng, psf=(0.3, 0.12, 0.12), photons=6000)
         stacks.append(replace(Image.from_array(pixels[None], spacing=grid.spacing), grid=grid))
-    found = FiducialSearch(*stacks, Limits((0.85, 1.15)))(0, 0)
+    found = BeadSearch(*stacks, Limits((0.85, 1.15)))(0, 0)
     settled = settle(stacks[0].grid, stacks[1].grid, found, MODELS)
     assert settled.verdict.status in ("accepted", "doubtful")
     assert settled.verdict.confidence > 0.85
@@ -79,9 +79,9 @@ def test_stacks_go_the_same_way_from_pixels_to_verdict() -> None:
 
 def test_unrelated_beads_are_refused_and_it_is_said_why() -> None:
     one, other = bead_pair(5, common=0.0), bead_pair(6, common=0.0)
-    found = match_constellations(one.fixed, other.moving, noise=NOISE)
+    found = match_beads(one.fixed, other.moving, noise=NOISE)
     poses = tuple(Pose(match.moving_from_fixed, len(match), 0.5) for match in found.matches)
-    nothing = Fiducials(spots(one.fixed), spots(other.moving), found, poses)
+    nothing = MatchedBeads(spots(one.fixed), spots(other.moving), found, poses)
     verdict = settle(one.fixed_grid, other.moving_grid, nothing, MODELS).verdict
     assert verdict.status == "refused"
     assert any("unrelated beads" in reason for reason in verdict.reasons)
@@ -97,8 +97,8 @@ def test_a_pose_of_another_rank_is_settled_as_it_was_found() -> None:
 
 
 def test_where_nothing_matches_the_reason_is_handed_on() -> None:
-    found = match_constellations(np.zeros((2, 2)), np.zeros((3, 2)))
-    verdict = refused(Fiducials(spots(np.zeros((2, 2))), spots(np.zeros((3, 2))), found, ()))
+    found = match_beads(np.zeros((2, 2)), np.zeros((3, 2)))
+    verdict = refused(MatchedBeads(spots(np.zeros((2, 2))), spots(np.zeros((3, 2))), found, ()))
     assert verdict.status == "refused"
     assert verdict.reasons == (found.reason,)
 

@@ -141,14 +141,14 @@ def test_an_empty_picture_has_no_beads_and_nonsense_is_misuse() -> None:
 
 def test_spots_of_two_instruments_carry_the_pose() -> None:
     """End to end: from pixels to places to the constellation."""
-    from correlight.beads.constellation import match_constellations
+    from correlight.beads.point_matching import match_beads
 
     pair = bead_pair(2, beads=40, common=0.6, noise=0.0, shape=(256, 256), least_distance=0.5, scale=1.0)
     rng = np.random.default_rng(0)
     fixed_grid = Grid.of((400, 400), pair.fixed_grid.extent[0] / 400, unit="micrometre")
     one = find_spots(electron_image(pair.fixed, fixed_grid, rng, diameter=0.12), fixed_grid)
     other = find_spots(fluorescence_image(pair.moving, pair.moving_grid, rng), pair.moving_grid)
-    found = match_constellations(one.points, other.points, noise=0.02)
+    found = match_beads(one.points, other.points, noise=0.02)
     assert found
     at = pair.common_places(200, rng)
     apart = np.linalg.norm(found.best.moving_from_fixed(at) - pair.moving_from_fixed(at), axis=1)

@@ -3,7 +3,8 @@ import pytest
 
 from correlight import Affine
 from correlight.errors import UsageError
-from correlight.point_clouds.fit import fit_clouds, orientations
+from correlight.point_clouds.fit import fit_clouds
+from correlight.point_clouds.starts import orientations
 
 
 def cloud(ndim: int, count: int = 300, seed: int = 0) -> np.ndarray:
@@ -41,16 +42,16 @@ def test_the_same_cloud_is_found_at_any_turn(ndim, mirror, seed):
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("model", ["rigid", "similarity", "affine"])
-def test_noise_and_strangers_leave_what_statistics_allows(ndim, model):
-    """Least squares on 240 mates with noise of 0.1 µm: sqrt(parameters / (240 ndim)) of it per axis, times three."""
+def test_noise_and_unrelated_points_leave_what_statistics_allows(ndim, model):
+    """Least squares on 240 partners with noise of 0.1 µm: sqrt(parameters / (240 ndim)) of it per axis, times three."""
     rng = np.random.default_rng(4)
     fixed = cloud(ndim)
     truth = turned(ndim, 3, 1.0 if model == "rigid" else 1.4)
     if model == "affine":
         truth = Affine.of(np.eye(ndim) + 0.08 * rng.normal(size=(ndim, ndim)), np.zeros(ndim)) @ truth
-    mates = truth(fixed[:240]) + 0.1 * rng.normal(size=(240, ndim))
-    strangers = rng.uniform(mates.min(0), mates.max(0), (60, ndim))
-    found = fit_clouds(fixed, rng.permutation(np.vstack([mates, strangers])), model, outliers=0.2)
+    partners = truth(fixed[:240]) + 0.1 * rng.normal(size=(240, ndim))
+    unrelated = rng.uniform(partners.min(0), partners.max(0), (60, ndim))
+    found = fit_clouds(fixed, rng.permutation(np.vstack([partners, unrelated])), model, outliers=0.2)
     parameters = {"rigid": ndim * (ndim + 1) / 2, "similarity": ndim * (ndim + 1) / 2 + 1, "affine": ndim**2 + ndim}
     allowed = 3 * 0.1 * np.sqrt(parameters[model] / 240)
     assert found
@@ -70,7 +71,7 @@ def test_smooth_bending_is_followed(ndim):
         return there + 0.5 * np.sin(there[:, ::-1] / 4)
 
     moving = rng.permutation(truth(fixed) + 0.02 * rng.normal(size=fixed.shape))
-    stiff, bent = (fit_clouds(fixed, moving, model, reach=6.0, outliers=0.02) for model in ("affine", "non-rigid"))
+    stiff, bent = (fit_clouds(fixed, moving, model, beta=6.0, outliers=0.02) for model in ("affine", "non-rigid"))
     assert error(bent, truth, fixed) < 0.05 < 0.15 < error(stiff, truth, fixed)
     # The map is good between the points it was fitted to as well.
     between = fixed + rng.normal(size=fixed.shape)
@@ -150,7 +151,7 @@ def test_too_few_points_are_a_falsy_answer():
         ({"moving": np.zeros((9, 3))}, "as many axes"),
         ({"model": "loose"}, "models of clouds are rigid"),
         ({"outliers": 0.0}, "share of outliers"),
-        ({"reach": -1.0}, "must be positive"),
+        ({"beta": -1.0}, "must be positive"),
         ({"start_error": 0.0}, "must be positive"),
         ({"tolerance": 0.0}, "tolerance between 0 and 1"),
         ({"start": Affine.identity(3)}, "as many axes"),
@@ -175,7 +176,7 @@ def test_pycpd_climbs_to_the_same_place(ndim, model):
     moving = moving[:220] + 0.01 * rng.normal(size=(220, ndim))
     size = np.sqrt(np.mean(np.sum((moving - moving.mean(0)) ** 2, axis=1)))
     start = Affine.identity(ndim)
-    found = fit_clouds(fixed, moving, model, start=start, reach=2.0, stiffness=2.0 * size**2, tolerance=1e-7, most=2000)
+    found = fit_clouds(fixed, moving, model, start=start, beta=2.0, lambda_=2.0 * size**2, tolerance=1e-7, most=2000)
     odds = len(moving) * 0.1 / 0.9 / np.prod(np.ptp(moving, axis=0))
     options = {"X": moving, "Y": fixed, "w": float(odds / (1 + odds)), "max_iterations": 600, "tolerance": 1e-12}
     theirs = {

@@ -84,7 +84,7 @@ def test_bending_is_followed_and_can_be_stored():
     back = there + 0.25 * np.sin(there[:, ::-1] / 3)
     seen = ndimage.map_coordinates(labels, FIXED.index(back).T, order=0).reshape(MOVING.shape)
     images = Image.from_array(labels, 0.05), Image.from_array(seen, 0.12)
-    stiff, bent = (register_clouds(*images, Organelles(reach=3.0), model=model) for model in ("affine", "non-rigid"))
+    stiff, bent = (register_clouds(*images, Organelles(beta=3.0), model=model) for model in ("affine", "non-rigid"))
     assert bent.model == "elastic"
     assert isinstance(bent.moving_from_fixed, Chain)
     assert isinstance(bent.moving_from_fixed.parts[0], Displacement)

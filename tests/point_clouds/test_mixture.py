@@ -21,17 +21,17 @@ def plainly(points, centroids, variance):
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("width", [1.0, 0.2, 0.05, 0.01, 0.001])
-def test_shares_are_those_of_the_plain_sum(ndim, width):
+def test_responsibilities_are_those_of_the_plain_sum(ndim, width):
     """Single precision around the middle of a box keeps an exponent to 1e-5; what is left out is a millionth."""
     rng = np.random.default_rng(1)
     points = rng.normal(size=(700, ndim))
     centroids = np.vstack([points[:500] + 0.01 * rng.normal(size=(500, ndim)), rng.normal(size=(100, ndim))])
     order, starts = boxes(centroids)
-    found = Mixture(points, OUTLIERS, VOLUME).shares(centroids, width**2, order, starts)
+    found = Mixture(points, OUTLIERS, VOLUME).responsibilities(centroids, width**2, order, starts)
     of_centroids, of_points, pull, likelihood = plainly(points, centroids, width**2)
     assert np.allclose(found.of_centroids, of_centroids, atol=3e-5)
     assert np.allclose(found.of_points, of_points, atol=3e-5)
-    assert np.allclose(found.pull, pull, atol=1e-4)
+    assert np.allclose(found.weighted_points, pull, atol=1e-4)
     assert found.likelihood == pytest.approx(likelihood, abs=1e-5 * len(points))
     assert found.total == pytest.approx(found.of_centroids.sum(), rel=1e-5)
 
@@ -41,8 +41,8 @@ def test_boxes_drawn_elsewhere_serve_as_well():
     rng = np.random.default_rng(2)
     points, centroids = rng.normal(size=(300, 2)), rng.normal(size=(300, 2))
     mixture = Mixture(points, OUTLIERS, VOLUME)
-    first = mixture.shares(centroids, 0.01, *boxes(centroids))
-    other = mixture.shares(centroids, 0.01, *boxes(rng.normal(size=(300, 2))))
+    first = mixture.responsibilities(centroids, 0.01, *boxes(centroids))
+    other = mixture.responsibilities(centroids, 0.01, *boxes(rng.normal(size=(300, 2))))
     assert np.allclose(first.of_centroids, other.of_centroids, atol=2e-5)
 
 

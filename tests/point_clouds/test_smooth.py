@@ -48,7 +48,7 @@ def test_it_joins_other_transforms(field, rng):
 
 
 def test_sampled_it_is_the_same_map(field, rng):
-    """Linear interpolation on a step h errs by at most h^2 / 8 of the second derivative, below sum(w) / reach^2."""
+    """Linear interpolation on a step h errs by at most h^2 / 8 of the second derivative, below sum(w) / beta^2."""
     grid = Grid.of((41,) * field.ndim, 0.25, unit="micrometre")
     points = rng.uniform(0, 10, (50, field.ndim))
     bound = field.ndim * 0.25**2 / 8 * np.abs(field.weights).sum() / 9
@@ -61,12 +61,12 @@ def test_a_field_that_folds_has_no_inverse():
 
 
 @pytest.mark.parametrize(
-    ("centres", "weights", "reach"),
+    ("centres", "weights", "beta"),
     [([[0.0, 0.0]], [[1.0, 0.0, 0.0]], 1.0), ([[0.0, np.nan]], [[1.0, 0.0]], 1.0), ([[0.0, 0.0]], [[1.0, 0.0]], 0.0)],
 )
-def test_misuse_is_told(centres, weights, reach):
+def test_misuse_is_told(centres, weights, beta):
     with pytest.raises(TransformError, match="smooth field"):
-        SmoothField(centres, weights, reach)
+        SmoothField(centres, weights, beta)
 
 
 def test_a_basis_tells_the_kernel_to_its_precision(rng):

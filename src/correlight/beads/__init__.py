@@ -1,1 +1,1 @@
-"""Beads: finding them, matching them as constellations, and what they say."""
+"""Beads: finding them, matching those of two images by their places, and what they say."""

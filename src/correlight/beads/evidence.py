@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import spatial
 
-from correlight.beads.constellation import LEAST_SURPRISE, Match
-from correlight.beads.matching import Fiducials
+from correlight.beads.matching import MatchedBeads
+from correlight.beads.point_matching import LEAST_SIGNIFICANCE
+from correlight.beads.pose_search import Match
 from correlight.evidence.predicted_error import PredictedError
 from correlight.evidence.verdict import Evidence, Status, Verdict
 from correlight.geometry import Grid, Points
@@ -57,14 +58,16 @@ class Settled:
     predicted: PredictedError
 
 
-def settle(fixed: Grid, moving: Grid, found: Fiducials, models: Sequence[Model], pose: Pose | None = None) -> Settled:
+def settle(
+    fixed: Grid, moving: Grid, found: MatchedBeads, models: Sequence[Model], pose: Pose | None = None
+) -> Settled:
     """Fit the transform to the beads of one match, judge it, and predict its error.
 
     Parameters
     ----------
     fixed, moving : Grid
         The two fields.
-    found : Fiducials
+    found : MatchedBeads
         With at least one match.
     models : sequence of str
         Kinds of transform that may be chosen.
@@ -72,7 +75,7 @@ def settle(fixed: Grid, moving: Grid, found: Fiducials, models: Sequence[Model],
         The pose of the match to take, one of those found; the best one without, or where it is none of them.
     """
     rank = next((number for number, known in enumerate(found.poses) if known is pose), 0)
-    match = found.constellation.matches[rank]
+    match = found.matching.matches[rank]
     places, partners = found.matched(match)
     ordered: list[Model] = [model for model in ("rigid", "similarity", "affine", "projective") if model in models]
     chosen = choose_model(places, partners, ordered, symbol=fixed.frame.symbol)
@@ -99,18 +102,18 @@ def judge(match: Match, clues: Sequence[Evidence]) -> Verdict:
     """Believe beads that chance cannot explain and that nothing speaks against."""
     against = tuple(clue.sentence for clue in clues if not clue.favours)
     support = tuple(clue.sentence for clue in clues if clue.favours)
-    confidence = float(np.clip(1 - 10 ** -max(match.surprise, 0.0), 0.0, _MOST))
+    confidence = float(np.clip(1 - 10 ** -max(match.significance, 0.0), 0.0, _MOST))
     status: Status = "accepted"
-    if match.surprise < LEAST_SURPRISE:
+    if match.significance < LEAST_SIGNIFICANCE:
         status, confidence = "refused", min(confidence, 0.2)
     elif against:
         status, confidence = "doubtful", min(confidence, _NOT_QUITE)
     return Verdict(status, confidence, support if status == "accepted" else against, tuple(clues))
 
 
-def refused(found: Fiducials) -> Verdict:
+def refused(found: MatchedBeads) -> Verdict:
     """What is said where no beads match at all."""
-    return Verdict("refused", 0.0, (found.constellation.reason,))
+    return Verdict("refused", 0.0, (found.matching.reason,))
 
 
 def together(image: Verdict, beads: Verdict, apart: float = 0.0) -> Verdict:
@@ -139,7 +142,7 @@ def together(image: Verdict, beads: Verdict, apart: float = 0.0) -> Verdict:
 
 
 def clues_of(
-    found: Fiducials,
+    found: MatchedBeads,
     match: Match,
     rank: int,
     estimate: LinearEstimate,
@@ -150,11 +153,11 @@ def clues_of(
     """Everything that the beads say about a transform, each as a sentence with a number in it."""
     symbol, width = fixed.frame.symbol, max(fixed.extent)
     count, of_fixed, of_moving = len(match), len(found.fixed), len(found.moving)
-    beyond = match.surprise >= LEAST_SURPRISE
+    beyond = match.significance >= LEAST_SIGNIFICANCE
     said = f"{count} of {of_fixed} and {of_moving} beads match where chance gives {match.by_chance:.1f}"
     said += "." if beyond else ", which unrelated beads may do as well once all poses are tried."
-    clues = [Evidence("Beads against chance", match.surprise, LEAST_SURPRISE, beyond, said)]
-    rivals = [len(other) for number, other in enumerate(found.constellation.matches) if number != rank]
+    clues = [Evidence("Beads against chance", match.significance, LEAST_SIGNIFICANCE, beyond, said)]
+    rivals = [len(other) for number, other in enumerate(found.matching.matches) if number != rank]
     margin = count / max(1, max(rivals, default=0))
     said = f"The next best pose matches {max(rivals)} beads." if rivals else "No other pose matches beads."
     if margin < _MARGIN_LIMIT:

@@ -1,4 +1,4 @@
-"""Poses from beads: found in both images, matched as constellations, handed on as every other search hands on poses."""
+"""Poses from the beads of two images: found in both, matched by their places, handed on as every search does."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from correlight.beads.constellation import STRETCH, Constellation, Match, match_constellations
+from correlight.beads.point_matching import STRETCH, BeadMatching, match_beads
+from correlight.beads.pose_limits import PoseLimits
+from correlight.beads.pose_search import Match
 from correlight.beads.spots import Spots, find_spots
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
@@ -24,19 +26,17 @@ _LEAST_NOISE = 0.02
 _LEAST_PIXELS = 0.25
 # Places per axis on which the overlap of two fields is counted.
 _PLACES = 32
-# Around a pose that is known roughly, beads are matched within so many degrees and this share of the scale.
-_NEAR_ROTATION, _NEAR_SCALE = 6.0, 0.06
 
 
 @dataclass(frozen=True, eq=False)
-class Fiducials:
+class MatchedBeads:
     """Beads of two images and the poses that bring them together.
 
     Parameters
     ----------
     fixed, moving : Spots
         The beads.
-    constellation : Constellation
+    matching : BeadMatching
         How they match; falsy where nothing stands out.
     poses : tuple of Pose
         Best first; the score is the number of matched beads beyond what chance gives.
@@ -44,20 +44,20 @@ class Fiducials:
 
     fixed: Spots
     moving: Spots
-    constellation: Constellation
+    matching: BeadMatching
     poses: tuple[Pose, ...]
 
     @property
-    def surprise(self) -> float:
+    def significance(self) -> float:
         """That of the best match; minus infinity without one."""
-        return self.constellation.matches[0].surprise if self.constellation.matches else -np.inf
+        return self.matching.matches[0].significance if self.matching.matches else -np.inf
 
     def matched(self, match: Match) -> tuple[Points, Points]:
         """Places of the beads of a match in the fixed and in the moving image, each ``(M, D)``."""
         return self.fixed.points[match.fixed_index], self.moving.points[match.moving_index]
 
 
-class FiducialSearch:
+class BeadSearch:
     """Searches by beads; beads of a channel are found once, however many channels it is paired with.
 
     Parameters
@@ -109,7 +109,9 @@ class FiducialSearch:
             )
         return self._spots[role, channel]
 
-    def __call__(self, fixed_channel: int | None, moving_channel: int | None, near: Affine | None = None) -> Fiducials:
+    def __call__(
+        self, fixed_channel: int | None, moving_channel: int | None, near: Affine | None = None
+    ) -> MatchedBeads:
         """Match the beads of two channels.
 
         Parameters
@@ -121,22 +123,20 @@ class FiducialSearch:
         """
         fixed, moving = self.spots("fixed", fixed_channel), self.spots("moving", moving_channel)
         grids = self._images["fixed"].grid, self._images["moving"].grid
-        limits = self._limits if near is None else _around(near, self._limits)
-        noise = common_noise(fixed, moving, grids, limits)
-        constellation = match_constellations(
-            fixed.points, moving.points, limits=limits, noise=noise, stretch=self._stretch
-        )
+        limits = PoseLimits(self._limits) if near is None else PoseLimits.around(near, self._limits)
+        noise = common_noise(fixed, moving, grids, limits.limits)
+        matching = match_beads(fixed.points, moving.points, limits=limits, noise=noise, stretch=self._stretch)
         poses = tuple(
             Pose(
                 match.moving_from_fixed,
                 max(len(match) - match.by_chance, 0.0),
                 overlap(*grids, match.moving_from_fixed),
             )
-            for match in constellation.matches
+            for match in matching.matches
         )
-        return Fiducials(fixed, moving, constellation, poses)
+        return MatchedBeads(fixed, moving, matching, poses)
 
-    def near(self, fixed: Sequence[int | None], moving: Sequence[int | None], pose: Affine) -> Fiducials:
+    def near(self, fixed: Sequence[int | None], moving: Sequence[int | None], pose: Affine) -> MatchedBeads:
         """The beads that match best near a pose, in whichever channels they are.
 
         Parameters
@@ -147,7 +147,7 @@ class FiducialSearch:
             ``moving_from_fixed``, right to a few per cent.
         """
         found = [self(one, other, near=pose) for one in fixed for other in moving]
-        return max(found, key=lambda fiducials: fiducials.surprise)
+        return max(found, key=lambda fiducials: fiducials.significance)
 
 
 def common_noise(fixed: Spots, moving: Spots, grids: tuple[Grid, Grid], limits: Limits) -> float | None:
@@ -187,9 +187,3 @@ def _spacing(points: Points) -> float:
     """Distance that beads would have if they were spread evenly over the box around them."""
     extent = np.ptp(points, axis=0)
     return float((np.prod(np.maximum(extent, 1e-9)) / len(points)) ** (1 / points.shape[1]))
-
-
-def _around(pose: Affine, limits: Limits) -> Limits:
-    scale = pose.scale / (1 + _NEAR_SCALE), pose.scale * (1 + _NEAR_SCALE)
-    angles = (pose.rotation - _NEAR_ROTATION, pose.rotation + _NEAR_ROTATION) if pose.ndim == 2 else (0.0, 360.0)
-    return Limits(scale, angles, (pose.mirrored,), limits.least_overlap)

@@ -1,4 +1,4 @@
-"""What chance would match: how surprising it is that so many beads of two fields fall together."""
+"""How many beads unrelated images would match: the E-value of a match."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 from scipy import special
 from scipy.spatial import ConvexHull, KDTree, QhullError
 
-from correlight.beads.stars import Field, Numbers, ball
+from correlight.beads.hypotheses import ball
+from correlight.beads.pose_limits import PoseLimits
+from correlight.beads.triangles import Field, Numbers
 from correlight.geometry import Points
 from correlight.landmarks import Model
-from correlight.search.limits import Limits
 from correlight.transforms import Affine
 
 # Distances that may count as together, in standard deviations per axis. Of two images of one bead in 2-D 86 % are
@@ -20,19 +21,19 @@ TOLERANCES = (2.0, 2.5, 3.0, 3.5)
 _DISPLACED = 48
 
 
-class Chance:
-    """Judges matches of two fields of beads against chance.
+class NullScores:
+    """Compares matches of two fields of beads with those of unrelated beads.
 
-    The expected number of matches as good among unrelated beads is the number of poses that can be told apart, times
-    the probability that one of them matches as many: a binomial tail. Believing what is expected less than once in a
-    thousand pairs of images is the a-contrario rule of Desolneux, Moisan and Morel [1]_; for the number of poses,
-    Moisan and Stival [2]_ count the ways to pick as many pairs of points as fix one.
+    The expected number of matches as good among unrelated beads, the E-value, is the number of poses that can be told
+    apart, times the probability that one of them matches as many: a binomial tail. Believing what is expected less than
+    once in a thousand pairs of images is the a-contrario rule of Desolneux, Moisan and Morel [1]_; for the number of
+    poses, Moisan and Stival [2]_ count the ways to pick as many pairs of points as fix one.
 
     Parameters
     ----------
     fixed, moving : Field
         The beads.
-    limits : Limits
+    limits : PoseLimits
         Which poses were allowed.
     stretch : float
         How far from a similarity they may be.
@@ -43,7 +44,7 @@ class Chance:
     .. [2] L. Moisan, B. Stival, Int. J. Comput. Vis. 57, 201 (2004). doi:10.1023/B:VISI.0000013094.38752.54
     """
 
-    def __init__(self, fixed: Field, moving: Field, limits: Limits, stretch: float) -> None:
+    def __init__(self, fixed: Field, moving: Field, limits: PoseLimits, stretch: float) -> None:
         self._fixed, self._moving, self._limits, self._stretch = fixed, moving, limits, stretch
         self._tree = KDTree(moving.points)
         self._hull = _hull(moving.points)
@@ -52,7 +53,7 @@ class Chance:
         self._log_allowed = float(np.log10(self._allowed_share(ndim)))
 
     def __call__(self, pose: Affine, apart: Numbers, noise: float, model: Model) -> tuple[float, float]:
-        """Matches expected by chance at one pose, and the surprise of as many as there are.
+        """Matches expected by chance at one pose, and the significance of as many as there are.
 
         Parameters
         ----------
@@ -69,20 +70,22 @@ class Chance:
         -------
         expected : float
             Number of beads by chance within the widest tolerance.
-        surprise : float
-            Minus the decimal logarithm of the expected number of such matches, at the tolerance where it is largest.
+        significance : float
+            Minus the decimal logarithm of the E-value: of how many poses with as many matches are expected in one pair
+            of images of unrelated beads. Of the tolerances that at which it is largest; that several were tried is
+            allowed for.
         """
         mapped = pose(self._fixed.points)
         inside = mapped[self._within(mapped, TOLERANCES[-1] * noise)]
-        expected, surprise = 0.0, -np.inf
+        expected, significance = 0.0, -np.inf
         for tolerance in noise * np.asarray(TOLERANCES):
             matched = int(np.count_nonzero(apart <= tolerance))
             share = min(max(self._share(inside, tolerance), self._even_share(tolerance)), 0.9)
             tried = max(len(inside), matched)
             tail = _log_tail(matched - pose.ndim, tried - pose.ndim, share)
             expected = share * tried
-            surprise = max(surprise, -tail - self._log_tried(mapped, tolerance, model))
-        return expected, float(surprise)
+            significance = max(significance, -tail - self._log_tried(mapped, tolerance, model))
+        return expected, float(significance)
 
     def _log_tried(self, mapped: Points, tolerance: float, model: Model) -> float:
         """Decimal logarithm of how many poses can be told apart at a tolerance."""
@@ -119,11 +122,10 @@ class Chance:
             lengths.append(np.linalg.norm(field.points[one] - field.points[other], axis=1)[one != other])
         count = min(map(len, lengths))
         ratio = lengths[1][:count] / np.maximum(lengths[0][:count], 1e-300)
-        low, high = self._limits.scale
+        low, high = self._limits.limits.scale
         share = float(np.mean((ratio >= low) & (ratio <= high)))
-        hands = len(self._limits.mirror)
-        turns = min(1.0, (self._limits.rotation[1] - self._limits.rotation[0]) / 360) if ndim == 2 else 1.0
-        return max(share, 1e-3) * hands * max(turns, 1e-3)
+        hands = len(self._limits.limits.mirror)
+        return max(share, 1e-3) * hands * max(self._limits.share_of_rotations(ndim), 1e-3)
 
     def _within(self, places: Points, tolerance: float) -> NDArray[np.bool_]:
         if self._hull is None:
@@ -133,7 +135,7 @@ class Chance:
         return np.asarray(np.all(places @ normals.T + offsets <= tolerance, axis=1))
 
     def _share(self, inside: Points, tolerance: float) -> float:
-        """Share of beads near another when the pose is wrong by a little: beads that come in clumps meet more often."""
+        """Share of beads near another when the pose is wrong by a little: beads in clusters meet more often."""
         if not len(inside):
             return 0.0
         rng = np.random.default_rng(1)

@@ -15,8 +15,8 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import ndimage
 
+from correlight.appearance.blobs import bead_response, inner, peaks, smoothed, spread
 from correlight.beads.spot_fit import SpotFit, fit_spots
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
@@ -237,16 +237,11 @@ def _own_width(signed: Float, valid: Mask, grid: Grid) -> Numbers | None:
 
 def _peaks(signed: Float, valid: Mask, pixels: Numbers, most: int) -> tuple[NDArray[np.int64], Numbers]:
     """Local maxima of the Laplacian of Gaussian, strongest first, and their height in deviations of all pixels."""
-    response = _blobs(signed, pixels)
-    inner = ndimage.binary_erosion(valid, iterations=max(1, round(float(pixels[-1])))) if not valid.all() else valid
-    reach = [2 * int(np.ceil(width)) + 1 for width in pixels]
-    if signed.ndim == 2:
-        highest = cv2.dilate(response, np.ones(reach, np.uint8))
-    else:
-        highest = ndimage.maximum_filter(response, size=reach, mode="nearest")
-    is_peak = (response == highest) & inner
-    spread = 1.4826 * float(np.median(np.abs(response[inner] - np.median(response[inner])))) if inner.any() else 0.0
-    heights = response[is_peak] / max(spread, 1e-9 * float(np.ptp(signed)), 1e-30)
+    response = bead_response(signed, pixels)
+    known = inner(valid, pixels, edge=False)
+    is_peak = peaks(response, [int(np.ceil(width)) for width in pixels]) & known
+    deviation = spread(response[known])[1] if known.any() else 0.0
+    heights = response[is_peak] / max(deviation, 1e-9 * float(np.ptp(signed)), 1e-30)
     strong = float(np.percentile(np.sort(heights)[::-1][:100], 75)) if len(heights) else 0.0
     # The highest of so many normal deviates is seldom more than half a deviation above this.
     by_noise = np.sqrt(2 * np.log(max(2, signed.size))) + 0.5
@@ -268,10 +263,7 @@ def _compact(signed: Float, places: NDArray[np.int64], pixels: Numbers) -> NDArr
     pixels : (D,) array
         At what scale: wide enough that two beads that touch are still one peak.
     """
-    if signed.ndim == 2:
-        blurred = cv2.GaussianBlur(signed, (0, 0), float(pixels[1]), sigmaY=float(pixels[0]))
-    else:
-        blurred = ndimage.gaussian_filter(signed, pixels, mode="nearest")
+    blurred = smoothed(signed, pixels)
     steps = np.diag(np.maximum(np.rint(pixels), 1).astype(np.int64))
     last = np.asarray(signed.shape) - 1
 
@@ -288,24 +280,6 @@ def _compact(signed: Float, places: NDArray[np.int64], pixels: Numbers) -> NDArr
                 curvature[:, row, column] = apart / 4
     bends = np.linalg.eigvalsh(curvature)
     return np.asarray((bends[:, 0] < 0) & (bends[:, -1] < _LEAST_ROUND * bends[:, 0]))
-
-
-def _blobs(signed: Float, pixels: Numbers) -> Float:
-    """Laplacian of Gaussian, positive on bright blobs, its height independent of the size of a blob that it fits."""
-    if signed.ndim == 2:
-        blurred = cv2.GaussianBlur(signed, (0, 0), float(pixels[1]), sigmaY=float(pixels[0]))
-        kernels = [np.float32(width**2) * np.array([-1, 2, -1], np.float32) for width in pixels]
-        one = np.ones(1, np.float32)
-        return np.asarray(
-            cv2.sepFilter2D(blurred, cv2.CV_32F, one, kernels[0])
-            + cv2.sepFilter2D(blurred, cv2.CV_32F, kernels[1], one)
-        )
-    response = np.zeros(signed.shape, np.float32)
-    for axis, width in enumerate(pixels):
-        order = [0] * signed.ndim
-        order[axis] = 2
-        response -= np.float32(width**2) * ndimage.gaussian_filter(signed, pixels, order=order, mode="nearest")
-    return response
 
 
 def _sound(fits: list[SpotFit], rejected: int, grid: Grid, sign: int, pixels: Numbers) -> Spots:

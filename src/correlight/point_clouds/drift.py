@@ -1,4 +1,4 @@
-"""Coherent point drift: what a mixture of Gaussians may do between two looks at the points, and the loop around it."""
+"""Coherent point drift: the maximisation steps of each kind of transform, and the loop of both steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.geometry import Points
-from correlight.point_clouds.mixture import Mixture, Shares, boxes
+from correlight.point_clouds.mixture import Mixture, Responsibilities, boxes
 from correlight.point_clouds.smooth import Basis, SmoothField
 from correlight.transforms import Affine, Transform
 
@@ -18,7 +18,7 @@ Float = NDArray[np.float64]
 # No mixture gets narrower than this many root mean square radii: beyond it only rounding is left.
 _LEAST_VARIANCE = 1e-10
 # Steps are extrapolated once the variance changes by less than this part; before, the slow cooling is what keeps the
-# drift from the nearest wrong fit.
+# iteration from the nearest wrong fit.
 _COOL = 0.05
 # An extrapolation reaches at most this many steps ahead.
 _FURTHEST = 16.0
@@ -36,8 +36,8 @@ class Family(Protocol):
         """Where the points are, shape ``(M, D)``."""
         ...
 
-    def step(self, shares: Shares, moving: Points, variance: float) -> tuple[Float, float]:
-        """The best member for given shares, taken at a variance, and the variance that remains."""
+    def step(self, responsibilities: Responsibilities, moving: Points, variance: float) -> tuple[Float, float]:
+        """The best member for given responsibilities, and the variance that remains."""
         ...
 
     def nearest(self, vector: Float) -> Float:
@@ -86,21 +86,21 @@ class Linear:
         linear, offset = self.parts(vector)
         return np.asarray(self.fixed @ linear.T + offset)
 
-    def step(self, shares: Shares, moving: Points, variance: float) -> tuple[Float, float]:
+    def step(self, responsibilities: Responsibilities, moving: Points, variance: float) -> tuple[Float, float]:
         """Weighted least squares in closed form: figures 2 and 3 of the paper."""
-        weight, total, ndim = shares.of_centroids, shares.total, self.fixed.shape[1]
-        middle_moving = shares.of_points @ moving / total
+        weight, total, ndim = responsibilities.of_centroids, responsibilities.total, self.fixed.shape[1]
+        middle_moving = responsibilities.of_points @ moving / total
         middle_fixed = weight @ self.fixed / total
         fixed = self.fixed - middle_fixed
-        across = (shares.pull - weight[:, None] * middle_moving).T @ fixed
+        across = (responsibilities.weighted_points - weight[:, None] * middle_moving).T @ fixed
         inner = (fixed * weight[:, None]).T @ fixed
-        outer = float(shares.of_points @ np.sum((moving - middle_moving) ** 2, axis=1))
+        outer = float(responsibilities.of_points @ np.sum((moving - middle_moving) ** 2, axis=1))
         if self.model == "affine":
             linear = np.linalg.solve(inner + 1e-12 * np.trace(inner) * np.eye(ndim), across.T).T
         else:
-            turn = self._turn(across)
-            scale = float(np.sum(across * turn) / np.trace(inner)) if self.model == "similarity" else self._scale()
-            linear = scale * turn
+            rotation = self._rotation(across)
+            scale = float(np.sum(across * rotation) / np.trace(inner)) if self.model == "similarity" else self._scale()
+            linear = scale * rotation
         left = outer - 2 * float(np.sum(across * linear)) + float(np.sum((linear @ inner) * linear))
         vector = np.concatenate([linear.ravel(), middle_moving - linear @ middle_fixed])
         return np.asarray(vector), float(left / (total * ndim))
@@ -108,7 +108,7 @@ class Linear:
     def _scale(self) -> float:
         return float(abs(np.linalg.det(self.linear)) ** (1 / len(self.linear)))
 
-    def _turn(self, across: Float) -> Float:
+    def _rotation(self, across: Float) -> Float:
         """The orthogonal matrix nearest to another, with the handedness of the start."""
         left, _, right = np.linalg.svd(across)
         signs = np.ones(len(across))
@@ -116,13 +116,13 @@ class Linear:
         return np.asarray((left * signs) @ right)
 
     def nearest(self, vector: Float) -> Float:
-        """Extrapolated turns are no turns; the nearest one is."""
+        """An extrapolated rotation is none; the nearest one is."""
         if self.model == "affine":
             return vector
         linear, offset = self.parts(vector)
-        turn = self._turn(linear)
-        scale = float(np.sum(linear * turn)) / len(linear) if self.model == "similarity" else self._scale()
-        return np.concatenate([(scale * turn).ravel(), offset])
+        rotation = self._rotation(linear)
+        scale = float(np.sum(linear * rotation)) / len(linear) if self.model == "similarity" else self._scale()
+        return np.concatenate([(scale * rotation).ravel(), offset])
 
     def penalty(self, vector: Float) -> float:
         """Nothing."""
@@ -147,18 +147,18 @@ class Smooth:
         The kernel among all points.
     rows : (m,) array of int
         The points that move, where only some do.
-    reach : float
-        Of the kernel.
-    stiffness : float
-        The paper's lambda.
+    beta : float
+        Standard deviation of the kernel, in root mean square radii.
+    lambda_ : float
+        Weight of smoothness against fit.
     """
 
     placed: Points
     affine: tuple[Float, Float]
     basis: Basis
     rows: NDArray[np.intp]
-    reach: float
-    stiffness: float
+    beta: float
+    lambda_: float
 
     @property
     def count(self) -> int:
@@ -174,26 +174,26 @@ class Smooth:
 
     def _weight(self) -> float:
         """Fewer points pull less, so the smoothness is relaxed in proportion."""
-        return self.stiffness * len(self.rows) / len(self.placed)
+        return self.lambda_ * len(self.rows) / len(self.placed)
 
-    def step(self, shares: Shares, moving: Points, variance: float) -> tuple[Float, float]:
+    def step(self, responsibilities: Responsibilities, moving: Points, variance: float) -> tuple[Float, float]:
         """Weighted least squares for the coefficients of the displacement.
 
         With ``kernel = F F^T`` the paper's system for all points, equation 22, becomes one for the columns of F:
         ``(F^T d(P1) F + lambda variance) a = F^T (P X - d(P1) Y)``, as large as F has columns.
         """
         factor, placed = self.basis.factor[self.rows], self.placed[self.rows]
-        weight = shares.of_centroids
+        weight = responsibilities.of_centroids
         normal = (factor * weight[:, None]).T @ factor
         normal[np.diag_indices(len(normal))] += self._weight() * variance
-        coefficients = np.linalg.solve(normal, factor.T @ (shares.pull - weight[:, None] * placed))
+        coefficients = np.linalg.solve(normal, factor.T @ (responsibilities.weighted_points - weight[:, None] * placed))
         moved = placed + factor @ coefficients
         left = (
-            float(shares.of_points @ np.sum(moving**2, axis=1))
-            - 2 * float(np.sum(shares.pull * moved))
+            float(responsibilities.of_points @ np.sum(moving**2, axis=1))
+            - 2 * float(np.sum(responsibilities.weighted_points * moved))
             + float(weight @ np.sum(moved**2, axis=1))
         )
-        return np.asarray(coefficients.ravel()), float(left / (shares.total * placed.shape[1]))
+        return np.asarray(coefficients.ravel()), float(left / (responsibilities.total * placed.shape[1]))
 
     def nearest(self, vector: Float) -> Float:
         """Every vector is a member."""
@@ -205,14 +205,14 @@ class Smooth:
 
     def transform(self, vector: Float, to_unit: Affine, from_unit: Affine, size: float) -> Transform:
         """The affine map and the smooth displacement after it, between the frames of the images."""
-        unit = self.basis.field(self.placed, self._coefficients(vector), self.reach)
-        field = SmoothField(from_unit(unit.centres), unit.weights * size, unit.reach * size)
+        unit = self.basis.field(self.placed, self._coefficients(vector), self.beta)
+        field = SmoothField(from_unit(unit.centres), unit.weights * size, unit.beta * size)
         return field @ (from_unit @ Affine.of(*self.affine) @ to_unit)
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """Where a drift came to rest.
+    """Where the iteration ended.
 
     Parameters
     ----------
@@ -222,8 +222,8 @@ class Found:
         The member found.
     variance : float
         Of the mixture.
-    shares : Shares
-        Who belongs to whom.
+    responsibilities : Responsibilities
+        Of the centroids for the points.
     steps : int
         Expectation steps taken.
     """
@@ -231,32 +231,32 @@ class Found:
     family: Family
     vector: Float
     variance: float
-    shares: Shares
+    responsibilities: Responsibilities
     steps: int
 
 
 class _Loop:
-    """One drift: steps of expectation and maximisation from a start until nothing moves."""
+    """One fit: steps of expectation and maximisation from a start until nothing moves."""
 
     def __init__(self, family: Family, mixture: Mixture, vector: Float) -> None:
         self.family, self.mixture = family, mixture
         self.order, self.starts = boxes(family.points(vector))
         self.steps = 0
 
-    def look(self, vector: Float, variance: float) -> tuple[Shares, float]:
-        """Shares at a state, and the objective that every step raises."""
+    def expect(self, vector: Float, variance: float) -> tuple[Responsibilities, float]:
+        """The expectation step at a state, and the objective that every step raises."""
         self.steps += 1
-        shares = self.mixture.shares(self.family.points(vector), variance, self.order, self.starts)
-        return shares, shares.likelihood - self.family.penalty(vector)
+        responsibilities = self.mixture.responsibilities(self.family.points(vector), variance, self.order, self.starts)
+        return responsibilities, responsibilities.likelihood - self.family.penalty(vector)
 
-    def step(self, shares: Shares, variance: float) -> tuple[Float, float]:
+    def step(self, responsibilities: Responsibilities, variance: float) -> tuple[Float, float]:
         """The next state."""
-        vector, left = self.family.step(shares, self.mixture.points, variance)
+        vector, left = self.family.step(responsibilities, self.mixture.points, variance)
         return vector, max(left, _LEAST_VARIANCE)
 
 
 def drift(family: Family, mixture: Mixture, vector: Float, variance: float, tolerance: float, most: int) -> Found:
-    """Let a mixture drift onto points.
+    """Move the centroids of a mixture onto points by expectation and maximisation.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def drift(family: Family, mixture: Mixture, vector: Float, variance: float, tole
     vector : (P,) array
         The start.
     variance : float
-        Of the mixture at the start; a wide one finds its way from afar.
+        Of the mixture at the start; a wide one finds the points from afar.
     tolerance : float
         Stop when no centroid moves further in a step and the variance changes by less than ten times this part.
     most : int
@@ -287,27 +287,27 @@ def drift(family: Family, mixture: Mixture, vector: Float, variance: float, tole
     .. [1] R. Varadhan, C. Roland, Scand. J. Stat. 35, 335 (2008), scheme S3. doi:10.1111/j.1467-9469.2007.00585.x
     """
     loop = _Loop(family, mixture, vector)
-    shares, value = loop.look(vector, variance)
-    while loop.steps < most and shares.total > 0:
-        first, first_variance = loop.step(shares, variance)
+    responsibilities, value = loop.expect(vector, variance)
+    while loop.steps < most and responsibilities.total > 0:
+        first, first_variance = loop.step(responsibilities, variance)
         change = abs(np.log(first_variance / variance))
         moved = float(np.max(np.linalg.norm(family.points(first) - family.points(vector), axis=1)))
         if moved < tolerance and change < 10 * tolerance:
-            return Found(family, first, first_variance, shares, loop.steps)
+            return Found(family, first, first_variance, responsibilities, loop.steps)
         if change > _COOL:
             vector, variance = first, first_variance
-            shares, value = loop.look(vector, variance)
+            responsibilities, value = loop.expect(vector, variance)
             continue
-        shares, first_value = loop.look(first, first_variance)
-        second, second_variance = loop.step(shares, first_variance)
+        responsibilities, first_value = loop.expect(first, first_variance)
+        second, second_variance = loop.step(responsibilities, first_variance)
         far, far_variance = _ahead(family, (vector, variance), (first, first_variance), (second, second_variance))
-        shares, value = loop.look(far, far_variance)
+        responsibilities, value = loop.expect(far, far_variance)
         if value >= first_value:
             vector, variance = far, far_variance
         else:
             vector, variance = second, second_variance
-            shares, value = loop.look(vector, variance)
-    return Found(family, vector, variance, shares, loop.steps)
+            responsibilities, value = loop.expect(vector, variance)
+    return Found(family, vector, variance, responsibilities, loop.steps)
 
 
 def _ahead(
@@ -315,8 +315,8 @@ def _ahead(
 ) -> tuple[Float, float]:
     """Where three states in a row lead to if the steps keep shrinking as they do."""
     a, b, c = (np.append(vector, np.log(variance)) for vector, variance in (start, first, second))
-    speed, turn = b - a, (c - b) - (b - a)
-    bend = float(np.linalg.norm(turn))
-    length = float(np.clip(np.linalg.norm(speed) / bend, 1.0, _FURTHEST)) if bend > 0 else 1.0
-    far = a + 2 * length * speed + length**2 * turn
+    first_step, change = b - a, (c - b) - (b - a)
+    size = float(np.linalg.norm(change))
+    length = float(np.clip(np.linalg.norm(first_step) / size, 1.0, _FURTHEST)) if size > 0 else 1.0
+    far = a + 2 * length * first_step + length**2 * change
     return family.nearest(far[:-1]), max(float(np.exp(far[-1])), _LEAST_VARIANCE)

@@ -1,7 +1,8 @@
 """Two clouds of points without correspondences: coherent point drift, rigid to non-rigid, in two and three dimensions.
 
 The fixed points are the centres of a Gaussian mixture that the moving points are drawn from, besides a share of
-outliers that belong to nothing. Who belongs to whom and where the mixture lies are found in turn [1]_.
+outliers that belong to no centre. Which point belongs to which centre, and where the mixture lies, are found
+alternately [1]_.
 
 References
 ----------
@@ -12,36 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations, product
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Points
-from correlight.point_clouds.drift import Family, Found, Linear, Smooth, drift
-from correlight.point_clouds.mixture import Mixture, evenly
-from correlight.point_clouds.smooth import Basis
+from correlight.point_clouds.cloud_pair import CloudModel, CloudPair, drift_in_steps, linear_of
+from correlight.point_clouds.drift import Found
+from correlight.point_clouds.starts import try_all
 from correlight.transforms import Affine, Transform
 from correlight.transforms import Sequence as Chain
 
-CloudModel = Literal["rigid", "similarity", "affine", "non-rigid"]
 Float = NDArray[np.float64]
 
-# Points of each cloud that every orientation is tried with, and that the best few are compared with.
-_TRIED, _COMPARED = 250, 1000
-# Points that a drift begins with: while the mixture is wide, few tell as much as all.
-_FIRST = (600,)
-_FINALISTS = 4
-# Turns tried in the plane; in space the 24 turns of a cube.
-_TURNS = 12
-# A trial starts with a mixture this wide, in root mean square radii: wide enough to find its place from the nearest
-# orientation, narrow enough not to forget it.
-_TRIAL_WIDTH = 0.35
+# Points below which nothing is fitted, and expected correspondences below which a fit is none.
 _FEWEST = 5
-# Two fits are one pose where they lay the fixed points this close, in root mean square radii.
-_SAME = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +41,11 @@ class CloudFit:
     moving_from_fixed : Transform
         The transform: `Affine`, for the non-rigid model a smooth field after one.
     spread : float
-        Standard deviation of a moving point around its fixed mate along one axis, in moving units.
+        Standard deviation of a moving point around its corresponding fixed point along one axis, in moving units.
     matched_fixed : (M,) array
         How many moving points each fixed point explains.
     matched_moving : (N,) array
-        Probability of each moving point to have a mate.
+        Probability of each moving point to correspond to a fixed one.
     likelihood : float
         Logarithm of the probability density per moving point, in moving units.
     runner_up : float
@@ -103,8 +91,8 @@ def fit_clouds(
     start_error: float | None = None,
     mirror: bool | None = None,
     outliers: float = 0.1,
-    reach: float | None = None,
-    stiffness: float = 2.0,
+    beta: float | None = None,
+    lambda_: float = 2.0,
     tolerance: float = 1e-5,
     most: int = 300,
 ) -> CloudFit:
@@ -126,12 +114,12 @@ def fit_clouds(
     mirror : bool, optional
         Whether the moving cloud is mirrored; both are tried without. Not used with a start.
     outliers : float
-        Share of moving points that have no mate, above 0 and below 1.
-    reach : float, optional
-        Non-rigid: places closer than this move alike, in moving units; twice the root mean square radius of the fixed
-        points without.
-    stiffness : float
-        Non-rigid: weight of smoothness against fit, for clouds of unit root mean square radius.
+        Share of moving points without correspondence, above 0 and below 1.
+    beta : float, optional
+        Non-rigid: standard deviation of the Gaussian kernel, in moving units: places closer than this move alike; twice
+        the root mean square radius of the fixed points without.
+    lambda_ : float
+        Non-rigid: weight of smoothness against fit, for clouds of unit root mean square radius. As in the paper [1]_.
     tolerance : float
         Stop when no fixed point moves further in a step, in root mean square radii.
     most : int
@@ -161,22 +149,22 @@ def fit_clouds(
     >>> bool(found), round(found.moving_from_fixed.rotation, 3), found.moving_from_fixed.mirrored
     (True, 130.0, True)
     """
-    clouds = _Clouds.of(_cloud(fixed, "fixed"), _cloud(moving, "moving"), start, model)
-    _check(model, outliers, (reach, start_error), stiffness, tolerance, most)
+    clouds = CloudPair.of(_cloud(fixed, "fixed"), _cloud(moving, "moving"), start, model)
+    _check(model, outliers, (beta, start_error), lambda_, tolerance, most)
     if min(len(clouds.fixed), len(clouds.moving)) < _FEWEST:
-        return clouds.failed(f"A cloud needs {_FEWEST} points; got {len(clouds.fixed)} and {len(clouds.moving)}.")
+        return _failed(clouds, f"A cloud needs {_FEWEST} points; got {len(clouds.fixed)} and {len(clouds.moving)}.")
     runner_up = margin = np.nan
     if start is None:
-        begin, variance, runner_up, margin = _try_all(clouds, model, mirror, outliers)
+        begin, variance, runner_up, margin = try_all(clouds, model, mirror, outliers)
     else:
         begin = clouds.into(start)
         variance = clouds.first_variance(begin) if start_error is None else (start_error / clouds.size) ** 2
-    width = 2 * clouds.radius_of_fixed(begin) if reach is None else reach / clouds.size
+    width = 2 * clouds.radius_of_fixed(begin) if beta is None else beta / clouds.size
     if model == "non-rigid" and start is None:
-        rough = _fit(clouds, "affine", begin, 2 * variance, outliers, None, 1e-3, 60)
-        begin, variance = _linear(rough), 4 * rough.variance
-    found = _fit(clouds, model, begin, variance, outliers, (width, stiffness), tolerance, most)
-    return clouds.out(found, runner_up, margin)
+        rough = drift_in_steps(clouds, "affine", begin, 2 * variance, outliers, None, 1e-3, 60)
+        begin, variance = linear_of(rough), 4 * rough.variance
+    found = drift_in_steps(clouds, model, begin, variance, outliers, (width, lambda_), tolerance, most)
+    return _placed(clouds, found, runner_up, margin)
 
 
 def _cloud(points: ArrayLike, role: str) -> Points:
@@ -189,216 +177,42 @@ def _cloud(points: ArrayLike, role: str) -> Points:
 
 
 def _check(
-    model: str, outliers: float, lengths: Sequence[float | None], stiffness: float, tolerance: float, most: int
+    model: str, outliers: float, lengths: Sequence[float | None], lambda_: float, tolerance: float, most: int
 ) -> None:
     if model not in get_args(CloudModel):
         raise UsageError(f"The models of clouds are {', '.join(get_args(CloudModel))}; got {model!r}.")
     if not 0 < outliers < 1:
         raise UsageError(f"The share of outliers lies above 0 and below 1; got {outliers}.")
-    if not all(one is None or 0 < one < np.inf for one in (*lengths, stiffness)):
+    if not all(one is None or 0 < one < np.inf for one in (*lengths, lambda_)):
         raise UsageError(
-            f"Reach, error of the start and stiffness must be positive; got {lengths[0]}, {lengths[1]} and {stiffness}."
+            f"Beta, error of the start and lambda must be positive; got {lengths[0]}, {lengths[1]} and {lambda_}."
         )
     if not 0 < tolerance < 1 or most < 1:
         raise UsageError(f"A fit needs a tolerance between 0 and 1 and a step or more; got {tolerance} and {most}.")
 
 
-@dataclass(frozen=True, eq=False)
-class _Clouds:
-    """Both clouds with the middle of each at zero and lengths in root mean square radii of the moving one."""
-
-    fixed: Points
-    moving: Points
-    middle_of_fixed: Float
-    middle_of_moving: Float
-    size: float
-
-    @classmethod
-    def of(cls, fixed: Points, moving: Points, start: Affine | None, model: str) -> _Clouds:
-        if fixed.shape[1] != moving.shape[1] or (start is not None and start.ndim != fixed.shape[1]):
-            raise UsageError(
-                f"Both clouds and the start must have as many axes; got {fixed.shape[1]} and {moving.shape[1]}"
-                + ("." if start is None else f" and {start.ndim}.")
-            )
-        middles = [cloud.mean(axis=0) if len(cloud) else np.zeros(cloud.shape[1]) for cloud in (fixed, moving)]
-        size = float(np.sqrt(np.mean(np.sum((moving - middles[1]) ** 2, axis=1)))) if len(moving) else 0.0
-        size = size if size > 0 else 1.0
-        return cls((fixed - middles[0]) / size, (moving - middles[1]) / size, middles[0], middles[1], size)
-
-    @property
-    def volume(self) -> float:
-        """Of the box that holds the moving points; a flat one counts as a tenth thick."""
-        sides = np.ptp(self.moving, axis=0)
-        return float(np.prod(np.maximum(sides, 0.1 * sides.max())))
-
-    def radius_of_fixed(self, begin: tuple[Float, Float]) -> float:
-        """Root mean square radius of the fixed points after the linear part of a start."""
-        return float(np.sqrt(np.mean(np.sum((self.fixed @ begin[0].T) ** 2, axis=1))))
-
-    def into(self, start: Affine) -> tuple[Float, Float]:
-        """Linear part and offset between the centred clouds."""
-        offset = start.linear @ self.middle_of_fixed + start.offset - self.middle_of_moving
-        return np.array(start.linear), np.asarray(offset / self.size)
-
-    def first_variance(self, begin: tuple[Float, Float]) -> float:
-        """Mean squared distance of all pairs along one axis, where the drift of the paper begins."""
-        moved = self.fixed @ begin[0].T + begin[1]
-        apart = moved.mean(axis=0) - self.moving.mean(axis=0)
-        return float((moved.var(axis=0).sum() + self.moving.var(axis=0).sum() + apart @ apart) / moved.shape[1])
-
-    def subset(self, count: int) -> _Clouds:
-        """The same with about ``count`` points each, spread evenly over each cloud."""
-        fixed, moving = (cloud[evenly(cloud, count)] for cloud in (self.fixed, self.moving))
-        return _Clouds(fixed, moving, self.middle_of_fixed, self.middle_of_moving, self.size)
-
-    def failed(self, reason: str) -> CloudFit:
-        ndim = self.fixed.shape[1]
-        nothing = np.zeros(len(self.fixed)), np.zeros(len(self.moving))
-        return CloudFit(Affine.identity(ndim), np.nan, *nothing, -np.inf, np.nan, np.nan, 0, reason)
-
-    def out(self, found: Found, runner_up: float, margin: float) -> CloudFit:
-        """The fit in the frames that the clouds came in."""
-        ndim = self.fixed.shape[1]
-        to_unit = Affine.of(np.eye(ndim) / self.size, -self.middle_of_fixed / self.size)
-        from_unit = Affine.of(np.eye(ndim) * self.size, self.middle_of_moving)
-        shares = found.shares
-        per_point = shares.likelihood / len(self.moving) - ndim * np.log(self.size)
-        reason = "" if shares.total >= _FEWEST else f"Only {shares.total:.1f} moving points have a mate."
-        return CloudFit(
-            found.family.transform(found.vector, to_unit, from_unit, self.size),
-            float(np.sqrt(found.variance)) * self.size,
-            shares.of_centroids,
-            shares.of_points,
-            float(per_point),
-            runner_up - ndim * float(np.log(self.size)),
-            margin,
-            found.steps,
-            reason,
-        )
+def _failed(clouds: CloudPair, reason: str) -> CloudFit:
+    ndim = clouds.fixed.shape[1]
+    nothing = np.zeros(len(clouds.fixed)), np.zeros(len(clouds.moving))
+    return CloudFit(Affine.identity(ndim), np.nan, *nothing, -np.inf, np.nan, np.nan, 0, reason)
 
 
-def _try_all(
-    clouds: _Clouds, model: CloudModel, mirror: bool | None, outliers: float
-) -> tuple[tuple[Float, Float], float, float, float]:
-    """Every orientation with few points, the best few with more.
-
-    Returns
-    -------
-    begin : ((D, D) array, (D,) array)
-        Linear part and offset of the best.
-    variance : float
-        Of the mixture there.
-    runner_up, margin : float
-        As in `CloudFit`.
-    """
-    free: CloudModel = "rigid" if model == "rigid" else "similarity"
-    few = clouds.subset(_TRIED)
-    scale = (
-        1.0 if free == "rigid" else 1 / max(1e-12, clouds.radius_of_fixed((np.eye(clouds.fixed.shape[1]), np.zeros(0))))
+def _placed(clouds: CloudPair, found: Found, runner_up: float, margin: float) -> CloudFit:
+    """The fit in the frames that the clouds came in."""
+    ndim = clouds.fixed.shape[1]
+    to_unit = Affine.of(np.eye(ndim) / clouds.size, -clouds.middle_of_fixed / clouds.size)
+    from_unit = Affine.of(np.eye(ndim) * clouds.size, clouds.middle_of_moving)
+    sums = found.responsibilities
+    per_point = sums.likelihood / len(clouds.moving) - ndim * np.log(clouds.size)
+    reason = "" if sums.total >= _FEWEST else f"Only {sums.total:.1f} moving points have a correspondence."
+    return CloudFit(
+        found.family.transform(found.vector, to_unit, from_unit, clouds.size),
+        float(np.sqrt(found.variance)) * clouds.size,
+        sums.of_centroids,
+        sums.of_points,
+        float(per_point),
+        runner_up - ndim * float(np.log(clouds.size)),
+        margin,
+        found.steps,
+        reason,
     )
-    nothing = np.zeros(clouds.fixed.shape[1])
-    trials = [
-        _fit(few, free, (scale * turn, nothing), _TRIAL_WIDTH**2, outliers, None, 1e-3, 60)
-        for turn in orientations(clouds.fixed.shape[1], mirror)
-    ]
-    finalists = _distinct(few.fixed, sorted(trials, key=_worth), _FINALISTS)
-    if len(clouds.fixed) > _TRIED or len(clouds.moving) > _TRIED:
-        some = clouds.subset(_COMPARED)
-        finalists = [
-            _fit(some, free, _linear(found), 2 * found.variance, outliers, None, 1e-4, 60) for found in finalists
-        ]
-        finalists = _distinct(some.fixed, sorted(finalists, key=_worth), _FINALISTS)
-    best, *others = finalists
-    count = len(best.shares.of_points)
-    runner_up = others[0].shares.likelihood / count if others else np.nan
-    return _linear(best), best.variance, runner_up, best.shares.likelihood / count - runner_up
-
-
-def _worth(found: Found) -> float:
-    return -found.shares.likelihood
-
-
-def _linear(found: Found) -> tuple[Float, Float]:
-    assert isinstance(found.family, Linear)
-    return found.family.parts(found.vector)
-
-
-def _distinct(fixed: Points, found: Sequence[Found], most: int) -> list[Found]:
-    """The first few that are different poses."""
-    kept: list[Found] = []
-    places: list[Points] = []
-    for one in found:
-        linear, offset = _linear(one)
-        place = fixed @ linear.T + offset
-        if all(np.sqrt(np.mean(np.sum((place - other) ** 2, axis=1))) > _SAME for other in places):
-            kept.append(one)
-            places.append(place)
-    return kept[:most]
-
-
-def orientations(ndim: int, mirror: bool | None = None) -> list[Float]:
-    """Orthogonal matrices spread evenly over all orientations.
-
-    Parameters
-    ----------
-    ndim : {2, 3}
-        Number of axes.
-    mirror : bool, optional
-        Whether they mirror; both without.
-
-    Returns
-    -------
-    list of (ndim, ndim) arrays
-        Twelve turns of the plane, or the 24 of a cube; as many or twice as many in all.
-    """
-    if ndim == 2:
-        turn = 2 * np.pi * np.arange(_TURNS) / _TURNS
-        turns = [np.array([[c, -s], [s, c]]) for c, s in zip(np.cos(turn), np.sin(turn), strict=True)]
-    else:
-        signed = [
-            np.eye(3)[list(order)] * signs for order in permutations(range(3)) for signs in product((1, -1), repeat=3)
-        ]
-        turns = [matrix for matrix in signed if np.linalg.det(matrix) > 0]
-    flip = np.diag([1.0] * (ndim - 1) + [-1.0])
-    mirrored = [matrix @ flip for matrix in turns]
-    return (turns if mirror is not True else []) + (mirrored if mirror is not False else [])
-
-
-def _fit(
-    clouds: _Clouds,
-    model: CloudModel,
-    begin: tuple[Float, Float],
-    variance: float,
-    outliers: float,
-    smoothness: tuple[float, float] | None,
-    tolerance: float,
-    most: int,
-) -> Found:
-    """Drift with few points while the mixture is wide, then with all."""
-    if model == "non-rigid":
-        assert smoothness is not None
-        placed = clouds.fixed @ begin[0].T + begin[1]
-        basis = Basis.of(placed, smoothness[0])
-        vector = np.zeros(basis.factor.shape[1] * placed.shape[1])
-    else:
-        vector = np.concatenate([begin[0].ravel(), begin[1]])
-    for count in _levels(clouds):
-        rows, columns = evenly(clouds.fixed, count), evenly(clouds.moving, count)
-        last = len(rows) == len(clouds.fixed) and len(columns) == len(clouds.moving)
-        mixture = Mixture(clouds.moving[columns], outliers, clouds.volume)
-        family: Family
-        if model == "non-rigid":
-            family = Smooth(placed, begin, basis, rows, *smoothness)  # type: ignore[misc]
-        else:
-            family = Linear(clouds.fixed[rows], model, begin[0])
-        found = drift(
-            family, mixture, vector, variance, tolerance if last else max(tolerance, 1e-3), most if last else 80
-        )
-        vector, variance = found.vector, found.variance
-    return found
-
-
-def _levels(clouds: _Clouds) -> list[int]:
-    """Numbers of points to drift with, few first."""
-    most = max(len(clouds.fixed), len(clouds.moving))
-    return [count for count in _FIRST if 2 * count < most] + [most]

@@ -14,7 +14,8 @@ from correlight.evidence.predicted_error import PredictedError
 from correlight.evidence.verdict import Evidence, Status, Verdict
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
-from correlight.point_clouds.fit import CloudFit, CloudModel, fit_clouds
+from correlight.point_clouds.cloud_pair import CloudModel
+from correlight.point_clouds.fit import CloudFit, fit_clouds
 from correlight.point_clouds.segmentation import Polarity, cloud, segment
 from correlight.registration.provenance import image_record, peak_memory_mb, versions
 from correlight.registration.result import Result
@@ -60,10 +61,10 @@ class Organelles:
         Whether points lie on outlines only.
     outliers : float
         Share of points without a mate.
-    reach : float, optional
+    beta : float, optional
         Where bending is allowed: places closer than this, in units of the moving image, move alike; twice the root mean
         square radius of the organelles without.
-    stiffness : float
+    lambda_ : float
         How much bending costs, as in `fit_clouds`; outlines that differ by themselves must not be taken for bending.
     """
 
@@ -73,8 +74,8 @@ class Organelles:
     points: int = 2000
     outline: bool = True
     outliers: float = 0.2
-    reach: float | None = None
-    stiffness: float = 200.0
+    beta: float | None = None
+    lambda_: float = 200.0
 
 
 def register_clouds(
@@ -139,7 +140,7 @@ def register_clouds(
     segmented = time.perf_counter()
     flip = None if mirror else False
     fit = fit_clouds(
-        *points, model, start=start, mirror=flip, outliers=how.outliers, reach=how.reach, stiffness=how.stiffness
+        *points, model, start=start, mirror=flip, outliers=how.outliers, beta=how.beta, lambda_=how.lambda_
     )
     fitted = time.perf_counter()
     halves = _halves(points, fit, model, how)
@@ -219,8 +220,8 @@ def _halves(
             start=fit.linear,
             start_error=5 * fit.spread,
             outliers=how.outliers,
-            reach=how.reach,
-            stiffness=how.stiffness,
+            beta=how.beta,
+            lambda_=how.lambda_,
         )
         made.append(one.moving_from_fixed if one else fit.moving_from_fixed)
     return made[0], made[1]

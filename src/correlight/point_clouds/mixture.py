@@ -1,9 +1,9 @@
-"""One cloud of points as a mixture of Gaussians that the other is drawn from: who belongs to whom, and how likely.
+"""One cloud of points as a mixture of Gaussians that the other is drawn from: responsibilities and likelihood.
 
-This is the expectation step of coherent point drift [1]_. Every centroid shares every point out among its neighbours
-by ``exp(-d^2 / 2 variance)``, so the plain way costs the product of both numbers of points. Here both clouds are cut
-into small boxes once; a pair of boxes too far apart to matter is never looked at, and what is left goes through matrix
-products around the middle of each box, where single precision is enough for most.
+This is the expectation step of coherent point drift [1]_. The responsibility of a centroid for a point falls with
+``exp(-d^2 / 2 variance)``, so that all of them cost the product of both numbers of points. Here both clouds are cut
+into small boxes once; pairs of boxes too far apart to matter are left out, and the rest goes through matrix products
+around the middle of each box, where single precision is enough for most.
 
 References
 ----------
@@ -23,7 +23,7 @@ Float = NDArray[np.float64]
 
 # Points per box: enough that a box is worth a matrix product, few enough that boxes are small.
 _LEAF = 64
-# Shares below this part of what an outlier gets are left out.
+# Responsibilities below this part of that of the outliers are left out.
 _NEGLIGIBLE = 1e-6
 # Exponents stop here: what is smaller changes no sum, and numbers below single precision are slow to multiply.
 _LOWEST_EXPONENT = 60.0
@@ -32,24 +32,24 @@ _WIDEST_SINGLE = 18.0
 
 
 @dataclass(frozen=True, eq=False)
-class Shares:
-    """Who belongs to whom, summed up as far as any fit needs it.
+class Responsibilities:
+    """Sums over the responsibilities of centroids for points: all that a fit needs of the posterior probabilities P.
 
     Parameters
     ----------
     of_centroids : (M,) array
-        How many points each centroid explains.
+        Sum of each centroid's responsibilities, ``P 1``: how many points it explains.
     of_points : (N,) array
-        Probability of each point to belong to a centroid at all; the rest is outlier.
-    pull : (M, D) array
-        Sum of the points that each centroid explains, weighted by their share.
+        Probability of each point to belong to a centroid at all, ``P^T 1``; the rest is outlier.
+    weighted_points : (M, D) array
+        Sum of the points weighted by each centroid's responsibilities, ``P X``.
     likelihood : float
         Logarithm of the probability density of all points.
     """
 
     of_centroids: Float
     of_points: Float
-    pull: Points
+    weighted_points: Points
     likelihood: float
 
     @property
@@ -82,8 +82,10 @@ class Mixture:
     def __len__(self) -> int:
         return len(self.points)
 
-    def shares(self, centroids: Points, variance: float, order: NDArray[np.intp], starts: NDArray[np.intp]) -> Shares:
-        """Share the points out among centroids.
+    def responsibilities(
+        self, centroids: Points, variance: float, order: NDArray[np.intp], starts: NDArray[np.intp]
+    ) -> Responsibilities:
+        """The expectation step: how far each centroid is responsible for each point.
 
         Parameters
         ----------
@@ -96,15 +98,15 @@ class Mixture:
 
         Returns
         -------
-        Shares
+        Responsibilities
         """
         count, ndim = centroids.shape
         sorted_centroids = centroids[order]
         # What an outlier is worth in units of a Gaussian's peak, paper's equation for w with a density of 1 / volume.
         peak = (1 - self._outliers) / (count * (2 * np.pi * variance) ** (ndim / 2))
         outlier = self._outliers / (self._volume * peak)
-        reach = 2 * variance * min(_LOWEST_EXPONENT, np.log(count / (_NEGLIGIBLE * min(outlier, count))))
-        near = self._near(sorted_centroids, starts, reach)
+        furthest = 2 * variance * min(_LOWEST_EXPONENT, np.log(count / (_NEGLIGIBLE * min(outlier, count))))
+        near = self._near(sorted_centroids, starts, furthest)
         lengths = np.diff(np.append(starts, count))
         sums = np.zeros((count, 1 + ndim))
         of_points = np.empty(len(self))
@@ -131,13 +133,13 @@ class Mixture:
         back[order] = sums
         points_back = np.empty_like(of_points)
         points_back[self._order] = of_points
-        return Shares(back[:, 0], points_back, back[:, 1:], likelihood + len(self) * float(np.log(peak)))
+        return Responsibilities(back[:, 0], points_back, back[:, 1:], likelihood + len(self) * float(np.log(peak)))
 
-    def _near(self, centroids: Points, starts: NDArray[np.intp], reach: float) -> NDArray[np.bool_]:
+    def _near(self, centroids: Points, starts: NDArray[np.intp], furthest: float) -> NDArray[np.bool_]:
         """Which boxes of centroids lie within a squared distance of each box of points, shape ``(B, C)``."""
         low, high = _bounds(centroids, starts)
         gap = np.maximum(0, np.maximum(low[None] - self._high[:, None], self._low[:, None] - high[None]))
-        return np.asarray(np.einsum("bcd,bcd->bc", gap, gap) <= reach)
+        return np.asarray(np.einsum("bcd,bcd->bc", gap, gap) <= furthest)
 
 
 def _kernel(

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from correlight.appearance.blobs import inner, laplacian, spread
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
 from correlight.images.image import Float, Mask
@@ -123,9 +124,9 @@ def segment(
     chosen = size if size is not None else _best_size(signed, valid, grid)
     response = _response(signed, grid, chosen)
     # A blob's own response spreads beyond it; the rim of the mask answers to itself.
-    inner = ndimage.binary_erosion(valid, iterations=max(1, round(chosen / min(grid.spacing))), border_value=1)
-    level = threshold if threshold is not None else _threshold(response[inner])
-    hit, count = ndimage.label((response > level) & inner)
+    known = inner(valid, chosen / np.asarray(grid.spacing), edge=True)
+    level = threshold if threshold is not None else _threshold(response[known])
+    hit, count = ndimage.label((response > level) & known)
     pixels = np.bincount(hit.ravel(), minlength=count + 1)
     keeps = pixels >= _FEWEST_PIXELS[grid.ndim]
     keeps[0] = False
@@ -134,13 +135,8 @@ def segment(
 
 
 def _response(signed: Float, grid: Grid, size: float) -> Float:
-    """Minus the Laplacian of the Gaussian, times the square of the size; positive inside bright blobs."""
-    total = np.zeros(signed.shape, np.float32)
-    pixels = size / np.asarray(grid.spacing)
-    for axis in range(grid.ndim):
-        order = [2 if other == axis else 0 for other in range(grid.ndim)]
-        total -= ndimage.gaussian_filter(signed, pixels, order=order, mode="nearest") * np.float32(pixels[axis] ** 2)
-    return total
+    """Positive inside bright blobs."""
+    return np.asarray(-laplacian(signed, size / np.asarray(grid.spacing), mode="nearest"))
 
 
 def _best_size(signed: Float, valid: Mask, grid: Grid) -> float:
@@ -151,35 +147,28 @@ def _best_size(signed: Float, valid: Mask, grid: Grid) -> float:
     strong = []
     for size in sizes:
         response = _response(signed, grid, size)[valid]
-        middle, noise = _noise(response)
+        middle, noise = spread(response)
         strong.append(float(np.quantile(response, _STRONG)) - middle - _NOISE * noise)
     return float(sizes[int(np.argmax(strong))])
 
 
-def _noise(response: Float) -> tuple[float, float]:
-    """Median and robust standard deviation."""
-    middle = float(np.median(response))
-    return middle, 1.4826 * float(np.median(np.abs(response - middle)))
-
-
 def _threshold(response: Float) -> float:
     """Otsu's threshold of the responses above the noise; infinite where there are none."""
+    # Imported here because it takes longer than what else is done with a small image.
+    from skimage.filters import threshold_otsu
+
     if response.size == 0:
         return float("inf")
-    middle, noise = _noise(response)
+    middle, noise = spread(response)
     least = middle + _NOISE * noise
     high = response[response > least]
     if high.size < 2 or not np.ptp(high) > 0:
         return max(least, 1e-12)
-    counts, edges = np.histogram(high, _BINS)
-    levels = (edges[1:] + edges[:-1]) / 2
-    below, above = np.cumsum(counts)[:-1], np.cumsum(counts[::-1])[::-1][1:]
-    sums = np.cumsum(counts * levels)
-    means_below = sums[:-1] / np.maximum(below, 1)
-    means_above = (sums[-1] - sums[:-1]) / np.maximum(above, 1)
-    between = below * above * (means_above - means_below) ** 2
+    # What comes back is the middle of the last bin of faint responses; its upper end is meant.
+    middle_of_bin = float(threshold_otsu(high, _BINS))  # type: ignore[no-untyped-call]
+    otsu = middle_of_bin + float(np.ptp(high)) / (2 * _BINS)
     # Half way from the noise to what splits faint from bright: faint organelles are organelles too.
-    return float((least + edges[1:-1][int(np.argmax(between))]) / 2)
+    return (least + otsu) / 2
 
 
 def cloud(labels: Labels, grid: Grid, most: int = 2000, *, outline: bool = True) -> Points:

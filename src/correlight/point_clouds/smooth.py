@@ -1,4 +1,4 @@
-"""Smooth displacements carried by a few centres: the motion that non-rigid point drift fits."""
+"""Smooth displacements as a sum of few Gaussians: what non-rigid coherent point drift fits."""
 
 from __future__ import annotations
 
@@ -18,41 +18,45 @@ Float = NDArray[np.float64]
 
 # So many kernel values are held at a time, about 30 MB with what is made of them.
 _AT_A_TIME = 1_000_000
-# A field is looked at in so many places along each axis to see whether it folds.
-_LOOKS = {2: 41, 3: 17}
+# Places along each axis at which it is tested whether a field folds.
+_TESTED = {2: 41, 3: 17}
 
 
 @dataclass(frozen=True, eq=False)
 class SmoothField:
-    """A map within one frame, ``p + sum of exp(-|p - centre|^2 / 2 reach^2) weight``, that fades far from its centres.
+    """A map within one frame, ``p + sum of exp(-|p - centre|^2 / 2 beta^2) weight``, that fades far from its centres.
 
     Parameters
     ----------
     centres : (K, D) array
         Where the Gaussians stand.
     weights : (K, D) array
-        How far each pushes.
-    reach : float
-        Standard deviation of the Gaussians: places closer than that move alike.
+        Displacement at its middle, were it alone.
+    beta : float
+        Standard deviation of the Gaussians: places closer than that move alike; the paper's beta [1]_.
 
     Raises
     ------
     TransformError
-        If the arrays do not fit each other or are not finite, or the reach is not positive.
+        If the arrays do not fit each other or are not finite, or beta is not positive.
+
+    References
+    ----------
+    .. [1] A. Myronenko, X. Song, IEEE Trans. Pattern Anal. Mach. Intell. 32, 2262 (2010). doi:10.1109/TPAMI.2010.46
 
     Examples
     --------
-    >>> push = SmoothField([[0.0, 0.0]], [[1.0, 0.0]], reach=2.0)
-    >>> push([[0.0, 0.0], [0.0, 2.0]]).round(3)
+    >>> field = SmoothField([[0.0, 0.0]], [[1.0, 0.0]], beta=2.0)
+    >>> field([[0.0, 0.0], [0.0, 2.0]]).round(3)
     array([[1.   , 0.   ],
            [0.607, 2.   ]])
-    >>> push.inverse()([[1.0, 0.0]]).round(9) + 0.0
+    >>> field.inverse()([[1.0, 0.0]]).round(9) + 0.0
     array([[0., 0.]])
     """
 
     centres: Points
     weights: Points
-    reach: float
+    beta: float
 
     def __post_init__(self) -> None:
         for name in ("centres", "weights"):
@@ -63,8 +67,8 @@ class SmoothField:
             raise TransformError(
                 f"A smooth field needs as many weights as centres; got {self.weights.shape} and {self.centres.shape}."
             )
-        if not (np.isfinite(self.centres).all() and np.isfinite(self.weights).all() and 0 < self.reach < np.inf):
-            raise TransformError("Centres and weights of a smooth field must be finite and its reach positive.")
+        if not (np.isfinite(self.centres).all() and np.isfinite(self.weights).all() and 0 < self.beta < np.inf):
+            raise TransformError("Centres and weights of a smooth field must be finite and its beta positive.")
 
     @property
     def ndim(self) -> int:
@@ -76,7 +80,7 @@ class SmoothField:
         array = checked(points, self.ndim)
         moved = array.copy()
         for part in self._parts(len(array)):
-            moved[part] += gaussians(array[part], self.centres, self.reach) @ self.weights
+            moved[part] += gaussians(array[part], self.centres, self.beta) @ self.weights
         return moved
 
     def __matmul__(self, other: Transform) -> Transform:
@@ -89,18 +93,18 @@ class SmoothField:
         A point that the iteration does not reach comes out as NaN.
         """
         lowest, spread = self.centres.min(axis=0), np.ptp(self.centres, axis=0)
-        field = Grid.of((2,) * self.ndim, tuple(spread + self.reach), tuple(lowest - self.reach / 2))
-        places = np.vstack([field.lattice(_LOOKS[self.ndim]), self.centres])
+        field = Grid.of((2,) * self.ndim, tuple(spread + self.beta), tuple(lowest - self.beta / 2))
+        places = np.vstack([field.lattice(_TESTED[self.ndim]), self.centres])
         if np.any(np.linalg.det(self.jacobian(places)) <= 0):
             raise TransformError("The smooth field folds over itself among its centres and has no inverse.")
-        return Inverted(self, float(spread.max()) + self.reach)
+        return Inverted(self, float(spread.max()) + self.beta)
 
     def jacobian(self, points: ArrayLike) -> Float:
         """Derivative at each of ``(N, D)`` points, shape ``(N, D, D)``."""
         array = checked(points, self.ndim)
         slopes = np.repeat(np.eye(self.ndim)[None], len(array), axis=0)
         for part in self._parts(len(array)):
-            kernel = gaussians(array[part], self.centres, self.reach) / self.reach**2
+            kernel = gaussians(array[part], self.centres, self.beta) / self.beta**2
             # The derivative of a Gaussian is itself times the offset from its centre.
             outer = np.einsum("ka,kb->kab", self.weights, self.centres).reshape(len(self.centres), -1)
             towards = (kernel @ outer).reshape(-1, self.ndim, self.ndim)
@@ -117,19 +121,19 @@ class SmoothField:
         return [slice(first, first + step) for first in range(0, count, step)]
 
 
-def gaussians(points: Points, centres: Points, reach: float) -> Float:
-    """``exp(-|p - c|^2 / 2 reach^2)`` of every point and centre, shape ``(N, K)``."""
+def gaussians(points: Points, centres: Points, beta: float) -> Float:
+    """``exp(-|p - c|^2 / 2 beta^2)`` of every point and centre, shape ``(N, K)``."""
     middle = centres.mean(axis=0)
     p, c = points - middle, centres - middle
     squared = np.einsum("ij,ij->i", p, p)[:, None] + np.einsum("ij,ij->i", c, c)[None] - 2 * p @ c.T
     np.maximum(squared, 0, out=squared)
-    squared *= -0.5 / reach**2
+    squared *= -0.5 / beta**2
     return np.asarray(np.exp(squared, out=squared))
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """A smooth kernel among many points, told by a few: ``kernel = factor @ factor.T`` to a stated precision.
+    """A Gaussian kernel among many points, approximated from a few: ``factor @ factor.T`` to a stated precision.
 
     Parameters
     ----------
@@ -143,14 +147,14 @@ class Basis:
     chosen: NDArray[np.intp]
 
     @classmethod
-    def of(cls, points: Points, reach: float, precision: float = 1e-7, most: int = 600) -> Basis:
-        """Choose points one after another, each where the kernel is told worst so far.
+    def of(cls, points: Points, beta: float, precision: float = 1e-7, most: int = 600) -> Basis:
+        """Choose points one after another, each where the approximation is worst so far.
 
         Parameters
         ----------
         points : (M, D) array
             The cloud.
-        reach : float
+        beta : float
             Standard deviation of the Gaussian kernel.
         precision : float
             Largest error of a diagonal element, whose value is 1.
@@ -169,15 +173,15 @@ class Basis:
             worst = int(np.argmax(left))
             if left[worst] < precision:
                 break
-            column = gaussians(points, points[[worst]], reach)[:, 0]
+            column = gaussians(points, points[[worst]], beta)[:, 0]
             column -= factor[:, :number] @ factor[worst, :number]
             factor[:, number] = column / np.sqrt(left[worst])
             left = np.maximum(left - factor[:, number] ** 2, 0)
             chosen.append(worst)
         return cls(np.ascontiguousarray(factor[:, : len(chosen)]), np.array(chosen, dtype=np.intp))
 
-    def field(self, points: Points, coefficients: Float, reach: float) -> SmoothField:
+    def field(self, points: Points, coefficients: Float, beta: float) -> SmoothField:
         """The displacement ``factor @ coefficients`` of the points as a map that can be called anywhere."""
         corner = self.factor[self.chosen]
         weights = solve_triangular(corner, coefficients, lower=True, trans="T")
-        return SmoothField(points[self.chosen], weights, reach)
+        return SmoothField(points[self.chosen], weights, beta)

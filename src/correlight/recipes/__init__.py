@@ -96,8 +96,9 @@ class Clouds(_Strict):
         Whether points lie on outlines only.
     outliers : float
         Share of points without a mate.
-    reach, stiffness : float
-        Where bending is allowed: over what length, in units of the moving image, and how much it costs.
+    beta, lambda_ : float
+        Where bending is allowed: standard deviation of the kernel, in units of the moving image, and weight of
+        smoothness against fit, as in `fit_clouds`.
     """
 
     fixed: Literal["auto", "labels", "blobs"] = "auto"
@@ -106,8 +107,8 @@ class Clouds(_Strict):
     points: int = Field(default=2000, ge=5)
     outline: bool = True
     outliers: float = Field(default=0.2, gt=0, lt=1)
-    reach: float | None = Field(default=None, gt=0)
-    stiffness: float = Field(default=200.0, gt=0)
+    beta: float | None = Field(default=None, gt=0)
+    lambda_: float = Field(default=200.0, gt=0)
 
 
 class Recipe(_Strict):

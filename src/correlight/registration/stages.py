@@ -14,7 +14,7 @@ import numpy as np
 from correlight.appearance import APPEARANCES
 from correlight.appearance.channels import Channels
 from correlight.beads.evidence import refused, settle, together
-from correlight.beads.matching import Fiducials, FiducialSearch
+from correlight.beads.matching import BeadSearch, MatchedBeads
 from correlight.errors import UsageError
 from correlight.evidence.checks import Standing, check, predict_error, rival_of, stand
 from correlight.evidence.confidence import judge
@@ -95,15 +95,15 @@ class Candidate:
     fixed: Plane
     moving: Plane
     poses: list[Pose]
-    beads: FiducialSearch
-    fiducials: Fiducials | None = None
+    beads: BeadSearch
+    fiducials: MatchedBeads | None = None
     standing: Standing | None = None
 
     @property
     def margin(self) -> float:
         """How far the best pose stands above the next, or above chance where beads gave it."""
         if self.fiducials is not None:
-            return self.fiducials.surprise
+            return self.fiducials.significance
         if not self.poses:
             return 0.0
         rival = rival_of(self.poses)
@@ -115,7 +115,7 @@ def find(task: Task) -> Candidate:
     inputs = task.inputs
     with task.timed("search"):
         of_fixed, of_moving = inputs.planes
-        by_beads = FiducialSearch(inputs.fixed, inputs.moving, task.limits, **inputs.recipe.beads.model_dump())
+        by_beads = BeadSearch(inputs.fixed, inputs.moving, task.limits, **inputs.recipe.beads.model_dump())
         blank = [
             Candidate(one, other, of_fixed[one], of_moving[other], [], by_beads)
             for one in of_fixed
@@ -292,7 +292,7 @@ def _nothing_found(task: Task, best: Candidate) -> Result:
     guess = Affine.similarity(source=fixed.centre, target=moving.centre)
     sentence = "No pose within the limits of the search gives the two images enough in common; widen the limits."
     if best.fiducials is not None:
-        sentence = best.fiducials.constellation.reason
+        sentence = best.fiducials.matching.reason
     empty = PredictedError(np.full((2, 2), np.nan, np.float32), fixed.resized((2, 2)))
     verdict = Verdict("refused", 0.0, (sentence,))
     return _result(task, best, guess, "similarity", "nothing was found to fit a model to", verdict, empty, ())

@@ -1,8 +1,7 @@
-"""Stars of beads: a bead and pairs of its neighbours, compared by shape, give hypotheses of how two fields lie.
+"""Triangles of neighbouring beads, and those of two images that have the same shape.
 
 A bead and two of its neighbours are a triangle, and two triangles of one shape fix a similarity. Shapes do not change
-with rotation, mirror, scale and shift, so that triangles of all sizes and turns are found in one tree. Most triangles
-that fit do so by chance; those whose further neighbours fit as well are kept.
+with rotation, mirror, scale and shift, so that triangles of all sizes and orientations are found in one tree.
 """
 
 from __future__ import annotations
@@ -13,19 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from correlight.beads.nearest import Index, Nearest, Single
+from correlight.beads.nearest import Index
 from correlight.geometry import Points
 
 Numbers = NDArray[np.float64]
 
-# Triangles flatter than this say nothing about the turn around their long side, which matters in 3-D.
+# Triangles flatter than this say nothing about the rotation around their long side, which matters in 3-D.
 _FLAT = 0.2
 # A side as long as the other to this share may be taken for the other one.
-_ALIKE = 0.9
-# Neighbours that vote for or against a hypothesis.
-_NEIGHBOURHOOD = 24
-# So many mapped points fit into the cache together.
-_CHUNK = 60_000
+_SAME_LENGTH = 0.9
+# Neighbours that speak for or against a hypothesis.
+NEIGHBOURHOOD = 24
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,19 +37,19 @@ class Field:
         The other beads, nearest first.
     spacing : float
         Median distance to the nearest neighbour, but not nothing.
-    crowd : float
+    density : float
         Beads per area, or volume, of the box around them.
     """
 
     points: Points
     nearest: Index
     spacing: float
-    crowd: float
+    density: float
 
     @classmethod
     def of(cls, points: Points, most: int) -> Field:
         """A field, with at most so many neighbours of each bead."""
-        count = min(max(most, _NEIGHBOURHOOD), len(points) - 1)
+        count = min(max(most, NEIGHBOURHOOD), len(points) - 1)
         found = KDTree(points).query(points, k=count + 1)
         distances, order = np.asarray(found[0]), np.asarray(found[1], np.int64)
         # A bead may share its place with another one, which then may come first.
@@ -108,7 +105,7 @@ class Triangles:
         corners = np.stack([centre, around[:, far].ravel(), around[:, near].ravel()], axis=1)
         if both_orders:
             long, short = (np.linalg.norm(field.points[corners[:, n]] - field.points[centre], axis=1) for n in (1, 2))
-            corners = np.vstack([corners, corners[short > _ALIKE * long][:, [0, 2, 1]]])
+            corners = np.vstack([corners, corners[short > _SAME_LENGTH * long][:, [0, 2, 1]]])
         origin, long_end, short_end = (field.points[corners[:, n]] for n in range(3))
         long_side, short_side = long_end - origin, short_end - origin
         side = np.linalg.norm(long_side, axis=1)
@@ -127,53 +124,14 @@ class Triangles:
         return cls(corners[usable], shape[usable], side[usable], np.stack(rows, axis=1)[usable])
 
     @property
-    def turned_over(self) -> Triangles:
+    def mirrored(self) -> Triangles:
         """The same triangles with the last axis of the frame reversed: in 3-D a mirror image fits as well."""
         frame = self.frame.copy()
         frame[:, -1] *= -1
         return Triangles(self.corners, self.shape, self.side, frame)
 
 
-@dataclass(frozen=True, eq=False)
-class Hypotheses:
-    """Similarities, each said by two triangles of one shape.
-
-    Parameters
-    ----------
-    linear : (H, D, D) array
-        Linear part of ``moving_from_fixed``.
-    centre : (H,) array of int
-        Fixed bead that is known to fit.
-    partner : (H,) array of int
-        Moving bead on which it falls.
-    side : (H,) array
-        Longer side of the moving triangle: how far the hypothesis can be trusted.
-    support : (H,) array
-        How many neighbours of the centre fit beyond what chance gives.
-    """
-
-    linear: Numbers
-    centre: Index
-    partner: Index
-    side: Numbers
-    support: Numbers
-
-    def __len__(self) -> int:
-        return len(self.centre)
-
-    def __getitem__(self, chosen: Index) -> Hypotheses:
-        return Hypotheses(
-            self.linear[chosen], self.centre[chosen], self.partner[chosen], self.side[chosen], self.support[chosen]
-        )
-
-    @staticmethod
-    def joined(parts: list[Hypotheses]) -> Hypotheses:
-        """Several lists as one."""
-        names = ("linear", "centre", "partner", "side", "support")
-        return Hypotheses(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
-
-class Alike:
+class SimilarTriangles:
     """Finds triangles of one shape.
 
     Parameters
@@ -207,102 +165,3 @@ class Alike:
         apart = np.sum((fixed.shape[one] - self._moving.shape[other]) ** 2, axis=1)
         fits = (ratio >= self._scale[0]) & (ratio <= self._scale[1]) & (apart <= self._tolerance**2)
         return one[fits], other[fits]
-
-
-def hypotheses(
-    fixed: Field,
-    moving: Field,
-    fixed_triangles: Triangles,
-    moving_triangles: Triangles,
-    pairs: tuple[Index, Index],
-    mirror: tuple[bool, ...],
-    nearest: Nearest,
-    noise: float,
-    stretch: float,
-    keep: int,
-) -> Hypotheses:
-    """The similarities of pairs of triangles, the best supported by the neighbourhood.
-
-    Parameters
-    ----------
-    fixed, moving : Field
-        The beads.
-    fixed_triangles, moving_triangles : Triangles
-        Their triangles.
-    pairs : pair of (H,) arrays of int
-        Which of them are alike.
-    mirror : tuple of bool
-        Which of not mirrored and mirrored are allowed.
-    nearest : Nearest
-        Over the moving beads.
-    noise : float
-        Standard deviation of the distance of two images of one bead per axis, moving unit.
-    stretch : float
-        How far from a similarity the true transform may be, as a share of lengths.
-    keep : int
-        How many are kept at most.
-    """
-    one, other = pairs
-    turns = np.einsum("nki,nkj->nij", moving_triangles.frame[other], fixed_triangles.frame[one])
-    mirrored = np.linalg.det(turns) < 0 if len(turns) else np.empty(0, bool)
-    allowed = np.isin(mirrored, mirror)
-    one, other, turns = one[allowed], other[allowed], turns[allowed]
-    ratio = moving_triangles.side[other] / fixed_triangles.side[one]
-    whole = Hypotheses(
-        turns * ratio[:, None, None],
-        fixed_triangles.corners[one, 0],
-        moving_triangles.corners[other, 0],
-        moving_triangles.side[other],
-        np.zeros(len(one)),
-    )
-    support = _support(fixed, moving, whole, nearest, noise, stretch)
-    whole = Hypotheses(whole.linear, whole.centre, whole.partner, whole.side, support)
-    if len(whole) <= keep:
-        return whole
-    return whole[np.argpartition(-support, keep)[:keep]]
-
-
-def _support(fixed: Field, moving: Field, whole: Hypotheses, nearest: Nearest, noise: float, stretch: float) -> Numbers:
-    """How many neighbours of the centre fall on a bead, less what chance gives at the tolerance that they need."""
-    around = fixed.nearest[:, :_NEIGHBOURHOOD]
-    ndim = fixed.points.shape[1]
-    arms = [(axis[around] - axis[:, None]).astype(np.float32) for axis in fixed.points.T]
-    lengths = np.sqrt(sum((arm * arm for arm in arms), np.float32(0)))
-    scale = size(whole.linear).astype(np.float32)[:, None]
-    linear = whole.linear.astype(np.float32)[..., None]
-    support = np.zeros(len(whole))
-    step = max(1, _CHUNK // around.shape[1])
-    for first in range(0, len(whole), step):
-        part = slice(first, first + step)
-        centre, partner = whole.centre[part], whole.partner[part]
-        own = [arm[centre] for arm in arms]
-        mapped = [
-            sum(
-                (linear[part, row, column] * own[column] for column in range(ndim)), nearest.columns[row][partner, None]
-            )
-            for row in range(ndim)
-        ]
-        reach = lengths[centre] * scale[part]
-        side = whole.side[part, None].astype(np.float32)
-        tolerance = reach_tolerance(reach, side, noise, stretch)
-        _, squared = nearest(mapped)
-        by_chance = np.minimum(np.float32(ball(ndim) * moving.crowd) * tolerance**ndim, np.float32(0.9))
-        support[part] = np.sum((squared <= tolerance * tolerance) - by_chance, axis=1)
-    return support
-
-
-def reach_tolerance(reach: Single, side: Single, noise: float, stretch: float) -> Single:
-    """How far a bead may fall from its partner: noise, grown by the lever arm, and what makes it no similarity."""
-    lever = reach / side
-    spread = np.float32(2.5 * noise) * np.sqrt(np.float32(1.5) + lever * lever)
-    return np.asarray(spread + np.float32(stretch) * reach, np.float32)
-
-
-def size(linear: Numbers) -> Numbers:
-    """Geometric mean of output length per input length of each ``(D, D)`` matrix."""
-    return np.asarray(np.abs(np.linalg.det(linear)) ** (1 / linear.shape[-1]))
-
-
-def ball(ndim: int) -> float:
-    """Content of the unit ball: pi, or 4/3 pi."""
-    return float(np.pi if ndim == 2 else 4 / 3 * np.pi)

@@ -1,11 +1,12 @@
-"""From a neighbourhood to the whole field: many hypotheses fitted at once to ever more distant beads."""
+"""Hypotheses fitted to the beads that they match, many at once: near their triangle first, then over the field."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from correlight.beads.hypotheses import Hypotheses, tolerance_at
 from correlight.beads.nearest import Nearest, Single
-from correlight.beads.stars import Field, Hypotheses, Numbers, reach_tolerance
+from correlight.beads.triangles import Field, Numbers
 from correlight.transforms import Affine
 
 _STEPS = 4
@@ -15,7 +16,7 @@ _WIDEST = 0.6
 _SAME = 0.5
 
 
-def grow(
+def fit_hypotheses(
     fixed: Field, moving: Field, whole: Hypotheses, nearest: Nearest, noise: float, stretch: float, keep: int
 ) -> list[Affine]:
     """Fit every hypothesis to the beads that it matches, near ones first; the poses that match most.
@@ -53,10 +54,10 @@ def grow(
             sum(((row - place[:, [n]].astype(np.float32)) ** 2 for n, row in enumerate(mapped)), np.float32(0))
         )
         index, squared = nearest(mapped)
-        reach = side[:, None].astype(np.float32)
-        tolerance = np.minimum(reach_tolerance(away, reach, noise, stretch), widest)
+        known = side[:, None].astype(np.float32)
+        tolerance = np.minimum(tolerance_at(away, known, noise, stretch), widest)
         # Where a bead would fall is known the worse the further away it is.
-        weight = np.where(squared <= tolerance * tolerance, reach / (reach + away), np.float32(0))
+        weight = np.where(squared <= tolerance * tolerance, known / (known + away), np.float32(0))
         score = weight.sum(axis=1)
         partners = [column[index] for column in nearest.columns]
         spread = np.sqrt(np.sum(weight * away * away, axis=1) / np.maximum(score, np.float32(1e-9)))
@@ -87,10 +88,10 @@ def _similarities(
     signs = np.ones_like(strength)
     signs[:, -1] = np.sign(np.linalg.det(u) * np.linalg.det(vt) * np.linalg.det(linear))
     scale = np.sum(strength * signs, axis=1) / np.maximum(power, 1e-300)
-    turn = (u * signs[:, None]) @ vt
+    rotation = (u * signs[:, None]) @ vt
     good = (np.count_nonzero(weight, axis=1) > len(columns)) & (scale > 0) & np.isfinite(scale)
     return (
-        np.where(good[:, None, None], turn * scale[:, None, None], linear),
+        np.where(good[:, None, None], rotation * scale[:, None, None], linear),
         np.where(good[:, None], from_middle, middle),
         np.where(good[:, None], to_middle, place),
     )
