@@ -25,7 +25,7 @@ from benchmarks.software import ROOT, commit
 from benchmarks.trust import RESULTS, load
 from correlight.evidence.confidence import Calibration, Findings, calibration, doubts, support
 
-TARGET = ROOT / "src" / "correlight" / "confidence.toml"
+TARGET = ROOT / "src" / "correlight" / "evidence" / "confidence.toml"
 # Rows of these protocols that the present search made.
 PROTOCOLS = ("free", "prior", "unrelated")
 NAMES = {
@@ -35,9 +35,9 @@ NAMES = {
     "second_measure": "Second measure",
     "halves": "Two halves",
     "measures": "Other measure",
-    "backward": "Way back",
+    "backward": "Exchanged images",
     "overlap": "Overlap",
-    "unusual": "Familiar look",
+    "unusual": "Out-of-distribution score",
 }
 TERMS = ("ratio", "margin", "second", "halves", "measures", "backward", "unusual")
 SUPPORT = 2
@@ -164,12 +164,14 @@ def error_scale(rows: Sequence[dict[str, Any]]) -> float:
 
 def _written(numbers: Numbers, scale: float) -> str:
     known: Calibration = calibration()
+    limits = known.limits
     weights = "\n".join(f"{name} = {value:.3f}" for name, value in zip(TERMS, numbers[1:], strict=True))
     return (
         "# How sure a result is: log odds = offset + weighted support - weighted doubts; evidence/confidence.py says\n"
         f"# what they are. Fitted by python -m benchmarks.calibrate --ship.\noffset = {numbers[0]:.3f}\n"
         f"accept_from = {known.accept_from}\nrefuse_below = {known.refuse_below}\nmost = {known.most}\n"
-        f"error_scale = {scale:.3f}\n\n[weights]\n{weights}\n"
+        f"error_scale = {scale:.3f}\n\n[limits]\nmargin = {list(limits.margin)}\napart = {limits.apart}\n"
+        f"most_apart = {limits.most_apart}\noverlap = {limits.overlap}\n\n[weights]\n{weights}\n"
     )
 
 

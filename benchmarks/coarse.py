@@ -18,12 +18,12 @@ import numpy as np
 from benchmarks.accuracy import RESULTS
 from benchmarks.protocol import Draw, draw, load_pairs
 from correlight.appearance import APPEARANCES
-from correlight.appearance.noise import calmed
+from correlight.appearance.noise import denoised
 from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.search.correlate import ByFeatures
 from correlight.search.limits import Limits
-from correlight.search.poses import Level, Rounds, scales_of, turns_of
+from correlight.search.poses import PoseSearch, SearchLevel, scales_of, turns_of
 
 _RANGE, _NEAR, _FAR = 1.3, 0.08, 0.2
 _HEAD = "| channels | size | rotation step | scale step | pair | seed | rank | score over the best wrong | seconds |\n"
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "coarse.md")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    level = Level(asked.size, asked.rotation_step, asked.scale_step, 1)
+    level = SearchLevel(asked.size, asked.rotation_step, asked.scale_step, 1)
     if not asked.out.exists():
         asked.out.write_text(f"# The first round of the search\n\n{__doc__}\n{_HEAD}|---|" + "---:|" * 8 + "\n")
     for pair in load_pairs(asked.data):
@@ -59,7 +59,7 @@ def main() -> None:
                 file.write(line + "\n")
 
 
-def _one(drawn: Draw, channels: str, level: Level) -> tuple[str, float, float]:
+def _one(drawn: Draw, channels: str, level: SearchLevel) -> tuple[str, float, float]:
     """Rank of the first right pose counted from 1, its score over the best wrong one, and seconds."""
     assert drawn.moving_from_fixed is not None
     fixed, moving = (plane_of(pixels) for pixels in (drawn.fixed, drawn.moving))
@@ -67,7 +67,7 @@ def _one(drawn: Draw, channels: str, level: Level) -> tuple[str, float, float]:
     limits = Limits((scale / _RANGE, scale * _RANGE))
     appearance = APPEARANCES[channels]
     began = time.process_time()
-    rounds = Rounds(fixed, moving, limits, ByFeatures(appearance.search, appearance.stride), 1)
+    rounds = PoseSearch(fixed, moving, limits, ByFeatures(appearance.search, appearance.stride), 1)
     turns = [turn for one in scales_of(limits, level) for turn in turns_of(limits, level, one)]
     found = rounds.evaluate(level, turns, lambda done: None)
     seconds = time.process_time() - began
@@ -89,7 +89,7 @@ def _one(drawn: Draw, channels: str, level: Level) -> tuple[str, float, float]:
 def plane_of(pixels: np.ndarray) -> Plane:
     """Pixels of a draw as the search compares them."""
     rgb = pixels.ndim == 3
-    return calmed(Plane.of(Image.from_array(pixels, rgb=rgb), None if rgb else 0))
+    return denoised(Plane.of(Image.from_array(pixels, rgb=rgb), None if rgb else 0))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from benchmarks.coarse import plane_of
 from benchmarks.protocol import Pair, draw, load_pairs
 from correlight.appearance.channels import Group, group
 from correlight.appearance.descriptor import STRIDE, Descriptor, load
-from correlight.evidence.checks import stand
+from correlight.evidence.null_poses import score_statistics
 from correlight.images.image import Float, Mask
 from correlight.search.correlate import ByFeatures
 from correlight.search.pose import Pose
@@ -69,7 +69,7 @@ def ratio(pair: Pair, seed: int, network: Descriptor) -> float:
     assert truth is not None
     fixed, moving = (plane_of(pixels) for pixels in (drawn.fixed, drawn.moving))
     engine = ByFeatures(partial(_features, network), STRIDE)
-    return stand(fixed, moving, truth, [Pose(truth, 1.0, 1.0)], engine, _LEAST_OVERLAP, 1).ratio
+    return score_statistics(fixed, moving, truth, [Pose(truth, 1.0, 1.0)], engine, _LEAST_OVERLAP, 1).ratio
 
 
 def _features(network: Descriptor, values: Float, mask: Mask) -> tuple[Group, ...]:

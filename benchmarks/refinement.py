@@ -18,9 +18,10 @@ from benchmarks.coarse import plane_of
 from benchmarks.protocol import Draw, draw, load_pairs
 from correlight.appearance import APPEARANCES
 from correlight.refine.choose import choose
-from correlight.refine.linear import MeasureName
-from correlight.refine.models import MODELS
+from correlight.refine.planes import PlanePair
+from correlight.refine.samples import MeasureName
 from correlight.transforms import Affine
+from correlight.transforms.motions import LINEAR_MODELS
 
 _OFF, _TURNED = 0.015, 1.5
 _MEASURES: tuple[MeasureName, ...] = ("features", "mutual information")
@@ -59,11 +60,11 @@ def _one(drawn: Draw, seed: int) -> tuple[list[float], str, float]:
     away = rng.normal(size=2)
     away *= _OFF * width / np.linalg.norm(away)
     start = truth @ Affine.similarity(float(rng.choice([-_TURNED, _TURNED])), 1.0, False, middle, middle + away)
-    channels = APPEARANCES["descriptor and edges"].refine
+    pair = PlanePair(fixed, moving, APPEARANCES["descriptor and edges"].refine)
     points = fixed.grid.lattice(8)
 
     def near(measures: tuple[MeasureName, ...]) -> tuple[str, float]:
-        found = choose(fixed, moving, start, MODELS[1:], channels, measures)
+        found = choose(pair, start, LINEAR_MODELS[1:], measures)
         apart = np.linalg.norm(truth.inverse()(found.transform(points)) - points, axis=1)
         return found.measure, float(100 * apart.mean() / width)
 

@@ -67,7 +67,7 @@ def match_two_neighbours(fixed: ArrayLike, moving: ArrayLike) -> landmarks.Linea
         candidate = int(np.argmin(np.abs(target_ratio - ratio)))
         try:
             # Three pairs fix an affine transform in the plane; in space they leave one direction open.
-            model: landmarks.Model = "affine" if ndim == 2 else "similarity"
+            model: landmarks.LinearModel = "affine" if ndim == 2 else "similarity"
             pose = landmarks.fit(source[source_stars[number]], target[target_stars[candidate]], model)
         except TransformError:
             continue

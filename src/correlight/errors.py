@@ -26,3 +26,7 @@ class WriteError(CorrelightError, OSError):
 
 class TransformError(CorrelightError, ValueError):
     """A transform cannot be built, inverted, or expressed in the format asked for."""
+
+
+class Cancelled(CorrelightError):
+    """Whoever follows the progress of the work has cancelled it."""

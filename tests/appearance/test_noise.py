@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from correlight.appearance.noise import calmed
+from correlight.appearance.noise import denoised
 from correlight.geometry import Grid
 from correlight.images.plane import Plane, stretched
 
@@ -37,18 +37,18 @@ def likeness(a: np.ndarray, truth: np.ndarray) -> float:
 
 def test_a_clean_image_stays_as_it_is() -> None:
     clean = plane(structure(2.0))
-    assert calmed(clean) is clean
+    assert denoised(clean) is clean
 
 
 def test_a_little_noise_on_fine_structure_stays() -> None:
     """Smoothing would take more from the structure than from the noise."""
     noisy = plane(structure(1.5) + 0.05 * np.random.default_rng(4).standard_normal(SHAPE))
-    assert calmed(noisy) is noisy
+    assert denoised(noisy) is noisy
 
 
 def test_counts_become_what_they_are_a_map_of() -> None:
     few = plane(counts(0.3))
-    calm = calmed(few)
+    calm = denoised(few)
     assert likeness(few.values, structure(10.0)) < 0.35
     assert likeness(calm.values, structure(10.0)) > 0.85
     assert calm.values.min() >= 0
@@ -59,8 +59,8 @@ def test_counts_become_what_they_are_a_map_of() -> None:
 def test_a_smoothed_image_has_no_finer_pixels_than_it_has_structure() -> None:
     """Fewer quanta leave fewer pixels, over the same field; a clean image keeps all of its own."""
     few, fewer = (plane(counts(quanta)) for quanta in (1.0, 0.05))
-    assert np.prod(SHAPE) >= calmed(few).values.size > calmed(fewer).values.size
-    for calm in (calmed(few), calmed(fewer)):
+    assert np.prod(SHAPE) >= denoised(few).values.size > denoised(fewer).values.size
+    for calm in (denoised(few), denoised(fewer)):
         np.testing.assert_allclose(calm.grid.extent, few.grid.extent)
         np.testing.assert_allclose(calm.grid.centre, few.grid.centre)
 
@@ -70,8 +70,8 @@ def test_fewer_quanta_are_smoothed_further() -> None:
     truth = structure(10.0)
     few, many = counts(0.1), counts(3.0)
     slightly = likeness(ndimage.gaussian_filter(few, 3.0), truth)
-    assert likeness(calmed(plane(few)).values, truth) > slightly + 0.1
-    assert likeness(calmed(plane(many)).values, truth) > 0.97
+    assert likeness(denoised(plane(few)).values, truth) > slightly + 0.1
+    assert likeness(denoised(plane(many)).values, truth) > 0.97
 
 
 def test_invalid_pixels_have_no_say() -> None:
@@ -80,7 +80,7 @@ def test_invalid_pixels_have_no_say() -> None:
     values = counts(0.3)
     other = values.copy()
     other[:, :80] = 7
-    a, b = (calmed(plane(one, mask)) for one in (values, other))
+    a, b = (denoised(plane(one, mask)) for one in (values, other))
     np.testing.assert_array_equal(a.mask, b.mask)
     np.testing.assert_allclose(a.values[a.mask], b.values[b.mask], atol=1e-5)
 
@@ -88,7 +88,7 @@ def test_invalid_pixels_have_no_say() -> None:
 def test_the_pixel_size_does_not_matter() -> None:
     # No side is to end on half a pixel, which rounding may take either way.
     values = counts(0.3)[:290]
-    np.testing.assert_allclose(calmed(plane(values)).values, calmed(plane(values, spacing=0.007)).values, atol=1e-5)
+    np.testing.assert_allclose(denoised(plane(values)).values, denoised(plane(values, spacing=0.007)).values, atol=1e-5)
 
 
 def test_oblong_pixels_are_smoothed_alike_in_micrometres() -> None:
@@ -97,7 +97,7 @@ def test_oblong_pixels_are_smoothed_alike_in_micrometres() -> None:
     few = np.random.default_rng(3).poisson(0.1 * truth).astype(float)
     mask = np.ones((few.shape[0], few.shape[1] // 2), bool)
     oblong = Plane(stretched(few[:, ::2].astype(np.float32), mask), mask, Grid.of(mask.shape, (1.0, 2.0)))
-    calm = calmed(oblong)
+    calm = denoised(oblong)
     assert calm.grid.spacing[0] == pytest.approx(calm.grid.spacing[1], rel=0.02)
     across, down = (np.abs(np.diff(calm.values, axis=axis)).mean() for axis in (1, 0))
     assert 0.75 < across / down < 1.3

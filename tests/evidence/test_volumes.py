@@ -23,7 +23,7 @@ def test_what_stands_out_and_agrees_is_accepted() -> None:
     [
         ({"margin": 1.01, "search": 1.05}, "Margin over rivals"),
         ({"halves": 0.1}, "Two halves"),
-        ({"backward": 0.1}, "Way back"),
+        ({"backward": 0.1}, "Exchanged images"),
     ],
 )
 def test_each_kind_of_doubt_is_enough_not_to_accept(change: dict[str, float], name: str) -> None:

@@ -10,7 +10,7 @@ from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.refine.linear import refine
 from correlight.refine.neural import climb, exponential, generators, refine_neural
-from correlight.refine.places import Stack
+from correlight.refine.places import ChannelStack
 from correlight.transforms import Affine, Projective
 
 
@@ -26,8 +26,8 @@ def laid(values: np.ndarray, fixed_from_moving: Affine, shape: tuple[int, ...]) 
     return np.asarray(np.sin(7 * moved[0]), np.float32)
 
 
-def stack(values: np.ndarray) -> Stack:
-    return Stack(values[None], np.ones(values.shape, bool), Grid.of(values.shape))
+def stack(values: np.ndarray) -> ChannelStack:
+    return ChannelStack(values[None], np.ones(values.shape, bool), Grid.of(values.shape))
 
 
 def plane(values: np.ndarray) -> Plane:
@@ -120,7 +120,7 @@ def test_a_second_channel_tells_where_the_first_shows_nothing(couple: tuple[Plan
     start = (truth @ Affine.similarity(3, 1.0, False, fixed.grid.centre, np.add(fixed.grid.centre, (5, 5)))).matrix
     errors = []
     for channels in ([empty], [empty, moving.values]):
-        both = Stack(np.stack(channels), moving.mask, moving.grid)
+        both = ChannelStack(np.stack(channels), moving.mask, moving.grid)
         found = climb(stack(fixed.values), both, start, sizes=(48, 96), rng=np.random.default_rng(0))
         assert found is not None
         errors.append(error(found.matrix, truth, fixed.grid))

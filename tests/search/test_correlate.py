@@ -17,8 +17,8 @@ from correlight.search.turns import turned
 from correlight.transforms import Affine
 
 LEAST = 0.35
-Turn = Callable[[np.ndarray], np.ndarray]
-TURNS: dict[str, Turn] = {
+RotationScale = Callable[[np.ndarray], np.ndarray]
+TURNS: dict[str, RotationScale] = {
     "not turned": lambda array: array,
     "90": lambda array: np.rot90(array, 1),
     "180": lambda array: np.rot90(array, 2),
@@ -43,7 +43,7 @@ def plane(values: np.ndarray, mask: np.ndarray | None = None) -> Plane:
     return Plane(values, np.ones(values.shape, bool) if mask is None else mask, Grid.of(values.shape))
 
 
-def places(turn: Turn, shape: tuple[int, int], first: tuple[int, int]) -> np.ndarray:
+def places(turn: RotationScale, shape: tuple[int, int], first: tuple[int, int]) -> np.ndarray:
     """Fixed pixel of each pixel of a cut-out that was turned, shape (2, Y, X): where pixel indices go."""
     return np.stack([turn(index) + start for index, start in zip(np.indices(shape), first, strict=True)])
 
@@ -68,7 +68,7 @@ def common_share(shift: Shift, fixed: Plane, moving: Plane) -> float:
 @both_engines
 @pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS.keys())
 @pytest.mark.parametrize("inverted", [False, True])
-def test_a_cut_out_is_found_to_the_pixel(make: MakeEngine, turn: Turn, inverted: bool) -> None:
+def test_a_cut_out_is_found_to_the_pixel(make: MakeEngine, turn: RotationScale, inverted: bool) -> None:
     fixed = texture((90, 110), 0)
     where = places(turn, (48, 60), (17, 33))
     moving = fixed[tuple(where)]

@@ -15,7 +15,7 @@ from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.information import MutualInformationEngine
 from correlight.search.limits import Limits
 from correlight.search.pose import Pose
-from correlight.search.poses import Rounds, search_poses, working_planes
+from correlight.search.poses import PoseSearch, search_poses, working_planes
 from correlight.search.ranking import distinct
 from correlight.transforms import Affine
 
@@ -178,7 +178,7 @@ def test_unusual_scales_can_wait() -> None:
     """Where nothing stands out, the search stops at the usual scales if it is told to, and goes on when asked again."""
     fixed, moving = (known_pair(0.0, seed=seed)[0] for seed in (0, 5))
     limits = Limits((0.25, 4.0), (0.0, 20.0), (False,))
-    rounds = Rounds(fixed, moving, limits, FEATURES, 2)
+    rounds = PoseSearch(fixed, moving, limits, FEATURES, 2)
     usual = rounds.ranked(usual=True)
     assert not rounds.complete
     # Scales are tried in portions of four from the middle of the range outwards.
@@ -202,19 +202,19 @@ def test_searches_with_an_image_in_common_look_at_it_once() -> None:
     stranger = known_pair(0.0, seed=5)[0].cut((0, 0), (100, 100))
     limits, planes = Limits((0.25, 4.0), (0.0, 20.0), (False,)), {}
     engine = ByFeatures(counted, 2)
-    first = Rounds(fixed, stranger, limits, engine, 1, planes)
+    first = PoseSearch(fixed, stranger, limits, engine, 1, planes)
     first.ranked(usual=True)
     first.ranked()
     assert len(looked) == len(set(looked))
     alone = len(looked)
-    Rounds(fixed, moving.cut((0, 0), (100, 100)), limits, engine, 1, planes).ranked()
+    PoseSearch(fixed, moving.cut((0, 0), (100, 100)), limits, engine, 1, planes).ranked()
     assert len(looked) == len(set(looked))
     assert len(looked) - alone < alone
 
 
 def test_a_search_that_decided_needs_no_unusual_scales() -> None:
     fixed, moving, truth = known_pair(12.0)
-    rounds = Rounds(fixed, moving, Limits((0.25, 4.0), (0.0, 30.0), (False,)), FEATURES, 2)
+    rounds = PoseSearch(fixed, moving, Limits((0.25, 4.0), (0.0, 30.0), (False,)), FEATURES, 2)
     assert error(rounds.ranked(usual=True)[0], truth, fixed.grid) <= NEAR
     assert rounds.complete
 

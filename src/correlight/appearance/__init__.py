@@ -1,4 +1,4 @@
-"""Appearance: pictures made from pictures, so that what unlike instruments recorded can be compared."""
+"""Appearance: what makes images of unlike instruments comparable: features, or a prediction of one from the other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from correlight.appearance.channels import Channels, classical, directions, joined, shrunk
 from correlight.appearance.descriptor import STRIDE, learned, unusualness
 from correlight.images.image import Float, Mask
+from correlight.images.plane import Plane
+
+Planes = dict[int | None, Plane]
 
 
 @dataclass(frozen=True)
@@ -17,13 +20,13 @@ class Appearance:
     Parameters
     ----------
     search : Channels
-        For the search, groups of one stride.
+        Features for the search, groups of one stride.
     stride : int
         Of those.
     refine : Channels
-        For the refinement, with whatever is sharpest.
+        Features for the refinement, with whatever is sharpest.
     unusualness : callable, optional
-        How unlike what the channels were made for an image is: up to 1 for nearly all that is usual.
+        Out-of-distribution score of an image: up to 1 for nearly all that the features were made for.
     """
 
     search: Channels
@@ -31,9 +34,19 @@ class Appearance:
     refine: Channels
     unusualness: Callable[[Float, Mask], float] | None = None
 
+    def made_alike(self, fixed: Planes, moving: Planes) -> tuple[Planes, Planes]:
+        """Both images before features are computed: as they are, unless an appearance predicts one from the other.
+
+        Parameters
+        ----------
+        fixed, moving : dict of int or None to Plane
+            The channels of either image that may be used for registration, each on its own grid.
+        """
+        return fixed, moving
+
 
 APPEARANCES = {
-    "classical": Appearance(classical, 1, classical),
+    "edges": Appearance(classical, 1, classical),
     "descriptor": Appearance(learned, STRIDE, learned, unusualness),
     "descriptor and edges": Appearance(
         joined(learned, shrunk(directions, STRIDE)), STRIDE, joined(classical, learned), unusualness

@@ -21,7 +21,7 @@ _PIXEL = 1 / 3
 _LOOKED_AT = 512
 
 
-def calmed(plane: Plane) -> Plane:
+def denoised(plane: Plane) -> Plane:
     """The plane, smoothed by the Gaussian that predicts its pixels best from their surroundings.
 
     A pixel is predicted without itself and its neighbours, so that noise, which neighbours do not share, cannot be

@@ -11,7 +11,7 @@ from correlight.beads.hypotheses import ball
 from correlight.beads.pose_limits import PoseLimits
 from correlight.beads.triangles import Field, Numbers
 from correlight.geometry import Points
-from correlight.landmarks import Model
+from correlight.landmarks import LinearModel
 from correlight.transforms import Affine
 
 # Distances that may count as together, in standard deviations per axis. Of two images of one bead in 2-D 86 % are
@@ -52,7 +52,7 @@ class NullScores:
         self._ball = ball(ndim)
         self._log_allowed = float(np.log10(self._allowed_share(ndim)))
 
-    def __call__(self, pose: Affine, apart: Numbers, noise: float, model: Model) -> tuple[float, float]:
+    def __call__(self, pose: Affine, apart: Numbers, noise: float, model: LinearModel) -> tuple[float, float]:
         """Matches expected by chance at one pose, and the significance of as many as there are.
 
         Parameters
@@ -87,7 +87,7 @@ class NullScores:
             significance = max(significance, -tail - self._log_tried(mapped, tolerance, model))
         return expected, float(significance)
 
-    def _log_tried(self, mapped: Points, tolerance: float, model: Model) -> float:
+    def _log_tried(self, mapped: Points, tolerance: float, model: LinearModel) -> float:
         """Decimal logarithm of how many poses can be told apart at a tolerance."""
         ndim = mapped.shape[1]
         # A bead and its neighbours fix a pose: one neighbour in 2-D, two in 3-D. All tolerances and models were tried.

@@ -55,7 +55,8 @@ def landmarks(
     onto = grid_choice(grid)
 
     from correlight.output.folder import reserve, write_result
-    from correlight.registration.from_landmarks import from_landmarks, read_names, read_pairs, write_landmark_table
+    from correlight.output.landmarks import read_names, read_pairs, write_landmark_table
+    from correlight.registration.from_landmarks import from_landmarks
 
     with reserve(output, overwrite=overwrite, inputs=[points, fixed, moving]) as folder:
         images = opened(fixed, fixed_spacing, None), opened(moving, moving_spacing, None)

@@ -138,7 +138,7 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
         return None
     from correlight.exchange import LandmarkTable, PointTable, Setting, read_file
     from correlight.landmarks import fit
-    from correlight.registration.from_landmarks import read_pairs
+    from correlight.output.landmarks import read_pairs
     from correlight.search.limits import Clicks
 
     content = read_file(path, setting=Setting(fixed=fixed.grid, moving=moving.grid))

@@ -1,7 +1,9 @@
-"""The verdict: evidence to a probability that a result is right, and to accepted, doubtful or refused.
+"""Findings to a probability that a result is right, and to accepted, doubtful or refused.
 
-The probability is a logistic curve over the evidence. Its few numbers stand in ``confidence.toml`` beside this file,
-fitted by ``python -m benchmarks.calibrate`` to results whose truth is known.
+The probability is a logistic curve over the findings. Its few numbers stand beside this file: in ``confidence.toml``
+for images in the plane, fitted by ``python -m benchmarks.calibrate`` to results whose truth is known, and in
+``confidence-volumes.toml`` for volumes, set by hand so that simulated pairs (``benchmarks/results/volumes.md``) are
+judged rightly.
 """
 
 from __future__ import annotations
@@ -10,16 +12,16 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from correlight.evidence.verdict import Evidence, Status, Verdict
+from correlight.evidence.verdict import Evidence, Status, Verdict, measured, verdict_of
 
-# Where each finding turns from speaking for a result to speaking against it, for the sentences; what counts is the
+# Where findings turn from speaking for a result to speaking against it, for the sentences; what counts is the
 # probability.
-_RATIO_LIMIT, _MARGIN_LIMIT, _SPREAD_LIMIT = 1.35, 1.15, 6.0
-_SECOND_LIMIT, _APART_LIMIT, _OVERLAP_LIMIT = 2.0, 0.02, 0.4
+_RATIO_LIMIT, _MARGIN_LIMIT, _HEIGHT_LIMIT, _SECOND_LIMIT = 1.35, 1.15, 6.0, 2.0
 _UNUSUAL_LIMIT = 1.0
 # A symmetric specimen leaves open which way round it lies, however well its place is known.
 _ONE_OF_TWO = 0.5
@@ -27,12 +29,18 @@ _ONE_OF_TWO = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was measured about a result, before it is judged.
+    """What was measured about a result, before it is judged; NaN for what was not.
 
     Parameters
     ----------
     margin : float
         Score of the pose over the score of the best rival pose that the search found.
+    halves : float
+        Mean distance between fits to the two halves of a checkerboard, as a fraction of the fixed width.
+    backward : float
+        Mean distance when fixed and moving are exchanged, likewise.
+    overlap : float
+        Common valid area as a fraction of the smaller field.
     wrong_poses : float
         Score above the mean of deliberately wrong poses of the same pair, over the spread of theirs.
     wrong_ratio : float
@@ -40,17 +48,14 @@ class Findings:
     second_measure : float
         Mutual information at the pose above its mean at displaced places, over the spread of theirs; the search by
         features did not use it.
-    halves : float
-        Mean distance between fits to the two halves of a checkerboard, as a fraction of the fixed width.
     measures : float
-        Mean distance between refining by features and by mutual information, likewise.
-    backward : float
-        Mean distance when fixed and moving are exchanged, likewise.
-    overlap : float
-        Common valid area as a fraction of the smaller field.
+        Mean distance between refining by features and by mutual information, as a fraction of the fixed width.
+    search : float
+        Of volumes: score of the pose in the plane over the best rival there; that search did not use mutual
+        information.
     unusual : float
-        How unlike what the learned channels were trained on the stranger of the two images is, in units of what 95 %
-        of the training images keep to; 0 where nothing learned was used.
+        Out-of-distribution score of the less usual of the two images, in units of what 95 % of the images that the
+        learned features were trained on keep to; 0 where nothing learned was used.
     rival : str
         What has to be done to the moving image to come from this pose to its best rival, in words.
     symmetric : bool
@@ -60,28 +65,56 @@ class Findings:
     """
 
     margin: float
-    wrong_poses: float
-    wrong_ratio: float
-    second_measure: float
     halves: float
-    measures: float
     backward: float
     overlap: float
+    wrong_poses: float = float("nan")
+    wrong_ratio: float = float("nan")
+    second_measure: float = float("nan")
+    measures: float = float("nan")
+    search: float = float("nan")
     unusual: float = 0.0
     rival: str = ""
     symmetric: bool = False
     tried: int = 0
 
 
-class Calibration(BaseModel):
-    """The numbers of ``confidence.toml``.
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Strict):
+    """Where findings begin to count, and where they count no further.
+
+    Parameters
+    ----------
+    margin : (float, float)
+        Margins beyond these say no more.
+    apart : float
+        Estimates that lie further apart than this share of the width speak against a result.
+    most_apart : float
+        How many times that they are counted at most.
+    overlap : float
+        A smaller overlap speaks against a result.
+    """
+
+    margin: tuple[float, float]
+    apart: float
+    most_apart: float
+    overlap: float
+
+
+class Calibration(_Strict):
+    """The numbers of one file.
 
     Parameters
     ----------
     offset : float
         Log odds of a result without any evidence.
     weights : dict of str to float
-        Log odds per unit of what `support` and `doubts` give; none is negative.
+        Log odds per unit of what `support` and `doubts` give; none is negative, and what is not named counts nothing.
+    limits : Limits
+        Where findings begin to count.
     accept_from, refuse_below : float
         Probabilities between which a result is doubtful.
     most : float
@@ -90,117 +123,126 @@ class Calibration(BaseModel):
         By how much independent estimates understate the error of a place.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     offset: float
     weights: dict[str, float]
+    limits: Limits
     accept_from: float
     refuse_below: float
     most: float
     error_scale: float
 
 
+Kind = Literal["images", "volumes"]
+
+
 @cache
-def calibration() -> Calibration:
-    """What was fitted to results whose truth is known."""
-    text = resources.files("correlight").joinpath("evidence", "confidence.toml").read_text(encoding="utf-8")
+def calibration(kind: Kind = "images") -> Calibration:
+    """The numbers for images in the plane or for volumes."""
+    name = "confidence.toml" if kind == "images" else "confidence-volumes.toml"
+    text = resources.files("correlight.evidence").joinpath(name).read_text(encoding="utf-8")
     return Calibration.model_validate(tomllib.loads(text))
 
 
-def support(findings: Findings) -> dict[str, float]:
+def support(findings: Findings, known: Calibration | None = None) -> dict[str, float]:
     """What speaks for a result, before it is weighted: how far it stands above wrong poses and above its best rival."""
-    return {
+    low, high = (known or calibration()).limits.margin
+    told = {
         "ratio": float(np.log(np.clip(findings.wrong_ratio, 0.5, 2.5))),
-        "margin": float(np.log(np.clip(findings.margin, 0.9, 2.5))),
+        "margin": float(np.log(np.clip(findings.margin, low, high))),
+        "search": float(np.log(max(findings.search, 0.1) / _MARGIN_LIMIT)),
     }
+    return {name: value for name, value in told.items() if np.isfinite(value)}
 
 
-def doubts(findings: Findings) -> dict[str, float]:
+def doubts(findings: Findings, known: Calibration | None = None) -> dict[str, float]:
     """What speaks against a result, from 0 up, before it is weighted."""
-    apart = {
-        name: min(4.0, max(0.0, getattr(findings, name) / _APART_LIMIT - 1))
-        for name in ("halves", "measures", "backward")
-    }
-    return {
+    limits = (known or calibration()).limits
+    told = {
         "second": float(np.clip(_SECOND_LIMIT - findings.second_measure, 0.0, 1.0)),
-        **apart,
-        # What the channels were never trained on may fool them in ways that no wrong pose of the pair shows.
-        "unusual": min(2.0, max(0.0, findings.unusual - _UNUSUAL_LIMIT)),
+        **{
+            name: float(np.clip(getattr(findings, name) / limits.apart - 1, 0.0, limits.most_apart))
+            for name in ("halves", "measures", "backward")
+        },
+        # What the features were never trained on may fool them in ways that no wrong pose of the pair shows.
+        "unusual": float(np.clip(findings.unusual - _UNUSUAL_LIMIT, 0.0, 2.0)),
+        "overlap": float(findings.overlap < limits.overlap),
     }
+    return {name: value for name, value in told.items() if np.isfinite(value)}
 
 
-def probability(findings: Findings) -> float:
+def probability(findings: Findings, known: Calibration | None = None) -> float:
     """The probability that a result with these findings is right.
 
     However far a pose stands out, estimates that lead elsewhere can still bring it down.
     """
-    known = calibration()
+    known = known or calibration()
     most = float(np.log(known.most / (1 - known.most)))
     weights = known.weights
-    odds = min(most, known.offset + sum(weights[name] * value for name, value in support(findings).items()))
-    odds -= sum(weights[name] * value for name, value in doubts(findings).items())
+
+    def weighed(told: dict[str, float]) -> float:
+        return sum(weights.get(name, 0.0) * value for name, value in told.items())
+
+    odds = min(most, known.offset + weighed(support(findings, known))) - weighed(doubts(findings, known))
     sure = float(1 / (1 + np.exp(-max(odds, -most))))
     if findings.symmetric and findings.margin < _MARGIN_LIMIT:
         # The place must stand out, or two wrong poses look like a symmetric specimen.
-        least = known.refuse_below if findings.wrong_poses >= _SPREAD_LIMIT else 0.0
+        least = known.refuse_below if findings.wrong_poses >= _HEIGHT_LIMIT else 0.0
         return min(max(sure, least), _ONE_OF_TWO)
     return sure
 
 
-def judge(findings: Findings) -> Verdict:
-    """Weigh the findings.
+def judge(findings: Findings, known: Calibration | None = None) -> Verdict:
+    """Accepted, doubtful or refused by the probability that the result is right.
 
     Parameters
     ----------
     findings : Findings
-        From `correlight.evidence.checks.check`.
-
-    Returns
-    -------
-    Verdict
-        Accepted, doubtful or refused by the probability that the result is right.
+        What was measured.
+    known : Calibration, optional
+        The numbers; those for images in the plane without.
     """
-    known, confidence = calibration(), probability(findings)
-    clues = _clues(findings)
+    known = known or calibration()
+    confidence = probability(findings, known)
     status: Status = "refused" if confidence < known.refuse_below else "doubtful"
     if confidence >= known.accept_from:
         status = "accepted"
-    # An accepted result may have weak sides, which are said; what is not accepted says only what speaks against it.
-    against = tuple(clue.sentence for clue in clues if not clue.favours)
-    support = tuple(clue.sentence for clue in clues if clue.favours)
-    reasons = (*support[:3], *against) if status == "accepted" else against or support
-    return Verdict(status, confidence, reasons, clues)
+    evidence = [one for one in evidence_of(findings, known.limits) if np.isfinite(one.value)]
+    return verdict_of(evidence, confidence, status)
 
 
-def _clues(f: Findings) -> tuple[Evidence, ...]:
-    def clue(name: str, value: float, limit: float, good: str, bad: str, *, below: bool = False) -> Evidence:
-        favours = value <= limit if below else value >= limit
-        return Evidence(name, value, limit, favours, good if favours else bad)
-
-    percent = f"{100 * f.halves:.1f} %", f"{100 * f.measures:.1f} %", f"{100 * f.backward:.1f} %"
+def evidence_of(f: Findings, limits: Limits) -> tuple[Evidence, ...]:
+    """Every finding as a sentence with its number, those that were not measured included."""
+    halves, measures, back = (f"{100 * value:.1f} %" for value in (f.halves, f.measures, f.backward))
     return (
-        clue(
+        measured(
             "Ratio to wrong poses",
             f.wrong_ratio,
             _RATIO_LIMIT,
             f"The pose scores {f.wrong_ratio:.1f} times as much as the best of {f.tried} deliberately wrong poses.",
             f"Deliberately wrong poses of this pair score nearly as much ({f.wrong_ratio:.2f} times the best of them).",
         ),
-        clue(
+        measured(
             "Height above wrong poses",
             f.wrong_poses,
-            _SPREAD_LIMIT,
-            f"It stands {f.wrong_poses:.0f} standard deviations above the mean of those wrong poses.",
-            f"It stands only {f.wrong_poses:.1f} standard deviations above the mean of deliberately wrong poses.",
+            _HEIGHT_LIMIT,
+            f"Its score lies {f.wrong_poses:.0f} standard deviations above the mean of those wrong poses.",
+            f"Its score lies only {f.wrong_poses:.1f} standard deviations above the mean of deliberately wrong poses.",
         ),
-        clue(
+        measured(
             "Margin over rivals",
             f.margin,
             _MARGIN_LIMIT,
             f"It scores {f.margin:.1f} times as much as the best rival pose.",
             f"{f.rival or 'Another pose'} fits almost as well (the best scores {f.margin:.2f} times the runner-up).",
         ),
-        clue(
+        measured(
+            "Margin of the search",
+            f.search,
+            _MARGIN_LIMIT,
+            f"Projections of the volumes match {f.search:.1f} times as well here as in the best rival pose.",
+            f"Projections of the volumes match about as well elsewhere ({f.search:.2f} times the best rival).",
+        ),
+        measured(
             "Second measure",
             f.second_measure,
             _SECOND_LIMIT,
@@ -209,44 +251,44 @@ def _clues(f: Findings) -> tuple[Evidence, ...]:
             "Mutual information, which the search did not use, sees nothing special at this place "
             f"({f.second_measure:.1f} standard deviations above nearby places).",
         ),
-        clue(
+        measured(
             "Two halves",
             f.halves,
-            _APART_LIMIT,
-            f"Two separate halves of the picture lead to the same place within {percent[0]} of the width.",
-            f"Two separate halves of the picture lead to places {percent[0]} of the width apart.",
+            limits.apart,
+            f"Fits to two separate halves of the image agree within {halves} of the width.",
+            f"Fits to two separate halves of the image differ by {halves} of the width.",
             below=True,
         ),
-        clue(
+        measured(
             "Other measure",
             f.measures,
-            _APART_LIMIT,
-            f"Features and mutual information lead to the same place within {percent[1]} of the width.",
-            f"Features and mutual information lead to places {percent[1]} of the width apart.",
+            limits.apart,
+            f"Features and mutual information lead to the same place within {measures} of the width.",
+            f"Features and mutual information lead to places {measures} of the width apart.",
             below=True,
         ),
-        clue(
-            "Way back",
+        measured(
+            "Exchanged images",
             f.backward,
-            _APART_LIMIT,
-            f"Registering in the other direction leads back within {percent[2]} of the width.",
-            f"Registering in the other direction leads {percent[2]} of the width elsewhere.",
+            limits.apart,
+            f"Registering in the other direction leads back within {back} of the width.",
+            f"Registering in the other direction leads {back} of the width elsewhere.",
             below=True,
         ),
-        clue(
+        measured(
             "Overlap",
             f.overlap,
-            _OVERLAP_LIMIT,
+            limits.overlap,
             f"The images share {100 * f.overlap:.0f} % of the smaller field.",
             f"The images share only {100 * f.overlap:.0f} % of the smaller field.",
         ),
-        clue(
-            "Familiar look",
+        measured(
+            "Out-of-distribution score",
             f.unusual,
             _UNUSUAL_LIMIT,
-            "Both images look like what the descriptor was trained on.",
-            f"One of the images is unlike anything that the descriptor was trained on ({f.unusual:.1f} times as far "
-            "from the usual as nearly all of that).",
+            "Both images look like what the learned features were trained on.",
+            f"One of the images is unlike anything that the learned features were trained on ({f.unusual:.1f} times as "
+            "far from the usual as nearly all of that).",
             below=True,
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -69,3 +70,64 @@ class Verdict:
     def __bool__(self) -> bool:
         """Whether the result is accepted."""
         return self.status == "accepted"
+
+
+def measured(
+    name: str, value: float, limit: float, good: str, bad: str | None = None, *, below: bool = False
+) -> Evidence:
+    """One piece of evidence from a number that ought to be above a limit, or below it.
+
+    Parameters
+    ----------
+    name, value, limit
+        As for `Evidence`.
+    good, bad : str
+        The sentence where the number speaks for the result, and where it speaks against it; the same without ``bad``.
+    below : bool
+        Whether small values are good.
+    """
+    favours = bool(value <= limit if below else value >= limit)
+    return Evidence(name, value, limit, favours, good if favours or bad is None else bad)
+
+
+def verdict_of(evidence: Sequence[Evidence], confidence: float, status: Status, first: Sequence[str] = ()) -> Verdict:
+    """A verdict whose reasons are the sentences of its evidence.
+
+    What is accepted gives its three strongest reasons and its weak sides; what is not accepted says only what speaks
+    against it.
+
+    Parameters
+    ----------
+    evidence : sequence of Evidence
+        Strongest first; entries that were not measured (NaN) give no reason.
+    confidence : float
+        Between 0 and 1.
+    status : {"accepted", "doubtful", "refused"}
+        The answer.
+    first : sequence of str
+        Reasons to be said before all others.
+    """
+    against = tuple(one.sentence for one in evidence if not one.favours)
+    support = tuple(one.sentence for one in evidence if one.favours)
+    reasons = (*support[:3], *against) if status == "accepted" else against or support
+    return Verdict(status, confidence, (*first, *reasons), tuple(evidence))
+
+
+def more_cautious(one: Verdict, other: Verdict, agreement: Evidence, most: float) -> Verdict:
+    """Of two opinions about one transform the more cautious one, with the evidence of both.
+
+    Parameters
+    ----------
+    one, other : Verdict
+        Two independent opinions.
+    agreement : Evidence
+        Whether they are about the same transform; where they are not, nothing is accepted.
+    most : float
+        No confidence above this.
+    """
+    order: tuple[Status, ...] = ("refused", "doubtful", "accepted")
+    own: Status = "accepted" if agreement.favours else "doubtful"
+    status = min(one.status, other.status, own, key=order.index)
+    reasons = [reason for verdict in (one, other) if verdict.status == status for reason in verdict.reasons]
+    evidence = (*one.evidence, *other.evidence, agreement)
+    return Verdict(status, min(one.confidence, other.confidence, most), (*reasons, agreement.sentence), evidence)

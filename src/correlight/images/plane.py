@@ -22,6 +22,8 @@ DIVISIBLE = 3.0
 _VALID_SHARE = 0.75
 # Grey values are stretched between these percentiles of the valid pixels: hot pixels must not set the scale.
 _STRETCH = (0.5, 99.5)
+# A field this many times longer than the working size is enough context for the smaller one.
+_LARGEST_FIELD = 2.5
 # So many pixels tell the percentiles of a picture; sorting all of a large one takes seconds.
 _ENOUGH = 2_000_000
 
@@ -151,3 +153,27 @@ def stretched(grey: Float, mask: Mask) -> Float:
         low, high = float(valid.min()), float(valid.max())
     stretched = np.clip((grey - np.float32(low)) / np.float32(max(high - low, 1e-30)), 0, 1)
     return _filled(np.where(mask, stretched, np.float32(0)).astype(np.float32), mask)
+
+
+def working_planes(
+    fixed: Plane, moving: Plane, scale: float, size: float, *, divided: bool = True
+) -> tuple[Plane, Plane]:
+    """Both planes with pixels of one size as laid on each other, as many as a working size asks for.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        At full resolution.
+    scale : float
+        Moving units per fixed unit.
+    size : float
+        Side in pixels of a square with the area of the smaller field.
+    divided : bool
+        Whether small images are enlarged, as far as their pixels may be divided.
+    """
+    spacing = np.sqrt(min(fixed.area, moving.area / scale**2)) / size
+    longest = max(*fixed.grid.extent, *(extent / scale for extent in moving.grid.extent))
+    spacing = max(spacing, longest / (_LARGEST_FIELD * size))
+    of_fixed, of_moving = (plane.finest if divided else plane.grid.spacing for plane in (fixed, moving))
+    spacing = max(spacing, *of_fixed, *(step / scale for step in of_moving))
+    return fixed.at(spacing), moving.at(spacing * scale)

@@ -8,15 +8,16 @@ error to expect at every place.
 from __future__ import annotations
 
 from correlight.landmarks.estimate import Estimate, Kind, LinearEstimate, SplineEstimate, estimate
-from correlight.landmarks.linear import Model, fit, fre, leave_one_out, residuals
+from correlight.landmarks.linear import fit, fre, leave_one_out, residuals
 from correlight.landmarks.next_place import NextPlace, next_place
 from correlight.landmarks.suspects import Suspect, suspects
+from correlight.transforms.motions import LinearModel
 
 __all__ = [
     "Estimate",
     "Kind",
     "LinearEstimate",
-    "Model",
+    "LinearModel",
     "NextPlace",
     "SplineEstimate",
     "Suspect",

@@ -18,11 +18,11 @@ from scipy import special
 
 from correlight.errors import TransformError, UsageError
 from correlight.geometry import Points
-from correlight.landmarks.linear import Model, fit
-from correlight.landmarks.motions import Motions, improve
+from correlight.landmarks.linear import fit
 from correlight.landmarks.spline import SmoothFit, fit_spline
-from correlight.landmarks.weights import anisotropic_covariances, even, given_covariances, pulled
+from correlight.landmarks.weights import anisotropic_covariances, even, given_covariances, improve, pulled
 from correlight.transforms import Affine, Projective, Transform
+from correlight.transforms.motions import LinearModel, Motions
 
 Float = NDArray[np.float64]
 Kind = Literal["rigid", "similarity", "affine", "projective", "thin-plate", "elastic"]
@@ -322,7 +322,9 @@ def ellipses(covariances: Float, level: float, freedom: float | None) -> tuple[F
     return radii[:, ::-1], directions[:, :, ::-1]
 
 
-def _linear(fixed: Points, moving: Points, model: Model, given: Float | None, allow_mirror: bool) -> LinearEstimate:
+def _linear(
+    fixed: Points, moving: Points, model: LinearModel, given: Float | None, allow_mirror: bool
+) -> LinearEstimate:
     start = fit(fixed, moving, model, allow_mirror=allow_mirror)
     ndim, count = fixed.shape[1], len(fixed)
     motions = Motions.among(fixed, model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,15 +11,14 @@ from scipy import optimize
 from correlight.errors import TransformError
 from correlight.geometry import Points
 from correlight.transforms import Affine, Projective, Transform
-
-Model = Literal["rigid", "similarity", "affine", "projective"]
+from correlight.transforms.motions import LinearModel
 
 # A cloud of points counts as flat where it is this much thinner than long.
 _FLAT = 1e-9
 
 
 def fit(
-    fixed_points: ArrayLike, moving_points: ArrayLike, model: Model = "affine", *, allow_mirror: bool = True
+    fixed_points: ArrayLike, moving_points: ArrayLike, model: LinearModel = "affine", *, allow_mirror: bool = True
 ) -> Affine | Projective:
     """The transform of a kind that brings fixed points closest to moving points, by least squares.
 
@@ -87,7 +86,7 @@ def fre(moving_from_fixed: Transform, fixed_points: ArrayLike, moving_points: Ar
 
 
 def leave_one_out(
-    fixed_points: ArrayLike, moving_points: ArrayLike, model: Model = "affine", *, allow_mirror: bool = True
+    fixed_points: ArrayLike, moving_points: ArrayLike, model: LinearModel = "affine", *, allow_mirror: bool = True
 ) -> NDArray[np.float64]:
     """How far each moving point lies from where the *other* landmarks would put it, shape ``(N,)``, moving unit.
 
@@ -121,8 +120,8 @@ def _paired(fixed_points: ArrayLike, moving_points: ArrayLike, model: str) -> tu
         )
     if not (np.isfinite(fixed).all() and np.isfinite(moving).all()):
         raise TransformError("Landmarks must be finite numbers; remove the points without a partner.")
-    if model not in get_args(Model):
-        raise TransformError(f"A transform to fit is one of {', '.join(get_args(Model))}; got {model!r}.")
+    if model not in get_args(LinearModel):
+        raise TransformError(f"A transform to fit is one of {', '.join(get_args(LinearModel))}; got {model!r}.")
     ndim = fixed.shape[1]
     needed = ndim + {"affine": 1, "projective": 2}.get(str(model), 0)
     if len(fixed) < needed:

@@ -14,8 +14,8 @@ from scipy import special
 from correlight.errors import TransformError
 from correlight.geometry import Points
 from correlight.landmarks.estimate import Estimate, Kind, LinearEstimate, estimate
-from correlight.landmarks.linear import Model, fit, fre
-from correlight.landmarks.motions import Motions
+from correlight.landmarks.linear import fit, fre
+from correlight.transforms.motions import LinearModel, Motions
 
 Float = NDArray[np.float64]
 Fault = Literal["outlier", "swapped", "twice", "same place"]
@@ -150,7 +150,7 @@ def _uncrossed(
 
     Two landmarks far out that are exchanged can turn the fit over, and then hide each other from `_outliers`.
     """
-    simple: Model = "affine" if model == "thin-plate" or model == "elastic" else model
+    simple: LinearModel = "affine" if model == "thin-plate" or model == "elastic" else model
     crossed = moving.copy()
     exchanged: list[tuple[int, int]] = []
     if len(kept) > _MOST_TO_CROSS:

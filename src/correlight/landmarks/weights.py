@@ -7,9 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from correlight.errors import TransformError, UsageError
 from correlight.geometry import Points
-from correlight.landmarks.linear import Model
-from correlight.landmarks.motions import Motions, improve
 from correlight.transforms import Affine, Projective
+from correlight.transforms.motions import LinearModel, Motions
 
 Float = NDArray[np.float64]
 
@@ -17,6 +16,8 @@ _REWEIGHTINGS, _SETTLED = 20, 1e-3
 _LEAST_SPARE = 3
 # No landmark is more certain than this share of the error of all.
 _LEAST_SHARE = 1e-4
+# A step is the last one if it moves no place by more than this share of the spread of the landmarks.
+_STILL = 1e-9
 
 
 def given_covariances(
@@ -52,7 +53,7 @@ def _squares(error: ArrayLike | None, points: Points) -> Float:
 
 
 def anisotropic_covariances(
-    fixed: Points, moving: Points, model: Model, start: Affine | Projective
+    fixed: Points, moving: Points, model: LinearModel, start: Affine | Projective
 ) -> tuple[Float, float, Float]:
     """The variance along each axis of the moving image that landmarks and fit agree on.
 
@@ -100,3 +101,63 @@ def even(covariances: Float) -> bool:
     """Whether all landmarks are equally certain in all directions, so that weights make no difference."""
     first = covariances[0, 0, 0]
     return bool(np.allclose(covariances, first * np.eye(covariances.shape[1]), rtol=1e-9, atol=1e-12 * first))
+
+
+def improve(
+    start: Affine | Projective,
+    fixed: Points,
+    moving: Points,
+    model: LinearModel,
+    covariances: Float,
+    rounds: int = 100,
+) -> Affine | Projective:
+    """The transform of a kind for which landmarks of known uncertainty are most likely.
+
+    Parameters
+    ----------
+    start : Affine or Projective
+        ``moving_from_fixed`` of that kind, such as the fit that trusts all landmarks equally.
+    fixed, moving : (N, D) arrays
+        The landmarks.
+    model : {"rigid", "similarity", "affine", "projective"}
+        Kind of transform.
+    covariances : (N, D, D) array
+        Of the mismatch of each pair in the moving image.
+    rounds : int
+        Most steps.
+
+    Notes
+    -----
+    Gauss and Newton's method over the motions of the kind, with steps halved until they help. The weights are those
+    that make the error of the transform least [1]_.
+
+    References
+    ----------
+    .. [1] A. Danilchenko, J. M. Fitzpatrick, IEEE Trans. Med. Imaging 30, 679 (2011). doi:10.1109/TMI.2010.2091513
+    """
+    motions = Motions.among(fixed, model)
+    certain = np.linalg.inv(covariances)
+    at = motions.at(fixed)
+
+    def cost(transform: Affine | Projective) -> tuple[float, Float]:
+        apart = moving - transform(fixed)
+        return float(np.einsum("na,nab,nb->", apart, certain, apart)), apart
+
+    best = start
+    least, apart = cost(best)
+    for _ in range(rounds):
+        slopes = best.jacobian(fixed) @ at
+        normal = np.einsum("nap,nab,nbq->pq", slopes, certain, slopes)
+        step = np.linalg.lstsq(normal, np.einsum("nap,nab,nb->p", slopes, certain, apart), rcond=None)[0]
+        if np.abs(step).max() < _STILL * motions.size:
+            break
+        for _ in range(30):
+            trial = best @ motions.by(step)
+            found, trial_apart = cost(trial)
+            if found < least:
+                break
+            step = step / 2
+        else:
+            break
+        best, least, apart = trial, found, trial_apart
+    return best

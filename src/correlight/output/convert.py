@@ -10,7 +10,7 @@ from correlight.exchange import FORMATS, UNKNOWN, Content, LandmarkTable, Settin
 from correlight.exchange.formats import choose, named, recognise
 from correlight.geometry import Grid
 from correlight.io import read
-from correlight.landmarks import Model, fit
+from correlight.landmarks import LinearModel, fit
 from correlight.output.apply import read_saved
 from correlight.output.folder import reserve, reserve_files
 from correlight.transforms import Transform
@@ -48,7 +48,7 @@ def convert(
     fixed_spacing: tuple[float, ...] | None = None,
     moving_spacing: tuple[float, ...] | None = None,
     setting: Setting = UNKNOWN,
-    model: Model | None = None,
+    model: LinearModel | None = None,
     overwrite: bool = False,
 ) -> Converted:
     """Read a file of one tool and write what it holds for another.
@@ -167,7 +167,7 @@ def _read(source: str | Path, format_name: str | None, setting: Setting) -> Cont
     return read_file(path, format_name, setting)
 
 
-def _fitted(landmarks: LandmarkTable, setting: Setting, model: Model, source: str | Path) -> Transform:
+def _fitted(landmarks: LandmarkTable, setting: Setting, model: LinearModel, source: str | Path) -> Transform:
     fixed = landmarks.fixed.in_unit(setting.fixed, "fixed")
     moving = landmarks.moving.in_unit(setting.moving, "moving")
     try:

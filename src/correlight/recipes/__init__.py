@@ -1,125 +1,116 @@
-"""Recipes: which appearance, which search, which refinement, which limits; as data."""
+"""Recipes: which method of each kind, with which settings; as data.
+
+A recipe is a TOML file with a name, a summary and a table for each kind of method that it uses: ``appearance`` (where a
+method compares images), ``search``, ``refinement`` and ``evidence``. Each table names its ``method`` and gives what
+differs from the defaults of that method. A field that the method does not know is refused, and so are methods that do
+not follow on each other, so that nothing in a recipe is without effect.
+"""
 
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from correlight.errors import UsageError
+from correlight.methods.protocols import DIMENSIONS, Dimension, Method, MethodSettings
+from correlight.methods.registry import KINDS, Kind, method
+
+# No recipe is longer; what is, was not meant as one.
+_LONGEST = 64 * 1024
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Search(_Strict):
-    """How the pose is found.
-
-    Parameters
-    ----------
-    engine : {"features", "mutual information", "fiducials", "point clouds", "patches"}
-        What gives every shift its score, or beads or organelles instead; "patches" is for volumes.
-    channels : {"classical", "descriptor", "descriptor and edges"}
-        Feature channels: edges, the learned descriptor, or both; for the engine "features" and as evidence.
-    scale : tuple of float
-        Least and greatest moving pixels per fixed pixel where a pixel size is unknown.
-    calibrated_tolerance : float
-        By how much the scale may differ from what both files claim.
-    least_overlap : float
-        Least common area as a fraction of the smaller field.
-    orientations : {"about z", "all"}
-        Of volumes: whether the two z axes point roughly along one line, or any of the three axes may lie along z.
-    """
-
-    engine: Literal["features", "mutual information", "fiducials", "point clouds", "patches"]
-    channels: Literal["classical", "descriptor", "descriptor and edges"]
-    scale: tuple[float, float] = Field(default=(0.25, 4.0))
-    calibrated_tolerance: float = Field(default=0.15, gt=0, lt=1)
-    least_overlap: float = Field(default=0.35, gt=0, lt=1)
-    orientations: Literal["about z", "all"] = "about z"
-
-
-class Refine(_Strict):
-    """How the pose becomes exact.
+@dataclass(frozen=True)
+class Part:
+    """One method of a recipe.
 
     Parameters
     ----------
-    measure : {"auto", "features", "mutual information", "neural mutual information", "fiducials"}
-        What is maximised; "auto" takes the one whose fits to two halves agree best. With "fiducials" the transform
-        is fitted to matched beads. Without a say where the engine is "point clouds".
-    models : tuple of str
-        Kinds of transform that may be chosen, poorest first.
-    hypotheses : int
-        How many poses are refined.
+    method : str
+        Its name.
+    settings : MethodSettings
+        Validated by the model that the method states.
     """
 
-    measure: Literal["auto", "features", "mutual information", "neural mutual information", "fiducials"]
-    models: tuple[Literal["rigid", "similarity", "affine", "projective"], ...] = Field(min_length=1)
-    hypotheses: int = Field(default=8, ge=1)
+    method: str
+    settings: MethodSettings
 
 
-class Beads(_Strict):
-    """What is known of the beads that "fiducials" look for; lengths in micrometres.
+@dataclass(frozen=True)
+class Recipe:
+    """One way of registering.
 
     Parameters
     ----------
-    diameter : float or None
-        Of a bead; found from the pictures without.
-    fixed_psf, moving_psf : float
-        Standard deviation of the point-spread function of either instrument; counts where the diameter is given.
-    stretch : float
-        By how much the images may be stretched or sheared against each other, as a share of lengths.
+    name, summary : str
+        What it is called, and what it does, in a line.
+    parts : dict of str to Part
+        By kind of method: "search", "refinement" and "evidence"; "appearance" where images are compared.
+
+    Raises
+    ------
+    UsageError
+        If methods do not follow on each other, or one lacks what it needs.
     """
-
-    diameter: float | None = Field(default=None, gt=0)
-    fixed_psf: float = Field(default=0.0, ge=0)
-    moving_psf: float = Field(default=0.0, ge=0)
-    stretch: float = Field(default=0.04, gt=0, lt=0.2)
-
-
-class Clouds(_Strict):
-    """How organelles become clouds of points; the same as `correlight.point_clouds.method.Organelles`.
-
-    Parameters
-    ----------
-    fixed, moving : {"auto", "labels", "blobs"}
-        Whether an image holds labels or is segmented by its blobs.
-    polarity : {"bright", "dark"}
-        Of blobs.
-    points : int
-        Most points per cloud.
-    outline : bool
-        Whether points lie on outlines only.
-    outliers : float
-        Share of points without a mate.
-    beta, lambda_ : float
-        Where bending is allowed: standard deviation of the kernel, in units of the moving image, and weight of
-        smoothness against fit, as in `fit_clouds`.
-    """
-
-    fixed: Literal["auto", "labels", "blobs"] = "auto"
-    moving: Literal["auto", "labels", "blobs"] = "auto"
-    polarity: Literal["bright", "dark"] = "bright"
-    points: int = Field(default=2000, ge=5)
-    outline: bool = True
-    outliers: float = Field(default=0.2, gt=0, lt=1)
-    beta: float | None = Field(default=None, gt=0)
-    lambda_: float = Field(default=200.0, gt=0)
-
-
-class Recipe(_Strict):
-    """One way of registering, as a frozen object; a TOML file holds the same fields."""
 
     name: str
     summary: str
-    search: Search
-    refine: Refine
-    beads: Beads = Beads()
-    clouds: Clouds = Clouds()
+    parts: dict[Kind, Part]
+
+    def __post_init__(self) -> None:
+        missing = [kind for kind in KINDS[1:] if kind not in self.parts]
+        if missing:
+            raise UsageError(f"The recipe {self.name} names no {missing[0]} method; add the table [{missing[0]}].")
+        search, refinement, evidence = (self._class(kind) for kind in KINDS[1:])
+        for before, gives, after, takes in (
+            ("search", search.gives, "refinement", refinement.takes),
+            ("refinement", refinement.gives, "evidence", evidence.takes),
+        ):
+            if not any(issubclass(given, taken) for given in gives for taken in takes):
+                raise UsageError(
+                    f"In the recipe {self.name} the {after} method {self.parts[after].method!r} cannot go on from the "  # type: ignore[index]
+                    f"{before} method {self.parts[before].method!r}; choose another of the two."  # type: ignore[index]
+                )
+        served = [dimension for dimension in DIMENSIONS if self.serves(dimension)]
+        if not served:
+            raise UsageError(f"The methods of the recipe {self.name} serve no images together; choose other ones.")
+        compares = any(self.make(kind).serves(dimension).appearance for kind in KINDS[1:] for dimension in served)
+        if compares and "appearance" not in self.parts:
+            raise UsageError(f"The recipe {self.name} compares images and names no appearance; add [appearance].")
+        if not compares and "appearance" in self.parts:
+            raise UsageError(f"The recipe {self.name} names an appearance that none of its methods uses; leave it out.")
+
+    def _class(self, kind: Kind) -> Any:
+        return method(kind, self.parts[kind].method)
+
+    def make(self, kind: Kind) -> Any:
+        """A new object of the method of a kind, with its settings."""
+        part = self.parts[kind]
+        return method(kind, part.method)(part.settings)
+
+    def with_settings(self, kind: Kind, **changes: Any) -> Recipe:
+        """The recipe with other settings of one of its methods.
+
+        Raises
+        ------
+        UsageError
+            If the method does not know one of them, or a value does not fit.
+        """
+        part = self.parts[kind]
+        stated = {**part.settings.model_dump(exclude_unset=True), **changes}
+        return replace(self, parts={**self.parts, kind: _part(self.name, kind, {"method": part.method, **stated})})
+
+    def serves(self, dimension: Dimension) -> bool:
+        """Whether all of its methods serve images of a kind."""
+        return all(self._serves(kind, dimension) for kind in self.parts)
+
+    def _serves(self, kind: Kind, dimension: Dimension) -> bool:
+        made: Method = self.make(kind)
+        return dimension in made.serves(dimension).dimensions
 
 
 def names() -> list[str]:
@@ -137,24 +128,66 @@ def load(recipe: str | Path) -> Recipe:
 
     Examples
     --------
-    >>> load("auto").search.engine
+    >>> load("auto").parts["search"].method
     'features'
     """
     path = Path(recipe)
     if path.suffix == ".toml":
-        try:
-            text = path.read_text()
-        except OSError as error:
-            raise UsageError(f"The recipe {path} cannot be read ({error.strerror}); check the path.") from error
+        text = _read(path)
     elif str(recipe) in names():
-        text = resources.files(__name__).joinpath(f"{recipe}.toml").read_text()
+        text = resources.files(__name__).joinpath(f"{recipe}.toml").read_text(encoding="utf-8")
     else:
         raise UsageError(f"There is no recipe {str(recipe)!r}; choose {', '.join(names())} or a .toml file.")
     try:
-        return Recipe.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"The recipe {recipe} is not valid TOML: {error}.") from error
+    return _recipe(str(recipe), content)
+
+
+def _read(path: Path) -> str:
+    """The text of a file that may be a recipe."""
+    try:
+        if not path.is_file():
+            raise UsageError(f"The recipe {path} cannot be read (no such file); check the path.")
+        with path.open("rb") as file:
+            read = file.read(_LONGEST + 1)
+        if len(read) > _LONGEST:
+            raise UsageError(f"The recipe {path} is longer than {_LONGEST // 1024} KiB; a recipe has some 20 lines.")
+        return read.decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"The recipe {path} cannot be read ({error.strerror}); check the path.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The recipe {path} is not text in UTF-8; save it as such.") from error
+
+
+def _recipe(where: str, content: dict[str, Any]) -> Recipe:
+    unknown = sorted(set(content) - {"name", "summary", *KINDS})
+    if unknown:
+        raise UsageError(
+            f"The recipe {where} does not fit at {unknown[0]!r}: a recipe has a name, a summary and the tables "
+            f"{', '.join(KINDS)}."
+        )
+    said = {}
+    for key in ("name", "summary"):
+        if not isinstance(content.get(key), str):
+            raise UsageError(f"The recipe {where} does not fit at {key!r}: a text was expected.")
+        said[key] = content[key]
+    return Recipe(
+        said["name"], said["summary"], {kind: _part(where, kind, content[kind]) for kind in KINDS if kind in content}
+    )
+
+
+def _part(where: str, kind: Kind, table: Any) -> Part:
+    name = table.get("method") if isinstance(table, dict) else None
+    if not isinstance(name, str):
+        raise UsageError(f"The recipe {where} does not fit at {kind!r}: a table that names its method was expected.")
+    settings = {key: value for key, value in table.items() if key != "method"}
+    try:
+        return Part(name, method(kind, name).Settings.model_validate(settings))
+    except UsageError as error:
+        raise UsageError(f"The recipe {where} does not fit at '{kind}.method': {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"The recipe {recipe} does not fit at {where!r}: {first['msg']}.") from error
+        at = ".".join(str(part) for part in (kind, *first["loc"]))
+        raise UsageError(f"The recipe {where} does not fit at {at!r}: {first['msg']}.") from error

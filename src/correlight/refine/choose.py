@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.appearance.channels import Channels
-from correlight.images.plane import Plane
-from correlight.refine.linear import BLOCKS, MeasureName, Pose2D, distance, overlay, refine
-from correlight.refine.models import COUNTS, Model
+from correlight.progress import in_threads
+from correlight.refine.linear import refine
+from correlight.refine.samples import Comparison, LinearTransform, MeasureName, distance
 from correlight.transforms import Affine
+from correlight.transforms.motions import LINEAR_MODELS, LinearModel
 
-# Working size of the comparison; finer levels tell models apart no better.
-_SIZE = 256
-# The halves are fitted from starts that are so many pixels of that size off along both axes, either way.
+# The halves are fitted from starts that are so many pixels of the level off along all axes, either way.
 _ASIDE = 0.7
 # A richer model must gain this many standard errors on the blocks that it was not fitted to. Any gain will do for a
 # free scale: pixel sizes that are stated are off by a few percent often enough.
@@ -48,20 +45,15 @@ class Choice:
         What was maximised.
     """
 
-    model: Model
+    model: LinearModel
     reason: str
-    transform: Pose2D
-    halves: tuple[Pose2D, Pose2D]
+    transform: LinearTransform
+    halves: tuple[LinearTransform, LinearTransform]
     measure: MeasureName
 
 
 def choose(
-    fixed: Plane,
-    moving: Plane,
-    start: Pose2D,
-    models: Sequence[Model],
-    channels: Channels,
-    measures: Sequence[MeasureName],
+    pair: Comparison, start: LinearTransform, models: Sequence[LinearModel], measures: Sequence[MeasureName]
 ) -> Choice:
     """Refine by the measure and with the model that the two halves of the picture speak for.
 
@@ -74,31 +66,28 @@ def choose(
 
     Parameters
     ----------
-    fixed, moving : Plane
+    pair : Comparison
         The two images.
     start : Affine or Projective
         A pose that is right to a few pixels.
     models : sequence of str
         Candidates; they are tried from few to many parameters. A single one is taken as it is.
-    channels : Channels
-        What the measure "features" compares.
     measures : sequence of {"features", "mutual information", "neural mutual information"}
         Candidates.
     """
-    order = sorted(models, key=lambda model: COUNTS[model])
+    order = sorted(models, key=lambda model: LINEAR_MODELS.index(model))
 
     def weighed(measure: MeasureName) -> _Trial:
-        trial = _Trial(fixed, moving, start, channels, measure)
+        trial = _Trial(pair, start, measure)
         trial.weigh(order)
         return trial
 
-    with ThreadPoolExecutor(len(measures)) as pool:
-        trials = list(pool.map(weighed, measures))
-    richer = max((trial.model for trial in trials), key=lambda model: COUNTS[model])
+    trials = list(in_threads(weighed, measures, len(measures)))
+    richer = max((trial.model for trial in trials), key=lambda model: LINEAR_MODELS.index(model))
     best = min(trials, key=lambda trial: trial.unsure(richer))
     best.second(richer)
-    near = _of_unit_scale(best.near, fixed) if best.model == "rigid" else best.near
-    transform = refine(fixed, moving, near, best.model, channels, measure=best.measure)
+    near = of_unit_scale(best.near, pair.fixed_grid.centre) if best.model == "rigid" else best.near
+    transform = refine(pair, near, best.model, measure=best.measure)
     return Choice(best.model, best.reason, transform, best.halves(best.model), best.measure)
 
 
@@ -117,15 +106,16 @@ class _Trial:
         The model it carries, and why.
     """
 
-    def __init__(self, fixed: Plane, moving: Plane, start: Pose2D, channels: Channels, measure: MeasureName) -> None:
-        self._fixed, self._moving, self._channels = fixed, moving, channels
+    def __init__(self, pair: Comparison, start: LinearTransform, measure: MeasureName) -> None:
+        self._pair, self._level = pair, pair.weighing
         self.measure = measure
-        self.near = refine(fixed, moving, start, "similarity", channels, measure=measure, pyramid=(_SIZE // 2, _SIZE))
-        self.gains: dict[Model, float] = {}
-        self._halves: dict[Model, tuple[Pose2D, Pose2D]] = {}
-        self._held_out: dict[Model, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+        coarse = tuple(level for level in pair.levels if level <= self._level)
+        self.near = refine(pair, start, "similarity", measure=measure, levels=coarse)
+        self.gains: dict[LinearModel, float] = {}
+        self._halves: dict[LinearModel, tuple[LinearTransform, LinearTransform]] = {}
+        self._held_out: dict[LinearModel, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
 
-    def weigh(self, order: Sequence[Model]) -> None:
+    def weigh(self, order: Sequence[LinearModel]) -> None:
         """Set the model and the reason; candidates come from poor to rich."""
         self.model = order[0]
         self.reason = f"{self.model} was asked for"
@@ -151,7 +141,7 @@ class _Trial:
                 # Where more parameters already predict worse, yet more of them are not worth two more fits.
                 return
 
-    def second(self, richer: Model) -> None:
+    def second(self, richer: LinearModel) -> None:
         """Take a richer model that another measure speaks for, if this one does not speak against it."""
         if richer == self.model or self.gains.get(richer, 0.0) < _LEAST_GAIN_SECONDED or not self._allows(richer):
             return
@@ -161,29 +151,29 @@ class _Trial:
         )
         self.model = richer
 
-    def halves(self, model: Model) -> tuple[Pose2D, Pose2D]:
+    def halves(self, model: LinearModel) -> tuple[LinearTransform, LinearTransform]:
         """Fits to the two halves, from starts on either side: a measure that is flat there leaves them apart."""
         if model not in self._halves:
-            fixed, moving = self._fixed, self._moving
-            start = _of_unit_scale(self.near, fixed) if model == "rigid" else self.near
-            aside = _ASIDE * np.sqrt(min(fixed.area, moving.area / start.scale**2)) / _SIZE * np.ones(2)
+            pair, ndim = self._pair, self._pair.fixed_grid.ndim
+            start = of_unit_scale(self.near, pair.fixed_grid.centre) if model == "rigid" else self.near
+            aside = _ASIDE * pair.pixel(start, self._level) * np.ones(ndim)
             even, odd = (
-                refine(fixed, moving, beside, model, self._channels, measure=self.measure, pyramid=(_SIZE,), half=half)
-                for half, beside in enumerate(start @ Affine.of(np.eye(2), side * aside) for side in (-1, 1))
+                refine(pair, beside, model, measure=self.measure, levels=(self._level,), half=half)
+                for half, beside in enumerate(start @ Affine.of(np.eye(ndim), side * aside) for side in (-1, 1))
             )
             self._halves[model] = even, odd
         return self._halves[model]
 
-    def unsure(self, model: Model) -> float:
+    def unsure(self, model: LinearModel) -> float:
         """Mean distance over the fixed field between the fits of a model to the two halves, in fixed units."""
         even, odd = self.halves(model)
-        return distance(even, odd, self._fixed.grid)
+        return distance(even, odd, self._pair.fixed_grid)
 
-    def _allows(self, model: Model) -> bool:
+    def _allows(self, model: LinearModel) -> bool:
         """Whether the fits of a model stretch no more than instruments do."""
         return all(_plausible(half, self.near) for half in self.halves(model))
 
-    def _gain(self, richer: Model) -> float:
+    def _gain(self, richer: LinearModel) -> float:
         """Mean gain over held-out blocks, against the model that is carried so far, in standard errors."""
         gains: list[NDArray[np.float64]] = []
         for a, b in zip(self._on_held_out(self.model), self._on_held_out(richer), strict=True):
@@ -194,32 +184,32 @@ class _Trial:
             return 0.0
         return float(gain.mean() / max(gain.std(ddof=1) / np.sqrt(len(gain)), 1e-12))
 
-    def _on_held_out(self, model: Model) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _on_held_out(self, model: LinearModel) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """What the blocks of each half contribute under the fit to the other."""
         if model not in self._held_out:
             even, odd = self.halves(model)
             self._held_out[model] = self._by_block(even, 1), self._by_block(odd, 0)
         return self._held_out[model]
 
-    def _by_block(self, pose: Pose2D, half: int) -> NDArray[np.float64]:
-        """Sum of what the samples of each block of one half contribute; NaN for blocks without enough of them."""
-        laid = overlay(self._fixed, self._moving, pose, _SIZE)
-        laid = laid.restricted(laid.odd == bool(half))
-        if not laid:
-            return np.full(BLOCKS**2, np.nan)
-        parts = laid.measure(self.measure, self._channels)(laid.samples).parts
-        sums = np.bincount(laid.blocks, parts, minlength=BLOCKS**2)
-        counts = np.bincount(laid.blocks, minlength=BLOCKS**2)
-        return np.where(counts >= 0.3 * len(laid.blocks) / max(1, int(np.count_nonzero(counts))), sums, np.nan)
+    def _by_block(self, pose: LinearTransform, half: int) -> NDArray[np.float64]:
+        """What the samples of each block of one half contribute; NaN for blocks without enough of them."""
+        return self._pair.samples(pose, self._level).half(half).by_block(self.measure)
 
 
-def _of_unit_scale(start: Pose2D, fixed: Plane) -> Pose2D:
-    """The start without its scale: a rigid map keeps lengths in micrometres, as the two files claim them."""
-    linear = Affine.of(start.linear, start.offset)
-    middle = fixed.grid.centre
-    return Affine.similarity(linear.rotation, 1.0, linear.mirrored, middle, start(middle[None])[0])
+def of_unit_scale(start: LinearTransform, middle: NDArray[np.float64]) -> Affine:
+    """The nearest rigid map: it keeps lengths in micrometres, as the two files claim them.
+
+    Parameters
+    ----------
+    start : Affine or Projective
+        Any pose.
+    middle : (D,) array
+        The place that stays where the start puts it.
+    """
+    u, _, vt = np.linalg.svd(start.linear)
+    return Affine.of(u @ vt, start(middle[None])[0] - u @ vt @ middle)
 
 
-def _plausible(pose: Pose2D, start: Pose2D) -> bool:
+def _plausible(pose: LinearTransform, start: LinearTransform) -> bool:
     stretch = np.linalg.svd(pose.linear @ np.linalg.inv(start.linear), compute_uv=False)
     return bool(stretch[0] / stretch[-1] < _MOST_STRETCH)

@@ -14,13 +14,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from correlight.images.plane import Plane
-from correlight.refine.models import Model
-from correlight.refine.places import FEWEST, HELD_OUT, Level, Matrix, Stack, levels_of
+from correlight.images.volume import Volume
+from correlight.progress import checkpoint
+from correlight.refine.places import FEWEST, HELD_OUT, ChannelStack, EdgeLevel, Matrix, edge_levels
 from correlight.similarity.mutual import MutualInformation
 from correlight.similarity.neural import AMSGrad, Critic, tuples
 from correlight.transforms import Affine, Projective
+from correlight.transforms.motions import LinearModel, Motions
 
 # Places a step on the level in work, and as a share of that on the one above it, which keeps the way in view.
 _BATCH, _ABOVE = 640, 0.5
@@ -61,92 +64,19 @@ class Climbed:
     steps: int
 
 
-def generators(model: Model, ndim: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The directions in which a pose may leave the identity, and how far along each.
-
-    Parameters
-    ----------
-    model : {"rigid", "similarity", "affine", "projective"}
-        The projective one in the plane only.
-    ndim : int
-        2 or 3.
-
-    Returns
-    -------
-    directions : (P, D+1, D+1) array
-        Shifts, turns, scale, stretches and shears, tilts; 3, 4, 6 or 8 of them in the plane, 6, 7 or 12 in space.
-    limits : (P,) array
-        Of the coefficients.
-
-    Examples
-    --------
-    >>> [len(generators(model, 2)[0]) for model in ("rigid", "similarity", "affine", "projective")]
-    [3, 4, 6, 8]
-    >>> len(generators("affine", 3)[0])
-    12
-    """
-    made: list[NDArray[np.float64]] = []
-    limits: list[float] = []
-
-    def add(limit: float, *entries: tuple[int, int, float]) -> None:
-        one = np.zeros((ndim + 1, ndim + 1))
-        for row, column, value in entries:
-            one[row, column] = value
-        made.append(one)
-        limits.append(limit)
-
-    couples = [(a, b) for a in range(ndim) for b in range(a + 1, ndim)]
-    for axis in range(ndim):
-        add(_FURTHEST_SHIFT, (axis, ndim, 1.0))
-    for a, b in couples:
-        add(_FURTHEST_TURN, (a, b, 1.0), (b, a, -1.0))
-    if model != "rigid":
-        add(_FURTHEST_STRETCH, *((axis, axis, 1.0) for axis in range(ndim)))
-    if model in ("affine", "projective"):
-        for a, b in couples:
-            add(_FURTHEST_STRETCH, (a, b, 1.0), (b, a, 1.0))
-        for axis in range(ndim - 1):
-            add(_FURTHEST_STRETCH, (axis, axis, 1.0), (axis + 1, axis + 1, -1.0))
-    if model == "projective":
-        for axis in range(ndim):
-            add(_FURTHEST_STRETCH, (ndim, axis, 1.0))
-    return np.stack(made), np.array(limits)
-
-
-def exponential(
-    coefficients: NDArray[np.float64], directions: NDArray[np.float64]
-) -> tuple[Matrix, NDArray[np.float64]]:
-    """The exponential of a combination of matrices, and its derivative by each coefficient.
-
-    By the power series and its term-by-term derivative; for the sizes that the limits allow, 23 terms are exact to
-    rounding.
-
-    Parameters
-    ----------
-    coefficients : (P,) array
-    directions : (P, n, n) array
-
-    Returns
-    -------
-    matrix : (n, n) array
-    derivatives : (P, n, n) array
-    """
-    exponent = np.tensordot(coefficients, directions, 1)
-    term, slope = np.eye(len(exponent)), np.zeros_like(directions)
-    matrix, derivatives = term.copy(), slope.copy()
-    for order in range(1, 24):
-        slope = (slope @ exponent + term @ directions) / order
-        term = term @ exponent / order
-        matrix += term
-        derivatives += slope
-    return matrix, derivatives
+def _limits(motions: Motions) -> NDArray[np.float64]:
+    """How far each coefficient may grow, ``(P,)``."""
+    ndim = len(motions.centre)
+    turns = ndim * (ndim - 1) // 2
+    rest = motions.count - ndim - turns
+    return np.repeat([_FURTHEST_SHIFT, _FURTHEST_TURN, _FURTHEST_STRETCH], [ndim, turns, rest])
 
 
 def climb(
-    fixed: Stack,
-    moving: Stack,
+    fixed: ChannelStack,
+    moving: ChannelStack,
     moving_from_fixed: Matrix,
-    model: Model = "affine",
+    model: LinearModel = "affine",
     *,
     sizes: Sequence[int] = (48, 96, 192, 384),
     reach: tuple[float, float] = (0.0, 0.0),
@@ -162,7 +92,7 @@ def climb(
 
     Parameters
     ----------
-    fixed, moving : Stack
+    fixed, moving : ChannelStack
         One or several channels each; of one dimension.
     moving_from_fixed : (D+1, D+1) array
         The start.
@@ -193,14 +123,15 @@ def climb(
     to_unit = np.diag([1 / radius] * ndim + [1.0])
     to_unit[:-1, -1] = -fixed.grid.centre / radius
     start = moving_from_fixed @ np.linalg.inv(to_unit)
-    directions, limits = generators(model, ndim)
-    levels = levels_of(fixed, moving, moving_from_fixed, to_unit, sizes, rng)
+    # In units of half the field, shifts are half widths and turns radians.
+    motions = Motions(model, np.zeros(ndim), np.ones(ndim))
+    levels = edge_levels(fixed, moving, moving_from_fixed, to_unit, sizes, rng)
     if not levels:
         return None
     inputs = len(fixed.values) + len(moving.values)
     runs = []
-    for coefficients in _look_round(levels[0], start, directions, reach):
-        ascent = _Ascent(start, directions, limits, Critic(inputs, rng), rng)
+    for coefficients in _look_round(levels[0], start, motions, reach):
+        ascent = _Ascent(start, motions, Critic(inputs, rng), rng)
         ascent.coefficients[0] = coefficients
         if ascent.stage(levels[:1], most_steps, patience, alone=_WARM):
             runs.append(ascent)
@@ -218,23 +149,22 @@ class _Ascent:
     def __init__(
         self,
         start: Matrix,
-        directions: NDArray[np.float64],
-        limits: NDArray[np.float64],
+        motions: Motions,
         critic: Critic,
         rng: np.random.Generator,
     ) -> None:
-        self._start, self._directions, self._limits = start, directions, limits
+        self._start, self._motions, self._limits = start, motions, _limits(motions)
         self._critic, self._rng = critic, rng
         # The second row is what the finest level has to itself.
-        self.coefficients = np.zeros((2, len(directions)))
+        self.coefficients = np.zeros((2, motions.count))
         self.information, self.steps = -np.inf, 0
 
     def pose(self, own: bool) -> tuple[Matrix, NDArray[np.float64]]:
         """The pose of the finest level or of all others, and its derivatives."""
-        return exponential(self.coefficients.sum(axis=0) if own else self.coefficients[0], self._directions)
+        return self._motions.core_and_slopes(self.coefficients.sum(axis=0) if own else self.coefficients[0])
 
     def stage(
-        self, levels: Sequence[Level], most_steps: int, patience: int, *, alone: int = 0, finest: bool = False
+        self, levels: Sequence[EdgeLevel], most_steps: int, patience: int, *, alone: int = 0, finest: bool = False
     ) -> bool:
         """Work on a level, with the one above it; False where too little lies in the moving image."""
         level, optimiser = levels[-1], AMSGrad()
@@ -244,6 +174,7 @@ class _Ascent:
         if first < FEWEST * HELD_OUT:
             return False
         for step in range(most_steps):
+            checkpoint()
             gradient = self._step(levels, finest)
             self.steps += 1
             if step < alone:
@@ -268,7 +199,7 @@ class _Ascent:
         self.information = best
         return True
 
-    def _step(self, levels: Sequence[Level], finest: bool) -> NDArray[np.float64]:
+    def _step(self, levels: Sequence[EdgeLevel], finest: bool) -> NDArray[np.float64]:
         """Teach the critic by one draw of every level; the derivative by the coefficients."""
         gradient = np.zeros_like(self.coefficients)
         for level in levels:
@@ -290,9 +221,9 @@ class _Ascent:
                 gradient[1] += by_coefficient
         return gradient
 
-    def _held_out(self, level: Level, coefficients: NDArray[np.float64], finest: bool, least: float) -> float:
+    def _held_out(self, level: EdgeLevel, coefficients: NDArray[np.float64], finest: bool, least: float) -> float:
         """The bound at the places held out; minus infinity where the pose has lost half of them."""
-        matrix, _ = exponential(coefficients.sum(axis=0) if finest else coefficients[0], self._directions)
+        matrix = self._motions.core(coefficients.sum(axis=0) if finest else coefficients[0])
         look = level.look(level.held, self._start @ matrix)
         if len(look.fixed) < least:
             return -np.inf
@@ -300,11 +231,11 @@ class _Ascent:
 
 
 def _look_round(
-    level: Level, start: Matrix, directions: NDArray[np.float64], reach: tuple[float, float]
+    level: EdgeLevel, start: Matrix, motions: Motions, reach: tuple[float, float]
 ) -> list[NDArray[np.float64]]:
     """Coefficients of the start, or of the poses near it that a histogram of grey values likes best."""
-    none = np.zeros(len(directions))
-    ndim = directions.shape[1] - 1
+    none = np.zeros(motions.count)
+    ndim = len(motions.centre)
     if ndim != 2 or not any(reach):
         return [none]
     turns = np.radians(np.arange(-reach[0], reach[0] + _TURN_STEP / 2, _TURN_STEP)) if reach[0] else np.zeros(1)
@@ -320,7 +251,7 @@ def _look_round(
             for across in shifts:
                 coefficients = none.copy()
                 coefficients[:3] = down, across, turn
-                outer = level.index_from_moving @ start @ exponential(coefficients, directions)[0]
+                outer = level.index_from_moving @ start @ motions.core(coefficients)
                 mapped = level.points @ outer.T
                 places = mapped[:, :2] / mapped[:, 2:]
                 tried.append((sum(measure(places).value for measure in measures), coefficients))
@@ -333,30 +264,35 @@ def _look_round(
     return chosen
 
 
-def seen(plane: Plane, neighbourhood: float) -> Stack:
+def seen(image: Plane | Volume, neighbourhood: float) -> ChannelStack:
     """What the critic sees of an image: its grey values, and how rough they are.
 
     Unlike instruments often agree on where there is structure rather than on how bright it is.
 
     Parameters
     ----------
-    plane : Plane
+    image : Plane or Volume
         One channel.
     neighbourhood : float
-        Width over which roughness is measured, in the unit of the plane.
+        Width over which roughness is measured, in the unit of the image.
     """
-    small = plane.shrunk(float(np.sqrt(plane.area)) / _MOST_SIDE)
-    sigma = max(1.0, neighbourhood / float(np.mean(small.grid.spacing)))
-    detail = small.values - cv2.GaussianBlur(small.values, (0, 0), sigma / 2)
-    rough = np.sqrt(np.maximum(cv2.GaussianBlur(detail * detail, (0, 0), sigma), 0))
-    return Stack(np.stack([small.values, rough]), small.mask, small.grid)
+    if isinstance(image, Plane):
+        image = image.shrunk(float(np.sqrt(image.area)) / _MOST_SIDE)
+        sigma = max(1.0, neighbourhood / float(np.mean(image.grid.spacing)))
+        detail = image.values - cv2.GaussianBlur(image.values, (0, 0), sigma / 2)
+        power = cv2.GaussianBlur(detail * detail, (0, 0), sigma)
+    else:
+        sigmas = np.maximum(neighbourhood / np.asarray(image.grid.spacing), 0.5)
+        detail = image.values - ndimage.gaussian_filter(image.values, sigmas / 2)
+        power = ndimage.gaussian_filter(detail * detail, sigmas)
+    return ChannelStack(np.stack([image.values, np.sqrt(np.maximum(power, 0))]), image.mask, image.grid)
 
 
 def refine_neural(
-    fixed: Plane,
-    moving: Plane,
+    fixed: Plane | Volume,
+    moving: Plane | Volume,
     moving_from_fixed: Affine | Projective,
-    model: Model = "affine",
+    model: LinearModel = "affine",
     *,
     sizes: Sequence[int] = (48, 96, 192, 384),
     reach: tuple[float, float] = (0.0, 0.0),
@@ -371,7 +307,11 @@ def refine_neural(
         The start itself where too little is in common.
     """
     scale = moving_from_fixed.scale
-    neighbourhood = _NEIGHBOURHOOD * float(np.sqrt(min(fixed.area, moving.area / scale**2)))
+    ndim = fixed.grid.ndim
+    field = min(float(np.prod(fixed.grid.extent)), float(np.prod(moving.grid.extent)) / scale**ndim)
+    if isinstance(fixed, Plane) and isinstance(moving, Plane):
+        field = min(fixed.area, moving.area / scale**2)
+    neighbourhood = _NEIGHBOURHOOD * float(field ** (1 / ndim))
     found = climb(
         seen(fixed, neighbourhood),
         seen(moving, neighbourhood * scale),

@@ -28,7 +28,7 @@ _DILATED = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Stack:
+class ChannelStack:
     """One image as this method sees it: channels, valid pixels, grid.
 
     Parameters
@@ -46,13 +46,13 @@ class Stack:
     grid: Grid
 
     @classmethod
-    def of(cls, *planes: Plane) -> Stack:
+    def of(cls, *planes: Plane) -> ChannelStack:
         """Channels of one image; a pixel is valid where all of them are."""
         return cls(
             np.stack([p.values for p in planes]), np.logical_and.reduce([p.mask for p in planes]), planes[0].grid
         )
 
-    def at(self, spacing: float) -> Stack:
+    def at(self, spacing: float) -> ChannelStack:
         """The same field with larger pixels of about this size, by averaging; never with smaller ones."""
         pairs = zip(self.grid.extent, self.grid.spacing, strict=True)
         shape = tuple(max(2, round(extent / max(spacing, own))) for extent, own in pairs)
@@ -60,16 +60,16 @@ class Stack:
             return self
         if self.grid.ndim == 2:
             planes = [Plane(channel, self.mask, self.grid).resized((shape[0], shape[1])) for channel in self.values]
-            return Stack.of(*planes)
+            return ChannelStack.of(*planes)
         onto = self.grid.resized(shape)
         values, inside = warp(self.values, self.grid, Affine.identity(self.grid.ndim), onto, mask=self.mask)
-        return Stack(values, inside, onto)
+        return ChannelStack(values, inside, onto)
 
 
-class Level:
+class EdgeLevel:
     """One level of the pyramid: places on edges of the fixed image, and the moving image round where they may lie."""
 
-    def __init__(self, fixed: Stack, moving: Stack, to_unit: Matrix, rng: np.random.Generator) -> None:
+    def __init__(self, fixed: ChannelStack, moving: ChannelStack, to_unit: Matrix, rng: np.random.Generator) -> None:
         pixels = np.argwhere(_edges(fixed))
         if len(pixels) > _MOST_PLACES:
             pixels = pixels[rng.permutation(len(pixels))[:_MOST_PLACES]]
@@ -138,14 +138,14 @@ class Look:
         return np.asarray(np.concatenate([by_place, last], axis=1).T @ self.points)
 
 
-def levels_of(
-    fixed: Stack,
-    moving: Stack,
+def edge_levels(
+    fixed: ChannelStack,
+    moving: ChannelStack,
     moving_from_fixed: Matrix,
     to_unit: Matrix,
     sizes: Sequence[int],
     rng: np.random.Generator,
-) -> list[Level]:
+) -> list[EdgeLevel]:
     """Levels with enough edges, coarse first; those that the images hold no finer pixels for are left out."""
     ndim = fixed.grid.ndim
     scale = float(abs(np.linalg.det(moving_from_fixed[:-1, :-1])) ** (1 / ndim))
@@ -158,13 +158,13 @@ def levels_of(
         if spacing > 0.9 * done:
             break
         done = spacing
-        level = Level(fixed.at(spacing), moving.at(spacing * scale), to_unit, rng)
+        level = EdgeLevel(fixed.at(spacing), moving.at(spacing * scale), to_unit, rng)
         if level:
             levels.append(level)
     return levels
 
 
-def _edges(stack: Stack) -> Mask:
+def _edges(stack: ChannelStack) -> Mask:
     """Valid pixels on or beside an edge of any channel; all valid ones where edges are few."""
     marked = np.zeros(stack.grid.shape, bool)
     for channel in stack.values:

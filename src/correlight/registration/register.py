@@ -1,4 +1,4 @@
-"""register(): two images and a recipe in, one result out. The only place where the stages meet."""
+"""register(): two images and a recipe in, one result out. The only place where the methods of a recipe meet."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ import numpy as np
 from correlight.errors import UsageError
 from correlight.images.image import Image
 from correlight.images.pyramid import region_of, working_image
-from correlight.point_clouds.method import CLOUD_MODELS, Organelles, register_clouds
+from correlight.methods.protocols import Dimension
+from correlight.methods.task import Candidate, ImagePair, Task
+from correlight.progress import Progress, watched
 from correlight.recipes import Recipe, load
-from correlight.refine.models import MODELS
-from correlight.registration.inputs import Inputs
+from correlight.registration.finish import finish, nothing_found
+from correlight.registration.options import Methods, Options, check, dimension_of
 from correlight.registration.result import Result
-from correlight.registration.stages import Candidate, Progress, Task, conclude, find, of_rank
+from correlight.registration.stack import prepared_stacks
 from correlight.registration.stated import Reading, as_stated, readings, remarks
-from correlight.registration.volumes import register_volumes
-from correlight.search.limits import Start, limits_for
-from correlight.transforms import Affine
+from correlight.search.limits import Limits, Start, limits_for
 
 # An image with a shorter side than this shows too little to be recognised.
 LEAST_SIDE = 32
 # Each thread holds the spectra of one scale; more of them cost memory and gain little.
 _MOST_WORKERS = 8
-# An accepted result of which less is certain is compared with that of exchanged sides of pixels, where an image states
-# two: few structures can fit by chance in a picture that is stretched by a wrong claim.
-_NO_DOUBT = 0.98
+# An accepted result that is less certain than this is compared with that of exchanged sides of pixels, where an image
+# states two: few structures can fit by chance in a picture that is stretched by wrong metadata.
+_UNAMBIGUOUS = 0.98
+# Stacks may be wrong about the scale by a little more than what is promised to be found.
+_SLACK_OF_STACKS = 1.02
 
 
 def register(
@@ -59,16 +61,17 @@ def register(
         sizes, or a section and a stack that it lies in.
     recipe : str, Path or Recipe
         A name, a TOML file, or the object itself.
-    model : {"rigid", "similarity", "affine", "projective"}, optional
-        Kind of transform; without it the evidence chooses.
+    model : {"rigid", "similarity", "affine", "projective", "elastic"}, optional
+        Kind of transform, as far as the recipe knows it; without it the evidence chooses.
     fixed_channel, moving_channel : int or str, optional
-        The channel that votes; without it channels are tried until one leaves no doubt.
+        The channel used for registration; without it channels are tried until one is unambiguous.
     roi : (y0, y1, x0, x1), optional
         Part of the fixed image to register, in its pixels, ends excluded.
     start : Transform or Clicks, optional
-        An approximate ``moving_from_fixed``; the search stays near it.
+        An approximate ``moving_from_fixed``; the search stays near it. In the plane right to 15 degrees and a third of
+        the width, in space to a few micrometres and degrees.
     rotation : (first, last), optional
-        Degrees between which to search, as `Affine.similarity` counts them.
+        Degrees between which to search, as `Affine.similarity` counts them; of stacks, about z.
     scale : (least, greatest), optional
         Moving pixels per fixed pixel between which to search.
     mirror : bool
@@ -78,9 +81,10 @@ def register(
     seed : int
         Seed of every random draw.
     workers : int, optional
-        Threads of the search; without it one per processor, at most eight. The result does not depend on it.
+        Threads; without it one per processor, at most eight. The result does not depend on it.
     progress : callable, optional
-        Told the name of the stage and the fraction of it that is done.
+        Told the name of the stage and the fraction of it that is done, at least every half second. If it raises
+        `correlight.errors.Cancelled`, so does this function, at once.
 
     Returns
     -------
@@ -90,7 +94,9 @@ def register(
     Raises
     ------
     UsageError
-        If an option is out of range or an image cannot be registered at all.
+        If an option is out of range, the recipe does not serve what is asked, or an image cannot be registered at all.
+    Cancelled
+        If `progress` raised it.
 
     Examples
     --------
@@ -102,108 +108,114 @@ def register(
     began = time.perf_counter()
     chosen = recipe if isinstance(recipe, Recipe) else load(recipe)
     region = _region(fixed, roi)
-    if chosen.search.engine == "patches" or (3 in (fixed.ndim, moving.ndim) and chosen.search.engine != "point clouds"):
-        return register_volumes(
-            region,
-            moving,
-            chosen,
-            model=model,
-            fixed_channel=fixed_channel,
-            moving_channel=moving_channel,
-            start=start,
-            rotation=rotation,
-            scale=scale,
-            mirror=mirror,
-            pose=pose,
-            seed=seed,
-            workers=workers or min(os.cpu_count() or 1, _MOST_WORKERS),
-            progress=progress,
-        )
-    for role, image in (("fixed", region), ("moving", moving)):
-        _registrable(role, image)
-    if model is not None and model not in MODELS:
-        raise UsageError(f"A model is one of {', '.join(MODELS)}; got {model!r}.")
-    if chosen.search.engine == "point clouds":
-        if rotation is not None or scale is not None or pose is not None:
-            raise UsageError(f"The recipe {chosen.name} tries every orientation; rotation, scale and pose have no say.")
-        votes = fixed_channel, moving_channel
-        return _by_clouds(region, moving, chosen, model or chosen.refine.models[0], votes, start, mirror, seed)
-    stated = Inputs(region, moving, chosen, fixed_channel, moving_channel)
-    seconds: dict[str, float] = {}
-    best: tuple[Result, Reading, Task, Candidate] | None = None
-    for reading in readings(region.grid, moving.grid, scale_is_free=start is None and scale is None):
-        if best is not None and best[0] and not reading.believed:
-            break
-        limits = limits_for(
-            reading.fixed,
-            reading.moving,
-            start,
-            rotation,
-            scale,
-            mirror,
-            unknown_scale=chosen.search.scale,
-            calibrated_tolerance=chosen.search.calibrated_tolerance if reading.believed else None,
-            least_overlap=chosen.search.least_overlap,
-        )
-        task = Task(
-            stated.read_as(reading.fixed, reading.moving),
-            limits,
-            model,
-            start,
-            seed,
-            workers or min(os.cpu_count() or 1, _MOST_WORKERS),
-            progress or (lambda stage, fraction: None),
-            seconds,
-        )
-        candidate = find(task)
-        result = conclude(task, candidate)
-        if best is None or result.verdict.confidence > best[0].verdict.confidence:
-            best = result, reading, task, candidate
-        if result.verdict.confidence >= _NO_DOUBT:
-            break
-    assert best is not None
-    result, reading, task, candidate = best
-    if pose is not None:
-        result = conclude(task, of_rank(candidate, pose))
-    result = as_stated(result, reading, region.grid, moving.grid)
-    seconds["total"] = time.perf_counter() - began
+    options = Options(model, start, rotation, scale, mirror, pose)
+    dimension, methods = dimension_of(region, moving), Methods.of(chosen)
+    check(chosen, methods, dimension, options)
+    images = _prepared(region, moving, dimension)
+    appearance = methods.appearance.appearance if methods.appearance is not None else None
+    stated = ImagePair(*images, fixed_channel, moving_channel, appearance)
+    threads = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    with watched(progress) as report:
+        walk = _Walk(chosen, methods, dimension, options, stated, seed, threads, report)
+        result, reading = walk.best()
+    result = as_stated(result, reading, images[0].grid, images[1].grid)
+    walk.seconds["total"] = time.perf_counter() - began
+    # The region is a part of the image, and what was registered of a stack may be one, too.
+    whole = fixed.grid if dimension == "2-D" else images[0].grid
     return replace(
         result,
         verdict=replace(result.verdict, reasons=(*result.verdict.reasons, *remarks(result, reading))),
-        fixed=replace(result.fixed, shape=fixed.grid.shape, spacing=fixed.grid.spacing),
-        moving=replace(result.moving, spacing=moving.grid.spacing),
+        fixed=replace(result.fixed, shape=whole.shape, spacing=whole.spacing),
+        moving=replace(result.moving, spacing=images[1].grid.spacing),
     )
 
 
-def _by_clouds(
-    fixed: Image,
-    moving: Image,
-    recipe: Recipe,
-    model: str,
-    votes: tuple[int | str | None, int | str | None],
-    start: Start | None,
-    mirror: bool,
-    seed: int,
-) -> Result:
-    """The result of the recipe that lays organelles onto each other."""
-    if model not in CLOUD_MODELS or not (start is None or isinstance(start, Affine)):
-        raise UsageError(
-            f"The recipe {recipe.name} knows the models {', '.join(CLOUD_MODELS)} and starts from an affine transform; "
-            f"got {model} and {type(start).__name__}."
+class _Walk:
+    """One registration after the other, until a reading of what the files state is accepted."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        methods: Methods,
+        dimension: Dimension,
+        options: Options,
+        stated: ImagePair,
+        seed: int,
+        workers: int,
+        report: Progress,
+    ) -> None:
+        self._recipe, self._methods, self._dimension, self._options = recipe, methods, dimension, options
+        self._stated, self._seed, self._workers, self._report = stated, seed, workers, report
+        self.seconds: dict[str, float] = {}
+
+    def best(self) -> tuple[Result, Reading]:
+        """The result of the most certain reading."""
+        best: tuple[Result, Reading, Task, Candidate] | None = None
+        for reading in self._readings():
+            if best is not None and best[0] and not reading.believed:
+                break
+            task = self._task(reading)
+            with task.stage("search"):
+                candidate = self._methods.search.find(task)
+            result = self._concluded(task, candidate)
+            if best is None or result.verdict.confidence > best[0].verdict.confidence:
+                best = result, reading, task, candidate
+            if result.verdict.confidence >= _UNAMBIGUOUS:
+                break
+        assert best is not None
+        result, reading, task, candidate = best
+        if self._options.pose is not None:
+            result = self._concluded(task, candidate.of_rank(self._options.pose))
+        return result, reading
+
+    def _readings(self) -> list[Reading]:
+        """The ways to read the pixel sizes; of stacks, and for searches that heed no scale, as they are stated."""
+        fixed, moving = self._stated.fixed.grid, self._stated.moving.grid
+        if self._dimension != "2-D" or "scale" not in self._methods.search.serves(self._dimension).options:
+            return [Reading(fixed, moving)]
+        free = self._options.start is None and self._options.scale is None
+        return list(readings(fixed, moving, scale_is_free=free))
+
+    def _task(self, reading: Reading) -> Task:
+        return Task(
+            self._stated.on_grids(reading.fixed, reading.moving),
+            self._limits(reading),
+            self._options.model,
+            self._options.start,
+            self._seed,
+            self._workers,
+            self._report,
+            self.seconds,
         )
-    settings = Organelles(**recipe.clouds.model_dump())
-    return register_clouds(
-        fixed,
-        moving,
-        settings,
-        model=CLOUD_MODELS[model],
-        fixed_channel=votes[0],
-        moving_channel=votes[1],
-        start=start,
-        mirror=mirror,
-        recipe=recipe.name,
-        seed=seed,
-    )
+
+    def _limits(self, reading: Reading) -> Limits:
+        search, options, flat = self._methods.search, self._options, self._dimension == "2-D"
+        tolerance = search.calibrated_tolerance
+        if not flat:
+            tolerance = (1 + tolerance) * _SLACK_OF_STACKS - 1
+        return limits_for(
+            reading.fixed,
+            reading.moving,
+            # Starts in space are followed by the search itself.
+            options.start if flat else None,
+            options.rotation,
+            options.scale,
+            options.mirror,
+            unknown_scale=search.scale,
+            calibrated_tolerance=tolerance if reading.believed else None,
+            least_overlap=search.least_overlap,
+        )
+
+    def _concluded(self, task: Task, candidate: Candidate) -> Result:
+        """Refine the first pose of a candidate, judge it and predict its error."""
+        name = self._recipe.name
+        if not candidate.poses:
+            return nothing_found(task.pair, candidate, name, self._seed, self.seconds)
+        with task.stage("refine"):
+            fit = self._methods.refinement.fit(task, candidate)
+        with task.stage("verify"):
+            judgement = self._methods.evidence.judge(task, fit)
+        return finish(task.pair, fit, judgement, name, self._seed, self.seconds)
 
 
 def _region(fixed: Image, roi: tuple[int, int, int, int] | None) -> Image:
@@ -214,13 +226,16 @@ def _region(fixed: Image, roi: tuple[int, int, int, int] | None) -> Image:
     return region_of(fixed, (*[0] * len(depth), y0, x0), (*depth, y1, x1))
 
 
-def _registrable(role: str, image: Image) -> None:
-    if image.ndim != 2:
-        raise UsageError(f"The {role} image has {image.ndim} axes; this recipe registers images of two.")
-    if min(image.grid.shape) < LEAST_SIDE:
-        raise UsageError(
-            f"The {role} image has {image.grid.shape[0]} x {image.grid.shape[1]} pixels; it takes at least "
-            f"{LEAST_SIDE} along each side to recognise anything."
-        )
-    if np.count_nonzero(working_image(image).valid()) < LEAST_SIDE**2:
-        raise UsageError(f"The {role} image has hardly any valid pixels; check its mask.")
+def _prepared(fixed: Image, moving: Image, dimension: Dimension) -> tuple[Image, Image]:
+    """Both images, as many axes each, with enough in them to be recognised."""
+    if dimension != "2-D":
+        return prepared_stacks(fixed, moving)
+    for role, image in (("fixed", fixed), ("moving", moving)):
+        if min(image.grid.shape) < LEAST_SIDE:
+            raise UsageError(
+                f"The {role} image has {image.grid.shape[0]} x {image.grid.shape[1]} pixels; it takes at least "
+                f"{LEAST_SIDE} along each side to recognise anything."
+            )
+        if np.count_nonzero(working_image(image).valid()) < LEAST_SIDE**2:
+            raise UsageError(f"The {role} image has hardly any valid pixels; check its mask.")
+    return fixed, moving

@@ -18,6 +18,8 @@ _LOOKED_AT = 40_000
 # A step from one slice to the next stands out if it exceeds the median by so many spreads and by this factor.
 _JUMP_SPREADS, _JUMP_FACTOR = 10.0, 1.6
 _FEWEST_SLICES = 8
+# A slice with a shorter side than this shows too little to be recognised.
+_LEAST_SIDE = 32
 # So many slices are listed in a sentence.
 _LISTED = 6
 
@@ -40,14 +42,14 @@ def checked_stack(role: str, image: Image) -> Image:
     grid = image.grid
     if not grid.calibrated:
         raise UsageError(
-            f"The {role} stack states no voxel size; give it as --{role}-spacing Z,Y,X in micrometres, for the "
-            "distance between slices cannot be guessed."
+            f"The {role} stack states no voxel size; give it (z, y, x, in micrometres), for the distance between "
+            "slices cannot be guessed."
         )
     ratio = max(grid.spacing) / min(grid.spacing)
     if ratio > _MOST_UNLIKE:
         raise UsageError(
             f"The {role} stack states voxels of {' x '.join(f'{step:g}' for step in grid.spacing)} µm (z, y, x), where "
-            f"one side is {ratio:.0f} times another; give the right size as --{role}-spacing Z,Y,X."
+            f"one side is {ratio:.0f} times another; give the right size (z, y, x)."
         )
     if grid.shape[0] == 1:
         return image
@@ -107,7 +109,10 @@ def defects(image: Image) -> tuple[list[int], list[int], list[int]]:
 
 
 def as_stacks(fixed: Image, moving: Image) -> tuple[Image, Image]:
-    """Two images of which at least one is a stack, as two stacks: a section becomes one slice of the other's thickness.
+    """Two images of which at least one is a stack, as two stacks.
+
+    A section becomes one slice, as thick as the slices of the stack lie apart: what it is matters to no position in its
+    plane, and files of sections do not state it.
 
     Parameters
     ----------
@@ -115,10 +120,30 @@ def as_stacks(fixed: Image, moving: Image) -> tuple[Image, Image]:
         In two or three axes.
     """
     if fixed.ndim == 2:
-        fixed = one_slice(fixed, min(moving.grid.spacing[0], 2 * moving.grid.spacing[1]))
+        fixed = one_slice(fixed, moving.grid.spacing[0])
     if moving.ndim == 2:
-        moving = one_slice(moving, min(fixed.grid.spacing[0], 2 * fixed.grid.spacing[1]))
+        moving = one_slice(moving, fixed.grid.spacing[0])
     return fixed, moving
+
+
+def prepared_stacks(fixed: Image, moving: Image) -> tuple[Image, Image]:
+    """Both images as stacks that can be registered.
+
+    Raises
+    ------
+    UsageError
+        If a stack is too small, both are single slices, or `checked_stack` refuses one.
+    """
+    for role, image in (("fixed", fixed), ("moving", moving)):
+        if min(image.grid.shape[-2:]) < _LEAST_SIDE:
+            raise UsageError(
+                f"The {role} stack has {' x '.join(map(str, image.grid.shape))} voxels; slices of at least "
+                f"{_LEAST_SIDE} x {_LEAST_SIDE} are needed to recognise anything."
+            )
+    fixed, moving = as_stacks(fixed, moving)
+    if fixed.grid.shape[0] == moving.grid.shape[0] == 1:
+        raise UsageError("Both stacks have a single slice; register them as images of two axes.")
+    return checked_stack("fixed", fixed), checked_stack("moving", moving)
 
 
 def one_slice(image: Image, thickness: float) -> Image:
@@ -135,7 +160,8 @@ def one_slice(image: Image, thickness: float) -> Image:
     volume = Grid((1, *grid.shape), (thickness, *grid.spacing), (0.0, *grid.origin), grid.unit)
     levels = tuple(np.asarray(level)[:, None] for level in image.levels[:1])
     mask = None if image.mask is None else image.mask[None]
-    return replace(image, levels=levels, grid=volume, mask=mask)
+    said = "a section; its thickness is taken for the distance between the slices of the stack, and nothing rests on it"
+    return replace(image, levels=levels, grid=volume, mask=mask, findings=(*image.findings, said))
 
 
 def _slices(numbers: Sequence[int]) -> str:

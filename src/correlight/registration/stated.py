@@ -1,4 +1,4 @@
-"""What the files claim about pixel sizes, the other ways to read it, and what to say where they are wrong."""
+"""The pixel sizes that files state, the other ways to read them, and what to say where they are wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from correlight.geometry import Grid
 from correlight.registration.result import Result
 from correlight.search.limits import claimed_scale
 from correlight.search.pose import Pose
-from correlight.transforms import Affine, Projective
+from correlight.transforms import Affine
 
 # Pixels whose sides differ by less than this are square for all purposes.
 _SQUARE = 0.02
@@ -78,20 +78,17 @@ def as_stated(result: Result, reading: Reading, fixed: Grid, moving: Grid) -> Re
     """
     if reading.fixed is fixed and reading.moving is moving:
         return result
-    into, out = moving.matrix @ np.linalg.inv(reading.moving.matrix), reading.fixed.matrix @ np.linalg.inv(fixed.matrix)
-
-    def restated(transform: Affine | Projective) -> Affine | Projective:
-        matrix = into @ transform.matrix @ out
-        return Projective(matrix) if isinstance(transform, Projective) else Affine(matrix)
+    into = Affine(moving.matrix @ np.linalg.inv(reading.moving.matrix))
+    out = Affine(reading.fixed.matrix @ np.linalg.inv(fixed.matrix))
 
     def pose(one: Pose) -> Pose:
-        return replace(one, moving_from_fixed=restated(one.moving_from_fixed))
+        return replace(one, moving_from_fixed=into @ one.moving_from_fixed @ out)
 
     predicted = result.predicted_error
     return replace(
         result,
-        moving_from_fixed=restated(result.moving_from_fixed),  # type: ignore[arg-type]
-        model=result.model if result.model == "projective" else "affine",
+        moving_from_fixed=into @ result.moving_from_fixed @ out,
+        model="affine" if result.model in ("rigid", "similarity") else result.model,
         poses=tuple(pose(one) for one in result.poses),
         predicted_error=PredictedError(predicted.values, fixed.resized(predicted.grid.shape)),
     )

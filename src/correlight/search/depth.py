@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from correlight.geometry import Grid
 from correlight.images.volume import Volume
-from correlight.refine.solid import Level, apart
+from correlight.progress import checkpoint
+from correlight.refine.samples import distance
+from correlight.refine.volumes import Level
 from correlight.search.pose import Pose
 from correlight.transforms import Affine
 
@@ -102,7 +103,7 @@ def search_depth(
     -----
     About a millisecond for each depth, tilt and pose.
     """
-    small = _thinned(level)
+    small = level.thinned(_SAMPLES)
     best: list[Pose] = []
     for plane in planes:
         for flip in _ways_up(level, plane, turn):
@@ -126,7 +127,7 @@ def ranked(poses: Iterable[Pose], grid: Grid, keep: int, least_distance: float =
     kept: list[Pose] = []
     for pose in sorted(poses, key=lambda pose: -pose.score):
         limit = least_distance * max(grid.extent)
-        if all(apart(pose.linear, other.linear, grid) > limit or _opposed(pose, other) for other in kept):
+        if all(distance(pose.linear, other.linear, grid) > limit or _opposed(pose, other) for other in kept):
             kept.append(pose)
         if len(kept) == keep:
             break
@@ -145,15 +146,6 @@ def _ways_up(level: Level, plane: Pose, turn: bool) -> tuple[bool, ...]:
     return False, True
 
 
-def _thinned(level: Level) -> Level:
-    """The level with fewer samples."""
-    step = max(1, len(level.points) // _SAMPLES)
-    chosen = np.arange(0, len(level.points), step)
-    return replace(
-        level, points=level.points[chosen], measure=level.measure.restricted(chosen), blocks=level.blocks[chosen]
-    )
-
-
 def _depths(
     level: Level, plane: Pose, flip: bool, tilt: NDArray[np.float64] | None, least_overlap: float
 ) -> list[Pose]:
@@ -169,6 +161,7 @@ def _depths(
     step = _STEP * max(moving.spacing[0], fixed.spacing[0] * scale)
     found = []
     for depth in moving.centre[0] + np.arange(-reach, reach + step, step):
+        checkpoint()
         pose = in_space(plane.linear, flip, float(depth), float(middle[0]))
         if turn is not None:
             around = Affine.of(turn, middle - turn @ middle)

@@ -91,13 +91,23 @@ class Limits:
 
 
 def pixel_size(grid: Grid) -> float:
-    """Geometric mean of the pixel size over the axes, in the unit of the grid."""
-    return float(np.prod(grid.spacing) ** (1 / grid.ndim))
+    """Geometric mean of the pixel size over the axes in the unit of the grid; of a single section, in its plane."""
+    sizes = grid.spacing[1:] if grid.ndim == 3 and grid.shape[0] == 1 else grid.spacing
+    return float(np.prod(sizes) ** (1 / len(sizes)))
+
+
+def pixel_sizes(fixed: Grid, moving: Grid) -> tuple[float, float]:
+    """Pixel sizes that compare: of a section and a stack, both in the plane."""
+    if fixed.ndim == moving.ndim == 3 and 1 in (fixed.shape[0], moving.shape[0]):
+        one, other = (float(np.sqrt(np.prod(grid.spacing[1:]))) for grid in (fixed, moving))
+        return one, other
+    return pixel_size(fixed), pixel_size(moving)
 
 
 def claimed_scale(fixed: Grid, moving: Grid) -> float | None:
     """Moving pixels per fixed pixel as both files claim it; None where one of them states no pixel size."""
-    return pixel_size(fixed) / pixel_size(moving) if fixed.calibrated and moving.calibrated else None
+    one, other = pixel_sizes(fixed, moving)
+    return one / other if fixed.calibrated and moving.calibrated else None
 
 
 def limits_for(
@@ -134,7 +144,8 @@ def limits_for(
     least_overlap : float
         Least common area as a fraction of the smaller field.
     """
-    units = pixel_size(moving) / pixel_size(fixed)
+    one, other = pixel_sizes(fixed, moving)
+    units = other / one
     hands = (False, True) if mirror else (False,)
     angles = (0.0, 360.0)
     around, near = None, _START_SCALE

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from correlight.images.plane import Plane
+from correlight.images.plane import Plane, working_planes
+from correlight.progress import Fraction, checkpoint, in_threads
 from correlight.search.correlate import MakeEngine, shared_part
 from correlight.search.limits import Limits
 from correlight.search.pose import Pose
-from correlight.search.ranking import Chance, Found, Turn, best_turns, decided, distinct, going_on, joint
+from correlight.search.ranking import (
+    NullScores,
+    RotationScale,
+    ScoredPose,
+    best_turns,
+    decided,
+    distinct,
+    going_on,
+    joint,
+)
 from correlight.search.turns import undone
 from correlight.transforms import Affine
 
-Progress = Callable[[float], None]
 # Planes resized, by the whole plane and the shape.
 WorkingPlanes = dict[tuple[Plane, tuple[int, ...]], Plane]
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class SearchLevel:
     """One round of the search: how fine, how far neighbours lie, how many poses go on, whether looks are new.
 
     A round without looks of its own takes the channels of the nearest turn of the first round, and moves those.
@@ -41,19 +49,21 @@ class Level:
 class _Schedule:
     """The rounds of a search: every turn, then the best of them again and again; the size of the last word."""
 
-    coarse: Level
-    finer: tuple[Level, ...]
+    coarse: SearchLevel
+    finer: tuple[SearchLevel, ...]
     last: int
 
 
 # Sizes are side lengths, in pixels that the engine compares, of a square with the area of the smaller field. Measured
 # on real pairs (benchmarks/results): at 72 px the true pose stands among the first few dozen, at 224 px nearly always
 # first.
-_EDGES = _Schedule(Level(72, 7.5, 0.10, 45), (Level(128, 1.25, 0.016, 12), Level(224, 0.8, 0.010, 5)), 96)
+_EDGES = _Schedule(
+    SearchLevel(72, 7.5, 0.10, 45), (SearchLevel(128, 1.25, 0.016, 12), SearchLevel(224, 0.8, 0.010, 5)), 96
+)
 # With a stride every pixel that is compared stands for several of the image, whose features put up with the poses
 # between the steps. Finer rounds need no more pixels, and the features of the first round do for them, so that many
 # poses can go on: the right one mostly stands among the first few, but not always.
-_STRIDDEN = _Schedule(Level(72, 7.5, 0.15, 15), (Level(72, 1.25, 0.02, 8, looks=False),), 96)
+_STRIDDEN = _Schedule(SearchLevel(72, 7.5, 0.15, 15), (SearchLevel(72, 1.25, 0.02, 8, looks=False),), 96)
 # Where one pose has left all others elsewhere this far behind, further scales are not tried.
 _DECIDED = 1.4
 # Scales further than this factor from the middle of the range are rare: they are tried only where nothing stands out
@@ -63,8 +73,6 @@ _USUAL, _DECIDED_UNUSUAL = 2.2, 1.2
 _SCALES_FIRST, _SCALES_MORE = 5, 4
 # So many poses of each ranking go on where the search may still go on to unusual scales.
 _FIRST = 5
-# A field this many times longer than the working size is enough context for the smaller one.
-_LARGEST_FIELD = 2.5
 
 
 def search_poses(
@@ -74,7 +82,7 @@ def search_poses(
     engine: MakeEngine,
     *,
     workers: int = 2,
-    progress: Progress | None = None,
+    progress: Fraction | None = None,
 ) -> list[Pose]:
     """Ranked list of distinct poses of the moving image relative to the fixed one.
 
@@ -96,34 +104,10 @@ def search_poses(
     list of Pose
         Best first; empty if no pose within the limits gives enough overlap.
     """
-    return Rounds(fixed, moving, limits, engine, workers).ranked(progress)
+    return PoseSearch(fixed, moving, limits, engine, workers).ranked(progress)
 
 
-def working_planes(
-    fixed: Plane, moving: Plane, scale: float, size: float, *, divided: bool = True
-) -> tuple[Plane, Plane]:
-    """Both planes with pixels of one size as laid on each other, as many as a round of the search wants.
-
-    Parameters
-    ----------
-    fixed, moving : Plane
-        At full resolution.
-    scale : float
-        Moving units per fixed unit.
-    size : float
-        Side in pixels of a square with the area of the smaller field.
-    divided : bool
-        Whether small images are enlarged, as far as their pixels may be divided.
-    """
-    spacing = np.sqrt(min(fixed.area, moving.area / scale**2)) / size
-    longest = max(*fixed.grid.extent, *(extent / scale for extent in moving.grid.extent))
-    spacing = max(spacing, longest / (_LARGEST_FIELD * size))
-    of_fixed, of_moving = (plane.finest if divided else plane.grid.spacing for plane in (fixed, moving))
-    spacing = max(spacing, *of_fixed, *(step / scale for step in of_moving))
-    return fixed.at(spacing), moving.at(spacing * scale)
-
-
-def scales_of(limits: Limits, level: Level) -> list[float]:
+def scales_of(limits: Limits, level: SearchLevel) -> list[float]:
     """The scales of a round, from the middle of the range outwards: extreme ones are rare."""
     low, high = limits.scale
     count = int(np.ceil(np.log(high / low) / np.log(1 + level.scale_step)))
@@ -131,17 +115,17 @@ def scales_of(limits: Limits, level: Level) -> list[float]:
     return sorted(scales.tolist(), key=lambda scale: abs(np.log(scale**2 / (low * high))))
 
 
-def turns_of(limits: Limits, level: Level, scale: float) -> list[Turn]:
+def turns_of(limits: Limits, level: SearchLevel, scale: float) -> list[RotationScale]:
     """Every rotation, mirrored or not, at one scale."""
     first, last = limits.rotation
     span = min(last - first, 360.0)
     count = int(np.ceil(span / level.rotation_step))
     angles = first + np.linspace(0, span, count + 1) if count else np.array([first])
     angles = angles[:-1] if span == 360 else angles
-    return [Turn(float(angle) % 360, scale, mirror) for mirror in limits.mirror for angle in angles]
+    return [RotationScale(float(angle) % 360, scale, mirror) for mirror in limits.mirror for angle in angles]
 
 
-class Rounds:
+class PoseSearch:
     """Evaluates turns at one working size after the other; parameters as those of `search_poses`.
 
     Searches that have an image in common may share their working planes, by which engines keep what they computed.
@@ -160,19 +144,19 @@ class Rounds:
         self._workers = workers
         self._schedule = _EDGES if engine.stride == 1 else _STRIDDEN
         self._planes: WorkingPlanes = {} if planes is None else planes
-        self._chance = Chance({})
+        self._null_scores = NullScores({})
         self._scales = scales_of(limits, self._schedule.coarse)
-        self._raw: list[Found] = []
+        self._raw: list[ScoredPose] = []
         self._tried = 0
         # What was found at every turn: a search that goes on to unusual scales follows many of them again.
-        self._known: dict[tuple[Level, Turn], list[Found]] = {}
+        self._known: dict[tuple[SearchLevel, RotationScale], list[ScoredPose]] = {}
 
     @property
     def complete(self) -> bool:
         """Whether all scales were tried, or as many as it took."""
         return self._tried == len(self._scales)
 
-    def ranked(self, progress: Progress | None = None, *, usual: bool = False) -> list[Pose]:
+    def ranked(self, progress: Fraction | None = None, *, usual: bool = False) -> list[Pose]:
         """What `search_poses` returns.
 
         Parameters
@@ -211,12 +195,14 @@ class Rounds:
             Refined ones of this search.
         """
         points = self._fixed.grid.lattice(4)
-        level = Level(self._schedule.last, 0.0, 0.0, 1)
+        level = SearchLevel(self._schedule.last, 0.0, 0.0, 1)
 
         def again(pose: Pose) -> Pose:
             linear = pose.linear
-            turn = Turn(linear.rotation, linear.scale, linear.mirrored)
-            found = joint([self._chance.judged(item) for item in self._one_scale(level, linear.scale, [turn])[turn]])
+            turn = RotationScale(linear.rotation, linear.scale, linear.mirrored)
+            found = joint(
+                [self._null_scores.normalised(item) for item in self._one_scale(level, linear.scale, [turn])[turn]]
+            )
             if not found:
                 return replace(pose, score=0.0)
             # The best shift of the turn may lie elsewhere; then this pose scores less than that.
@@ -224,12 +210,11 @@ class Rounds:
             near = np.mean(apart) < 0.05 * max(self._fixed.grid.extent) * linear.scale
             return replace(pose, score=found[0].pose.score if near else 0.0)
 
-        with ThreadPoolExecutor(self._workers) as pool:
-            return sorted(pool.map(again, poses), key=lambda pose: -pose.score)
+        return sorted(in_threads(again, poses, self._workers), key=lambda pose: -pose.score)
 
-    def every_scale(self, level: Level, progress: Progress, *, usual: bool = False) -> list[Found]:
+    def every_scale(self, level: SearchLevel, progress: Fraction, *, usual: bool = False) -> list[ScoredPose]:
         """The best shifts of every turn within the limits, scale by scale until one pose has won by far."""
-        scales, self._chance = self._scales, Chance({})
+        scales, self._null_scores = self._scales, NullScores({})
         while not self.complete:
             done = self._tried
             more = scales[done : done + (_SCALES_MORE if done else _SCALES_FIRST)]
@@ -241,35 +226,37 @@ class Rounds:
                 lambda part, done=done, share=share: progress(done / len(scales) + share * part),  # type: ignore[misc]
             )
             self._tried += len(more)
-            found = self._judged(Chance.of(self._raw))
+            found = self._normalised(NullScores.of(self._raw))
             next_is_usual = not self.complete and self._usual(scales[self._tried])
             if decided(found, self._fixed.grid, _DECIDED if next_is_usual else _DECIDED_UNUSUAL):
                 self._tried = len(scales)
             elif usual and not next_is_usual:
                 break
-        self._chance = Chance.of(self._raw)
-        return self._judged(self._chance)
+        self._null_scores = NullScores.of(self._raw)
+        return self._normalised(self._null_scores)
 
-    def _judged(self, chance: Chance) -> list[Found]:
+    def _normalised(self, chance: NullScores) -> list[ScoredPose]:
         """All findings of the first round in units of chance."""
-        return [chance.judged(item) for item in self._raw]
+        return [chance.normalised(item) for item in self._raw]
 
-    def evaluate(self, level: Level, turns: Sequence[Turn], progress: Progress) -> list[Found]:
+    def evaluate(self, level: SearchLevel, turns: Sequence[RotationScale], progress: Fraction) -> list[ScoredPose]:
         """The best shifts of each turn. One engine serves all turns of a scale, and is dropped after them."""
         # A turn beside one at the limit would lie outside it.
-        asked = dict.fromkeys(Turn(*self._limits.nearest(t.rotation, t.scale), t.mirror) for t in turns)
-        by_scale: dict[float, list[Turn]] = defaultdict(list)
+        asked = dict.fromkeys(RotationScale(*self._limits.nearest(t.rotation, t.scale), t.mirror) for t in turns)
+        by_scale: dict[float, list[RotationScale]] = defaultdict(list)
         for turn in asked:
             if (level, turn) not in self._known:
                 by_scale[turn.scale if level.looks else self._nearest_scale(turn.scale)].append(turn)
-        with ThreadPoolExecutor(self._workers) as pool:
-            for done, group in enumerate(pool.map(lambda item: self._one_scale(level, *item), by_scale.items())):
-                for turn, found in group.items():
-                    self._known[level, turn] = found
-                progress((done + 1) / len(by_scale))
-        return [self._chance.judged(item) for turn in asked for item in self._known[level, turn]]
+        groups = in_threads(lambda item: self._one_scale(level, *item), by_scale.items(), self._workers)
+        for done, group in enumerate(groups):
+            for turn, found in group.items():
+                self._known[level, turn] = found
+            progress((done + 1) / len(by_scale))
+        return [self._null_scores.normalised(item) for turn in asked for item in self._known[level, turn]]
 
-    def with_neighbours(self, level: Level, turns: Sequence[Turn], progress: Progress, keep: int) -> list[Found]:
+    def with_neighbours(
+        self, level: SearchLevel, turns: Sequence[RotationScale], progress: Fraction, keep: int
+    ) -> list[ScoredPose]:
         """Evaluate turns, then turn the best of them a step, then scale the best of those a step."""
         found = self.evaluate(level, turns, lambda done: progress(0.3 * done))
         for share, steps in ((0.3, (level.rotation_step, 0.0)), (0.65, (0.0, level.scale_step))):
@@ -284,7 +271,9 @@ class Rounds:
     def _nearest_scale(self, scale: float) -> float:
         return min(self._scales, key=lambda one: abs(np.log(one / scale)))
 
-    def _one_scale(self, level: Level, scale: float, turns: Sequence[Turn]) -> dict[Turn, list[Found]]:
+    def _one_scale(
+        self, level: SearchLevel, scale: float, turns: Sequence[RotationScale]
+    ) -> dict[RotationScale, list[ScoredPose]]:
         """The best shifts of turns at one scale, or within a few percent of it if the level takes old looks.
 
         Scores are not in units of chance yet.
@@ -300,21 +289,22 @@ class Rounds:
         step = 0.0 if level.looks else self._schedule.coarse.rotation_step
         engine = self._engine(*((moving, fixed) if swapped else (fixed, moving)), self._limits.least_overlap, step)
         from_index, to_index = moving.grid.matrix, np.linalg.inv(fixed.grid.matrix)
-        found: dict[Turn, list[Found]] = {turn: [] for turn in turns}
+        found: dict[RotationScale, list[ScoredPose]] = {turn: [] for turn in turns}
         asked = []
         for turn in turns:
             # Planes have pixels of one size at the scale of the engine; what a turn differs from it is left to do.
             linear = Affine.similarity(turn.rotation, turn.scale / scale, turn.mirror).linear
             asked.append((undone(linear) if swapped else linear, turn))
         for matrix, turn in sorted(asked, key=lambda item: shared_part(item[0])):
+            checkpoint()
             for vote, shift in enumerate(engine.best_shifts(matrix)):
                 if not np.isfinite(shift.score):
                     continue
                 laid = shift.fixed_from_moving if swapped else np.linalg.inv(shift.fixed_from_moving)
                 pose = Pose(Affine(from_index @ laid @ to_index), shift.score, shift.overlap)
-                found[turn].append(Found(turn, vote, pose, self._usual(turn.scale)))
+                found[turn].append(ScoredPose(turn, vote, pose, self._usual(turn.scale)))
         return found
 
 
-def _part_done(report: Progress, first: float, share: float, done: float) -> None:
+def _part_done(report: Fraction, first: float, share: float, done: float) -> None:
     report(first + share * done)

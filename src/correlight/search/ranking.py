@@ -25,34 +25,38 @@ _ELSEWHERE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class RotationScale:
     """The part of a pose that the engine does not search: all but the shift."""
 
     rotation: float
     scale: float
     mirror: bool
 
-    def corners(self, rotation_step: float, scale_step: float) -> list[Turn]:
+    def corners(self, rotation_step: float, scale_step: float) -> list[RotationScale]:
         """Four turns that leave no turn of the cell around this one further off than a quarter of its steps."""
         return [
-            Turn((self.rotation + dr * rotation_step / 4) % 360, self.scale * (1 + scale_step) ** (ds / 4), self.mirror)
+            RotationScale(
+                (self.rotation + dr * rotation_step / 4) % 360, self.scale * (1 + scale_step) ** (ds / 4), self.mirror
+            )
             for dr in (-1, 1)
             for ds in (-1, 1)
         ]
 
-    def beside(self, rotation_step: float, scale_step: float) -> list[Turn]:
+    def beside(self, rotation_step: float, scale_step: float) -> list[RotationScale]:
         """The two turns one step to either side."""
         return [
-            Turn((self.rotation + side * rotation_step) % 360, self.scale * (1 + scale_step) ** side, self.mirror)
+            RotationScale(
+                (self.rotation + side * rotation_step) % 360, self.scale * (1 + scale_step) ** side, self.mirror
+            )
             for side in (-1, 1)
         ]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScoredPose:
     """A turn with its best shift, by one of the lists that the engine keeps."""
 
-    turn: Turn
+    turn: RotationScale
     vote: int
     pose: Pose
     usual: bool = True
@@ -64,7 +68,7 @@ class Found:
 
 
 @dataclass(frozen=True, eq=False)
-class Chance:
+class NullScores:
     """What wrong turns score, list by list and scale by scale.
 
     Where a few large structures of one image fill the other, chance does better than where many meet many. A score is
@@ -79,7 +83,7 @@ class Chance:
     medians: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
     @classmethod
-    def of(cls, found: Sequence[Found]) -> Chance:
+    def of(cls, found: Sequence[ScoredPose]) -> NullScores:
         """From the first round; empty where too few turns of a scale were tried to tell right from wrong."""
         by_scale: dict[int, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
         for item in found:
@@ -91,7 +95,7 @@ class Chance:
                 medians[vote] = np.log(told), np.array([np.median(scores[scale]) for scale in told])
         return cls(medians)
 
-    def judged(self, item: Found) -> Found:
+    def normalised(self, item: ScoredPose) -> ScoredPose:
         """The finding with its score in units of chance."""
         if item.vote not in self.medians:
             return item
@@ -124,7 +128,7 @@ def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) ->
     return kept
 
 
-def going_on(found: Sequence[Found], keep: int, grid: Grid) -> list[Turn]:
+def going_on(found: Sequence[ScoredPose], keep: int, grid: Grid) -> list[RotationScale]:
     """The turns that go on to the next round: the promising ones, and those of the best distinct poses.
 
     However clear the winner is, the list must show what it was preferred to.
@@ -135,13 +139,13 @@ def going_on(found: Sequence[Found], keep: int, grid: Grid) -> list[Turn]:
     return list(dict.fromkeys([*best_turns(found, keep), *rivals]))
 
 
-def best_turns(found: Sequence[Found], keep: int) -> list[Turn]:
+def best_turns(found: Sequence[ScoredPose], keep: int) -> list[RotationScale]:
     """The best turns of each list by score, and by score among the poses of one scale.
 
     What a wrong pose scores by chance depends on the scale: where a few large structures of one image fill the
-    other, chance does better. A score is therefore also judged by the spread of its own scale.
+    other, chance does better. A score is therefore also normalised by the spread of its own scale.
     """
-    chosen: dict[Turn, None] = {}
+    chosen: dict[RotationScale, None] = {}
     for ranked_with in {item.ranked_with for item in found}:
         listed = [item for item in found if item.ranked_with == ranked_with]
         scores = np.array([item.pose.score for item in listed])
@@ -165,7 +169,7 @@ def _standing(scores: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArr
     return standing
 
 
-def decided(found: Sequence[Found], grid: Grid, ratio: float) -> bool:
+def decided(found: Sequence[ScoredPose], grid: Grid, ratio: float) -> bool:
     """Whether the best pose by one of the lists has left all others this far behind."""
     for vote in {item.vote for item in found}:
         listed = sorted((item.pose for item in found if item.vote == vote), key=lambda pose: -pose.score)
@@ -176,7 +180,7 @@ def decided(found: Sequence[Found], grid: Grid, ratio: float) -> bool:
     return False
 
 
-def joint(found: Sequence[Found]) -> list[Found]:
+def joint(found: Sequence[ScoredPose]) -> list[ScoredPose]:
     """The list that all groups voted for together."""
     last = max((item.vote for item in found), default=0)
     return [item for item in found if item.vote == last]

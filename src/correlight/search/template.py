@@ -8,7 +8,7 @@ it must be. What is compared are edges, which instruments share, or grey values 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,7 @@ from correlight.appearance.channels import classical
 from correlight.geometry import Grid
 from correlight.images.image import Float, Mask
 from correlight.images.plane import Plane
+from correlight.progress import Fraction, checkpoint
 from correlight.search.pose import Pose
 from correlight.search.ranking import distinct
 from correlight.transforms import Affine
@@ -68,7 +69,7 @@ def match_template(
     over: Range,
     kind: Kind = "edges",
     *,
-    progress: Callable[[float], None] | None = None,
+    progress: Fraction | None = None,
 ) -> list[Pose]:
     """Poses that lay the fixed image, as a template, into a wider moving image.
 
@@ -142,7 +143,7 @@ def _look(
     tries: Sequence[tuple[float, float]],
     kind: Kind,
     size: int,
-    report: Callable[[float], None],
+    report: Fraction,
 ) -> list[Pose]:
     """The best places for each size and turn; sizes that differ little share a copy of the wide field."""
     bands: dict[int, list[tuple[float, float]]] = defaultdict(list)
@@ -157,6 +158,7 @@ def _look(
         margin = int(_OVER_THE_RIM * size)
         searched = _field(field, margin, kind)
         for scale, turn in band:
+            checkpoint()
             found += _one(fixed, field.grid, searched, margin, scale, turn, kind)
             done += 1
             report(done / len(tries))

@@ -8,9 +8,19 @@ frames: ``moving_from_fixed`` takes fixed points to moving points. ``a @ b`` app
 from __future__ import annotations
 
 from correlight.transforms.field import Displacement
-from correlight.transforms.linear import Affine, Projective
+from correlight.transforms.linear import Affine, Projective, scale_of
 from correlight.transforms.protocol import Matrix, Transform
 from correlight.transforms.sequence import Sequence, compose
 from correlight.transforms.spline import ThinPlate
 
-__all__ = ["Affine", "Displacement", "Matrix", "Projective", "Sequence", "ThinPlate", "Transform", "compose"]
+__all__ = [
+    "Affine",
+    "Displacement",
+    "Matrix",
+    "Projective",
+    "Sequence",
+    "ThinPlate",
+    "Transform",
+    "compose",
+    "scale_of",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -15,6 +16,9 @@ from correlight.geometry import Grid, Points
 from correlight.transforms.newton import Inverted
 from correlight.transforms.protocol import Transform, checked
 from correlight.transforms.sequence import Sequence
+
+# Displacements that stand for a smooth map reproduce it to this share of a pixel, on at most so many nodes a side.
+_EXACT, _MOST_NODES = 0.01, {2: 1025, 3: 97}
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,3 +116,30 @@ class Displacement:
                 slope = (1.0 if upper[axis] else -1.0) * others * inside[:, axis] / self.grid.spacing[axis]
                 result[:, :, axis] += slope[:, None] * vectors
         return result + np.eye(self.ndim)
+
+
+def as_displacement(smooth: Callable[[Points], Points], over: Grid) -> Displacement:
+    """A smooth map in a form that a file can hold: displacements at nodes that reach from edge to edge of a field.
+
+    The nodes lie so close that linear interpolation between them is off by less than a hundredth of a pixel, as far as
+    1025 (in space 97) nodes a side suffice for that.
+
+    Parameters
+    ----------
+    smooth : callable
+        Maps ``(N, D)`` points to points of the same frame.
+    over : Grid
+        The field, such as the fixed image.
+    """
+    corners = over.corners()
+    first, last = corners.min(axis=0), corners.max(axis=0)
+    nodes = 17
+    while True:
+        grid = Grid.of((nodes,) * over.ndim, tuple((last - first) / (nodes - 1)), tuple(first), over.unit)
+        points = grid.lattice_of_pixels()
+        field = Displacement((smooth(points) - points).reshape(*grid.shape, over.ndim), grid)
+        middles = grid.points(np.indices(tuple(n - 1 for n in grid.shape)).reshape(over.ndim, -1).T + 0.5)
+        off = np.linalg.norm(field(middles) - smooth(middles), axis=1).max()
+        if off <= _EXACT * min(over.spacing) or nodes >= _MOST_NODES[over.ndim]:
+            return field
+        nodes = 2 * nodes - 1

@@ -226,3 +226,11 @@ class Projective(_Homogeneous):
         array = checked(points, self.ndim)
         weight = array @ self.matrix[-1, :-1] + 1.0
         return np.asarray((self.linear - self(array)[:, :, None] * self.matrix[-1, :-1]) / weight[:, None, None])
+
+
+def scale_of(transform: Transform, place: ArrayLike) -> float:
+    """Output length per input length, geometric mean over the axes; of a map that bends, at one ``(D,)`` place."""
+    if isinstance(transform, Affine | Projective):
+        return transform.scale
+    slopes = transform.jacobian(np.asarray(place, float)[None])[0]
+    return float(abs(np.linalg.det(slopes)) ** (1 / transform.ndim))

@@ -1,0 +1,146 @@
+"""Beads and images together: beads matched near a pose that images gave, and evidence from both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from pydantic import Field
+
+from correlight.beads.evidence import beads_and_images, refused
+from correlight.beads.matching import BeadSearch, MatchedBeads
+from correlight.beads.method import BeadCandidate, BeadFit, bead_fit, judged_by_beads, lively_channels
+from correlight.beads.point_matching import STRETCH
+from correlight.intensity.evidence import ImageEvidence
+from correlight.intensity.planes import PlaneCandidate
+from correlight.intensity.refinement import ImageFit, ImageRefinement, RefinementSettings
+from correlight.methods.protocols import Dimension, MethodSettings, Serves
+from correlight.methods.task import Candidate, Fit, Judgement, Task
+from correlight.refine.choose import Choice
+from correlight.refine.samples import distance
+from correlight.transforms.motions import LINEAR_MODELS, LinearModel
+
+IN_THE_PLANE: frozenset[Dimension] = frozenset({"2-D"})
+# Kinds of transform that beads are fitted with where they only check the images.
+BEAD_MODELS: tuple[LinearModel, ...] = ("rigid", "similarity", "affine")
+
+
+class NearPoseSettings(MethodSettings):
+    """Settings of the fit to beads near a pose; lengths in micrometres.
+
+    Parameters
+    ----------
+    models : tuple of str
+        Kinds of transform that may be chosen, poorest first.
+    diameter : float or None
+        Of a bead; found from the images without.
+    fixed_psf, moving_psf : float
+        Standard deviation of the point-spread function of either instrument; counts where the diameter is given.
+    stretch : float
+        By how much the images may be stretched or sheared against each other, as a share of lengths.
+    """
+
+    models: tuple[LinearModel, ...] = Field(min_length=1)
+    diameter: float | None = Field(default=None, gt=0)
+    fixed_psf: float = Field(default=0.0, ge=0)
+    moving_psf: float = Field(default=0.0, ge=0)
+    stretch: float = Field(default=STRETCH, gt=0, lt=0.2)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFitBesideBeads(ImageFit):
+    """A transform fitted to what images show, where beads were looked for as well.
+
+    Parameters
+    ----------
+    beads : MatchedBeads
+        The beads near the pose and how they match.
+    """
+
+    beads: MatchedBeads
+
+
+class BeadsNearPose:
+    """The fit to beads matched near a pose that images gave; the fit to the images where the beads do not carry it."""
+
+    Settings: ClassVar[type[MethodSettings]] = NearPoseSettings
+    takes: ClassVar[tuple[type[Candidate], ...]] = (PlaneCandidate,)
+    gives: ClassVar[tuple[type[Fit], ...]] = (BeadFit, ImageFitBesideBeads)
+
+    def __init__(self, settings: NearPoseSettings) -> None:
+        self._settings = settings
+
+    def serves(self, dimension: Dimension) -> Serves:
+        """Images in the plane, where both can be compared."""
+        return Serves(dimensions=IN_THE_PLANE, models=LINEAR_MODELS, appearance=True)
+
+    def fit(self, task: Task, candidate: Candidate) -> Fit:
+        """The fit to beads if they are to be believed, otherwise the fit to the images."""
+        known = self._settings
+        search = BeadSearch(
+            task.pair.fixed,
+            task.pair.moving,
+            task.limits,
+            diameter=known.diameter,
+            fixed_psf=known.fixed_psf,
+            moving_psf=known.moving_psf,
+            stretch=known.stretch,
+        )
+        beads = search.near(*lively_channels(task), candidate.poses[0].linear)
+        if beads.poses:
+            fitted = bead_fit(task, candidate, beads, known.models)
+            if judged_by_beads(task, fitted).verdict:
+                return fitted
+        image = ImageRefinement(RefinementSettings(models=known.models)).fit(task, candidate)
+        return ImageFitBesideBeads(**vars(image), beads=beads)
+
+
+class BeadAndImageEvidence:
+    """What beads and images say of one transform; the more cautious opinion counts."""
+
+    Settings: ClassVar[type[MethodSettings]] = MethodSettings
+    takes: ClassVar[tuple[type[Fit], ...]] = (BeadFit, ImageFit)
+
+    def __init__(self, settings: MethodSettings) -> None:
+        self._images = ImageEvidence(settings)
+
+    def serves(self, dimension: Dimension) -> Serves:
+        """Images in the plane."""
+        return Serves(dimensions=IN_THE_PLANE, appearance=True)
+
+    def judge(self, task: Task, fit: Fit) -> Judgement:
+        """The verdict of both, and the predicted error of the one that the transform was fitted to."""
+        if isinstance(fit, BeadFit):
+            by_beads = judged_by_beads(task, fit)
+            by_images = self._images.judge(task, _under_beads(task, fit))
+            verdict = beads_and_images(by_images.verdict, by_beads.verdict, 0.0)
+            return Judgement(verdict, by_beads.predicted_error)
+        assert isinstance(fit, ImageFit)
+        beads = _beads_of(fit)
+        by_images = self._images.judge(task, fit)
+        if not beads.poses:
+            return replace(by_images, verdict=beads_and_images(by_images.verdict, refused(beads), 0.0))
+        fitted = bead_fit(task, fit.candidate, beads, BEAD_MODELS)
+        fixed = task.pair.fixed.grid
+        apart = distance(fit.transform, fitted.transform, fixed) / max(fixed.extent)
+        verdict = beads_and_images(by_images.verdict, judged_by_beads(task, fitted).verdict, apart)
+        return replace(by_images, verdict=verdict)
+
+
+def _under_beads(task: Task, fit: BeadFit) -> ImageFit:
+    """The images as they are compared under the transform that was fitted to beads."""
+    candidate = fit.candidate
+    assert isinstance(candidate, PlaneCandidate)
+    fitted = fit.fitted
+    choice = Choice(fitted.model, fitted.reason, fitted.transform, fitted.halves, "features")
+    pair = candidate.compared(task.pair.compared_by.refine, task.seed)
+    return ImageFit(candidate, fit.transform, fit.linear, fit.model, fit.reason, choice, pair)
+
+
+def _beads_of(fit: ImageFit) -> MatchedBeads:
+    """The beads that gave the pose, or those that were looked for near it."""
+    if isinstance(fit, ImageFitBesideBeads):
+        return fit.beads
+    origin = fit.candidate.found_by if isinstance(fit.candidate, PlaneCandidate) else None
+    assert isinstance(origin, BeadCandidate)
+    return origin.beads

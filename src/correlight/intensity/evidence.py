@@ -1,0 +1,72 @@
+"""Evidence from what images show: score statistics, fits that ought to agree, and the error that follows from them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from correlight.evidence.checks import (
+    IndependentFits,
+    findings_of_planes,
+    independent_fits,
+    predicted_error,
+    shares_apart,
+)
+from correlight.evidence.confidence import Findings, calibration, judge
+from correlight.intensity.planes import PlaneCandidate
+from correlight.intensity.refinement import ImageFit
+from correlight.intensity.volumes import VolumeCandidate
+from correlight.methods.protocols import Dimension, MethodSettings, Serves
+from correlight.methods.task import Fit, Judgement, Task
+from correlight.refine.planes import PlanePair
+from correlight.transforms import Affine, Projective
+
+
+class ImageEvidence:
+    """Whether a pose stands out among wrong ones, and whether independent fits agree with it."""
+
+    Settings: ClassVar[type[MethodSettings]] = MethodSettings
+    takes: ClassVar[tuple[type[Fit], ...]] = (ImageFit,)
+
+    def __init__(self, settings: MethodSettings) -> None:
+        pass
+
+    def serves(self, dimension: Dimension) -> Serves:
+        """All images."""
+        return Serves(appearance=dimension == "2-D")
+
+    def judge(self, task: Task, fit: Fit) -> Judgement:
+        """The verdict by the calibrated numbers, and the predicted error."""
+        assert isinstance(fit, ImageFit)
+        fits = independent_fits(fit.compared, fit.choice)
+        if isinstance(fit.candidate, VolumeCandidate):
+            return _of_volumes(task, fit, fit.candidate, fits)
+        assert isinstance(fit.candidate, PlaneCandidate)
+        assert isinstance(fit.compared, PlanePair)
+        candidate = fit.candidate.with_scores(task, fit.choice.transform)
+        assert candidate.scores is not None
+        findings = findings_of_planes(fit.compared, fits, fit.choice.transform, candidate.scores, task.pair.compared_by)
+        fixed, moving = fit.compared.fixed_grid, fit.compared.moving_grid
+        known = calibration()
+        return Judgement(
+            judge(findings, known), predicted_error(fits, fit.choice.transform.scale, fixed, moving, known)
+        )
+
+
+def _of_volumes(task: Task, fit: ImageFit, candidate: VolumeCandidate, fits: IndependentFits) -> Judgement:
+    """The same of volumes, which have no wrong poses but the rivals that the search found."""
+    laid = candidate.from_compared
+    assert isinstance(fits.backward, Affine | Projective)
+    backward = laid(fits.backward)
+    halves = laid(fit.choice.halves[0]), laid(fit.choice.halves[1])
+    fits = IndependentFits(fit.transform, halves, backward)
+    fixed, moving, known = task.pair.fixed.grid, task.pair.moving.grid, calibration("volumes")
+    apart = shares_apart(fits, fixed)
+    findings = Findings(
+        margin=candidate.margin,
+        search=candidate.search,
+        halves=apart["halves"],
+        backward=apart["backward"],
+        overlap=candidate.poses[0].overlap,
+        unusual=float("nan"),
+    )
+    return Judgement(judge(findings, known), predicted_error(fits, fit.linear.scale, fixed, moving, known))

@@ -1,0 +1,164 @@
+"""The search of two images in the plane: pair after pair of channels, until one is unambiguous."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from correlight.appearance.channels import Channels
+from correlight.evidence.null_poses import ScoreStatistics, rival_of, score_statistics
+from correlight.images.plane import Plane
+from correlight.methods.task import Candidate, Task
+from correlight.progress import Progress, in_threads
+from correlight.refine.linear import refine
+from correlight.refine.planes import PlanePair
+from correlight.refine.samples import LinearTransform, distance
+from correlight.search.correlate import ByFeatures, MakeEngine
+from correlight.search.limits import near_start
+from correlight.search.pose import Pose
+from correlight.search.poses import PoseSearch
+from correlight.search.ranking import distinct
+
+# Of results that score so many times as much as rivals and as wrong poses, none was wrong (640 results, 375 of them
+# wrong).
+_UNAMBIGUOUS = 1.5
+# Working sizes at which hypotheses are refined before the best of them is refined to the end.
+_HYPOTHESIS_LEVELS = (128,)
+# Working size at which channels are compared at a pose that beads gave.
+_COMPARED = 256
+# Without a rival, a pose counts as if one had scored this share of it.
+_SCORE_OF_NO_RIVAL = 0.4
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneCandidate(Candidate):
+    """One pair of channels with its ranked poses.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        The two channels.
+    engine : MakeEngine
+        What they were compared by.
+    scores : ScoreStatistics, optional
+        Of the best pose, if it was compared with wrong ones already.
+    found_by : Candidate, optional
+        Where the poses come from, if not from these channels.
+    """
+
+    fixed: Plane
+    moving: Plane
+    engine: MakeEngine
+    scores: ScoreStatistics | None = None
+    found_by: Candidate | None = None
+
+    @property
+    def margin(self) -> float:
+        """Score of the best pose over that of the next."""
+        if not self.poses:
+            return 0.0
+        rival = rival_of(self.poses)
+        return self.poses[0].score / max(rival.score if rival else _SCORE_OF_NO_RIVAL * self.poses[0].score, 1e-9)
+
+    def compared(self, channels: Channels, seed: int) -> PlanePair:
+        """The two planes as a refinement compares them."""
+        return PlanePair(self.fixed, self.moving, channels, seed)
+
+    def with_scores(self, task: Task, pose: LinearTransform) -> PlaneCandidate:
+        """The candidate with score statistics of a pose; wrong poses that are known already serve again."""
+        scores = score_statistics(
+            self.fixed, self.moving, pose, self.poses, self.engine, task.limits.least_overlap, task.workers, self.scores
+        )
+        return replace(self, scores=scores)
+
+
+def find(task: Task, engine: MakeEngine, hypotheses: int) -> PlaneCandidate:
+    """The first pair of channels that is unambiguous, or the one whose best pose stands out most.
+
+    Unusual scales are tried after all pairs were tried at the usual ones.
+
+    Parameters
+    ----------
+    task : Task
+        Of two images.
+    engine : MakeEngine
+        What poses are compared by.
+    hypotheses : int
+        How many poses of a search are refined.
+    """
+    of_fixed, of_moving = task.pair.planes
+    candidates = [
+        PlaneCandidate((one, other), (), of_fixed[one], of_moving[other], engine)
+        for one in of_fixed
+        for other in of_moving
+    ]
+    last = len(candidates) - 1
+    searches = [
+        PoseSearch(one.fixed, one.moving, task.limits, engine, task.workers, task.pair.working) for one in candidates
+    ]
+    refined: list[dict[LinearTransform, LinearTransform]] = [{} for _ in candidates]
+    for usual in (True, False):
+        for number, search in enumerate(searches):
+            if search.complete:
+                continue
+            candidate = candidates[number]
+            told = partial(_part_done, task.report, (number + (0 if usual else last + 1)) / 2, last + 1)
+            poses = near_start(search.ranked(told, usual=usual), task.start, candidate.fixed.grid)
+            poses = _hypotheses(candidate, poses[:hypotheses], task, refined[number])
+            candidate = replace(candidate, poses=tuple(search.rescored(poses)))
+            if candidate.margin >= _UNAMBIGUOUS and not (all(one.complete for one in searches) and number == last):
+                candidate = candidate.with_scores(task, candidate.poses[0].moving_from_fixed)
+                assert candidate.scores is not None
+                if candidate.scores.ratio >= _UNAMBIGUOUS:
+                    return candidate
+            candidates[number] = candidate
+    return max(candidates, key=lambda candidate: candidate.margin)
+
+
+def _part_done(report: Progress, number: float, count: int, done: float) -> None:
+    report("search", (number + done / 2) / count)
+
+
+def _hypotheses(
+    candidate: PlaneCandidate, poses: list[Pose], task: Task, known: dict[LinearTransform, LinearTransform]
+) -> list[Pose]:
+    """Poses of a search, each refined a little unless it is known; those that meet become one."""
+    pair = candidate.compared(task.pair.compared_by.refine, task.seed)
+
+    def refined(pose: Pose) -> Pose:
+        start = pose.moving_from_fixed
+        if start not in known:
+            better = refine(pair, start, "similarity", levels=_HYPOTHESIS_LEVELS)
+            # A refinement that runs away from its pose has found nothing there.
+            stays = distance(start, better, pair.fixed_grid) < 0.1 * max(pair.fixed_grid.extent)
+            known[start] = better if stays else start
+        return replace(pose, moving_from_fixed=known[start])
+
+    return distinct(in_threads(refined, poses, task.workers), pair.fixed_grid)
+
+
+def most_alike(task: Task, candidate: Candidate) -> PlaneCandidate:
+    """Poses that beads gave, on the channels that share most there: beads may shine where nothing else is seen.
+
+    Parameters
+    ----------
+    task : Task
+        Of two images.
+    candidate : Candidate
+        With at least one pose.
+    """
+    appearance = task.pair.compared_by
+    of_fixed, of_moving = task.pair.planes
+    top = candidate.poses[0].moving_from_fixed
+
+    def shared(channels: tuple[int | None, int | None]) -> float:
+        pair = PlanePair(of_fixed[channels[0]], of_moving[channels[1]], appearance.refine)
+        samples = pair.samples(top, _COMPARED)
+        return samples.measure("mutual information")(samples.places()).value if samples else -np.inf
+
+    channels = max(((one, other) for one in of_fixed for other in of_moving), key=shared)
+    fixed, moving = of_fixed[channels[0]], of_moving[channels[1]]
+    engine = ByFeatures(appearance.search, appearance.stride)
+    return PlaneCandidate(channels, candidate.poses, fixed, moving, engine, found_by=candidate)

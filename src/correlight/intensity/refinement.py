@@ -1,0 +1,99 @@
+"""The refinement by what images show: which measure and which kind of transform the evidence carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from correlight.errors import UsageError
+from correlight.intensity.planes import PlaneCandidate, most_alike
+from correlight.intensity.volumes import VolumeCandidate
+from correlight.methods.protocols import Dimension, MethodSettings, Serves
+from correlight.methods.task import Candidate, Fit, Task, models_for
+from correlight.refine.choose import Choice, choose
+from correlight.refine.samples import Comparison, MeasureName
+from correlight.transforms.motions import LINEAR_MODELS, LinearModel
+
+
+class RefinementSettings(MethodSettings):
+    """Settings of the refinement by images.
+
+    Parameters
+    ----------
+    measure : {"auto", "features", "mutual information", "neural mutual information"}
+        What is maximised; "auto" takes the one whose fits to two halves of the images agree best.
+    models : tuple of str
+        Kinds of transform that may be chosen, poorest first.
+    """
+
+    measure: Literal["auto", "features", "mutual information", "neural mutual information"] = "auto"
+    models: tuple[LinearModel, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFit(Fit):
+    """A transform fitted to what images show.
+
+    Parameters
+    ----------
+    choice : Choice
+        Transform, halves and measure, in the frames of what was compared.
+    compared : Comparison
+        The two images as they were compared.
+    """
+
+    choice: Choice
+    compared: Comparison
+
+
+class ImageRefinement:
+    """Sub-pixel refinement by features, mutual information or neural mutual information."""
+
+    Settings: ClassVar[type[MethodSettings]] = RefinementSettings
+    takes: ClassVar[tuple[type[Candidate], ...]] = (Candidate,)
+    gives: ClassVar[tuple[type[Fit], ...]] = (ImageFit,)
+
+    def __init__(self, settings: RefinementSettings) -> None:
+        self._settings = settings
+
+    def serves(self, dimension: Dimension) -> Serves:
+        """All images; but no features of volumes, and no neural information of a single section, are computed."""
+        models = LINEAR_MODELS if dimension == "2-D" else LINEAR_MODELS[:3]
+        dimensions: frozenset[Dimension] = {
+            "features": frozenset[Dimension]({"2-D"}),
+            "neural mutual information": frozenset[Dimension]({"2-D", "3-D"}),
+        }.get(self._settings.measure, Serves().dimensions)  # type: ignore[arg-type]
+        return Serves(dimensions=dimensions, models=models, appearance=dimension == "2-D")
+
+    def fit(self, task: Task, candidate: Candidate) -> ImageFit:
+        """The first pose made exact, with the richest model that held-out parts of the images carry."""
+        models = models_for(task, self._settings.models)
+        if isinstance(candidate, VolumeCandidate):
+            choice = choose(
+                candidate.compared,
+                candidate.to_compared(candidate.poses[0].moving_from_fixed),
+                models,
+                self._measures(candidate.compared),
+            )
+            found = candidate.from_compared(choice.transform)
+            return ImageFit(candidate, found, found, choice.model, choice.reason, choice, candidate.compared)
+        if task.pair.ndim == 3:
+            raise UsageError(
+                "Poses of stacks that were not found by their images cannot be refined by them; use beads."
+            )
+        if not isinstance(candidate, PlaneCandidate):
+            candidate = most_alike(task, candidate)
+        top = candidate.poses[0].moving_from_fixed
+        candidate = candidate.with_scores(task, top)
+        pair = candidate.compared(task.pair.compared_by.refine, task.seed)
+        assert candidate.scores is not None
+        lost = candidate.scores.ratio < 1
+        choice = choose(pair, top, models[:1] if lost else models, self._measures(pair))
+        if lost and len(models) > 1:
+            choice = replace(choice, reason="poses that are wrong for sure score more, so no richer one was tried")
+        return ImageFit(candidate, choice.transform, choice.transform, choice.model, choice.reason, choice, pair)
+
+    def _measures(self, pair: Comparison) -> tuple[MeasureName, ...]:
+        return pair.reliable if self._settings.measure == "auto" else (self._settings.measure,)

@@ -1,0 +1,198 @@
+"""Two planes compared under a pose: the moving one is resampled onto the fixed one at a working size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.appearance.channels import Channels
+from correlight.geometry import Grid
+from correlight.images.image import Mask
+from correlight.images.plane import Plane, working_planes
+from correlight.refine.neural import refine_neural
+from correlight.refine.samples import LinearTransform, MeasureName, Samples
+from correlight.similarity import Measure, Places, sample
+from correlight.similarity.correlation import FeatureCorrelation
+from correlight.similarity.mutual import MutualInformation
+from correlight.similarity.neural import NeuralInformation
+from correlight.transforms.motions import LinearModel
+
+COARSE_TO_FINE = (128, 256, 512)
+# Finer levels tell models apart no better.
+WEIGHING = 256
+# More samples than this sharpen the optimum no further but cost time.
+_MOST_SAMPLES = 30_000
+# Steps of the recurrences that fill the line and the plane most evenly: the golden ratio, and its like for the plane.
+_GOLDEN = 0.6180339887498949
+_PLASTIC = np.array([0.7548776662466927, 0.5698402909980532])
+# Samples closer than this to the edge of the other image, in working pixels, could leave it.
+_RIM = 3
+# The checkerboard of blocks for held-out halves has this many fields along each side.
+BLOCKS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class PlanePair:
+    """Two planes as a `correlight.refine.samples.Comparison`; levels are working sizes.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        At full resolution.
+    channels : Channels
+        What the measure "features" compares.
+    seed : int
+        Of random draws, where a measure makes any.
+    """
+
+    fixed: Plane
+    moving: Plane
+    channels: Channels
+    seed: int = 0
+
+    levels: ClassVar[tuple[int, ...]] = COARSE_TO_FINE
+    weighing: ClassVar[int] = WEIGHING
+
+    @property
+    def fixed_grid(self) -> Grid:
+        """The grid of the fixed plane."""
+        return self.fixed.grid
+
+    @property
+    def moving_grid(self) -> Grid:
+        """The grid of the moving plane."""
+        return self.moving.grid
+
+    measures: ClassVar[tuple[MeasureName, ...]] = ("features", "mutual information")
+
+    @property
+    def reliable(self) -> tuple[MeasureName, ...]:
+        """What may be maximised: where a plane was smoothed, its edges are those of noise, and only regions tell."""
+        if self.fixed.smoothed or self.moving.smoothed:
+            return ("mutual information",)
+        return self.measures
+
+    def pixel(self, pose: LinearTransform, level: int) -> float:
+        """About the size of a pixel at a working size, in units of the fixed image."""
+        return float(np.sqrt(min(self.fixed.area, self.moving.area / pose.scale**2)) / level)
+
+    def samples(self, pose: LinearTransform, level: int) -> Samples:
+        """Places of the overlay at a working size; its frame are pixels there."""
+        return self.overlay(pose, level).samples
+
+    def overlay(self, pose: LinearTransform, size: float) -> Overlay:
+        """The moving plane laid onto the fixed one at a working size."""
+        return overlay(self.fixed, self.moving, pose, size, self.channels)
+
+    def exchanged(self) -> PlanePair:
+        """The same planes with fixed and moving exchanged."""
+        return PlanePair(self.moving, self.fixed, self.channels, self.seed)
+
+    def climbed(self, pose: LinearTransform, model: LinearModel, levels: tuple[int, ...]) -> LinearTransform:
+        """A pose improved by neural mutual information."""
+        return refine_neural(self.fixed, self.moving, pose, model, sizes=levels, seed=self.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Overlay:
+    """The moving plane laid onto the grid of the fixed plane by a pose, at one working size.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        On one grid.
+    samples : Samples
+        Places of that grid that both images show, in its fractional pixels.
+    channels : Channels
+        What the measure "features" compares.
+    """
+
+    fixed: Plane
+    moving: Plane
+    channels: Channels
+    places: Places
+
+    @property
+    def samples(self) -> Samples:
+        """Places that both images show."""
+        places = self.places
+        return Samples(
+            source=self,
+            numbers=np.arange(len(places)),
+            points=places,
+            blocks=_blocks(places),
+            fields=(BLOCKS, BLOCKS),
+            pixel=1.0,
+            frame_from_fixed=np.asarray(np.linalg.inv(self.fixed.grid.matrix), np.float64),
+            pixel_from_frame=np.eye(3),
+        )
+
+    def measure(self, name: MeasureName, samples: Samples) -> Measure:
+        """The measure of some of the samples."""
+        if name == "features":
+            fixed = self.channels(self.fixed.values, self.fixed.mask)
+            moving = self.channels(self.moving.values, self.moving.mask)
+            return FeatureCorrelation(
+                [sample(group.planes, samples.points / group.stride)[0] for group in fixed],
+                [group.planes for group in moving],
+                [group.stride for group in moving],
+            )
+        values, _ = sample(self.fixed.values[None], samples.points)
+        if name == "mutual information":
+            return MutualInformation(values[0], self.moving.values)
+        return NeuralInformation(values, self.moving.values, samples.points)
+
+
+def overlay(
+    fixed: Plane, moving: Plane, moving_from_fixed: LinearTransform, size: float, channels: Channels
+) -> Overlay:
+    """Lay the moving plane onto the fixed one at a working size.
+
+    Parameters
+    ----------
+    fixed, moving : Plane
+        At full resolution.
+    moving_from_fixed : Affine or Projective
+        The pose.
+    size : float
+        Side in pixels of a square with the area of the smaller field.
+    channels : Channels
+        What the measure "features" compares.
+    """
+    # Pixels that are divided share their noise, which then pulls the optimum between them.
+    small, other = working_planes(fixed, moving, moving_from_fixed.scale, size, divided=False)
+    laid = lay(other, moving_from_fixed, small.grid)
+    common = laid.mask & small.mask
+    reach = 2 * _RIM + 1
+    inner = cv2.erode(common.astype(np.uint8), np.ones((reach, reach), np.uint8), borderValue=0) > 0
+    pixels = np.argwhere(inner)
+    number = np.arange(len(pixels))
+    # Additive recurrences spread samples evenly without a draw, and unlike a stride never in step with structures.
+    pixels = pixels[number * _GOLDEN % 1 * len(pixels) < _MOST_SAMPLES]
+    # Interpolation between pixels averages noise away, so places between pixels agree better than places on them.
+    # With samples spread evenly over the fractions no shift is preferred for that.
+    return Overlay(small, laid, channels, pixels + number[: len(pixels), None] * _PLASTIC % 1 - 0.5)
+
+
+def lay(moving: Plane, moving_from_fixed: LinearTransform, grid: Grid) -> Plane:
+    """The moving plane resampled onto a grid of the fixed image; outside it the mask is False."""
+    places = moving.grid.index(moving_from_fixed(grid.lattice_of_pixels()))
+    places = np.nan_to_num(places, nan=-1e6, posinf=-1e6, neginf=-1e6)
+    limit = np.asarray(moving.grid.shape) - 1
+    inside = np.all((places >= 0) & (places <= limit), axis=1)
+    pair = np.stack([moving.values, moving.mask.astype(np.float32)])
+    values, _ = sample(pair, places)
+    mask: Mask = (inside & (values[1] > 0.999)).reshape(grid.shape)
+    return Plane(values[0].reshape(grid.shape), mask, grid)
+
+
+def _blocks(samples: Places) -> NDArray[np.intp]:
+    if len(samples) == 0:
+        return np.zeros(0, np.intp)
+    low, high = samples.min(axis=0), samples.max(axis=0)
+    place = np.minimum((samples - low) * BLOCKS / np.maximum(high - low, 1), BLOCKS - 1).astype(np.intp)
+    return np.asarray(place[:, 0] * BLOCKS + place[:, 1])

@@ -1,0 +1,175 @@
+"""Small motions of the plane or of space: the one parametrisation that every fit and every refinement uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import expm
+
+from correlight.geometry import Points
+from correlight.transforms.linear import Affine, Projective
+from correlight.transforms.protocol import Matrix
+
+Parameters = NDArray[np.float64]
+
+LinearModel = Literal["rigid", "similarity", "affine", "projective"]
+# From few to many parameters; each model allows what the one before it allows.
+LINEAR_MODELS: tuple[LinearModel, ...] = get_args(LinearModel)
+
+
+@dataclass(frozen=True, eq=False)
+class Motions:
+    """The motions that a kind of transform allows around a centre: the exponential of a sum of generators.
+
+    All parameters zero is the identity, and no parameters mirror or flatten. Each parameter is a displacement in the
+    unit of the points: the furthest that its generator alone, for small values, moves any place on the axes of the
+    field. That is the scaling that an optimiser wants, in thin stacks too.
+
+    Parameters
+    ----------
+    model : {"rigid", "similarity", "affine", "projective"}
+        Kind of transform: 3, 4, 6 or 8 parameters in the plane, 6, 7, 12 or 15 in space. In order: shifts, turns, the
+        scale; for affine also stretches along all axes but the last, and shears; for projective also tilts.
+    centre : (D,) array
+        Centre of the field.
+    half : (D,) array
+        Half the size of the field along each axis.
+
+    Examples
+    --------
+    >>> motions = Motions("similarity", np.zeros(2), np.full(2, 50.0))
+    >>> motions.count
+    4
+    >>> motions.by(np.array([3.0, 0.0, 0.0, 0.0]))([[0.0, 0.0]])
+    array([[3., 0.]])
+    """
+
+    model: LinearModel
+    centre: NDArray[np.float64]
+    half: NDArray[np.float64]
+
+    @classmethod
+    def among(cls, points: Points, model: LinearModel) -> Motions:
+        """Motions around the mean of ``(N, D)`` points, with their root mean square distance along an axis as size."""
+        middle = points.mean(axis=0)
+        size = max(float(np.sqrt(np.mean((points - middle) ** 2))), np.finfo(float).tiny)
+        return cls(model, middle, np.full(len(middle), size))
+
+    @classmethod
+    def over(cls, points: Points, model: LinearModel, least: float = 0.0) -> Motions:
+        """Motions around the mean of ``(N, D)`` points, over the box around them, ``least`` half wide or more."""
+        return cls(model, points.mean(axis=0), np.maximum(np.ptp(points, axis=0) / 2, max(least, np.finfo(float).tiny)))
+
+    @property
+    def size(self) -> float:
+        """Half the longest side of the field."""
+        return float(self.half.max())
+
+    @property
+    def count(self) -> int:
+        """Number of parameters P."""
+        return len(self.generators)
+
+    @cached_property
+    def generators(self) -> NDArray[np.float64]:
+        """Derivative of the homogeneous matrix on centred positions by each parameter, ``(P, D+1, D+1)``."""
+        ndim, size = len(self.half), self.size
+        made: list[Matrix] = []
+
+        def add(length: float, *entries: tuple[int, int, float]) -> None:
+            one = np.zeros((ndim + 1, ndim + 1))
+            for row, column, value in entries:
+                one[row, column] = value / length
+            made.append(one)
+
+        for axis in range(ndim):
+            add(1.0, (axis, ndim, 1.0))
+        for a, b in combinations(range(ndim), 2):
+            add(max(self.half[a], self.half[b]), (a, b, -1.0), (b, a, 1.0))
+        if self.model != "rigid":
+            add(size, *((axis, axis, 1.0) for axis in range(ndim)))
+        if self.model in ("affine", "projective"):
+            for axis in range(ndim - 1):
+                add(self.half[axis], (axis, axis, 1.0))
+            for a, b in combinations(range(ndim), 2):
+                add(self.half[a], (b, a, 1.0))
+        if self.model == "projective":
+            for axis in range(ndim):
+                add(self.half[axis] ** 2, (ndim, axis, -1.0))
+        return np.stack(made)
+
+    @property
+    def tilts(self) -> NDArray[np.bool_]:
+        """Which parameters are tilts, ``(P,)``."""
+        return np.asarray(self.generators[:, -1, :-1].any(axis=1))
+
+    def core(self, parameters: Parameters) -> Matrix:
+        """The motion as a ``(D+1, D+1)`` matrix on positions from which the centre was subtracted."""
+        return np.asarray(expm(np.tensordot(parameters, self.generators, 1)), np.float64)
+
+    def core_and_slopes(self, parameters: Parameters) -> tuple[Matrix, NDArray[np.float64]]:
+        """`core`, and its derivative by each parameter, ``(P, D+1, D+1)``.
+
+        The exponential of [[X, G], [0, X]] holds the derivative of the exponential of X along G in its upper right
+        corner (Higham, Functions of Matrices, SIAM 2008, section 3.2; doi:10.1137/1.9780898717778).
+        """
+        directions = self.generators
+        n = directions.shape[1]
+        blocks = np.zeros((len(directions), 2 * n, 2 * n))
+        blocks[:, :n, :n] = blocks[:, n:, n:] = np.tensordot(parameters, directions, 1)
+        blocks[:, :n, n:] = directions
+        whole = np.asarray(expm(blocks), np.float64)
+        return whole[0, :n, :n], whole[:, :n, n:]
+
+    def by(self, parameters: Parameters) -> Affine | Projective:
+        """The motion with given parameters, ``(P,)``; it need not be small."""
+        to_centre = np.eye(len(self.centre) + 1)
+        to_centre[:-1, -1] = -self.centre
+        back = np.eye(len(self.centre) + 1)
+        back[:-1, -1] = self.centre
+        matrix = back @ self.core(parameters) @ to_centre
+        if self.model == "projective":
+            return Projective(matrix)
+        matrix[-1] = np.eye(len(matrix))[-1]
+        return Affine(matrix)
+
+    def at(self, points: Points) -> NDArray[np.float64]:
+        """Displacement at each of ``(N, D)`` points by each small parameter, ``(N, D, P)``."""
+        centred = points - self.centre
+        extended = np.column_stack([centred, np.ones(len(points))])
+        moved = np.einsum("pab,nb->nap", self.generators, extended)
+        # A small tilt moves p by p (v . p), where the last row of the matrix is -v.
+        return np.asarray(moved[:, :-1] - centred[:, :, None] * moved[:, -1:])
+
+    def mapped(self, parameters: Parameters, points: Points) -> tuple[Points, PullBack]:
+        """Where ``(N, D)`` points go, and what takes derivatives by those places back to the parameters."""
+        matrix, slopes = self.core_and_slopes(parameters)
+        centred = np.column_stack([points - self.centre, np.ones(len(points))])
+        moved = centred @ matrix.T
+        # Only a projective map changes the last coordinate.
+        weight = moved[:, -1:] if self.model == "projective" else None
+        places = moved[:, :-1] if weight is None else moved[:, :-1] / weight
+        return places + self.centre, PullBack(slopes, centred, places, weight)
+
+
+@dataclass(frozen=True, eq=False)
+class PullBack:
+    """The derivative of mapped places by the parameters of their motion, waiting for what it is multiplied with."""
+
+    slopes: NDArray[np.float64]
+    centred: NDArray[np.float64]
+    places: Points
+    weight: NDArray[np.float64] | None
+
+    def __call__(self, gradient: NDArray[np.float64]) -> Parameters:
+        """Derivative by the ``(P,)`` parameters from the ``(N, D)`` derivative by the places."""
+        if self.weight is None:
+            return np.asarray(np.tensordot(self.slopes[:, :-1], gradient.T @ self.centred, 2))
+        by_place = gradient / self.weight
+        last = -np.sum(by_place * self.places, axis=1, keepdims=True)
+        return np.asarray(np.tensordot(self.slopes, np.concatenate([by_place, last], axis=1).T @ self.centred, 2))
