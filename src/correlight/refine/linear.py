@@ -13,6 +13,8 @@ from correlight.transforms.motions import LinearModel, Motions
 
 # One level moves no place further than so many of its pixels, nor tilts the field by more than so many.
 _REACH, _REACH_OF_TILT = 6.0, 2.0
+# Most steps on a level, in the plane and in space.
+_MOST_STEPS = {2: 25, 3: 40}
 
 
 def refine(
@@ -99,7 +101,7 @@ def improved(samples: Samples, start: LinearTransform, model: LinearModel, measu
         jac=True,
         method="L-BFGS-B",
         bounds=list(zip(-reach, reach, strict=True)),
-        options={"maxiter": 40, "ftol": 1e-7},
+        options={"maxiter": _MOST_STEPS[points.shape[1]], "ftol": 1e-7},
     )
     inner = samples.frame_from_fixed
     matrix = start.matrix @ np.linalg.inv(inner) @ motions.by(found.x).matrix @ inner

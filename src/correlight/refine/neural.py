@@ -65,11 +65,17 @@ class Climbed:
 
 
 def _limits(motions: Motions) -> NDArray[np.float64]:
-    """How far each coefficient may grow, ``(P,)``."""
-    ndim = len(motions.centre)
-    turns = ndim * (ndim - 1) // 2
-    rest = motions.count - ndim - turns
-    return np.repeat([_FURTHEST_SHIFT, _FURTHEST_TURN, _FURTHEST_STRETCH], [ndim, turns, rest])
+    """How far each coefficient may grow, ``(P,)``: by what its generator does most of."""
+    limits = []
+    for generator in motions.generators:
+        inner = generator[:-1, :-1]
+        if generator[:-1, -1].any():
+            limits.append(_FURTHEST_SHIFT)
+        elif inner.any() and not np.diag(inner).any():
+            limits.append(_FURTHEST_TURN)
+        else:
+            limits.append(_FURTHEST_STRETCH)
+    return np.array(limits)
 
 
 def climb(
@@ -124,7 +130,7 @@ def climb(
     to_unit[:-1, -1] = -fixed.grid.centre / radius
     start = moving_from_fixed @ np.linalg.inv(to_unit)
     # In units of half the field, shifts are half widths and turns radians.
-    motions = Motions(model, np.zeros(ndim), np.ones(ndim))
+    motions = Motions(model, np.zeros(ndim), np.ones(ndim), logarithm=True)
     levels = edge_levels(fixed, moving, moving_from_fixed, to_unit, sizes, rng)
     if not levels:
         return None
@@ -249,8 +255,7 @@ def _look_round(
     for turn in turns:
         for down in shifts:
             for across in shifts:
-                coefficients = none.copy()
-                coefficients[:3] = down, across, turn
+                coefficients = motions.nearest(np.array([[0, -turn, down], [turn, 0, across], [0, 0, 0.0]]))
                 outer = level.index_from_moving @ start @ motions.core(coefficients)
                 mapped = level.points @ outer.T
                 places = mapped[:, :2] / mapped[:, 2:]

@@ -24,21 +24,26 @@ LINEAR_MODELS: tuple[LinearModel, ...] = get_args(LinearModel)
 
 @dataclass(frozen=True, eq=False)
 class Motions:
-    """The motions that a kind of transform allows around a centre: the exponential of a sum of generators.
+    """The motions that a kind of transform allows around a centre; all parameters zero is the identity.
 
-    All parameters zero is the identity, and no parameters mirror or flatten. Each parameter is a displacement in the
-    unit of the points: the furthest that its generator alone, for small values, moves any place on the axes of the
-    field. That is the scaling that an optimiser wants, in thin stacks too.
+    Each parameter is a displacement in the unit of the points: about as far as it alone moves a place at the edge of
+    the field. That is the scaling that an optimiser wants, in thin stacks too.
+
+    Where the allowed linear parts form a linear space (affine maps, similarities of the plane), parameters are their
+    entries; otherwise (rotations, similarities in space) they are entries of a logarithm. With ``logarithm`` they are
+    entries of the logarithm of the whole map for every kind, so that no parameters mirror or flatten.
 
     Parameters
     ----------
     model : {"rigid", "similarity", "affine", "projective"}
-        Kind of transform: 3, 4, 6 or 8 parameters in the plane, 6, 7, 12 or 15 in space. In order: shifts, turns, the
-        scale; for affine also stretches along all axes but the last, and shears; for projective also tilts.
+        Kind of transform: 3, 4, 6 or 8 parameters in the plane, 6, 7, 12 or 15 in space. First shifts; then turns and
+        the scale, or all entries of the linear part; then tilts.
     centre : (D,) array
         Centre of the field.
     half : (D,) array
         Half the size of the field along each axis.
+    logarithm : bool
+        Whether parameters are those of the logarithm of the whole map.
 
     Examples
     --------
@@ -52,6 +57,7 @@ class Motions:
     model: LinearModel
     centre: NDArray[np.float64]
     half: NDArray[np.float64]
+    logarithm: bool = False
 
     @classmethod
     def among(cls, points: Points, model: LinearModel) -> Motions:
@@ -62,8 +68,12 @@ class Motions:
 
     @classmethod
     def over(cls, points: Points, model: LinearModel, least: float = 0.0) -> Motions:
-        """Motions around the mean of ``(N, D)`` points, over the box around them, ``least`` half wide or more."""
-        return cls(model, points.mean(axis=0), np.maximum(np.ptp(points, axis=0) / 2, max(least, np.finfo(float).tiny)))
+        """Motions around the mean of ``(N, D)`` points, over the field that they fill, ``least`` half wide or more.
+
+        In the plane the field counts as square; stacks are often much thinner than wide, which is taken into account.
+        """
+        half = np.maximum(np.ptp(points, axis=0) / 2, max(least, np.finfo(float).tiny))
+        return cls(model, points.mean(axis=0), np.full(2, half.max()) if len(half) == 2 else half)
 
     @property
     def size(self) -> float:
@@ -77,7 +87,7 @@ class Motions:
 
     @cached_property
     def generators(self) -> NDArray[np.float64]:
-        """Derivative of the homogeneous matrix on centred positions by each parameter, ``(P, D+1, D+1)``."""
+        """Derivative of the homogeneous matrix on centred positions by each parameter at zero, ``(P, D+1, D+1)``."""
         ndim, size = len(self.half), self.size
         made: list[Matrix] = []
 
@@ -89,18 +99,18 @@ class Motions:
 
         for axis in range(ndim):
             add(1.0, (axis, ndim, 1.0))
-        for a, b in combinations(range(ndim), 2):
-            add(max(self.half[a], self.half[b]), (a, b, -1.0), (b, a, 1.0))
-        if self.model != "rigid":
+        if self.model in ("rigid", "similarity"):
+            for a, b in combinations(range(ndim), 2):
+                add(size, (a, b, -1.0), (b, a, 1.0))
+        if self.model == "similarity":
             add(size, *((axis, axis, 1.0) for axis in range(ndim)))
         if self.model in ("affine", "projective"):
-            for axis in range(ndim - 1):
-                add(self.half[axis], (axis, axis, 1.0))
-            for a, b in combinations(range(ndim), 2):
-                add(self.half[a], (b, a, 1.0))
+            for a in range(ndim):
+                for b in range(ndim):
+                    add(self.half[b], (a, b, 1.0))
         if self.model == "projective":
             for axis in range(ndim):
-                add(self.half[axis] ** 2, (ndim, axis, -1.0))
+                add(self.half[axis] * size, (ndim, axis, 1.0))
         return np.stack(made)
 
     @property
@@ -108,9 +118,24 @@ class Motions:
         """Which parameters are tilts, ``(P,)``."""
         return np.asarray(self.generators[:, -1, :-1].any(axis=1))
 
+    @property
+    def _curved(self) -> slice | None:
+        """The part of the matrix that is the exponential of its parameters: all, the linear part, or none."""
+        if self.logarithm:
+            return slice(None)
+        in_space = len(self.half) == 3
+        return slice(0, -1) if self.model == "rigid" or (self.model == "similarity" and in_space) else None
+
     def core(self, parameters: Parameters) -> Matrix:
         """The motion as a ``(D+1, D+1)`` matrix on positions from which the centre was subtracted."""
-        return np.asarray(expm(np.tensordot(parameters, self.generators, 1)), np.float64)
+        return self._exponential(np.tensordot(parameters, self.generators, 1))
+
+    def _exponential(self, tangent: Matrix) -> Matrix:
+        part = self._curved
+        matrix = np.eye(len(tangent)) + tangent
+        if part is not None:
+            matrix[part, part] = expm(tangent[part, part])
+        return matrix
 
     def core_and_slopes(self, parameters: Parameters) -> tuple[Matrix, NDArray[np.float64]]:
         """`core`, and its derivative by each parameter, ``(P, D+1, D+1)``.
@@ -118,13 +143,24 @@ class Motions:
         The exponential of [[X, G], [0, X]] holds the derivative of the exponential of X along G in its upper right
         corner (Higham, Functions of Matrices, SIAM 2008, section 3.2; doi:10.1137/1.9780898717778).
         """
-        directions = self.generators
-        n = directions.shape[1]
-        blocks = np.zeros((len(directions), 2 * n, 2 * n))
-        blocks[:, :n, :n] = blocks[:, n:, n:] = np.tensordot(parameters, directions, 1)
-        blocks[:, :n, n:] = directions
+        tangent, part = np.tensordot(parameters, self.generators, 1), self._curved
+        matrix, slopes = np.eye(len(tangent)) + tangent, self.generators
+        if part is None:
+            return matrix, slopes
+        slopes = slopes.copy()
+        inner = tangent[part, part]
+        n = len(inner)
+        blocks = np.zeros((len(slopes), 2 * n, 2 * n))
+        blocks[:, :n, :n] = blocks[:, n:, n:] = inner
+        blocks[:, :n, n:] = slopes[:, part, part]
         whole = np.asarray(expm(blocks), np.float64)
-        return whole[0, :n, :n], whole[:, :n, n:]
+        matrix[part, part], slopes[:, part, part] = whole[0, :n, :n], whole[:, :n, n:]
+        return matrix, slopes
+
+    def nearest(self, tangent: Matrix) -> Parameters:
+        """The parameters whose generators add up to a matrix on centred positions, as nearly as they can."""
+        columns = self.generators.reshape(self.count, -1).T
+        return np.asarray(np.linalg.lstsq(columns, tangent.ravel(), rcond=None)[0])
 
     def by(self, parameters: Parameters) -> Affine | Projective:
         """The motion with given parameters, ``(P,)``; it need not be small."""
@@ -143,17 +179,19 @@ class Motions:
         centred = points - self.centre
         extended = np.column_stack([centred, np.ones(len(points))])
         moved = np.einsum("pab,nb->nap", self.generators, extended)
-        # A small tilt moves p by p (v . p), where the last row of the matrix is -v.
+        # A small tilt moves p by -p (v . p), where the last row of the matrix is v.
         return np.asarray(moved[:, :-1] - centred[:, :, None] * moved[:, -1:])
 
     def mapped(self, parameters: Parameters, points: Points) -> tuple[Points, PullBack]:
         """Where ``(N, D)`` points go, and what takes derivatives by those places back to the parameters."""
         matrix, slopes = self.core_and_slopes(parameters)
-        centred = np.column_stack([points - self.centre, np.ones(len(points))])
-        moved = centred @ matrix.T
+        centred = points - self.centre
+        places = centred @ matrix[:-1, :-1].T + matrix[:-1, -1]
         # Only a projective map changes the last coordinate.
-        weight = moved[:, -1:] if self.model == "projective" else None
-        places = moved[:, :-1] if weight is None else moved[:, :-1] / weight
+        weight = None
+        if self.model == "projective":
+            weight = (centred @ matrix[-1, :-1] + matrix[-1, -1])[:, None]
+            places = places / weight
         return places + self.centre, PullBack(slopes, centred, places, weight)
 
 
@@ -168,8 +206,10 @@ class PullBack:
 
     def __call__(self, gradient: NDArray[np.float64]) -> Parameters:
         """Derivative by the ``(P,)`` parameters from the ``(N, D)`` derivative by the places."""
+        by_place = gradient if self.weight is None else gradient / self.weight
+        by_matrix = np.column_stack([by_place.T @ self.centred, by_place.sum(axis=0)])
         if self.weight is None:
-            return np.asarray(np.tensordot(self.slopes[:, :-1], gradient.T @ self.centred, 2))
-        by_place = gradient / self.weight
-        last = -np.sum(by_place * self.places, axis=1, keepdims=True)
-        return np.asarray(np.tensordot(self.slopes, np.concatenate([by_place, last], axis=1).T @ self.centred, 2))
+            return np.asarray(np.tensordot(self.slopes[:, :-1], by_matrix, 2))
+        last = -np.sum(by_place * self.places, axis=1)
+        by_last = np.append(last @ self.centred, last.sum())
+        return np.asarray(np.tensordot(self.slopes, np.vstack([by_matrix, by_last]), 2))
