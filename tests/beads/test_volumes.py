@@ -9,8 +9,8 @@ import zarr
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
+from correlight import register
 from correlight.beads import matching
-from correlight.beads.evidence import settle
 from correlight.beads.matching import BeadSearch, searched_image, shrinking
 from correlight.beads.pose_limits import PoseLimits
 from correlight.beads.spots import find_spots
@@ -77,10 +77,17 @@ def test_two_stacks_of_beads_are_laid_onto_each_other(seed: int) -> None:
     # About 17 common beads, known to 10 nm along z in the light stack and 5 nm else; an affine fit has four numbers an
     # axis: 10 nm * (4 / 17) ** 0.5 = 5 nm at the middle of the beads, and up to three times that at the edges.
     assert error(found.poses[0].moving_from_fixed, pair) < 0.015
-    settled = settle(fixed.grid, moving.grid, found, ("rigid", "similarity", "affine"))
+
+
+def test_registration_by_beads_serves_stacks() -> None:
+    pair, fixed, moving = stacks(0)
+    found = register(fixed, moving, "fiducials")
     # Seventeen beads leave much of a stack outside of them, which alone may make it doubtful.
-    assert settled.verdict.confidence > 0.85, settled.verdict.reasons
-    assert error(settled.choice.transform, pair) < 0.015  # type: ignore[arg-type]
+    assert found.verdict.confidence > 0.85, found.verdict.reasons
+    places = pair.common_places(200, np.random.default_rng(0))
+    apart = np.linalg.norm(found.moving_from_fixed(places) - pair.moving_from_fixed(places), axis=1)
+    assert apart.mean() < 0.015
+    assert register(fixed, stacks(1)[2], "fiducials").status == "refused"
 
 
 @pytest.mark.parametrize("seeds", [(0, 1), (1, 2), (2, 0)])
@@ -90,8 +97,6 @@ def test_beads_of_another_specimen_are_refused(seeds: tuple[int, int]) -> None:
     assert not found.matching
     assert found.significance < 3.0
     assert "unrelated beads" in found.matching.reason or "No pose" in found.matching.reason
-    if found.poses:
-        assert settle(fixed.grid, moving.grid, found, ("rigid", "similarity")).verdict.status == "refused"
 
 
 def test_near_a_pose_beads_of_stacks_are_matched_there_or_nowhere() -> None:
