@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from correlight.evidence.volumes import Checks, Findings, judge, predict
+
 from correlight.geometry import Grid
 from correlight.transforms import Affine
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from correlight.beads.spots import Spots, find_spots
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
-from correlight.images.pyramid import working_image
+from correlight.images.pyramid import WORKING, Window, reduced, working_image
 from correlight.search.limits import Limits
 from correlight.search.pose import Pose
 from correlight.transforms import Affine
@@ -65,7 +66,7 @@ class BeadSearch:
     fixed, moving : Image
         Two images, both 2-D or both 3-D.
     limits : Limits
-        Which poses are possible.
+        Which poses are possible; in stacks rotations are not limited but by ``near``.
     diameter : float, optional
         Of a bead, in micrometres; found from the pictures without.
     fixed_psf, moving_psf : float
@@ -98,12 +99,15 @@ class BeadSearch:
                     f"The diameter of the beads counts micrometres and the {role} image states no pixel size; give its "
                     "spacing, or leave the diameter out."
                 )
+        self._searched: dict[str, Image] = {}
         self._spots: dict[tuple[str, int | None], Spots] = {}
 
     def spots(self, role: str, channel: int | None) -> Spots:
         """The beads of one channel of the fixed or the moving image."""
         if (role, channel) not in self._spots:
-            image = working_image(self._images[role])
+            if role not in self._searched:
+                self._searched[role] = searched_image(self._images[role])
+            image = self._searched[role]
             self._spots[role, channel] = find_spots(
                 image.grey(channel), image.grid, image.valid(), diameter=self._diameter, psf=self._psf[role]
             )
@@ -119,7 +123,7 @@ class BeadSearch:
         fixed_channel, moving_channel : int or None
             0-based; None for all colours of a picture.
         near : Affine, optional
-            A pose that is right to a few per cent; beads are matched near it only.
+            A pose that is right to a few per cent and degrees; beads are matched near it only, in stacks as well.
         """
         fixed, moving = self.spots("fixed", fixed_channel), self.spots("moving", moving_channel)
         grids = self._images["fixed"].grid, self._images["moving"].grid
@@ -148,6 +152,36 @@ class BeadSearch:
         """
         found = [self(one, other, near=pose) for one in fixed for other in moving]
         return max(found, key=lambda fiducials: fiducials.significance)
+
+
+def searched_image(image: Image) -> Image:
+    """The image in which beads are looked for: in memory, and of a stack at most 2**24 voxels of a channel.
+
+    A picture is taken as it is, or the finest level in memory of one that stays on disk. A larger stack is taken at the
+    finest level of its file that is small enough; where there is none, voxels are averaged along the axes on which they
+    are shortest, so that slices stay apart where they are few.
+
+    Parameters
+    ----------
+    image : Image
+        Perhaps on disk.
+    """
+    if image.ndim == 2 or math.prod(image.grid.shape) <= WORKING:
+        return working_image(image)
+    small = next((level for level in image.levels if math.prod(level.shape[1:]) <= WORKING), None)
+    if small is None:
+        last = len(image.levels) - 1
+        small = reduced(image.levels[last], shrinking(image.level_grid(last)))
+    whole = Window(image.levels[0], (0, 0, 0), image.grid.shape)
+    return working_image(replace(image, levels=(whole, small)))
+
+
+def shrinking(grid: Grid) -> tuple[int, ...]:
+    """How many voxels become one along each axis so that at most 2**24 are left, and as alike in length as can be."""
+    factors = np.ones(grid.ndim, int)
+    while math.prod(n // factor for n, factor in zip(grid.shape, factors, strict=True)) > WORKING:
+        factors[int(np.argmin(factors * grid.spacing))] += 1
+    return tuple(int(factor) for factor in factors)
 
 
 def common_noise(fixed: Spots, moving: Spots, grids: tuple[Grid, Grid], limits: Limits) -> float | None:

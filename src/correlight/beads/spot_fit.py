@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.optimize import least_squares
 from scipy.spatial import KDTree
 
 from correlight.images.image import Float, Mask
@@ -24,6 +25,9 @@ _ITERATIONS, _STILL = 20, 1e-3
 _RIDGE = 1e-10
 # A crowd of more candidates than this is parted: their joint fit would cost more than it is worth.
 _CROWD = 10
+
+# Widths to either side within which the axial width is measured, along z and across it, and the fewest voxels.
+_AXIAL_WINDOW, _FEWEST_VOXELS = (5.0, 3.0, 3.0), 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +75,46 @@ def fit_spots(
         crowd = crowd[np.argsort(crowd @ np.ones(crowd.shape[1]), kind="stable")]
         for some in np.array_split(crowd, -(-len(crowd) // _CROWD)):
             yield from _joint(signed, valid, some, pixels, part)
+
+
+def axial_ratio(signed: Float, valid: Mask, place: NDArray[np.int64], pixels: Numbers) -> float:
+    """Ratio of axial and lateral width of one bead of a stack, relative to that of the expected widths.
+
+    A Gaussian with both widths free is fitted within one window, large enough for a bead that is twice as long as
+    expected; NaN where that fails.
+
+    Parameters
+    ----------
+    signed : (Z, Y, X) array of float32
+        Grey values in which spots are bright.
+    valid : array of bool
+        Pixels that count, same shape.
+    place : (3,) array of int
+        Where the bead is.
+    pixels : (3,) array
+        Expected standard deviation along each axis.
+    """
+    reach = np.maximum(np.ceil(pixels * _AXIAL_WINDOW), 2).astype(int)
+    low, high = np.maximum(place - reach, 0), np.minimum(place + reach + 1, signed.shape)
+    window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    index = np.argwhere(valid[window]) + low
+    at, values = (index - place) / pixels, signed[tuple(index.T)].astype(float)
+    if len(values) < _FEWEST_VOXELS:
+        return float("nan")
+    ground, top = float(np.percentile(values, 20)), float(values.max())
+
+    def off(free: Numbers) -> Numbers:
+        apart = (at - free[:3]) * np.exp(-free[[3, 4, 4]])
+        return np.asarray(
+            free[6] + free[5] * np.exp(-0.5 * np.sum(apart**2, axis=1)) - (values - ground) / (top - ground)
+        )
+
+    if not top > ground:
+        return float("nan")
+    bounds = ([-2, -2, -2, -1.7, -1.2, 0.1, -1], [2, 2, 2, 1.7, 1.2, 5, 1])
+    # Neighbours in the window are outliers.
+    found = least_squares(off, [0, 0, 0, 0, 0, 1, 0], bounds=bounds, loss="soft_l1", f_scale=0.1, max_nfev=30)
+    return float(np.exp(found.x[3] - found.x[4])) if found.success else float("nan")
 
 
 def _joint(signed: Float, valid: Mask, starts: NDArray[np.int64], pixels: Numbers, part: bool) -> list[SpotFit]:

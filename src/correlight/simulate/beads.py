@@ -226,7 +226,7 @@ def _more(taken: Points, count: int, grid: Grid, least: float, rng: Rng) -> Poin
 def with_beads(
     pair: SimulatedPair, seed: int = 0, *, beads: int = 60, common: float = 0.5, diameter: float = 0.2
 ) -> SimulatedPair:
-    """The same pair after beads were strewn over the specimen: bright discs, and a light channel "beads".
+    """The same pair after beads were scattered over the specimen: bright discs, and a light channel "beads".
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def with_beads(
     electron = np.asarray(fixed.levels[0][0], np.float32)
     level = np.zeros(electron.shape, np.float32)
     for place in fixed.grid.index(in_fixed):
-        _raise_disc(level, place, diameter / 2 / fixed.grid.spacing[0], 0.8)
+        _raise_ball(level, place, fixed.grid, diameter / 2, 0.8)
     valid = fixed.valid()
     electron = np.where(valid, electron + (250 - electron) * level, electron)
     blurred = fluorescence_image(in_moving, moving.grid, rng, diameter=diameter, psf=0.11, photons=4000)
@@ -345,16 +345,16 @@ def electron_image(
 
     Parameters
     ----------
-    beads : (N, 2) array
+    beads : (N, D) array
         Where they are, in the unit of the grid.
     grid : Grid
-        The pixels.
+        The pixels, in two or three axes: in a stack (a focused ion beam, or sections one by one) beads are balls.
     rng : numpy.random.Generator
         Structure, dirt and noise.
     diameter : float
         Of a bead.
     blur : float
-        Width of the edge of a disc, in pixels.
+        Width of the edge of a disc, in pixels across z.
     contrast : float
         Grey levels (of 255) between bead and surroundings.
     texture, noise : float
@@ -372,14 +372,15 @@ def electron_image(
     for size, share in ((2.0, 0.5), (6.0, 0.6), (20.0, 0.6)):
         field = ndimage.gaussian_filter(rng.standard_normal(grid.shape, dtype=np.float32), size)
         picture += np.float32(texture * share) * field / field.std()
-    radius = diameter / 2 / grid.spacing[0]
+    radius = diameter / 2
     level = np.zeros(grid.shape, np.float32)
     for place in grid.index(beads):
-        _raise_disc(level, place, radius, blur)
+        _raise_ball(level, place, grid, radius, blur)
     for _ in range(dirt):
-        middle = rng.uniform(0, 1, 2) * grid.shape
+        middle = rng.uniform(0, 1, grid.ndim) * grid.shape
         for _ in range(5):
-            _raise_disc(level, middle + rng.normal(0, 1.2 * radius, 2), radius * rng.uniform(0.8, 1.8), blur)
+            place = middle + rng.normal(0, 1.2 * radius / np.asarray(grid.spacing), grid.ndim)
+            _raise_ball(level, place, grid, radius * rng.uniform(0.8, 1.8), blur)
     picture += np.float32(contrast) * level
     picture = 255 - picture if dark else picture
     picture += rng.normal(0, noise, grid.shape).astype(np.float32)
@@ -404,12 +405,19 @@ def _add_blob(picture: Float, place: Points, sigma: Points, light: float) -> Non
     picture[window] += blob.astype(np.float32)
 
 
-def _raise_disc(level: Float, place: Points, radius: float, blur: float) -> None:
-    """Lay a disc with a soft edge over what is there; where discs overlap, the higher counts."""
-    window = _window(level.shape, place, np.full(2, radius + 4 * blur))
+def _raise_ball(level: Float, place: Points, grid: Grid, radius: float, blur: float) -> None:
+    """Lay a disc or a ball with a soft edge over what is there; where they overlap, the higher counts.
+
+    The place counts pixels, the radius is in the unit of the grid, the edge in pixels across z.
+    """
+    steps = np.asarray(grid.spacing) / grid.spacing[-1]
+    size = radius / grid.spacing[-1]
+    window = _window(level.shape, place, (size + 4 * blur) / steps)
     if window is None:
         return
-    y, x = np.ogrid[window]
-    distance = np.hypot(y - place[0], x - place[1])
-    disc = 0.5 * special.erfc((distance - radius) / (np.sqrt(2) * blur))
-    level[window] = np.maximum(level[window], disc.astype(np.float32))
+    axes = np.ogrid[window]
+    distance = np.zeros((1,) * level.ndim)
+    for axis, middle, step in zip(axes, place, steps, strict=True):
+        distance = np.hypot(distance, (axis - middle) * step)
+    ball = 0.5 * special.erfc((distance - size) / (np.sqrt(2) * blur))
+    level[window] = np.maximum(level[window], ball.astype(np.float32))
