@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from correlight.images.image import Image
     from correlight.search.limits import Start
 
-MODELS = ("rigid", "similarity", "affine", "projective")
-
 
 def register(
     fixed: Path,
@@ -56,13 +54,14 @@ def register(
     recipe
         Name of a recipe, or a TOML file.
     model
-        rigid, similarity, affine or projective; without it, only as rich as the evidence carries.
+        rigid, similarity, affine, projective or elastic, as far as the recipe knows it; without it, only as rich as the
+        evidence carries.
     fixed_channel
-        Channel to register, by 0-based number or name; without it channels are tried until one leaves no doubt.
+        Channel used for registration, by 0-based number or name; without it channels are tried until one is unambiguous.
     moving_channel
         The same for the moving image.
     fixed_mask
-        Image of the same size whose zeros must not vote.
+        Image of the same size whose zeros are left out of the registration.
     moving_mask
         The same for the moving image.
     roi
@@ -82,10 +81,6 @@ def register(
     seed
         Seed of every random draw.
     """
-    if model == "elastic":
-        raise UsageError(f"The model elastic is not available yet; choose one of {', '.join(MODELS)}.")
-    if model is not None and model not in MODELS:
-        raise UsageError(f"A model is one of {', '.join(MODELS)}; got {model!r}.")
     if pose is not None and pose < 1:
         raise UsageError(f"Poses are counted from 1; got {pose}.")
     if seed < 0:
