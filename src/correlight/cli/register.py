@@ -57,7 +57,7 @@ def register(
         rigid, similarity, affine, projective or elastic, as far as the recipe knows it; without it, only as rich as the
         evidence carries.
     fixed_channel
-        Channel used for registration, by 0-based number or name; without it channels are tried until one is unambiguous.
+        Channel used for registration, by 0-based number or name; without it channels are tried until one is clear.
     moving_channel
         The same for the moving image.
     fixed_mask
