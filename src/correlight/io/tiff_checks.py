@@ -1,0 +1,105 @@
+"""Whether a TIFF file is whole, before anything is decoded."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from correlight.errors import ReadError
+from correlight.io.door import open_regular
+
+_UNCOMPRESSED = 1  # Compression
+_AT_MOST = {5: 1400, 8: 1040, 32773: 64, 32946: 1040}  # bytes that one of LZW, deflate and PackBits can unpack to
+_TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # of a TIFF tag; else 1
+_WALK = 2**34  # bytes of pixels that are walked over whatever the size of the file
+_RATIO = 4096  # beyond: no picture that shows anything is packed as tightly
+
+Sizes = dict[Path, int]
+
+
+def check_directory(path: Path) -> None:
+    """Refuse a file that ends before the tags of its first page do, or before the last of its pages.
+
+    tifffile passes over such tags and pages, and with them would go the pixel size, or channels.
+    """
+    size = path.stat().st_size
+    with open_regular(path) as file:
+        start = file.read(16)
+        order, big = ("<" if start[:2] == b"II" else ">"), start[2:4] in (b"+\0", b"\0+")
+        word, head, entry = (f"{order}{code}" for code in (("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")))
+        offset = struct.unpack_from(word, start, 8 if big else 4)[0]
+        file.seek(min(offset, size))
+        count = struct.unpack(head, file.read(struct.calcsize(head)))[0]
+        entries = file.read(min(count * struct.calcsize(entry), size))
+        _check_chain(path, file, size, offset, (word, head, entry))
+    for _, kind, number, value in struct.iter_unpack(entry, entries):
+        length = number * _TYPE_BYTES.get(kind, 1)
+        place = struct.unpack(word, value)[0]
+        if length > len(value) and place + length > size:
+            raise ReadError(f"{path} is truncated: the file ends before its tags do; copy or export it again.")
+
+
+def _check_chain(path: Path, file: BinaryIO, size: int, first: int, codes: tuple[str, str, str]) -> None:
+    """Follow the directories behind the first, of which each says where the next one lies, to the end."""
+    word, head, entry = codes
+    seen = {first}
+    while len(data := file.read(struct.calcsize(word))) == struct.calcsize(word):
+        offset = struct.unpack(word, data)[0]
+        if offset == 0 or offset in seen:
+            return
+        seen.add(offset)
+        file.seek(min(offset, size))
+        data = file.read(struct.calcsize(head))
+        tags = struct.unpack(head, data)[0] * struct.calcsize(entry) if len(data) == struct.calcsize(head) else size
+        if offset + tags > size:
+            raise ReadError(f"{path} is truncated: the file ends before its pages do; copy or export it again.")
+        file.seek(tags, 1)
+
+
+def file_of(page: Any) -> Path:
+    """The file that the bytes of a page lie in."""
+    return Path(page.parent.filehandle.path)
+
+
+def check_segments(path: Path, series: Any) -> None:
+    """Refuse a file that ends before its pixels do, or states far more of them than it can hold."""
+    sizes: Sizes = {}
+    declared = 0
+    for page in series.pages:
+        if page is None:
+            continue
+        owner = file_of(page)
+        size = sizes.setdefault(owner, owner.stat().st_size)
+        keyframe = page.keyframe
+        declared += keyframe.nbytes
+        if _is_short(page, keyframe, size):
+            raise ReadError(f"{owner} is truncated: the file ends before its pixels do; copy or export it again.")
+    if declared > _WALK and declared > _RATIO * sum(sizes.values()):
+        raise ReadError(
+            f"{path} declares {declared / 2**30:,.1f} GiB of pixels and has {sum(sizes.values())} bytes, which is "
+            "too little for a picture of anything; export it again."
+        )
+
+
+def _is_short(page: Any, keyframe: Any, size: int) -> bool:
+    """Whether the bytes of a page end behind the end of the file, or are too few."""
+    stored = sum(page.databytecounts)
+    if any(offset + count > size for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
+        return True
+    bits = keyframe.bitspersample
+    bits = bits if isinstance(bits, int) else max(bits, default=8)
+    needed = _rows_of(keyframe) * ((keyframe.imagewidth * _contiguous(keyframe) * bits + 7) // 8)
+    if keyframe.compression == _UNCOMPRESSED:
+        halved = keyframe.photometric == 6  # colours may be stored for fewer pixels than brightness
+        return bool(stored < needed and not keyframe.is_tiled and not halved)
+    return bool(stored * _AT_MOST[keyframe.compression] < needed) if keyframe.compression in _AT_MOST else False
+
+
+def _contiguous(keyframe: Any) -> int:
+    return int(keyframe.samplesperpixel) if keyframe.planarconfig == 1 else 1
+
+
+def _rows_of(keyframe: Any) -> int:
+    planes = 1 if keyframe.planarconfig == 1 else int(keyframe.samplesperpixel)
+    return int(keyframe.imagelength) * int(keyframe.imagedepth) * planes
