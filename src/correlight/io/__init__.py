@@ -96,8 +96,8 @@ def read(
     time : int, optional
         Which frame of a time series, counted from 0; without it the first, and a finding says so.
     series : int, optional
-        Which series of pages of one shape in a TIFF file, counted from 0; without it the first that is no preview, and a
-        finding says so.
+        Which series of pages of one shape in a TIFF file, counted from 0; without it the first that is no preview,
+        and a finding says so.
     view : int, optional
         Which view of a file that has several (an angle, a phase, an illumination), counted from 0.
 
@@ -116,8 +116,8 @@ def read(
         If the file is missing, damaged, of an unknown kind, blank, smaller than 32 pixels per side, without finite
         values, states an impossible pixel size, or is changed while it is read; if it is no regular file.
     UsageError
-        If ``spacing`` is not positive and finite, or does not fit the number of axes, or there is no such scene, series,
-        level, frame or view.
+        If ``spacing`` is not positive and finite, or does not fit the number of axes, or there is no such scene,
+        series, level, frame or view.
 
     Notes
     -----

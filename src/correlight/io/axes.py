@@ -29,8 +29,8 @@ class Selection:
         0-based number of a series of pages of one shape, where a file holds several; None for the first that is no
         preview, and a finding that says so.
     view : int or None
-        0-based number of a view (an angle of a light sheet, a phase, an illumination); None for the first, and a finding
-        that says so.
+        0-based number of a view (an angle of a light sheet, a phase, an illumination); None for the first, and a
+        finding that says so.
     ndim : int or None
         How many axes of space the caller takes the image to have, where he gives a pixel size for each; it decides what
         pages of unstated meaning are.

@@ -277,7 +277,8 @@ def _planes(opened: _Opened, series: Any, index: list[Any], choice: Selection, *
         used = {n: pages[n] for n in sorted(set(planes[..., 0].ravel().tolist())) if n in pages}
         if not used:
             raise ReadError(f"None of the chosen pixels of {path} is there{_absent(opened)}; copy the whole set.")
-        pixels = Segments(path, planes, used, series.dtype)
+        # What is one bit in the file is a number here.
+        pixels = Segments(path, planes, used, np.dtype(np.uint8) if series.dtype.kind == "b" else series.dtype)
         check_size(path, pixels.shape, pixels.dtype.itemsize, ON_DISK)
         check_segments(path, series)
         return _Planes(pixels, samples, np.isin(planes[..., 0], list(used)), said)
