@@ -270,3 +270,8 @@ def test_pages_of_unstated_meaning_are_a_volume_if_three_sizes_are_given(tmp_pat
         assert image.grid.spacing == (0.02, 0.01, 0.01)
         assert image.findings == ("24 pages of unstated meaning are taken as slices, as three pixel sizes are given",)
         assert read(path, spacing=0.01).ndim == 2
+    np.save(tmp_path / "a.npy", pages)
+    volume = read(tmp_path / "a.npy", spacing=(0.02, 0.01, 0.01))
+    np.testing.assert_array_equal(np.asarray(volume.levels[0][...])[0], pages)
+    with pytest.raises(ReadError, match="three pixel sizes if it is a volume"):
+        read(tmp_path / "a.npy")

@@ -274,3 +274,46 @@ def test_a_part_of_another_shape_is_refused(tmp_path: Path) -> None:
     write(paths[1], pixels[1][:100], ome_xml(names, 1, c=3), compression="zlib")
     with pytest.raises(ReadError, match=r"s_C1.ome.tif holds pages of another shape or type"):
         read(paths[0])
+
+
+def unwritten(path: Path, pages: dict[int, list[int]]) -> Path:
+    """Forget tiles of a file, as sparse files have them: no place and no bytes."""
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for number, tiles in pages.items():
+            tags = file.pages[number].tags
+            for name in ("TileOffsets", "TileByteCounts"):
+                values = list(tags[name].value)
+                for tile in tiles:
+                    values[tile] = 0
+                tags[name].overwrite(values)
+    return path
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_tiles_that_were_never_written_are_no_data(
+    orientation: int, large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        monkeypatch.setattr("correlight.io.content.IN_MEMORY", 10_000)
+        monkeypatch.setattr("correlight.images.pyramid.WORKING", 80 * 110)
+    tags = [(274, "H", 1, orientation, True)]
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, planes(), metadata=None, tile=(32, 48), compression="zlib", extratags=tags)
+    image = read(unwritten(path, {0: [0, 7]}))
+    valid = image.valid() if orientation == 1 else np.rot90(image.valid(), 1)
+    assert not valid[:32, :48].any()
+    assert not valid[32:64, 96:144].any()
+    assert valid[66:, :].all()
+    assert "tiles that the file does not hold are no data" in image.findings
+
+
+def test_a_page_without_any_tile_is_a_channel_that_is_not_there(tmp_path: Path) -> None:
+    pixels = planes(2)
+    path = tmp_path / "a.ome.tif"
+    metadata = {"axes": "CYX", "Channel": {"Name": ["a", "b"]}}
+    tifffile.imwrite(path, pixels, ome=True, metadata=metadata, tile=(32, 48), compression="zlib")
+    image = read(unwritten(path, {0: list(range(25))}))
+    np.testing.assert_array_equal(image.levels[0], pixels[1:])
+    assert (image.channels, image.mask) == (("b",), None)
+    assert image.findings == ("channels that the file states and does not hold are left out: a",)

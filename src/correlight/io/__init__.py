@@ -49,7 +49,7 @@ _KINDS = {
     "DM": ("correlight.io.gatan", "read_dm"),
     "bioio": ("correlight.io.fallback", "read_bioio"),
 }
-_SINGLE = {"PNG", "JPEG", "NumPy"}  # kinds that hold one picture and nothing to choose from
+_SINGLE = {"PNG", "JPEG"}  # kinds that hold one picture and nothing to choose from
 _STARTS = (
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
@@ -216,7 +216,7 @@ def read_mask(path: str | Path, shape: Sequence[int]) -> Mask | CoarseMask:
         If the file cannot be read, has another shape, or leaves no valid pixel.
     """
     path = Path(path)
-    pixels = _content(path, _kind(path), calibrate=False).pixels
+    pixels = _content(path, _kind(path), calibrate=False, choice=Selection(ndim=len(shape))).pixels
     if pixels.shape[1:] != tuple(shape):
         raise ReadError(
             f"The mask {path} must have the shape of its image, {tuple(shape)}, but has {pixels.shape[1:]}; "
@@ -340,10 +340,13 @@ def _validity(path: Path, content: Content, pixels: NDArray[Any]) -> tuple[Mask 
         mask, findings = validity.mask, validity.findings
     else:
         mask = np.isfinite(pixels).all(axis=0) if pixels.dtype.kind == "f" else np.ones(pixels.shape[1:], bool)
-    opaque = _opaque(content, pixels.shape[1:])
+    opaque = _shown(content.opaque, content, pixels.shape[1:])
     if opaque is not None and not opaque.all():
         mask = mask & opaque
         findings = (*findings, "transparent pixels are ignored")
+    covered = _shown(content.covered, content, pixels.shape[1:])
+    if covered is not None:
+        mask = mask & covered
     if content.held is not None:
         held = np.broadcast_to(content.held[:, None, None], content.pixels.shape[1:])
         mask = mask & (held if held.shape == mask.shape else all_valid(held, mask.shape))
@@ -352,11 +355,10 @@ def _validity(path: Path, content: Content, pixels: NDArray[Any]) -> tuple[Mask 
     return (None if mask.all() else mask), findings
 
 
-def _opaque(content: Content, shape: Sequence[int]) -> Mask | None:
-    """Where the pixels of a level are opaque; None without opacity."""
-    opaque, full = content.opaque, tuple(content.pixels.shape[1:])
-    if opaque is None:
+def _shown(where: Mask | Pixels | None, content: Content, shape: Sequence[int]) -> Mask | None:
+    """Where the pixels of a level are made of such that are marked alone; None without marks."""
+    if where is None:
         return None
-    if isinstance(opaque, np.ndarray) and opaque.ndim == len(full):
-        return opaque if opaque.shape == tuple(shape) else all_valid(opaque, shape)
-    return _coarse(opaque).resized(shape)
+    if isinstance(where, np.ndarray) and where.ndim == content.ndim:
+        return where if where.shape == tuple(shape) else all_valid(where, shape)
+    return _painted(np.asarray(where[:, :, :])) if where.shape[1:] == tuple(shape) else _coarse(where).resized(shape)

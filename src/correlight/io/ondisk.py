@@ -244,6 +244,12 @@ class Coded:
         self._decode, self._samples = keyframe.decode, int(keyframe.samplesperpixel)
         self._dtype = np.dtype(keyframe.dtype).newbyteorder("=")
 
+    @property
+    def written(self) -> NDArray[np.bool_]:
+        """Which of the segments were ever written, (down, across)."""
+        down, across = -(-self.height // self.segment[0]), -(-self.width // self.segment[1])
+        return np.resize(np.array(self._counts) > 0, (down, across))
+
     def place_of(self, number: int) -> tuple[int, ...]:
         """What tells a segment from others of the file: where its bytes lie, and how much of it shows."""
         return self._offsets[number], self._counts[number], *self._size(number)
@@ -258,13 +264,38 @@ class Coded:
         height, width = self._size(number)
         data = _bytes_at(file, self._offsets[number], self._counts[number])
         if not data:
-            # A tile that was never written is empty by common consent.
+            # A tile that was never written is no data; see `Covered`.
             return np.zeros((height, width, self._samples), self._dtype)
         decoded = np.asarray(self._decode(data, number, **self._options)[0])
         decoded = decoded.reshape(-1, *decoded.shape[-2:])
         if decoded.shape[0] < height or decoded.shape[1] < width:
             raise ValueError(f"a segment of {height} x {width} pixels holds {decoded.shape[0]} x {decoded.shape[1]}")
         return np.ascontiguousarray(decoded[:height, :width], self._dtype)
+
+
+class Covered:
+    """Which pixels lie in segments that were written, as pixels of one channel that are 1 there and else 0.
+
+    Parameters
+    ----------
+    written : (down, across) array of bool
+        Of the segments.
+    segment : (rows, columns)
+        Size of each.
+    shape : (Y, X)
+        Of the picture.
+    """
+
+    def __init__(self, written: NDArray[np.bool_], segment: tuple[int, int], shape: tuple[int, int]) -> None:
+        self.written, self.segment, self.shape, self.dtype = written, segment, (1, *shape), np.dtype(np.uint8)
+
+    def __getitem__(self, key: Any) -> Array:
+        """A block, in memory."""
+        region, dropped = cut_from(key, self.shape)
+        cuts = zip(region[1:], self.segment, strict=True)
+        lines = [np.arange(part.start, part.stop, part.step) // size for part, size in cuts]
+        block = self.written[np.ix_(*lines)][None].astype(self.dtype)
+        return np.asarray(block[region[0]].squeeze(dropped))
 
 
 class Raw:

@@ -90,6 +90,8 @@ def _is_short(page: Any, keyframe: Any, size: int) -> bool:
     bits = keyframe.bitspersample
     bits = bits if isinstance(bits, int) else max(bits, default=8)
     needed = _rows_of(keyframe) * ((keyframe.imagewidth * _contiguous(keyframe) * bits + 7) // 8)
+    # Tiles that were never written have no bytes, and need none.
+    needed = needed * sum(count > 0 for count in page.databytecounts) // max(1, len(page.databytecounts))
     if keyframe.compression == _UNCOMPRESSED:
         halved = keyframe.photometric == 6  # colours may be stored for fewer pixels than brightness
         return bool(stored < needed and not keyframe.is_tiled and not halved)
