@@ -1,6 +1,7 @@
 """Files that belong together: each plane from its own file, what is missing is no data, nothing elsewhere is opened."""
 
 import os
+import struct
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -317,3 +318,49 @@ def test_a_page_without_any_tile_is_a_channel_that_is_not_there(tmp_path: Path) 
     np.testing.assert_array_equal(image.levels[0], pixels[1:])
     assert (image.channels, image.mask) == (("b",), None)
     assert image.findings == ("channels that the file states and does not hold are left out: a",)
+
+
+def headed(path: Path) -> None:
+    """Move the directory of a TIFF file to its end, and write the header of NDTiff, version 2, in its place."""
+    data = path.read_bytes()
+    start = struct.unpack_from("<I", data, 4)[0]
+    length = 2 + 12 * struct.unpack_from("<H", data, start)[0] + 4
+    assert start == 8
+    header = struct.pack("<IIII", 483_729, 2, 2_355_492, 2) + b"{}"
+    place = len(data) + len(data) % 2
+    directory = data[start : start + length]
+    data = data[:4] + struct.pack("<I", place) + header + data[8 + len(header) :]
+    path.write_bytes(data.ljust(place, b"\0") + directory)
+
+
+def ndtiff(folder: Path, other: str, pixels: Any) -> Path:
+    """A set of NDTiff as Micro-Manager writes it: two files and an index that names them."""
+    index = b""
+    for number, name in enumerate(("a_NDTiffStack.tif", other)):
+        path = folder / name
+        tags = [(51123, "s", 0, '{"Width": 201}', True)]
+        tifffile.imwrite(path, pixels[number], metadata=None, extratags=tags)
+        with tifffile.TiffFile(path) as file:
+            offset = file.pages.first.dataoffsets[0]
+        headed(path)
+        axes = f'{{"channel": {number}}}'.encode()
+        index += len(axes).to_bytes(4, "little") + axes
+        index += len(name).to_bytes(4, "little") + name.encode()
+        for value in (offset, SHAPE[1], SHAPE[0], 1, 0, 0, 0, 0):
+            index += value.to_bytes(4, "little")
+    (folder / "NDTiff.index").write_bytes(index)
+    return folder / "a_NDTiffStack.tif"
+
+
+def test_an_index_of_micro_manager_that_names_other_folders_is_refused(tmp_path: Path, opened: list[str]) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    path = ndtiff(here, "../secret.tif", planes(2))
+    opened.clear()
+    with pytest.raises(ReadError, match=r"names '../secret.tif' in another folder"):
+        read(path)
+    assert not [where for where in opened if "secret" in where]
+    pixels = planes(2)
+    image = read(ndtiff(here, "b_NDTiffStack.tif", pixels))
+    np.testing.assert_array_equal(image.levels[0], pixels)
+    assert {Path(entry.path).name for entry in image.source["files"]} == {"a_NDTiffStack.tif", "b_NDTiffStack.tif"}

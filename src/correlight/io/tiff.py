@@ -28,7 +28,7 @@ from correlight.io.door import check_regular
 from correlight.io.meaning import COLOURS, in_memory, meant, tag
 from correlight.io.ome import NO_IMAGES, Ome, read_ome
 from correlight.io.ondisk import SEGMENT, Coded, Covered, Raw, Segments, segment_shape
-from correlight.io.tiff_checks import check_directory, check_segments, file_of
+from correlight.io.tiff_checks import check_companions, check_directory, check_segments, file_of, other_files
 from correlight.io.tiff_sizes import Described, spacing_of, stage_of
 from correlight.io.views import chosen, exchanges_axes, orientation_said, turned
 
@@ -109,6 +109,7 @@ def read_tiff(path: Path, *, calibrate: bool = True, choice: Selection = FIRST) 
     check_directory(path)
     with _quiet(), _opened(path) as opened:
         file = opened.file
+        check_companions(path, file)
         if not file.series:
             raise ReadError(f"Expected an image, but the TIFF file {path} holds none; export it again.")
         number, findings = _chosen_series(opened, choice)
@@ -124,7 +125,7 @@ def read_tiff(path: Path, *, calibrate: bool = True, choice: Selection = FIRST) 
         full = [*content.pixels.shape[1 : 1 + content.ndim - len(full)], *full]
         shrunk = tuple(level_factor(large, small) for large, small in zip(full, content.pixels.shape[1:], strict=True))
         findings = (*(opened.ome.findings if opened.ome else ()), *findings, *said, *content.findings)
-        files = (*(opened.ome.files if opened.ome else ()),)
+        files = (*(opened.ome.files if opened.ome else ()), *other_files(path, whole))
         content = replace(content, findings=findings, stage=stage_of(about), shrunk=shrunk, files=files)
         if not calibrate:
             return content
@@ -451,7 +452,7 @@ def _understood(opened: _Opened, series: Any, planes: _Planes, choice: Selection
     if not held.any():
         raise ReadError(f"No slice of {opened.path} holds all channels{_absent(opened)}; copy the whole set.")
     content = meant(opened.path, pixels, samples, series.keyframe, plain=opened.plain)
-    colours = opened.plain and series.keyframe.photometric == COLOURS and samples == 1
+    colours = opened.ome is None and series.keyframe.photometric == COLOURS and samples == 1
     if colours and content.count == 3 and content.ndim == 2:
         content = replace(content, rgb=True)
     orientation = int(tag(series.keyframe, "Orientation", 1) or 1)

@@ -6,8 +6,10 @@ import struct
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import tifffile
+
 from correlight.errors import ReadError
-from correlight.io.door import open_regular
+from correlight.io.door import check_regular, is_plain_name, open_regular
 
 _UNCOMPRESSED = 1  # Compression
 _AT_MOST = {5: 1400, 8: 1040, 32773: 64, 32946: 1040}  # bytes that one of LZW, deflate and PackBits can unpack to
@@ -80,6 +82,40 @@ def check_segments(path: Path, series: Any) -> None:
             f"{path} declares {declared / 2**30:,.1f} GiB of pixels and has {sum(sizes.values())} bytes, which is "
             "too little for a picture of anything; export it again."
         )
+
+
+def check_companions(path: Path, file: tifffile.TiffFile) -> None:
+    """Refuse sets of Micro-Manager files of which a part is elsewhere or no regular file, before tifffile opens them.
+
+    It looks for the parts of MMStack files by their names, and for those of NDTiff in an index that may name anything.
+    """
+    if getattr(file, "is_mmstack", False):
+        for beside in path.parent.glob("*_MMStack*.tif"):
+            check_regular(beside)
+    index = path.parent / "NDTiff.index"
+    if getattr(file, "is_ndtiff", False) and index.exists():
+        check_regular(index)
+        for _, name, *_ in tifffile.tifffile.read_ndtiff_index(str(index)):
+            if not is_plain_name(str(name)):
+                raise ReadError(f"{index} names {str(name)[:80]!r} in another folder, which is not opened.")
+            check_regular(path.parent / str(name))
+
+
+def other_files(path: Path, series: Any) -> tuple[Path, ...]:
+    """The other files that pages of a series lie in, which are all beside the one that was named.
+
+    Raises
+    ------
+    ReadError
+        If one is not.
+    """
+    home = file_of(next(page for page in series.pages if page is not None)).parent
+    own = home / path.name
+    found = dict.fromkeys(file_of(page) for page in series.pages if page is not None)
+    for entry in found:
+        if entry.parent != home:
+            raise ReadError(f"{path} refers to {entry}, which is in another folder and is not read.")
+    return tuple(path.parent / entry.name for entry in found if entry != own)
 
 
 def _is_short(page: Any, keyframe: Any, size: int) -> bool:
