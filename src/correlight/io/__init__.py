@@ -340,25 +340,32 @@ def _validity(path: Path, content: Content, pixels: NDArray[Any]) -> tuple[Mask 
         mask, findings = validity.mask, validity.findings
     else:
         mask = np.isfinite(pixels).all(axis=0) if pixels.dtype.kind == "f" else np.ones(pixels.shape[1:], bool)
-    opaque = _shown(content.opaque, content, pixels.shape[1:])
+    opaque = _opaque(content, pixels.shape[1:])
     if opaque is not None and not opaque.all():
         mask = mask & opaque
         findings = (*findings, "transparent pixels are ignored")
-    covered = _shown(content.covered, content, pixels.shape[1:])
-    if covered is not None:
-        mask = mask & covered
     if content.held is not None:
         held = np.broadcast_to(content.held[:, None, None], content.pixels.shape[1:])
         mask = mask & (held if held.shape == mask.shape else all_valid(held, mask.shape))
+    if content.written is not None:
+        mask = mask & _marked(content.written, mask.shape)
     if not mask.any():
         raise ReadError(f"No pixel of {path} is valid ({'; '.join(findings)}); check how it was exported.")
     return (None if mask.all() else mask), findings
 
 
-def _shown(where: Mask | Pixels | None, content: Content, shape: Sequence[int]) -> Mask | None:
-    """Where the pixels of a level are made of such that are marked alone; None without marks."""
-    if where is None:
+def _opaque(content: Content, shape: Sequence[int]) -> Mask | None:
+    """Where the pixels of a level are opaque; None without opacity."""
+    opaque, full = content.opaque, tuple(content.pixels.shape[1:])
+    if opaque is None:
         return None
-    if isinstance(where, np.ndarray) and where.ndim == content.ndim:
-        return where if where.shape == tuple(shape) else all_valid(where, shape)
-    return _painted(np.asarray(where[:, :, :])) if where.shape[1:] == tuple(shape) else _coarse(where).resized(shape)
+    if isinstance(opaque, np.ndarray) and opaque.ndim == len(full):
+        return opaque if opaque.shape == tuple(shape) else all_valid(opaque, shape)
+    return _marked(opaque, shape)
+
+
+def _marked(pixels: Pixels, shape: Sequence[int]) -> Mask:
+    """Where the pixels of a level are made only of such as are not zero in another channel."""
+    if pixels.shape[1:] == tuple(shape):
+        return _painted(np.asarray(pixels[:, :, :]))
+    return _coarse(pixels).resized(shape)

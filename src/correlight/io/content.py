@@ -47,10 +47,10 @@ class Content:
         Smaller levels of the file, where the pixels stay on disk.
     held : (Z,) array of bool or None
         Which slices of a volume the file holds; None for all. What it states and does not hold is no data.
-    covered : Pixels or None
-        ``(1, Y, X)``, not zero where the file holds the tile that a pixel lies in; None where it holds all.
     files : tuple of Path
         Other files that something was read from.
+    written : Pixels or None
+        ``(1, Y, X)``, not zero where the file holds the tile that a pixel lies in; None where it holds all.
     """
 
     pixels: Pixels
@@ -64,8 +64,8 @@ class Content:
     shrunk: tuple[float, ...] = (1.0,)
     levels: tuple[Pixels, ...] = ()
     held: Mask | None = None
-    covered: Pixels | None = None
     files: tuple[Path, ...] = ()
+    written: Pixels | None = None
 
     @property
     def count(self) -> int:

@@ -264,7 +264,7 @@ class Coded:
         height, width = self._size(number)
         data = _bytes_at(file, self._offsets[number], self._counts[number])
         if not data:
-            # A tile that was never written is no data; see `Covered`.
+            # A tile that was never written is no data; see `Written`.
             return np.zeros((height, width, self._samples), self._dtype)
         decoded = np.asarray(self._decode(data, number, **self._options)[0])
         decoded = decoded.reshape(-1, *decoded.shape[-2:])
@@ -273,7 +273,7 @@ class Coded:
         return np.ascontiguousarray(decoded[:height, :width], self._dtype)
 
 
-class Covered:
+class Written:
     """Which pixels lie in segments that were written, as pixels of one channel that are 1 there and else 0.
 
     Parameters

@@ -27,7 +27,7 @@ from correlight.io.content import ON_DISK, Content, check_size, large
 from correlight.io.door import check_regular
 from correlight.io.meaning import COLOURS, in_memory, meant, tag
 from correlight.io.ome import NO_IMAGES, Ome, read_ome
-from correlight.io.ondisk import SEGMENT, Coded, Covered, Raw, Segments, segment_shape
+from correlight.io.ondisk import SEGMENT, Coded, Raw, Segments, Written, segment_shape
 from correlight.io.tiff_checks import check_companions, check_directory, check_segments, file_of, other_files
 from correlight.io.tiff_sizes import Described, spacing_of, stage_of
 from correlight.io.views import chosen, exchanges_axes, orientation_said, turned
@@ -84,7 +84,7 @@ class _Planes:
     samples: int
     there: Array
     findings: tuple[str, ...]
-    covered: Pixels | None = None
+    written: Pixels | None = None
 
 
 def read_tiff(path: Path, *, calibrate: bool = True, choice: Selection = FIRST) -> Content:
@@ -283,9 +283,12 @@ def _planes(opened: _Opened, series: Any, index: list[Any], choice: Selection, *
         pixels = Segments(path, planes, used, np.dtype(np.uint8) if series.dtype.kind == "b" else series.dtype)
         check_size(path, pixels.shape, pixels.dtype.itemsize, ON_DISK)
         check_segments(path, series)
-        covered = _covered(list(used.values())) if planes.ndim == 2 else None
-        said = said if covered is None else (*said, "tiles that the file does not hold are no data")
-        return _Planes(pixels, samples, np.isin(planes[..., 0], list(used)), said, covered)
+        written = _written(list(used.values()))
+        if written is not None:
+            what = "are no data" if planes.ndim == 2 else "are zero in the volume, as single tiles of it are not masked"
+            said = (*said, f"tiles that the file does not hold {what}")
+        written = written if planes.ndim == 2 else None
+        return _Planes(pixels, samples, np.isin(planes[..., 0], list(used)), said, written)
     if last:
         return None
     return _decoded(opened, series, index, choice, samples)
@@ -363,13 +366,13 @@ def _pages(opened: _Opened, series: Any, samples: int) -> dict[int, Coded | Raw]
     return pages if len(kinds) <= 1 else None
 
 
-def _covered(pages: list[Coded | Raw]) -> Pixels | None:
+def _written(pages: list[Coded | Raw]) -> Pixels | None:
     """Which tiles all pages of a picture hold; None where that is every one."""
     grids = [page.written for page in pages if isinstance(page, Coded)]
     if not grids or all(grid.all() for grid in grids):
         return None
     first = pages[0]
-    return Covered(np.logical_and.reduce(grids), first.segment, (first.height, first.width))
+    return Written(np.logical_and.reduce(grids), first.segment, (first.height, first.width))
 
 
 def _as_in_memory(page: Any) -> int | None:
@@ -466,7 +469,7 @@ def _understood(opened: _Opened, series: Any, planes: _Planes, choice: Selection
         opaque=opaque,
         channels=names if fits else content.channels,
         held=None if held.all() else held,
-        covered=None if planes.covered is None else turned(planes.covered, orientation),
+        written=None if planes.written is None else turned(planes.written, orientation),
         findings=(*findings, *content.findings, *orientation_said(orientation)),
     )
 
