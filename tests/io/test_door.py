@@ -193,6 +193,31 @@ def test_many_tiles_in_one_place_are_decoded_once(tmp_path: Path, monkeypatch: p
     assert len(reads) <= 64
 
 
+def test_a_page_that_lists_too_few_tiles_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    rewrite(path, PIXELS)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for name in ("TileOffsets", "TileByteCounts"):
+            file.pages.first.tags[name].overwrite(file.pages.first.tags[name].value[:5])
+    with pytest.raises(ReadError, match="truncated or damaged"):
+        read(path)
+
+
+def test_pages_that_lead_back_to_themselves_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.stack([PIXELS] * 3), photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(path) as file:
+        places = [page.offset for page in file.pages]
+        last = file.pages[2]
+        end = last.offset + 2 + 12 * len(last.tags)
+    for place in places:
+        data = bytearray(path.read_bytes())
+        struct.pack_into("<I", data, end, place)
+        (tmp_path / "b.tif").write_bytes(data)
+        with pytest.raises(ReadError, match="lead back to an earlier one"):
+            read(tmp_path / "b.tif")
+
+
 def test_more_than_any_picture_packs_is_refused_before_it_is_walked_over(tmp_path: Path) -> None:
     path = hollow(tmp_path / "a.tif", 400_000, 4096, compression="zlib")
     with pytest.raises(ReadError, match=r"declares 149.0 GiB of pixels and has \d+ bytes"):

@@ -204,7 +204,10 @@ class Segments:
     def _segment(self, files: Mapping[Path, int], page: int, number: int) -> Array:
         """A decoded tile or strip, ``(rows, columns, samples)``."""
         owner = self._pages[page]
-        name = (owner.path, *owner.place_of(number))
+        try:
+            name = (owner.path, *owner.place_of(number))
+        except IndexError as error:
+            raise _gone(owner.path, EOFError("it lists too few tiles or strips")) from error
         with self._lock:
             found = self._store.get(name)
             if found is not None:

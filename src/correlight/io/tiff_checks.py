@@ -48,8 +48,11 @@ def _check_chain(path: Path, file: BinaryIO, size: int, first: int, codes: tuple
     seen = {first}
     while len(data := file.read(struct.calcsize(word))) == struct.calcsize(word):
         offset = struct.unpack(word, data)[0]
-        if offset == 0 or offset in seen:
+        if offset == 0:
             return
+        if offset in seen:
+            # tifffile would go round, some four thousand million times.
+            raise ReadError(f"{path} is damaged: its pages lead back to an earlier one; copy or export it again.")
         seen.add(offset)
         file.seek(min(offset, size))
         data = file.read(struct.calcsize(head))
