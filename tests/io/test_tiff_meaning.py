@@ -176,6 +176,9 @@ def test_a_palette_on_disk_gives_the_colours_meant(tmp_path: Path, large: bool) 
     table = RNG.integers(0, 256, (3, 256)).astype(np.uint16) * 257
     path = write(tmp_path / "a.tif", GREY, photometric="palette", colormap=table)
     np.testing.assert_array_equal(whole(path, large), (table // 257)[:, GREY])
+    longer = RNG.integers(0, 65_536, (3, 65_536)).astype(np.uint16)
+    path = write(tmp_path / "b.tif", GREY16, photometric="palette", colormap=longer)
+    np.testing.assert_array_equal(whole(path, large), (longer >> 8)[:, GREY16])
 
 
 def test_brightness_and_colour_become_red_green_and_blue(tmp_path: Path, large: bool) -> None:

@@ -115,7 +115,11 @@ def _grey(pixels: Pixels, page: Any, kind: int, plain: bool, picture: bool) -> C
         # The table has 16 bits per colour; its upper byte is the 8-bit colour that was meant.
         table = (np.asarray(page.keyframe.colormap) >> 8).astype(np.uint8)
         last = table.shape[1] - 1
-        return Content(changed(pixels, lambda block: table[:, np.minimum(block[0], last)], 3, "u1"), rgb=True)
+
+        def colours(block: Array) -> Array:
+            return table[:, np.minimum(block[0].astype(np.intp), last)]
+
+        return Content(changed(pixels, colours, 3, "u1"), rgb=True)
     if kind == WHITE_IS_ZERO:
         return _inverted(pixels, page, plain)
     said = {
