@@ -47,9 +47,9 @@ def imagej_file(path: Path, unit: str | None, per_unit: tuple[float, float], **m
     return path
 
 
-def zeiss_file(path: Path, *entries: tuple[str, str]) -> Path:
+def zeiss_file(path: Path, *entries: tuple[str, str], pixels: Any = PIXELS) -> Path:
     text = "\r\n0\r\n" + "".join(f"{key}\r\n{line}\r\n" for key, line in entries)
-    tifffile.imwrite(path, PIXELS, extratags=[(34118, "s", 0, text.encode("cp1252"), True)])
+    tifffile.imwrite(path, pixels, extratags=[(34118, "s", 0, text.encode("cp1252"), True)])
     return path
 
 
@@ -71,9 +71,27 @@ def test_what_is_no_length_is_none(unit: str) -> None:
     assert unit_length(unit) is None
 
 
-@pytest.mark.parametrize("unit", ["micron", "um", "µm", "μm", "\\u00B5m", "\\u03bcm", " µm ", "microns", "Micron"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "micron", "um", "µm", "μm", "\\u00B5m", "\\u03bcm", " µm ", "microns", "Micron", "micrometer", "micrometre",
+        "Micrometers", "micrometres", "Âµm", "Î¼m", "µm/pixel", "um/px", "micron per pixel", "µ",
+    ],
+)  # fmt: skip
 def test_the_many_ways_to_write_a_micrometre(unit: str) -> None:
     assert unit_length(unit) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("unit", "length"),
+    [
+        ("nanometers", 1e-3), ("Nanometres", 1e-3), ("picometer", 1e-6), ("pm", 1e-6), ("millimeters", 1e3),
+        ("centimetres", 1e4), ("Å", 1e-4), ("\u212b", 1e-4), ("A\u030a", 1e-4), ("Ã…", 1e-4), ("angstroms", 1e-4),
+        ("Ångström", 1e-4), ("A", 1e-4), ("Inches", 25_400), ("meters", 1e6),
+    ],
+)  # fmt: skip
+def test_plurals_and_signs_of_other_units(unit: str, length: float) -> None:
+    assert unit_length(unit) == pytest.approx(length)
 
 
 def test_capitals_tell_prefixes_apart() -> None:
@@ -173,12 +191,34 @@ def test_imagej_keeps_print_resolutions_that_mean_nothing(
     assert image.findings == ("the resolution of the file describes paper and is not taken for a pixel size",)
 
 
-@pytest.mark.parametrize("dots", [72, 96, 300, 12345.6])
-@pytest.mark.parametrize("unit", ["INCH", "CENTIMETER"])
-def test_the_resolution_of_a_plain_tiff_is_never_a_calibration(tmp_path: Path, dots: float, unit: str) -> None:
+@pytest.mark.parametrize("dots", [1, 72, 96, 150, 300, 600, 1200, 2400, 3000.5])
+@pytest.mark.parametrize("unit", ["INCH", "CENTIMETER", "NONE"])
+def test_the_resolution_of_a_picture_for_paper_is_no_calibration(tmp_path: Path, dots: float, unit: str) -> None:
+    dots = dots / 2.54 if unit == "CENTIMETER" else dots
     tifffile.imwrite(tmp_path / "a.tif", PIXELS, resolution=(dots, dots), resolutionunit=unit)
     image = read(tmp_path / "a.tif")
     assert (image.grid.calibrated, image.source["spacing_source"]) == (False, "not stated")
+
+
+@pytest.mark.parametrize(("unit", "length"), [("INCH", 25_400), ("CENTIMETER", 10_000)])
+@pytest.mark.parametrize("size", [0.0081, 0.0645, 0.8137, 2.057])
+def test_a_resolution_that_no_printer_has_is_a_size_where_nothing_else_states_one(
+    tmp_path: Path, size: float, unit: str, length: float
+) -> None:
+    options: dict[str, Any] = {"resolution": (length / size, length / size / 2), "resolutionunit": unit}
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, metadata=None, **options)
+    image = read(tmp_path / "a.tif")
+    assert image.grid.spacing == pytest.approx((2 * size, size), rel=1e-6) if size < 1.5 else not image.grid.calibrated
+    if size < 1.5:
+        assert image.source["spacing_source"] == "resolution tags"
+        assert image.findings == (
+            f"the pixel size of {size:.6g} µm is that of the resolution tags, as nothing else states one; "
+            "give the pixel size if they were meant for paper",
+        )
+    text = "[Scan]\r\nPixelWidth=6.5e-9\r\nPixelHeight=7.5e-9\r\n"
+    tifffile.imwrite(tmp_path / "b.tif", PIXELS, extratags=[(34682, "s", 0, text, True)], **options)
+    assert read(tmp_path / "b.tif").grid.spacing == pytest.approx((0.0075, 0.0065), rel=1e-12)
+    assert read(tmp_path / "b.tif").findings == ()
 
 
 def test_a_stack_without_the_distance_of_its_slices_is_uncalibrated(tmp_path: Path) -> None:
@@ -206,9 +246,9 @@ def test_the_older_fei_tag_is_read_as_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "size"), [("8.138 nm", 0.008138), ("1.2 µm", 1.2), ("512.5 pm", 0.0005125), ("3 nm", 0.003)]
 )
-@pytest.mark.parametrize("key", ["AP_IMAGE_PIXEL_SIZE", "AP_PIXEL_SIZE"])
-def test_zeiss_tags_state_a_number_and_a_unit(tmp_path: Path, key: str, line: str, size: float) -> None:
-    image = read(zeiss_file(tmp_path / "a.tif", ("AP_MAG", "Mag = 20.00 K X"), (key, f"Pixel Size = {line}")))
+def test_zeiss_tags_state_a_number_and_a_unit(tmp_path: Path, line: str, size: float) -> None:
+    stated = ("AP_IMAGE_PIXEL_SIZE", f"Image Pixel Size = {line}")
+    image = read(zeiss_file(tmp_path / "a.tif", ("AP_MAG", "Mag = 20.00 K X"), stated))
     assert image.grid.spacing == pytest.approx((size, size), rel=1e-12)
     assert image.source["spacing_source"] == "Zeiss tags"
 
@@ -216,6 +256,21 @@ def test_zeiss_tags_state_a_number_and_a_unit(tmp_path: Path, key: str, line: st
 def test_of_two_zeiss_sizes_the_one_of_the_stored_image_counts(tmp_path: Path) -> None:
     entries = [("AP_PIXEL_SIZE", "Pixel Size = 4 nm"), ("AP_IMAGE_PIXEL_SIZE", "Image Pixel Size = 8 nm")]
     assert read(zeiss_file(tmp_path / "a.tif", *entries)).grid.spacing == pytest.approx((0.008, 0.008))
+
+
+@pytest.mark.parametrize(("width", "size"), [(512, 0.008), (1024, 0.004), (2048, 0.002), (3072, 0.004 / 3)])
+def test_the_pixel_size_of_a_zeiss_display_is_that_of_1024_pixels(tmp_path: Path, width: int, size: float) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, width), np.uint8)
+    shown = ("AP_PIXEL_SIZE", "Pixel Size = 4 nm")
+    image = read(zeiss_file(tmp_path / "a.tif", shown, pixels=pixels))
+    assert image.grid.spacing == pytest.approx((size, size), rel=1e-12)
+    assert len(image.findings) == (width != 1024)
+    field = ("AP_WIDTH", "Width = 5.5 µm")
+    image = read(zeiss_file(tmp_path / "b.tif", shown, field, pixels=pixels))
+    assert image.grid.spacing == pytest.approx((5.5 / width, 5.5 / width), rel=1e-12)
+    cut = read(zeiss_file(tmp_path / "c.tif", shown, field, pixels=pixels[:, :500]))
+    assert not cut.grid.calibrated
+    assert cut.findings[0].startswith("stated, not understood: 0.004 µm on a display of 1024 pixels")
 
 
 def test_zeiss_tags_without_a_size_state_none(tmp_path: Path) -> None:
@@ -247,6 +302,7 @@ def test_impossible_sizes_in_other_tags_are_refused(tmp_path: Path) -> None:
         fei_file(tmp_path / "a.tif", "[Scan]\r\nPixelWidth=-1e-9\r\nPixelHeight=1e-9\r\n"),
         fei_file(tmp_path / "b.tif", "[Scan]\r\nPixelWidth=0\r\nPixelHeight=0\r\n"),
         zeiss_file(tmp_path / "c.tif", ("AP_PIXEL_SIZE", "Pixel Size = -3 nm")),
+        zeiss_file(tmp_path / "f.tif", ("AP_IMAGE_PIXEL_SIZE", "Image Pixel Size = -3 nm")),
         imagej_file(tmp_path / "d.tif", "um", (0.0, 0.0)),
         imagej_file(tmp_path / "e.tif", "um", (1e-6, 1e-6)),
     ]

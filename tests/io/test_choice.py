@@ -51,7 +51,8 @@ def test_scenes_of_a_tiff_are_chosen_by_number_or_name(tmp_path: Path) -> None:
         file.write(PIXELS[0], metadata={"Name": "left", **MICRON})
         file.write(PIXELS[1, :60], metadata={"Name": "right", "PhysicalSizeX": 3.0, "PhysicalSizeY": 3.0})
     first = read(path)
-    assert first.findings == ("the file holds 2 images; the first is read",)
+    said = "the file holds 2 images, 0 (left, 80 x 120), 1 (right, 60 x 120); the first is read"
+    assert first.findings == (said,)
     np.testing.assert_array_equal(first.levels[0][0], PIXELS[0])
     for scene in (1, "1", "right"):
         second = read(path, scene=scene)
@@ -59,7 +60,7 @@ def test_scenes_of_a_tiff_are_chosen_by_number_or_name(tmp_path: Path) -> None:
         assert second.grid.spacing == (3.0, 3.0)
         assert second.findings == ()
         assert second.source["scene"] == scene
-    with pytest.raises(UsageError, match=r"no scene 'up' in .*; it has 0 \(left\), 1 \(right\)"):
+    with pytest.raises(UsageError, match=r"no scene 'up' in .*; it has 0 \(left, 80 x 120\), 1 \(right, 60 x 120\)"):
         read(path, scene="up")
 
 
@@ -75,7 +76,7 @@ def test_frames_of_a_series_are_chosen_by_number(tmp_path: Path) -> None:
         read(tmp_path / "a.ome.tif", time=4)
 
 
-@pytest.mark.parametrize("options", [{"scene": 1}, {"level": 1}, {"time": 1}])
+@pytest.mark.parametrize("options", [{"scene": 1}, {"level": 1}, {"time": 1}, {"series": 1}, {"view": 1}])
 def test_a_single_picture_offers_no_choice(options: dict[str, int], tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", PIXELS[0])
     with pytest.raises(UsageError, match="There is no"):

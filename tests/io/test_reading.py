@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import ReadError, UsageError
 from correlight.io import READABLE, read, read_mask
+from correlight.io.door import Stamp
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(0)
@@ -58,9 +59,11 @@ def test_a_grey_tiff_keeps_its_values_and_type(tmp_path: Path, pixels: Array, co
 
 def test_the_source_states_path_checksum_and_reader(tmp_path: Path) -> None:
     path = tiff(tmp_path / "a.tif", GREY)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     assert read(path).source == {
         "path": str(path),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256,
+        "files": (Stamp(str(path), path.stat().st_size, path.stat().st_mtime_ns, sha256),),
         "spacing_source": "not stated",
         "reader": "TIFF",
     }

@@ -6,10 +6,9 @@ a grid, a validity mask, and the provenance that a report states.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -20,14 +19,17 @@ from numpy.typing import NDArray
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
 from correlight.images.image import CoarseMask, Image, Mask, Pixels, default_channels
-from correlight.images.pyramid import all_valid, factors_to, with_small_level
+from correlight.images.pyramid import all_valid, factors_to, stays_on_disk, with_small_level
 from correlight.images.validity import find_valid_channels
-from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, time_index
+from correlight.io import content as limits
+from correlight.io.axes import FIRST, Selection, choose_level, choose_scene, refuse_unknown, time_index
 from correlight.io.content import Content
+from correlight.io.door import Stamp, check_unchanged, measured, open_regular, sha256_of, stamp
 from correlight.io.fallback import bioio_is_installed
+from correlight.io.views import Held
 from correlight.io.write import write_ome_tiff, write_tiff
 
-__all__ = ["READABLE", "VENDORS", "read", "read_mask", "write_ome_tiff", "write_tiff"]
+__all__ = ["READABLE", "VENDORS", "Selection", "read", "read_mask", "unchanged", "write_ome_tiff", "write_tiff"]
 
 READABLE = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".npy", ".zarr")
 VENDORS = (".czi", ".nd2", ".lif", ".mrc", ".map", ".rec", ".st", ".dm3", ".dm4")  # most need the extra "formats"
@@ -47,7 +49,7 @@ _KINDS = {
     "DM": ("correlight.io.gatan", "read_dm"),
     "bioio": ("correlight.io.fallback", "read_bioio"),
 }
-_SINGLE = {"PNG", "JPEG", "NumPy"}  # kinds that hold one picture and nothing to choose from
+_SINGLE = {"PNG", "JPEG"}  # kinds that hold one picture and nothing to choose from
 _STARTS = (
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
@@ -73,6 +75,8 @@ def read(
     scene: int | str | None = None,
     level: int = 0,
     time: int | None = None,
+    series: int | None = None,
+    view: int | None = None,
 ) -> Image:
     """Read an image with its pixel size, channel names and validity mask.
 
@@ -91,38 +95,52 @@ def read(
         Level of a pyramid, 0 for full resolution. The smaller ones lie on grids of their own over the same field.
     time : int, optional
         Which frame of a time series, counted from 0; without it the first, and a finding says so.
+    series : int, optional
+        Which series of pages of one shape in a TIFF file, counted from 0; without it the first that is no preview,
+        and a finding says so.
+    view : int, optional
+        Which view of a file that has several (an angle, a phase, an illumination), counted from 0.
 
     Returns
     -------
     Image
         Pixels of the file's own type, ``(C, Y, X)`` or ``(C, Z, Y, X)``. The grid is in micrometres if the file or
         the caller states a pixel size, in pixels otherwise; print resolutions (dpi) are never taken for one.
-        ``source`` holds ``path``, ``sha256``, ``spacing_source`` and ``reader``, and where they apply ``scene``,
-        ``level``, ``time`` and ``stage_position`` (micrometres, array order, as the file states it).
+        ``source`` holds ``path``, ``sha256`` (of all files that belong together), ``files`` (a `Stamp` of each),
+        ``spacing_source`` and ``reader``, and where they apply ``scene``, ``series``, ``level``, ``time``, ``view`` and
+        ``stage_position`` (micrometres, array order, as the file states it).
 
     Raises
     ------
     ReadError
         If the file is missing, damaged, of an unknown kind, blank, smaller than 32 pixels per side, without finite
-        values, or states an impossible pixel size.
+        values, states an impossible pixel size, or is changed while it is read; if it is no regular file.
     UsageError
-        If ``spacing`` is not positive and finite, or does not fit the number of axes, or there is no such scene, level
-        or frame.
+        If ``spacing`` is not positive and finite, or does not fit the number of axes, or there is no such scene,
+        series, level, frame or view.
 
     Notes
     -----
     Pixels of more than 64 MiB stay on disk where the file can be read in parts: TIFF in tiles, strips or uncompressed,
     OME-Zarr, MRC and ``.npy``. No file stays open. ``levels`` then ends with one of at most 2**24 pixels per channel
     that is in memory, made in one pass where the file has none; data bars and padding are sought on it. Anything else
-    is read into memory, 4 GiB at most.
+    is decoded as a whole, 2 GiB at most, and otherwise treated alike. Planes that a file states and does not hold are
+    no data. Of several files that belong together only those beside the given one are read.
     """
     path = Path(path)
     given = None if spacing is None else _given(spacing)
-    choice = Choice(scene, level, time)
+    choice = Selection(scene, level, time, series, view, None if given is None or len(given) == 1 else len(given))
     kind = _kind(path)
+    before = measured(path)
     content = _content(path, kind, calibrate=given is None, choice=choice)
-    in_memory = isinstance(content.pixels, np.ndarray)
-    levels = (content.pixels,) if in_memory else with_small_level((content.pixels, *content.levels))
+    if np.dtype(content.pixels.dtype).kind not in "uif":
+        held = content.pixels.dtype
+        raise ReadError(f"Expected real numbers as pixels, but {path} holds {held}; convert it first.")
+    whole_pixels = content.pixels
+    if isinstance(whole_pixels, np.ndarray) and whole_pixels.nbytes > limits.IN_MEMORY:
+        whole_pixels = Held(whole_pixels)
+    in_memory = isinstance(whole_pixels, np.ndarray)
+    levels = (whole_pixels,) if in_memory else with_small_level((whole_pixels, *content.levels))
     pixels, small = levels[0], np.asarray(levels[-1])
     _check_pixels(path, pixels, small)
     ndim = len(pixels.shape) - 1
@@ -136,6 +154,9 @@ def read(
         grid = replace(grid, origin=tuple(((factor - 1) / 2 * np.asarray(grid.spacing) / factor).tolist()))
     mask, findings = _validity(path, content, small)
     whole = None if mask is None else mask if len(levels) == 1 else CoarseMask(mask, grid.shape)
+    stamps = tuple(stamp(file) for file in dict.fromkeys((path, *content.files)))
+    if measured(path) != before:
+        raise ReadError(f"{path} was changed while it was read; read it again once nothing writes to it.")
     return Image(
         levels=levels,
         grid=grid,
@@ -145,13 +166,32 @@ def read(
         findings=(*content.findings, *findings),
         source={
             "path": str(path),
-            "sha256": _sha256(path),
+            "sha256": sha256_of(stamps),
+            "files": stamps,
             "spacing_source": "given by the user" if given is not None else content.spacing_source,
             "reader": kind,
-            **{name: value for name, value in asdict(choice).items() if value},
+            **choice.stated,
             **({} if content.stage is None else {"stage_position": content.stage}),
         },
     )
+
+
+def unchanged(image: Image) -> None:
+    """Refuse to go on if a file that an image was read from is no longer what it was; ask before a result is kept.
+
+    Parameters
+    ----------
+    image : Image
+        As `read` gave it, or made from that.
+
+    Raises
+    ------
+    ReadError
+        If the size or the checksum of a file has changed, or it is gone; of an image that stays on disk, also if its
+        time of change has.
+    """
+    stamps = image.source.get("files", ())
+    check_unchanged([entry for entry in stamps if isinstance(entry, Stamp)], strictly=stays_on_disk(image))
 
 
 def read_mask(path: str | Path, shape: Sequence[int]) -> Mask | CoarseMask:
@@ -176,13 +216,15 @@ def read_mask(path: str | Path, shape: Sequence[int]) -> Mask | CoarseMask:
         If the file cannot be read, has another shape, or leaves no valid pixel.
     """
     path = Path(path)
-    pixels = _content(path, _kind(path), calibrate=False).pixels
+    pixels = _content(path, _kind(path), calibrate=False, choice=Selection(ndim=len(shape))).pixels
     if pixels.shape[1:] != tuple(shape):
         raise ReadError(
             f"The mask {path} must have the shape of its image, {tuple(shape)}, but has {pixels.shape[1:]}; "
             "draw it on the image itself."
         )
     mask: Mask | CoarseMask
+    if isinstance(pixels, np.ndarray) and pixels.nbytes > limits.IN_MEMORY:
+        pixels = Held(pixels)
     if isinstance(pixels, np.ndarray):
         mask = _painted(pixels)
         empty = not mask.any()
@@ -233,11 +275,8 @@ def _kind(path: Path) -> str:
             return "bioio"
         ending = f"ending {path.suffix!r}" if path.suffix else "no ending"
         raise ReadError(f"Cannot read {path}, which has {ending}; export the image as one of {readable}.")
-    try:
-        with path.open("rb") as file:
-            start = file.read(256)
-    except OSError as error:
-        raise ReadError(f"Cannot open {path}: {error.strerror or error}; check its permissions.") from error
+    with open_regular(path) as file:
+        start = file.read(256)
     if not start:
         raise ReadError(f"Expected an image, but {path} is empty; copy or export it again.")
     place, mark = _MRC_MARK
@@ -249,9 +288,13 @@ def _kind(path: Path) -> str:
     raise ReadError(f"Expected an image, but {path} does not begin like any of {readable}; export it again.")
 
 
-def _content(path: Path, kind: str, *, calibrate: bool, choice: Choice = FIRST) -> Content:
-    module, name = _KINDS[kind]
-    reader = cast(Callable[..., Content], getattr(import_module(module), name))
+def _content(path: Path, kind: str, *, calibrate: bool, choice: Selection = FIRST) -> Content:
+    name, function = _KINDS[kind]
+    module = import_module(name)
+    reader = cast(Callable[..., Content], getattr(module, function))
+    # What a reader can choose by stands in its module; those that say nothing know scenes and frames.
+    known = ("scene", "time") if kind in _SINGLE else getattr(module, "KNOWS", ("scene", "time"))
+    refuse_unknown(path, choice, known)
     options = {} if kind in _SINGLE else {"choice": choice}
     if kind in _SINGLE:
         choose_scene(path, [path.stem], choice)
@@ -270,8 +313,6 @@ def _content(path: Path, kind: str, *, calibrate: bool, choice: Choice = FIRST) 
 
 def _check_pixels(path: Path, pixels: Pixels, small: NDArray[Any]) -> None:
     """Refuse what shows nothing, judged by a level that is in memory."""
-    if small.dtype.kind not in "uif":
-        raise ReadError(f"Expected real numbers as pixels, but {path} holds {small.dtype}; convert it first.")
     height, width = pixels.shape[-2:]
     if min(height, width) < SMALLEST:
         raise ReadError(
@@ -299,20 +340,32 @@ def _validity(path: Path, content: Content, pixels: NDArray[Any]) -> tuple[Mask 
         mask, findings = validity.mask, validity.findings
     else:
         mask = np.isfinite(pixels).all(axis=0) if pixels.dtype.kind == "f" else np.ones(pixels.shape[1:], bool)
-    if content.opaque is not None and not content.opaque.all():
-        mask = mask & content.opaque
+    opaque = _opaque(content, pixels.shape[1:])
+    if opaque is not None and not opaque.all():
+        mask = mask & opaque
         findings = (*findings, "transparent pixels are ignored")
+    if content.held is not None:
+        held = np.broadcast_to(content.held[:, None, None], content.pixels.shape[1:])
+        mask = mask & (held if held.shape == mask.shape else all_valid(held, mask.shape))
+    if content.written is not None:
+        mask = mask & _marked(content.written, mask.shape)
     if not mask.any():
         raise ReadError(f"No pixel of {path} is valid ({'; '.join(findings)}); check how it was exported.")
     return (None if mask.all() else mask), findings
 
 
-def _sha256(path: Path) -> str:
-    """Checksum of a file, or of the names and contents of all files in a folder."""
-    if path.is_dir():
-        total = hashlib.sha256()
-        for entry in sorted(entry for entry in path.rglob("*") if entry.is_file()):
-            total.update(f"{entry.relative_to(path).as_posix()}\0{_sha256(entry)}\n".encode())
-        return total.hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _opaque(content: Content, shape: Sequence[int]) -> Mask | None:
+    """Where the pixels of a level are opaque; None without opacity."""
+    opaque, full = content.opaque, tuple(content.pixels.shape[1:])
+    if opaque is None:
+        return None
+    if isinstance(opaque, np.ndarray) and opaque.ndim == len(full):
+        return opaque if opaque.shape == tuple(shape) else all_valid(opaque, shape)
+    return _marked(opaque, shape)
+
+
+def _marked(pixels: Pixels, shape: Sequence[int]) -> Mask:
+    """Where the pixels of a level are made only of such as are not zero in another channel."""
+    if pixels.shape[1:] == tuple(shape):
+        return _painted(np.asarray(pixels[:, :, :]))
+    return _coarse(pixels).resized(shape)

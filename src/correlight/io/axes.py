@@ -14,8 +14,8 @@ from correlight.errors import ReadError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Which part of a file to read.
+class Selection:
+    """Which part of a file to read; handed to every reader, of which each refuses what its files do not have.
 
     Parameters
     ----------
@@ -25,6 +25,15 @@ class Choice:
         Level of a pyramid, 0 for full resolution.
     time : int or None
         0-based number of a frame of a time series; None for the first, and a finding that says so.
+    series : int or None
+        0-based number of a series of pages of one shape, where a file holds several; None for the first that is no
+        preview, and a finding that says so.
+    view : int or None
+        0-based number of a view (an angle of a light sheet, a phase, an illumination); None for the first, and a
+        finding that says so.
+    ndim : int or None
+        How many axes of space the caller takes the image to have, where he gives a pixel size for each; it decides what
+        pages of unstated meaning are.
 
     Raises
     ------
@@ -35,20 +44,56 @@ class Choice:
     scene: int | str | None = None
     level: int = 0
     time: int | None = None
+    series: int | None = None
+    view: int | None = None
+    ndim: int | None = None
 
     def __post_init__(self) -> None:
-        for what, value in (("scene", self.scene), ("level", self.level), ("time", self.time)):
+        for what in ("scene", "level", "time", "series", "view"):
+            value = getattr(self, what)
             if isinstance(value, int) and value < 0:
                 raise UsageError(f"A {what} is counted from 0; got {value}.")
 
     @property
     def anything(self) -> bool:
         """Whether something other than the first picture is asked for."""
-        return bool(self.scene is not None or self.level or self.time is not None)
+        parts = self.scene, self.time, self.series, self.view
+        return bool(self.level or any(part is not None for part in parts))
+
+    @property
+    def stated(self) -> dict[str, int | str]:
+        """What was asked for, by name."""
+        parts = {"scene": self.scene, "series": self.series, "time": self.time, "view": self.view}
+        asked = {name: part for name, part in parts.items() if part is not None}
+        return {**asked, **({"level": self.level} if self.level else {})}
 
 
-FIRST = Choice()
+Choice = Selection
+FIRST = Selection()
 """The first picture at full resolution."""
+
+
+def refuse_unknown(path: Path, choice: Selection, known: Sequence[str]) -> None:
+    """Refuse to choose by what the files of a reader do not have.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message of an error.
+    choice : Selection
+        What is asked for.
+    known : sequence of str
+        Of "scene", "series", "time" and "view", what the reader can choose by.
+
+    Raises
+    ------
+    UsageError
+        If something else is asked for.
+    """
+    for name in ("scene", "series", "time", "view"):
+        if getattr(choice, name) is not None and name not in known:
+            instead = f"choose by {' or '.join(known)}" if known else "it holds a single picture"
+            raise UsageError(f"There is no choice of a {name} in {path}; {instead}.")
 
 
 def choose_scene(path: Path, names: Sequence[str], choice: Choice) -> tuple[int, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,28 +25,59 @@ _PREFIXES = {
     "m": -3, "µ": -6, "n": -9, "p": -12, "f": -15, "a": -18, "z": -21, "y": -24,
 }  # fmt: skip
 _INCH = 25_400.0
+_WORDS = {"pico": -12, "nano": -9, "micro": -6, "milli": -3, "centi": -2, "deci": -1, "": 0, "kilo": 3}
 MICROMETRES: dict[str, float] = {
     **{f"{prefix}m": _METRE * 10.0**power for prefix, power in _PREFIXES.items()},
-    "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0, "micrometers": 1.0,
-    "micrometres": 1.0, "nanometer": 1e-3, "nanometre": 1e-3, "millimeter": 1e3, "millimetre": 1e3, "meter": _METRE,
-    "metre": _METRE, "centimeter": 1e4, "centimetre": 1e4, "Å": 1e-4, "A": 1e-4, "angstrom": 1e-4,
+    **{
+        f"{prefix}{word}{plural}": _METRE * 10.0**power
+        for prefix, power in _WORDS.items()
+        for word in ("meter", "metre")
+        for plural in ("", "s")
+    },
+    "um": 1.0, "micron": 1.0, "microns": 1.0, "µ": 1.0, "mum": 1.0, "micro-meter": 1.0, "micro-metre": 1.0,
+    "Å": 1e-4, "A": 1e-4, "angstrom": 1e-4, "angstroms": 1e-4, "ångström": 1e-4, "ångströms": 1e-4, "ångstrom": 1e-4,
+    "ångstroms": 1e-4, "angstroem": 1e-4, "angström": 1e-4,
     "thou": _INCH / 1000, "li": _INCH / 12, "in": _INCH, "inch": _INCH, "inches": _INCH, "ft": 12 * _INCH,
     "yd": 36 * _INCH, "mi": 63_360 * _INCH, "ua": 149_597_870_700 * _METRE, "ly": 9_460_730_472_580_800 * _METRE,
     "pc": 3.0856775814913673e16 * _METRE, "pt": _INCH / 72,
 }  # fmt: skip
 """Length of each unit in micrometres: every length of OME-XML, and the words that ImageJ and SEM software use."""
 
-_NO_UNIT = {"", "pixel", "pixels", "px", "reference frame", "unit", "units", "none"}
+_NO_UNIT = {"", "pixel", "pixels", "px", "reference frame", "referenceframe", "unit", "units", "none"}
+_PER_PIXEL = re.compile(r" ?(?:/|per) ?(?:px|pixels?|pix)\Z", re.IGNORECASE)
 
 
 def unit_length(unit: str) -> float | None:
     """Length of a unit in micrometres; None for pixels and units that are no length."""
-    name = unit.strip().strip("\x00")
-    name = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda match: chr(int(match[1], 16)), name)
-    name = name.replace("\u03bc", "µ").replace("\u212b", "Å")
+    name = _spelling(unit)
     if name.lower() in _NO_UNIT:
         return None
     return MICROMETRES.get(name, MICROMETRES.get(name.lower()))
+
+
+def not_understood(number: str, unit: str) -> tuple[str, ...]:
+    """What to say about a number in a unit that is not understood; nothing if the file counts in pixels."""
+    if _spelling(unit).lower() in _NO_UNIT:
+        return ()
+    shown = "".join(c if c.isprintable() else "?" for c in unit.strip())[:40]
+    return (f"stated, not understood: {number} {shown} per pixel",)
+
+
+def _spelling(unit: str) -> str:
+    """A unit as it was meant: escapes resolved, one code for each sign, and text that was decoded wrongly mended."""
+    name = unit[:200].strip().strip("\x00").strip()
+    name = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda match: chr(int(match[1], 16)), name)
+    for encoding in ("cp1252", "latin-1"):
+        if name.isascii():
+            break
+        try:
+            # Bytes of UTF-8 that were read one by one: "Âµm".
+            name = name.encode(encoding).decode("utf-8")
+            break
+        except UnicodeError:
+            continue
+    name = unicodedata.normalize("NFC", name).replace("\u03bc", "µ").replace("\u212b", "Å")
+    return _PER_PIXEL.sub("", name).strip()
 
 
 def is_print_resolution(size: float) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from correlight.errors import ReadError
 from correlight.images.image import Mask, Pixels
 
-LIMIT = 4 * 2**30  # bytes; what is declared beyond it is refused before any memory is taken
+LIMIT = 2 * 2**30  # bytes of pixels that may have to be in memory as a whole; more is refused before any is taken
 ON_DISK = 2**38  # bytes; the same for what stays on disk, where it would take time rather than memory
 IN_MEMORY = 2**26  # bytes; larger pixels stay on disk where their file can be read in parts
 NOT_STATED = "not stated"
@@ -31,8 +31,8 @@ class Content:
         Names, or empty where the file gives none.
     rgb : bool
         Whether the three channels are the colours of one picture.
-    opaque : (Y, X) array of bool or None
-        Where an alpha channel is not zero; None without one.
+    opaque : (Y, X) array of bool, Pixels or None
+        Where an alpha channel is not zero, or that channel, ``(1, Y, X)``, on disk; None without one.
     spacing : tuple of float or None
         Micrometres per pixel in array order; None where the file states none.
     spacing_source : str
@@ -45,18 +45,27 @@ class Content:
         How many pixels of the full resolution lie along one of these, array order; only for levels of a pyramid.
     levels : tuple of Pixels
         Smaller levels of the file, where the pixels stay on disk.
+    held : (Z,) array of bool or None
+        Which slices of a volume the file holds; None for all. What it states and does not hold is no data.
+    files : tuple of Path
+        Other files that something was read from.
+    written : Pixels or None
+        ``(1, Y, X)``, not zero where the file holds the tile that a pixel lies in; None where it holds all.
     """
 
     pixels: Pixels
     channels: tuple[str, ...] = ()
     rgb: bool = False
-    opaque: Mask | None = None
+    opaque: Mask | Pixels | None = None
     spacing: tuple[float, ...] | None = None
     spacing_source: str = NOT_STATED
     findings: tuple[str, ...] = ()
     stage: tuple[float, ...] | None = None
     shrunk: tuple[float, ...] = (1.0,)
     levels: tuple[Pixels, ...] = ()
+    held: Mask | None = None
+    files: tuple[Path, ...] = ()
+    written: Pixels | None = None
 
     @property
     def count(self) -> int:
@@ -77,7 +86,9 @@ def from_samples(pixels: NDArray[Any]) -> Content:
     """Content of a picture whose last axis holds the samples of a pixel: grey, grey + alpha, RGB or RGB + alpha."""
     samples = pixels.shape[-1]
     colours = 3 if samples >= 3 else 1
-    planes = np.ascontiguousarray(np.moveaxis(pixels[..., :colours], -1, 0))
+    planes = np.moveaxis(pixels[..., :colours], -1, 0)
+    # A large picture is not copied: it is looked at by parts.
+    planes = planes if large(planes.shape, planes.dtype.itemsize) else np.ascontiguousarray(planes)
     opaque = pixels[..., colours] != 0 if samples in (2, 4) else None
     return Content(planes, rgb=colours == 3, opaque=opaque)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,21 @@ import tifffile
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError
+from correlight.io.door import check_regular
 
 LIMIT = 2**26  # numbers; a map is coarse
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep tifffile's log of oddities off the screen; what matters ends in an error of ours."""
+    logger = logging.getLogger("tifffile")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def read_map(path: str | Path) -> NDArray[np.float64]:
@@ -30,14 +46,18 @@ def read_map(path: str | Path) -> NDArray[np.float64]:
     ReadError
         If the file is missing, damaged, too large, or holds something else.
     """
+    check_regular(path, "a map of numbers")
     try:
-        with tifffile.TiffFile(path) as file:
+        with _quiet(), tifffile.TiffFile(path) as file:
             series = file.series[0]
             if series.size > LIMIT:
                 raise ReadError(f"A coarse map was expected in {path}; it has {series.size} values.")
             values = np.squeeze(np.asarray(series.asarray(), float))
-    except (tifffile.TiffFileError, OSError, ValueError, IndexError, TypeError) as error:
-        raise ReadError(f"A map of numbers was expected in {path}, which cannot be read: {error}.") from error
+    except ReadError:
+        raise
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        detail = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
+        raise ReadError(f"A map of numbers was expected in {path}, which cannot be read: {detail}.") from error
     if values.ndim not in (2, 3):
         raise ReadError(f"A map of 2 or 3 axes was expected in {path}; got the shape {values.shape}.")
     return values

@@ -120,22 +120,24 @@ def left_on_disk(path: Path, array: Any, index: Sequence[Any], axes: str) -> Rea
 
 
 class Segments:
-    """Planes of a file in tiles or strips.
+    """Planes of one or several files in tiles or strips.
 
     Parameters
     ----------
     path : Path
-        The file.
+        The file that was named.
     planes : array of (page, sample)
-        Which page and which of its samples each plane comes from, ``(C, 2)`` or ``(C, Z, 2)``.
+        Which page and which of its samples each plane comes from, ``(C, 2)`` or ``(C, Z, 2)``. A page that is not among
+        ``pages`` is stated by the file and not there; zeros stand for it, which nobody may take for data.
     pages : mapping of int to Coded or Raw
-        How the segments of each page are read; all of one shape.
+        How the segments of each page are read, and from which file; all of one shape.
     dtype : dtype
         Of the pixels.
 
     Notes
     -----
-    Decoded segments are kept, 128 MiB of them, as neighbouring cuts share them.
+    Decoded segments are kept, 128 MiB of them, as neighbouring cuts share them. They are known by the place of their
+    bytes, so that what many tiles share is decoded once.
     """
 
     def __init__(
@@ -146,7 +148,7 @@ class Segments:
         first = next(iter(self._pages.values()))
         self.shape = (*planes.shape[:-1], first.height, first.width)
         self._tall, self._wide = first.segment
-        self._store: OrderedDict[tuple[int, int], Array] = OrderedDict()
+        self._store: OrderedDict[tuple[Any, ...], Array] = OrderedDict()
         self._held, self._lock = 0, Lock()
 
     def __getitem__(self, key: Any) -> Array:
@@ -164,7 +166,7 @@ class Segments:
         across = -(-self.shape[-1] // self._wide)
         grid = [
             (page, down * across + along)
-            for page in sorted(set(planes[:, 0].tolist()))
+            for page in sorted(set(planes[:, 0].tolist()) & set(self._pages))
             for down in range(rows[0] // self._tall, (rows[1] - 1) // self._tall + 1)
             for along in range(columns[0] // self._wide, (columns[1] - 1) // self._wide + 1)
         ]
@@ -172,7 +174,7 @@ class Segments:
         def place(entry: tuple[int, int]) -> None:
             page, number = entry
             top, left = number // across * self._tall, number % across * self._wide
-            segment = self._segment(file, page, number)
+            segment = self._segment(files, page, number)
             y = slice(max(top, rows[0]), min(top + segment.shape[0], rows[1]))
             x = slice(max(left, columns[0]), min(left + segment.shape[1], columns[1]))
             source = segment[y.start - top : y.stop - top, x.start - left : x.stop - left]
@@ -181,11 +183,13 @@ class Segments:
                 if owner == page:
                     out[plane][into] = source[..., sample]
 
+        files: dict[Path, int] = {}
         try:
-            file = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-        except OSError as error:
-            raise _gone(self.path, error) from error
-        try:
+            for path in sorted({self._pages[page].path for page, _ in grid}):
+                try:
+                    files[path] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+                except OSError as error:
+                    raise _gone(path, error) from error
             workers = min(os.cpu_count() or 1, _MOST_WORKERS)
             if len(grid) <= _FEW or workers == 1:
                 for entry in grid:
@@ -194,22 +198,28 @@ class Segments:
                 with ThreadPoolExecutor(workers) as pool:
                     list(pool.map(place, grid))
         finally:
-            os.close(file)
+            for file in files.values():
+                os.close(file)
 
-    def _segment(self, file: int, page: int, number: int) -> Array:
+    def _segment(self, files: Mapping[Path, int], page: int, number: int) -> Array:
         """A decoded tile or strip, ``(rows, columns, samples)``."""
+        owner = self._pages[page]
+        try:
+            name = (owner.path, *owner.place_of(number))
+        except IndexError as error:
+            raise _gone(owner.path, EOFError("it lists too few tiles or strips")) from error
         with self._lock:
-            found = self._store.get((page, number))
+            found = self._store.get(name)
             if found is not None:
-                self._store.move_to_end((page, number))
+                self._store.move_to_end(name)
                 return found
         try:
-            segment = self._pages[page].segment_at(file, number)
+            segment = owner.segment_at(files[owner.path], number)
         except Exception as error:  # decoders raise whatever damaged bytes lead them to
-            raise _gone(self.path, error) from error
+            raise _gone(owner.path, error) from error
         with self._lock:
-            if (page, number) not in self._store:
-                self._store[page, number] = segment
+            if name not in self._store:
+                self._store[name] = segment
                 self._held += segment.nbytes
             while self._held > _KEPT:
                 self._held -= self._store.popitem(last=False)[1].nbytes
@@ -221,12 +231,15 @@ class Coded:
 
     Parameters
     ----------
+    path : Path
+        The file that the page is in.
     page : tifffile.TiffPage or TiffFrame
         Of one depth, with the samples of a pixel side by side.
     """
 
-    def __init__(self, page: Any) -> None:
+    def __init__(self, path: Path, page: Any) -> None:
         keyframe = page.keyframe
+        self.path = path
         self.height, self.width = int(keyframe.imagelength), int(keyframe.imagewidth)
         self.segment = segment_shape(page)
         self._offsets, self._counts = tuple(page.dataoffsets), tuple(page.databytecounts)
@@ -234,14 +247,27 @@ class Coded:
         self._decode, self._samples = keyframe.decode, int(keyframe.samplesperpixel)
         self._dtype = np.dtype(keyframe.dtype).newbyteorder("=")
 
-    def segment_at(self, file: int, number: int) -> Array:
-        """A tile or strip of an open file, ``(rows, columns, samples)``."""
+    @property
+    def written(self) -> NDArray[np.bool_]:
+        """Which of the segments were ever written, (down, across)."""
+        down, across = -(-self.height // self.segment[0]), -(-self.width // self.segment[1])
+        return np.resize(np.array(self._counts) > 0, (down, across))
+
+    def place_of(self, number: int) -> tuple[int, ...]:
+        """What tells a segment from others of the file: where its bytes lie, and how much of it shows."""
+        return self._offsets[number], self._counts[number], *self._size(number)
+
+    def _size(self, number: int) -> tuple[int, int]:
         across = -(-self.width // self.segment[1])
         top, left = number // across * self.segment[0], number % across * self.segment[1]
-        height, width = min(self.segment[0], self.height - top), min(self.segment[1], self.width - left)
+        return min(self.segment[0], self.height - top), min(self.segment[1], self.width - left)
+
+    def segment_at(self, file: int, number: int) -> Array:
+        """A tile or strip of an open file, ``(rows, columns, samples)``."""
+        height, width = self._size(number)
         data = _bytes_at(file, self._offsets[number], self._counts[number])
         if not data:
-            # A tile that was never written is empty by common consent.
+            # A tile that was never written is no data; see `Written`.
             return np.zeros((height, width, self._samples), self._dtype)
         decoded = np.asarray(self._decode(data, number, **self._options)[0])
         decoded = decoded.reshape(-1, *decoded.shape[-2:])
@@ -250,11 +276,38 @@ class Coded:
         return np.ascontiguousarray(decoded[:height, :width], self._dtype)
 
 
+class Written:
+    """Which pixels lie in segments that were written, as pixels of one channel that are 1 there and else 0.
+
+    Parameters
+    ----------
+    written : (down, across) array of bool
+        Of the segments.
+    segment : (rows, columns)
+        Size of each.
+    shape : (Y, X)
+        Of the picture.
+    """
+
+    def __init__(self, written: NDArray[np.bool_], segment: tuple[int, int], shape: tuple[int, int]) -> None:
+        self.written, self.segment, self.shape, self.dtype = written, segment, (1, *shape), np.dtype(np.uint8)
+
+    def __getitem__(self, key: Any) -> Array:
+        """A block, in memory."""
+        region, dropped = cut_from(key, self.shape)
+        cuts = zip(region[1:], self.segment, strict=True)
+        lines = [np.arange(part.start, part.stop, part.step) // size for part, size in cuts]
+        block = self.written[np.ix_(*lines)][None].astype(self.dtype)
+        return np.asarray(block[region[0]].squeeze(dropped))
+
+
 class Raw:
     """A plane that lies in a file as it would in memory, read in strips of about a mebibyte.
 
     Parameters
     ----------
+    path : Path
+        The file.
     offset : int
         Where it begins, in bytes.
     shape : (rows, columns, samples)
@@ -263,11 +316,16 @@ class Raw:
         Of the numbers, with their byte order.
     """
 
-    def __init__(self, offset: int, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    def __init__(self, path: Path, offset: int, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+        self.path = path
         self.height, self.width, self._samples = shape
         self._offset, self._dtype = offset, np.dtype(dtype)
         self._row = self.width * self._samples * self._dtype.itemsize
         self.segment = max(1, min(_STRIP // max(self._row, 1), self.height)), self.width
+
+    def place_of(self, number: int) -> tuple[int, ...]:
+        """What tells a strip from others of the file."""
+        return self._offset, number
 
     def segment_at(self, file: int, number: int) -> Array:
         """A strip of an open file, ``(rows, columns, samples)``."""
@@ -303,4 +361,6 @@ _SEEKING = Lock()
 
 def _gone(path: Path, error: Exception) -> ReadError:
     detail = " ".join(str(error).split())[:200] or type(error).__name__
-    return ReadError(f"The pixels of {path} cannot be read ({detail}); copy or export it again.")
+    return ReadError(
+        f"The pixels of {path} cannot be read ({detail}); the file is truncated or damaged, copy or export it again."
+    )

@@ -6,93 +6,211 @@ decoders fill what is missing from a truncated file with grey, so the files are 
 
 from __future__ import annotations
 
+import mmap
 import re
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.errors import ReadError
+from correlight.images.image import Pixels
 from correlight.io.content import Content, check_size, from_samples
+from correlight.io.door import open_regular
+from correlight.io.meaning import from_cmyk
+from correlight.io.views import changed, orientation_said, turned
 
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _DEFLATE = 1032  # deflate cannot pack more bytes into one
 _DISCRETE_COSINE = 512  # pixels per byte: a block of 64 takes one bit at the very least
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_SPARE = 2**24  # bytes that a file may have beyond those of its pixels
+_EXIF, _ADOBE, _ORIENTATION = b"Exif\0\0", b"Adobe", 274
+_ENTRIES = 1000  # of a directory of Exif that are looked at
 
 
 def read_png(path: Path, *, calibrate: bool = True) -> Content:
-    """Read a PNG of 1 to 16 bits, grey, in colours or with a palette; ``calibrate`` changes nothing."""
-    data = path.read_bytes()
-    pixels = np.asarray(imagecodecs.png_decode(_essential(path, data)))
-    return Content(pixels[None]) if pixels.ndim == 2 else from_samples(pixels)
+    """Read a PNG of 1 to 16 bits, grey, in colours or with a palette; ``calibrate`` changes nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The file; a picture of more than 64 MiB is decoded as a whole and then looked at by parts.
+    calibrate : bool
+        Of no effect: the format states no pixel size.
+
+    Raises
+    ------
+    ReadError
+        If the file is damaged, or has more than 2 GiB of pixels.
+    """
+    with _mapped(path) as data:
+        essential, orientation = _essential(path, data)
+    pixels = np.asarray(imagecodecs.png_decode(essential))
+    del essential
+    return _oriented(Content(pixels[None]) if pixels.ndim == 2 else from_samples(pixels), orientation)
 
 
 def read_jpeg(path: Path, *, calibrate: bool = True) -> Content:
-    """Read a JPEG of 8 or 12 bits, grey or in colours; ``calibrate`` changes nothing."""
-    data = path.read_bytes()
-    _check_jpeg(path, data)
-    pixels = np.asarray(imagecodecs.jpeg_decode(data))
-    return Content(pixels[None]) if pixels.ndim == 2 else from_samples(pixels)
+    """Read a JPEG of 8 or 12 bits, grey or in colours; ``calibrate`` changes nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The file; a picture of more than 64 MiB is decoded as a whole and then looked at by parts.
+    calibrate : bool
+        Of no effect: the format states no pixel size.
+
+    Raises
+    ------
+    ReadError
+        If the file is damaged, or has more than 2 GiB of pixels.
+    """
+    with _mapped(path) as data:
+        about = _check_jpeg(path, data)
+        packed = data[: about.end]
+    pixels = np.asarray(imagecodecs.jpeg_decode(packed))
+    del packed
+    if pixels.ndim == 3 and pixels.shape[-1] == 4:
+        return _oriented(_from_inks(pixels, about), about.orientation)
+    return _oriented(Content(pixels[None]) if pixels.ndim == 2 else from_samples(pixels), about.orientation)
 
 
-def _essential(path: Path, data: bytes) -> bytes:
-    """The chunks (ISO/IEC 15948) that hold pixels, after a walk to the end chunk that checks each sum.
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    """The bytes of a file, of which only those that are looked at come into memory."""
+    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def _oriented(content: Content, orientation: int) -> Content:
+    if orientation in (0, 1):
+        return content
+    opaque = content.opaque
+    return replace(
+        content,
+        pixels=turned(content.pixels, orientation),
+        opaque=None if opaque is None else turned(opaque, orientation),
+        findings=(*content.findings, *orientation_said(orientation)),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ PNG
+
+
+def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int]:
+    """The chunks (ISO/IEC 15948) that hold pixels, after a walk to the end chunk that checks each sum; orientation.
 
     Others are left out: the decoder would only complain about the odd ones, on the screen.
     """
-    position, packed, declared = 8, 0, 0
+    position, packed, declared, orientation = 8, 0, 0, 1
     kept = [data[:8]]
     while position + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
+        packed += length if name == b"IDAT" else 0
         if end > len(data):
             break
-        body = memoryview(data)[position + 4 : end - 4]
-        if zlib.crc32(body) != struct.unpack_from(">I", data, end - 4)[0]:
+        if length > 2 * declared + _SPARE:
+            raise ReadError(f"{path} has {length} bytes in a chunk for {declared} bytes of pixels; export it again.")
+        chunk = data[position:end]
+        if zlib.crc32(memoryview(chunk)[4:-4]) != struct.unpack_from(">I", chunk, length + 8)[0]:
             raise ReadError(f"{path} is damaged: the checksum of a PNG chunk does not match; copy or export it again.")
         if name == b"IHDR":
-            width, height, bits, colour = struct.unpack_from(">IIBB", data, position + 8)
+            width, height, bits, colour = struct.unpack_from(">IIBB", chunk, 8)
             bytes_each = _PNG_SAMPLES.get(colour, 4) * max(1, bits // 8)
             check_size(path, (height, width), bytes_each)
-            declared = (width * bits + 7) // 8 * height
-        if name == b"IDAT":
-            packed += length
+            samples = 1 if colour == 3 else _PNG_SAMPLES.get(colour, 4)
+            declared = (width * samples * bits + 7) // 8 * height
+        if name == b"eXIf":
+            orientation = _exif_orientation(chunk[8:-4])
         if name in _PNG_CHUNKS:
-            kept.append(data[position:end])
+            kept.append(chunk)
+        if packed > 2 * declared + _SPARE:
+            raise ReadError(f"{path} has {packed} packed bytes for {declared} bytes of pixels; export it again.")
         if name == b"IEND":
             if declared > _DEFLATE * max(packed, 1):
                 raise ReadError(
                     f"{path} declares {declared} bytes of pixels, more than its {packed} packed bytes can hold; "
                     "copy or export it again."
                 )
-            return b"".join(kept)
+            return b"".join(kept), orientation
         position = end
     raise ReadError(f"{path} is truncated: the end of the PNG data is missing; copy or export it again.")
 
 
-def _check_jpeg(path: Path, data: bytes) -> None:
+# ----------------------------------------------------------------------------------------------------- JPEG
+
+
+@dataclass(frozen=True, slots=True)
+class _Jpeg:
+    """What the segments of a JPEG file say: where it ends, how it is turned, whether Adobe wrote its inks inverted."""
+
+    end: int
+    orientation: int
+    adobe: bool
+
+
+def _check_jpeg(path: Path, data: mmap.mmap) -> _Jpeg:
     """Walk the segments (ITU-T T.81) to the end-of-image marker."""
-    position = 2
+    position, bound, orientation, adobe = 2, _SPARE, 1, False
     while True:
-        marker = _MARKER.search(data, position)
+        marker = _MARKER.search(data, position, min(len(data), position + bound))
         if marker is None:
             raise ReadError(f"{path} is truncated: the end of the JPEG data is missing; copy or export it again.")
         code = data[marker.start() + 1]
         position = marker.end()
         if code == 0xD9:
-            return
+            return _Jpeg(position, orientation, adobe)
         if code == 0x01 or position + 2 > len(data):
             continue
+        length = struct.unpack_from(">H", data, position)[0]
         if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC) and position + 8 <= len(data):
             height, width, samples = struct.unpack_from(">HHB", data, position + 3)
             check_size(path, (height, width, samples), 1)
+            bound = 4 * height * width * samples + _SPARE
             if height * width > _DISCRETE_COSINE * len(data):
                 raise ReadError(
                     f"{path} declares {height} x {width} pixels, more than its {len(data)} bytes can hold; "
                     "copy or export it again."
                 )
-        position += struct.unpack_from(">H", data, position)[0]
+        body = data[position + 2 : position + length] if code in (0xE1, 0xEE) else b""
+        if body.startswith(_EXIF):
+            orientation = _exif_orientation(body[len(_EXIF) :])
+        adobe = adobe or body.startswith(_ADOBE)
+        position += length
+
+
+def _from_inks(pixels: NDArray[Any], about: _Jpeg) -> Content:
+    """Colours of a picture in four inks, which programs of Adobe and most others store inverted."""
+    most = np.iinfo(pixels.dtype).max
+
+    def change(block: NDArray[Any]) -> NDArray[Any]:
+        return from_cmyk(most - block if about.adobe else block)
+
+    colours: Pixels = changed(np.moveaxis(pixels, -1, 0), change, 3, pixels.dtype)
+    said = ("the picture was stored as for print (CMYK) and is turned into red, green and blue",)
+    return Content(colours, rgb=True, findings=said)
+
+
+def _exif_orientation(data: bytes) -> int:
+    """The orientation in an Exif block, which is a small TIFF file; 1 where it has none or is damaged."""
+    try:
+        order = {b"II": "<", b"MM": ">"}[data[:2]]
+        offset = struct.unpack_from(f"{order}I", data, 4)[0]
+        count = struct.unpack_from(f"{order}H", data, offset)[0]
+        for number in range(min(count, _ENTRIES)):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", data, offset + 2 + 12 * number)
+            if (tag, kind) == (_ORIENTATION, 3):
+                return int(value)
+    except (KeyError, struct.error):
+        pass
+    return 1

@@ -1,37 +1,93 @@
-"""TIFF: plain, ImageJ, OME, FEI/Thermo and Zeiss SEM, through tifffile."""
+"""TIFF: plain, ImageJ, OME and that of many instruments, through tifffile.
+
+Pages are found by tifffile; which of their samples is which channel, and from which file it comes, is worked out on the
+numbers of planes, so that pixels that stay on disk and pixels in memory go the same way.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from correlight.errors import ReadError
+from correlight.errors import ReadError, UsageError
 from correlight.geometry import level_factor
+from correlight.images.image import Pixels
 from correlight.io import calibration
-from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, time_index
-from correlight.io.content import NOT_STATED, ON_DISK, Content, check_size, from_samples, large
-from correlight.io.ondisk import SEGMENT, Coded, Raw, Segments, segment_shape
+from correlight.io.axes import FIRST, Selection, choose_level, time_index
+from correlight.io.content import ON_DISK, Content, check_size, large
+from correlight.io.door import check_regular
+from correlight.io.meaning import COLOURS, in_memory, meant, tag
+from correlight.io.ome import NO_IMAGES, Ome, read_ome
+from correlight.io.ondisk import SEGMENT, Coded, Raw, Segments, Written, segment_shape
+from correlight.io.tiff_checks import check_companions, check_directory, check_segments, file_of, other_files
+from correlight.io.tiff_sizes import Described, spacing_of, stage_of
+from correlight.io.views import chosen, exchanges_axes, orientation_said, turned
 
+KNOWS = ("scene", "series", "time")
 _FEW_PAGES = 4  # so many pages of unstated meaning pass for channels
-_PALETTE = 3  # PhotometricInterpretation
-_UNCOMPRESSED = 1  # Compression
-_AT_MOST = {5: 1400, 8: 1040, 32773: 64, 32946: 1040}  # bytes that one of LZW, deflate and PackBits can unpack to
-_TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # of a TIFF tag; else 1
+_SHOWN = 12  # images of a file in a sentence
+_REDUCED, _MASK = 1, 4  # NewSubfileType
 
-Stated = tuple[tuple[float, ...] | None, str, tuple[str, ...]]
+Array = NDArray[Any]
 
 
-def read_tiff(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> Content:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opened:
+    """A TIFF file, its OME-XML, and what it says of each series."""
+
+    path: Path
+    file: tifffile.TiffFile
+    ome: Ome | None
+
+    @property
+    def plain(self) -> bool:
+        return not (self.file.is_imagej or self.ome)
+
+    def described(self, number: int) -> Described:
+        """The tags and texts that describe a series."""
+        images, series = (self.ome.images if self.ome else ()), self.file.series
+        image = images[number] if len(images) == len(series) else None
+        if image is None and images:
+            named = [entry for entry in images if entry.get("Name") == series[number].name]
+            image = named[0] if len(named) == 1 else None
+        pixels = None if image is None else next((e for e in image if calibration.local_name(e) == "Pixels"), None)
+        page = series[number].keyframe or self.file.pages.first
+        return Described(self.path, self.file, page, pixels, bool(self.ome and self.ome.text != NO_IMAGES))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Planes:
+    """Planes of a level before they are given a meaning.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        ``(C * S, Y, X)`` or ``(C * S, Z, Y, X)``.
+    samples : int
+        S.
+    there : (C * S,) or (C * S, Z) array of bool
+        Which of the planes the files hold.
+    findings : tuple of str
+        What was left out.
+    """
+
+    pixels: Pixels
+    samples: int
+    there: Array
+    findings: tuple[str, ...]
+    written: Pixels | None = None
+
+
+def read_tiff(path: Path, *, calibrate: bool = True, choice: Selection = FIRST) -> Content:
     """Read an image series of a TIFF file, or one level of its pyramid.
 
     Parameters
@@ -40,114 +96,66 @@ def read_tiff(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> 
         The file.
     calibrate : bool
         Whether to read the pixel size; without, an impossible one does no harm.
-    choice : Choice
-        Scene (an image of OME-XML, otherwise a series of pages of one shape), level and frame.
+    choice : Selection
+        Scene (an image of OME-XML, otherwise a series of pages of one shape) or series, level and frame.
+
+    Raises
+    ------
+    ReadError
+        If the file is damaged, states more than it holds, or stores pixels in a way that is not read.
+    UsageError
+        If there is no such scene, series, level or frame.
     """
-    _check_directory(path)
-    with _quiet(), tifffile.TiffFile(path) as file:
+    check_directory(path)
+    with _quiet(), _opened(path) as opened:
+        file = opened.file
+        check_companions(path, file)
         if not file.series:
             raise ReadError(f"Expected an image, but the TIFF file {path} holds none; export it again.")
-        number, findings = choose_scene(path, _scene_names(file), choice)
+        number, findings = _chosen_series(opened, choice)
         whole = file.series[number]
-        series = whole.levels[choose_level(path, len(whole.levels), choice)]
-        index, said = _selected(path, series, choice)
-        shape = tuple(count for count, part in zip(series.shape, index, strict=True) if isinstance(part, slice))
-        itemsize = series.dtype.itemsize if series.dtype is not None else 1
-        content = _left_on_disk(path, file, whole, choice.level, index) if large(shape, itemsize) else None
-        if content is None:
-            check_size(path, shape, itemsize)
-            _check_segments(path, series)
-            content = _arranged(path, file, *_cut(series, index))
-        content = replace(content, findings=(*findings, *said, *content.findings))
-        names = _channel_names(file, number)
-        if len(names) == content.pixels.shape[0] and len(set(names)) == len(names) and not content.rgb:
-            content = replace(content, channels=names)
-        full = [whole.shape[whole.axes.index(axis)] for axis in "ZYX" if axis in whole.axes][-content.ndim :]
+        level = choose_level(path, len(whole.levels), choice)
+        index, said = _selected(path, whole, whole.levels[level], choice)
+        content = _pixels(opened, whole, level, index, choice, number)
+        about = opened.described(number)
+        orientation = int(tag(whole.keyframe, "Orientation", 1) or 1)
+        height, width = (whole.shape[whole.axes.index(axis)] for axis in "YX")
+        full = [whole.shape[whole.axes.index("Z")]] if content.ndim == 3 and "Z" in whole.axes else []
+        full = [*full, *((width, height) if exchanges_axes(orientation) else (height, width))]
+        full = [*content.pixels.shape[1 : 1 + content.ndim - len(full)], *full]
         shrunk = tuple(level_factor(large, small) for large, small in zip(full, content.pixels.shape[1:], strict=True))
-        content = replace(content, stage=_stage(file, number), shrunk=shrunk)
+        findings = (*(opened.ome.findings if opened.ome else ()), *findings, *said, *content.findings)
+        files = (*(opened.ome.files if opened.ome else ()), *other_files(path, whole))
+        content = replace(content, findings=findings, stage=stage_of(about), shrunk=shrunk, files=files)
         if not calibrate:
             return content
-        spacing, source, findings = _spacing(path, file, "ZYX"[-content.ndim :], number)
-    if spacing is not None:
-        spacing = tuple(step * factor for step, factor in zip(spacing, shrunk, strict=True))
-    return replace(content, spacing=spacing, spacing_source=source, findings=(*content.findings, *findings))
+        stated = spacing_of(about, "ZYX"[-content.ndim :])
+    sizes = stated.sizes
+    if sizes is not None and exchanges_axes(orientation):
+        sizes = (*sizes[:-2], sizes[-1], sizes[-2])
+    if sizes is not None:
+        sizes = tuple(step * factor for step, factor in zip(sizes, shrunk, strict=True))
+    return replace(
+        content,
+        spacing=sizes,
+        spacing_source=stated.source,
+        findings=(*content.findings, *stated.findings),
+        files=(*content.files, *stated.files),
+    )
 
 
-def _left_on_disk(path: Path, file: tifffile.TiffFile, whole: Any, level: int, index: list[Any]) -> Content | None:
-    """A level and the smaller ones as pixels that are read when they are cut out; None where they cannot be."""
-    found = []
-    for series in whole.levels[level:]:
-        content = _planes_on_disk(path, file, series, index) if len(series.axes) == len(index) else None
-        if content is not None:
-            check_size(path, content.pixels.shape, content.pixels.dtype.itemsize, ON_DISK)
-            _check_segments(path, series)
-            found.append(content)
-        elif not found:
-            return None
-    return replace(found[0], levels=tuple(content.pixels for content in found[1:]))
-
-
-def _planes_on_disk(path: Path, file: tifffile.TiffFile, series: Any, index: list[Any]) -> Content | None:
-    page, axes = series.keyframe, series.axes
-    samples = series.shape[-1] if axes.endswith("S") else 1
-    plain = axes.removesuffix("S").endswith("YX") and axes.count("S") == (samples > 1) and series.dtype is not None
-    if not plain or page.photometric == _PALETTE or samples in (2, 4) or series.dtype.kind not in "uif":
-        return None
-    height, width = series.shape[axes.index("Y")], series.shape[axes.index("X")]
-    others = series.shape[: axes.index("Y")]
-    count = math.prod(others)
-    whole = (page.imagelength, page.imagewidth, page.samplesperpixel)
-    pages: dict[int, Coded | Raw]
-    if series.dataoffset is not None:
-        step = height * width * samples * series.dtype.itemsize
-        stored = np.dtype(series.dtype).newbyteorder(file.byteorder)
-        if path.stat().st_size < series.dataoffset + count * step:
-            raise ReadError(f"{path} is truncated: the file ends before its pixels do; copy or export it again.")
-        pages = {n: Raw(series.dataoffset + n * step, (height, width, samples), stored) for n in range(count)}
-    else:
-        segment = math.prod(segment_shape(page)) * samples * series.dtype.itemsize
-        if segment < 1:
-            raise ReadError(f"{path} is damaged: its tiles or strips hold no pixels; copy or export it again.")
-        if whole != (height, width, samples) or page.imagedepth != 1 or segment > SEGMENT or len(series.pages) != count:
-            return None
-        if any(entry is None for entry in series.pages):
-            return None
-        pages = {number: Coded(entry) for number, entry in enumerate(series.pages)}
-    # Numbers of planes go the way that pixels would: whatever is chosen and turned round, they say where it came from.
-    numbers = np.arange(count * samples).reshape(*others, 1, 1, *([samples] if samples > 1 else []))
-    kept = "".join(axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice))
-    content = _arranged(path, file, kept, numbers[tuple(index)])
-    planes = np.stack(np.divmod(np.asarray(content.pixels[...])[..., 0, 0], samples), axis=-1)
-    used = sorted(set(planes[..., 0].ravel().tolist()))
-    return replace(content, pixels=Segments(path, planes, {n: pages[n] for n in used}, series.dtype))
-
-
-def _scene_names(file: tifffile.TiffFile) -> list[str]:
-    """A name for each series; empty where it has none."""
-    images = calibration.ome_images(file.ome_metadata) if file.is_ome and file.ome_metadata else []
-    names = [image.get("Name", "") for image in images]
-    return names if len(names) == len(file.series) else [""] * len(file.series)
-
-
-def _selected(path: Path, series: Any, choice: Choice) -> tuple[list[Any], tuple[str, ...]]:
-    """What to cut out of a series of a time series; other axes stay for `_arranged`."""
-    index: list[Any] = [slice(None)] * len(series.axes)
-    count = series.shape[series.axes.index("T")] if "T" in series.axes else 1
-    frame, said = time_index(path, count, choice)
-    if "T" in series.axes:
-        index[series.axes.index("T")] = frame
-    return index, said
-
-
-def _cut(series: Any, index: list[Any]) -> tuple[str, NDArray[Any]]:
-    """The axes and pixels of what was chosen, of which nothing else is decoded."""
-    if all(isinstance(part, slice) for part in index):
-        return series.axes, series.asarray()
-    place = next(number for number, part in enumerate(index) if not isinstance(part, slice))
-    import zarr  # a quarter of a second, which only files with a choice should cost
-
-    store = zarr.open_array(series.aszarr(), mode="r")
-    return series.axes[:place] + series.axes[place + 1 :], np.asarray(store[tuple(index)])
+@contextmanager
+def _opened(path: Path) -> Iterator[_Opened]:
+    """The file with its OME-XML understood, so that nothing but files beside it are opened for it."""
+    check_regular(path)
+    with tifffile.TiffFile(path) as file:
+        text = file.ome_metadata if file.is_ome else None
+        if not text:
+            yield _Opened(path, file, None)
+            return
+    ome = read_ome(path, text)
+    with tifffile.TiffFile(path, omexml=ome.text) as file:
+        yield _Opened(path, file, ome)
 
 
 @contextmanager
@@ -162,68 +170,244 @@ def _quiet() -> Iterator[None]:
         logger.disabled = before
 
 
-def _check_directory(path: Path) -> None:
-    """Refuse a file that ends before the tags of its first page do, or before the last of its pages.
-
-    tifffile passes over such tags and pages, and with them would go the pixel size, or channels.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(16)
-        order, big = ("<" if start[:2] == b"II" else ">"), start[2:4] in (b"+\0", b"\0+")
-        word, head, entry = (f"{order}{code}" for code in (("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")))
-        offset = struct.unpack_from(word, start, 8 if big else 4)[0]
-        file.seek(offset)
-        count = struct.unpack(head, file.read(struct.calcsize(head)))[0]
-        entries = file.read(count * struct.calcsize(entry))
-        _check_chain(path, file, size, offset, (word, head, entry))
-    for _, kind, number, value in struct.iter_unpack(entry, entries):
-        length = number * _TYPE_BYTES.get(kind, 1)
-        place = struct.unpack(word, value)[0]
-        if length > len(value) and place + length > size:
-            raise ReadError(f"{path} is truncated: the file ends before its tags do; copy or export it again.")
+# ---------------------------------------------------------------------------------------------- what is chosen
 
 
-def _check_chain(path: Path, file: BinaryIO, size: int, first: int, codes: tuple[str, str, str]) -> None:
-    """Follow the directories behind the first, of which each says where the next one lies, to the end."""
-    word, head, entry = codes
-    seen = {first}
-    while len(data := file.read(struct.calcsize(word))) == struct.calcsize(word):
-        offset = struct.unpack(word, data)[0]
-        if offset == 0 or offset in seen:
-            return
-        seen.add(offset)
-        file.seek(min(offset, size))
-        data = file.read(struct.calcsize(head))
-        tags = struct.unpack(head, data)[0] * struct.calcsize(entry) if len(data) == struct.calcsize(head) else size
-        if offset + tags > size:
-            raise ReadError(f"{path} is truncated: the file ends before its pages do; copy or export it again.")
-        file.seek(tags, 1)
+def _names(opened: _Opened) -> list[str]:
+    """A name for each series; empty where it has none."""
+    images, series = (opened.ome.images if opened.ome else ()), opened.file.series
+    if len(images) == len(series):
+        return [image.get("Name", "") for image in images]
+    return [""] * len(series)
 
 
-def _check_segments(path: Path, series: Any) -> None:
-    """Refuse a file that ends before its pixels do."""
-    size = path.stat().st_size
-    for page in series.pages:
-        if page is None:
+def _chosen_series(opened: _Opened, choice: Selection) -> tuple[int, tuple[str, ...]]:
+    """The number of the series asked for, or of the first that is no preview, and what there is besides."""
+    names, series = _names(opened), opened.file.series
+    listed = [_called(number, name, series[number]) for number, name in enumerate(names)]
+    known = ", ".join(listed[:_SHOWN]) + (f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else "")
+    wanted: list[int] = []
+    for what, value in (("scene", choice.scene), ("series", choice.series)):
+        if value is None:
             continue
-        keyframe = page.keyframe
-        segments = zip(page.dataoffsets, page.databytecounts, strict=False)
-        short = any(offset + count > size for offset, count in segments)
-        if keyframe.compression == _UNCOMPRESSED and not short:
-            short = sum(page.databytecounts) < keyframe.nbytes and not keyframe.is_tiled
-        if keyframe.compression in _AT_MOST and not short:
-            short = sum(page.databytecounts) * _AT_MOST[keyframe.compression] < keyframe.nbytes
-        if short:
-            raise ReadError(f"{path} is truncated: the file ends before its pixels do; copy or export it again.")
+        if isinstance(value, str) and value in names:
+            wanted.append(names.index(value))
+        elif str(value).isdecimal() and int(value) < len(series):
+            wanted.append(int(value))
+        else:
+            raise UsageError(f"There is no {what} {value!r} in {opened.path}; it has {known}.")
+    if len(set(wanted)) > 1:
+        raise UsageError(f"Scene {choice.scene!r} and series {choice.series} of {opened.path} are not the same image.")
+    if wanted:
+        return wanted[0], ()
+    first = next((number for number, entry in enumerate(series) if not _is_preview(entry)), 0)
+    if len(series) == 1:
+        return first, ()
+    which = "the first" if first == 0 else f"number {first}, the first that is no preview,"
+    return first, (f"the file holds {len(series)} images, {known}; {which} is read",)
 
 
-def _arranged(path: Path, file: tifffile.TiffFile, axes: str, pixels: NDArray[Any]) -> Content:
-    """Pixels with channels first, whatever order and further axes the file has."""
+def _called(number: int, name: str, series: Any) -> str:
+    sizes = dict(zip(series.axes, series.shape, strict=True))
+    about = f"{sizes.get('Y', '?')} x {sizes.get('X', '?')}"
+    return f"{number} ({', '.join(part for part in (name, about) if part)})"
+
+
+def _is_preview(series: Any) -> bool:
+    kind = int(tag(series.keyframe, "NewSubfileType", 0) or 0)
+    old = int(tag(series.keyframe, "SubfileType", 1) or 1)
+    return bool(kind & (_REDUCED | _MASK) or old == 2)
+
+
+def _selected(path: Path, whole: Any, series: Any, choice: Selection) -> tuple[list[Any], tuple[str, ...]]:
+    """What to cut out of a series of a time series; other axes stay for `_arranged`."""
+    index: list[Any] = [slice(None)] * len(series.axes)
+    count = series.shape[series.axes.index("T")] if "T" in series.axes else 1
+    frame, said = time_index(path, count, choice)
+    if "T" not in series.axes:
+        return index, said
+    place = series.axes.index("T")
+    there = _there(whole)
+    if there is not None and not there.all():
+        # The first frame of which there is anything.
+        held: Array = np.any(np.moveaxis(there, place, 0).reshape(count, -1), axis=1)
+        if choice.time is None and held.any() and not held[frame]:
+            frame = int(np.argmax(held))
+            said = (f"the file holds {count} frames of a time series; frame {frame} is the first that is there",)
+    index[place] = frame
+    return index, said
+
+
+def _there(series: Any) -> NDArray[np.bool_] | None:
+    """Which pages of a series its files hold, by the axes before rows and columns; None where that cannot be told."""
+    others = series.shape[: series.axes.index("Y")]
+    held = np.array([page is not None for page in series.pages], bool)
+    return held.reshape(others) if held.size == math.prod(others) else None
+
+
+# ------------------------------------------------------------------------------------------------- their pixels
+
+
+def _pixels(opened: _Opened, whole: Any, level: int, index: list[Any], choice: Selection, number: int) -> Content:
+    """A level and the smaller ones, on disk where they are large and can be read in parts."""
+    found: list[Content] = []
+    for series in whole.levels[level:]:
+        planes = _planes(opened, series, index, choice, last=bool(found))
+        if planes is None:
+            break
+        content = _understood(opened, series, planes, choice, number)
+        found.append(content)
+        if isinstance(content.pixels, np.ndarray) or not large(content.pixels.shape, content.pixels.dtype.itemsize):
+            break
+    return in_memory(replace(found[0], levels=tuple(content.pixels for content in found[1:])))
+
+
+def _planes(opened: _Opened, series: Any, index: list[Any], choice: Selection, *, last: bool) -> _Planes | None:
+    """The planes of a level; None for a smaller one that cannot be read in parts."""
+    axes, path = series.axes, opened.path
+    if series.dtype is None or "Y" not in axes or "X" not in axes or len(axes) != len(index):
+        if last:
+            return None
+        raise ReadError(f"Expected a picture with rows and columns, but {path} has the axes {axes!r}; export it again.")
+    samples = series.shape[axes.index("S")] if "S" in axes else 1
+    numbers = _numbers(series)
+    pages = None if numbers is None else _pages(opened, series, samples)
+    kept = "".join(axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice))
+    if numbers is not None and pages is not None:
+        order, found, said = _arranged(opened, kept, numbers[tuple(index)], choice)
+        planes = np.stack(np.divmod(_merged(order, found)[..., 0, 0], samples), axis=-1)
+        used = {n: pages[n] for n in sorted(set(planes[..., 0].ravel().tolist())) if n in pages}
+        if not used:
+            raise ReadError(f"None of the chosen pixels of {path} is there{_absent(opened)}; copy the whole set.")
+        # What is one bit in the file is a number here.
+        pixels = Segments(path, planes, used, np.dtype(np.uint8) if series.dtype.kind == "b" else series.dtype)
+        check_size(path, pixels.shape, pixels.dtype.itemsize, ON_DISK)
+        check_segments(path, series)
+        written = _written(list(used.values()))
+        if written is not None:
+            what = "are no data" if planes.ndim == 2 else "are zero in the volume, as single tiles of it are not masked"
+            said = (*said, f"tiles that the file does not hold {what}")
+        written = written if planes.ndim == 2 else None
+        return _Planes(pixels, samples, np.isin(planes[..., 0], list(used)), said, written)
+    if last:
+        return None
+    return _decoded(opened, series, index, choice, samples)
+
+
+def _decoded(opened: _Opened, series: Any, index: list[Any], choice: Selection, samples: int) -> _Planes:
+    """The planes of a level that cannot be read in parts, in memory."""
+    shape = tuple(count for count, part in zip(series.shape, index, strict=True) if isinstance(part, slice))
+    check_size(opened.path, shape, series.dtype.itemsize)
+    check_segments(opened.path, series)
+    kept = "".join(axis for axis, part in zip(series.axes, index, strict=True) if isinstance(part, slice))
+    order, pixels, said = _arranged(opened, kept, _cut(series, index), choice)
+    merged = _merged(order, pixels)
+    there = np.ones(merged.shape[:-2], bool)
+    held = _there(series) if "S" not in series.axes else None
+    if held is not None and not held.all():
+        spread = held.reshape(*held.shape, 1, 1)[tuple(index)]
+        there = _merged(*_arranged(opened, kept, spread, choice)[:2])[..., 0, 0]
+    elif any(page is None for page in series.pages):
+        raise ReadError(f"Pages of {opened.path} are missing{_absent(opened)}; copy the whole set.")
+    return _Planes(merged, samples, there, said)
+
+
+def _absent(opened: _Opened) -> str:
+    names = opened.ome.missing if opened.ome else ()
+    return f" ({', '.join(name[:80] for name in names[:_SHOWN])})" if names else ""
+
+
+def _numbers(series: Any) -> Array | None:
+    """A number for every sample of every plane, with rows and columns of length 1; None where they lie otherwise."""
+    axes = series.axes
+    samples = series.shape[-1] if axes.endswith("S") else 1
+    plain = axes.removesuffix("S").endswith("YX") and axes.count("S") == (samples > 1)
+    if not plain or series.dtype.kind not in "buif":
+        return None
+    others = series.shape[: axes.index("Y")]
+    return np.arange(math.prod(others) * samples).reshape(*others, 1, 1, *([samples] if samples > 1 else []))
+
+
+def _pages(opened: _Opened, series: Any, samples: int) -> dict[int, Coded | Raw] | None:
+    """How each page is read in parts; None if one cannot be. Pages that are not there are left out."""
+    page, axes = series.keyframe, series.axes
+    height, width = series.shape[axes.index("Y")], series.shape[axes.index("X")]
+    count = math.prod(series.shape[: axes.index("Y")])
+    stored = np.dtype(series.dtype).newbyteorder(opened.file.byteorder)
+    shape = (height, width, samples)
+    here = all(entry is not None and file_of(entry) == file_of(page) for entry in series.pages)
+    if here and series.dataoffset is not None and file_of(page) == Path(opened.file.filehandle.path):
+        step = math.prod(shape) * series.dtype.itemsize
+        if opened.path.stat().st_size < series.dataoffset + count * step:
+            raise ReadError(f"{opened.path} is truncated: the file ends before its pixels do; copy or export it again.")
+        return {n: Raw(opened.path, series.dataoffset + n * step, shape, stored) for n in range(count)}
+    whole = (page.imagelength, page.imagewidth, page.samplesperpixel)
+    if whole != shape or page.imagedepth != 1 or len(series.pages) != count or page.planarconfig not in (None, 1):
+        return None
+    segment = math.prod(segment_shape(page)) * samples * series.dtype.itemsize
+    if segment < 1:
+        raise ReadError(f"{opened.path} is damaged: its tiles or strips hold no pixels; copy or export it again.")
+    pages: dict[int, Coded | Raw] = {}
+    for number, entry in enumerate(series.pages):
+        if entry is None or (entry.databytecounts and not any(entry.databytecounts)):
+            # A page none of whose tiles was written is no more there than one that is missing.
+            continue
+        if entry.keyframe.shape != page.shape or entry.keyframe.dtype != page.dtype:
+            raise ReadError(f"{file_of(entry)} holds pages of another shape or type than {opened.path} states.")
+        offset = _as_in_memory(entry)
+        if offset is not None:
+            order = np.dtype(series.dtype).newbyteorder(entry.parent.byteorder)
+            pages[number] = Raw(file_of(entry), offset, shape, order)
+        elif segment <= SEGMENT:
+            pages[number] = Coded(file_of(entry), entry)
+        else:
+            return None
+    kinds = {entry.segment for entry in pages.values()}
+    return pages if len(kinds) <= 1 else None
+
+
+def _written(pages: list[Coded | Raw]) -> Pixels | None:
+    """Which tiles all pages of a picture hold; None where that is every one."""
+    grids = [page.written for page in pages if isinstance(page, Coded)]
+    if not grids or all(grid.all() for grid in grids):
+        return None
+    first = pages[0]
+    return Written(np.logical_and.reduce(grids), first.segment, (first.height, first.width))
+
+
+def _as_in_memory(page: Any) -> int | None:
+    """Where the pixels of a page begin that lie in the file as they would in memory; None where they do not."""
+    keyframe = page.keyframe
+    bits = keyframe.bitspersample
+    if keyframe.compression != 1 or keyframe.predictor != 1 or keyframe.fillorder != 1 or keyframe.is_tiled:
+        return None
+    if keyframe.dtype is None or keyframe.dtype.kind == "b" or bits != keyframe.dtype.itemsize * 8:
+        return None
+    ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False)]
+    if keyframe.photometric == 6 or not ends or list(page.dataoffsets[1:]) != ends[:-1]:
+        return None
+    return int(page.dataoffsets[0]) if sum(page.databytecounts) >= keyframe.nbytes else None
+
+
+def _cut(series: Any, index: list[Any]) -> Array:
+    """The pixels of what was chosen, of which nothing else is decoded."""
+    if all(isinstance(part, slice) for part in index):
+        return np.asarray(series.asarray())
+    import zarr  # a quarter of a second, which only files with a choice should cost
+
+    return np.asarray(zarr.open_array(series.aszarr(), mode="r")[tuple(index)])
+
+
+def _arranged(opened: _Opened, axes: str, pixels: Array, choice: Selection) -> tuple[str, Array, tuple[str, ...]]:
+    """Axes in the order C, Z, S, Y, X, of which C, Z and S may be missing, whatever further axes the file has."""
     findings: list[str] = []
     for axis in [axis for axis in axes if axis not in "CZYXS"]:
         position = axes.index(axis)
         count = pixels.shape[position]
+        if count > 1 and axis in "QI" and choice.ndim == 3 and "Z" not in axes:
+            axes = axes.replace(axis, "Z")
+            findings.append(f"{count} pages of unstated meaning are taken as slices, as three pixel sizes are given")
+            continue
         if count > 1 and axis in "QI" and count <= _FEW_PAGES and "C" not in axes:
             axes = axes.replace(axis, "C")
             findings.append(f"{count} pages whose meaning the file does not state are taken as channels")
@@ -233,115 +417,71 @@ def _arranged(path: Path, file: tifffile.TiffFile, axes: str, pixels: NDArray[An
         pixels, axes = pixels.take(0, axis=position), axes[:position] + axes[position + 1 :]
     if "Z" in axes and pixels.shape[axes.index("Z")] == 1:
         pixels, axes = pixels.take(0, axis=axes.index("Z")), axes.replace("Z", "")
-    if "Y" not in axes or "X" not in axes:
-        raise ReadError(f"Expected a picture with rows and columns, but {path} has the axes {axes!r}; export it again.")
-    wanted = [axis for axis in "CZYXS" if axis in axes]
+    wanted = [axis for axis in "CSZYX" if axis in axes]
     pixels = pixels.transpose([axes.index(axis) for axis in wanted])
-    pixels = pixels.astype(np.uint8) if pixels.dtype.kind == "b" else pixels
-    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    content = _planes(file, "".join(wanted), pixels)
-    return replace(content, findings=tuple(findings))
+    return "".join(wanted), pixels, tuple(findings)
 
 
-def _planes(file: tifffile.TiffFile, axes: str, pixels: NDArray[Any]) -> Content:
-    """Content of pixels in the order C, Z, Y, X, S, of which C, Z and S may be missing."""
-    page = file.pages.first
-    if "S" in axes:
-        if "C" in axes and pixels.shape[0] == 1:
-            pixels, axes = pixels[0], axes[1:]
-        if "C" not in axes and "Z" not in axes and pixels.shape[-1] <= 4:
-            return from_samples(pixels)
-        merged = np.moveaxis(pixels, -1, 1 if "C" in axes else 0)
-        rest = pixels.shape[1:-1] if "C" in axes else pixels.shape[:-1]
-        return Content(np.ascontiguousarray(merged.reshape(-1, *rest)))
-    if "C" not in axes:
+def _merged(axes: str, pixels: Array) -> Array:
+    """One axis for channels and samples, the samples of a channel one after the other."""
+    if "C" in axes and "S" in axes:
+        pixels = pixels.reshape(pixels.shape[0] * pixels.shape[1], *pixels.shape[2:])
+    elif "C" not in axes and "S" not in axes:
         pixels = pixels[None]
-    table = None if file.is_imagej or file.is_ome or page.photometric != _PALETTE else page.colormap
-    if table is not None and pixels.shape[0] == 1 and pixels.ndim == 3:
-        # The table has 16 bits per colour; its upper byte is the 8-bit colour that was meant.
-        return from_samples(np.moveaxis((np.asarray(table) >> 8).astype(np.uint8)[:, pixels[0]], 0, -1))
-    rgb = file.is_ome is False and page.photometric == 2 and pixels.shape[0] == 3 and pixels.ndim == 3
-    return Content(np.ascontiguousarray(pixels), rgb=bool(rgb))
+    pixels = pixels.astype(np.uint8) if pixels.dtype.kind == "b" else pixels
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
-def _channel_names(file: tifffile.TiffFile, scene: int) -> tuple[str, ...]:
+def _understood(opened: _Opened, series: Any, planes: _Planes, choice: Selection, number: int) -> Content:
+    """Planes with their meaning, their names, and without those that are not there."""
+    names = _channel_names(opened, number)
+    pixels, samples = planes.pixels, planes.samples
+    there: Array = np.all(planes.there.reshape(pixels.shape[0] // samples, samples, -1), axis=1)
+    kept = [channel for channel, held in enumerate(there) if held.any()]
+    findings = list(planes.findings)
+    if not kept:
+        raise ReadError(f"None of the chosen pixels of {opened.path} is there{_absent(opened)}; copy the whole set.")
+    if len(kept) < len(there):
+        gone = [channel for channel in range(len(there)) if channel not in kept]
+        called = [names[channel] if len(names) == len(there) else str(channel) for channel in gone]
+        findings.append(f"channels that the file states and does not hold are left out: {', '.join(called)}")
+        pixels = chosen(pixels, [channel * samples + s for channel in kept for s in range(samples)])
+        names = tuple(names[channel] for channel in kept) if len(names) == len(there) else ()
+    held: Array = np.all(there[kept], axis=0)
+    if not held.all():
+        missing = np.flatnonzero(~held).tolist()
+        listed = ", ".join(map(str, missing[:_SHOWN])) + (" and more" if len(missing) > _SHOWN else "")
+        findings.append(f"{len(missing)} slices that the file states and does not hold are no data: {listed}")
+    if not held.any():
+        raise ReadError(f"No slice of {opened.path} holds all channels{_absent(opened)}; copy the whole set.")
+    content = meant(opened.path, pixels, samples, series.keyframe, plain=opened.plain)
+    colours = opened.ome is None and series.keyframe.photometric == COLOURS and samples == 1
+    if colours and content.count == 3 and content.ndim == 2:
+        content = replace(content, rgb=True)
+    orientation = int(tag(series.keyframe, "Orientation", 1) or 1)
+    opaque = content.opaque
+    if opaque is not None:
+        opaque = turned(opaque, orientation)
+    fits = len(names) == content.count and len(set(names)) == len(names) and not content.rgb
+    return replace(
+        content,
+        pixels=turned(content.pixels, orientation),
+        opaque=opaque,
+        channels=names if fits else content.channels,
+        held=None if held.all() else held,
+        written=None if planes.written is None else turned(planes.written, orientation),
+        findings=(*findings, *content.findings, *orientation_said(orientation)),
+    )
+
+
+def _channel_names(opened: _Opened, number: int) -> tuple[str, ...]:
     """Names of the channels from OME-XML or ImageJ labels; empty where none are given."""
-    if file.is_ome and file.ome_metadata:
-        pixels = calibration.ome_pixels(file.ome_metadata, scene)
+    if opened.ome is not None:
+        pixels = opened.described(number).pixels
         return () if pixels is None else calibration.ome_channels(pixels)
-    if file.is_imagej:
-        metadata = file.imagej_metadata or {}
+    if opened.file.is_imagej:
+        metadata = opened.file.imagej_metadata or {}
         labels, count = metadata.get("Labels"), int(metadata.get("channels", 1))
         if isinstance(labels, list) and metadata.get("slices", 1) == 1 and metadata.get("frames", 1) == 1:
             return tuple(str(label).splitlines()[0].strip() if str(label).strip() else "" for label in labels[:count])
     return ()
-
-
-def _stage(file: tifffile.TiffFile, scene: int) -> tuple[float, ...] | None:
-    """Where the stage stood, micrometres, (y, x), from OME-XML, FEI or Zeiss tags."""
-    if file.is_ome and file.ome_metadata:
-        pixels = calibration.ome_pixels(file.ome_metadata, scene)
-        return None if pixels is None else calibration.ome_stage(pixels)
-    place = []
-    for axis in "YX":
-        value = math.nan
-        if file.fei_metadata:
-            value = calibration.number(file.fei_metadata.get("Stage", {}).get(f"Stage{axis}")) * 1e6
-        elif file.sem_metadata:
-            stated = file.sem_metadata.get(f"ap_stage_at_{axis.lower()}", ())
-            length = calibration.unit_length(str(stated[2])) if len(stated) == 3 else None
-            value = math.nan if length is None else calibration.number(stated[1]) * length
-        place.append(value)
-    return tuple(place) if all(math.isfinite(value) for value in place) else None
-
-
-def _spacing(path: Path, file: tifffile.TiffFile, axes: str, scene: int) -> Stated:
-    """Micrometres per pixel for the axes, where they stand, and what is worth saying about them."""
-    if file.is_ome and file.ome_metadata:
-        pixels = calibration.ome_pixels(file.ome_metadata, scene)
-        if pixels is not None:
-            return _settled(path, calibration.ome_spacing(pixels, axes), "OME-XML", pixels.get("PhysicalSizeX"), axes)
-    if file.is_imagej:
-        return _imagej(path, file, axes)
-    if len(axes) == 2 and file.fei_metadata:
-        for section in ("Scan", "EScan"):
-            scan = file.fei_metadata.get(section, {})
-            if "PixelWidth" in scan and "PixelHeight" in scan:
-                sizes = [calibration.number(scan[key]) * 1e6 for key in ("PixelHeight", "PixelWidth")]
-                return calibration.checked(path, sizes, "FEI tags"), "FEI tags", ()
-    if len(axes) == 2 and file.sem_metadata:
-        for key in ("ap_image_pixel_size", "ap_pixel_size"):
-            stated = file.sem_metadata.get(key, ())
-            length = calibration.unit_length(str(stated[2])) if len(stated) == 3 else None
-            if length is not None:
-                size = calibration.number(stated[1]) * length
-                return calibration.checked(path, (size, size), "Zeiss tags"), "Zeiss tags", ()
-    return None, NOT_STATED, ()
-
-
-def _imagej(path: Path, file: tifffile.TiffFile, axes: str) -> Stated:
-    """The calibration that ImageJ keeps in resolution tags (pixels per unit), with the unit in its own text."""
-    metadata = file.imagej_metadata or {}
-    tags = file.pages.first.tags
-    length = calibration.unit_length(str(metadata.get("unit", "")))
-    if length is None or "XResolution" not in tags or "YResolution" not in tags:
-        return None, NOT_STATED, ()
-    sizes = []
-    for name in ("YResolution", "XResolution"):
-        pixels, units = tags[name].value
-        sizes.append(length * units / pixels if pixels else float("inf"))
-    if length >= 1e4 and all(calibration.is_print_resolution(size) for size in sizes):
-        return None, NOT_STATED, ("the resolution of the file describes paper and is not taken for a pixel size",)
-    if len(axes) == 2:
-        return _settled(path, tuple(sizes), "ImageJ tags", sizes, axes)
-    depth = metadata.get("spacing")
-    full = None if depth is None else (calibration.number(depth) * length, *sizes)
-    return _settled(path, full, "ImageJ tags", sizes, axes)
-
-
-def _settled(path: Path, sizes: tuple[float, ...] | None, source: str, partly: object, axes: str) -> Stated:
-    if sizes is not None:
-        return calibration.checked(path, sizes, source), source, ()
-    if partly is None or len(axes) == 2:
-        return None, NOT_STATED, ()
-    return None, NOT_STATED, ("the distance of the slices is not stated, so the stack counts as uncalibrated",)

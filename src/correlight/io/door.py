@@ -1,0 +1,183 @@
+"""The one door to files: only regular files are opened, and what was read can be told from what is there later.
+
+A named pipe, a device or a socket under the name of an image would be waited for without end, or never end. Every
+reader of this room asks here before it, or a library on its behalf, opens a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from correlight.errors import ReadError
+
+_BLOCK = 2**22  # bytes of a file that are hashed at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What a file was when it was read.
+
+    Parameters
+    ----------
+    path : str
+        The file, or the folder of a store.
+    size : int
+        Bytes; of a folder, those of all its files.
+    modified : int
+        Time of the last change in nanoseconds; of a folder, that of the newest file.
+    sha256 : str
+        Checksum; of a folder, that of the names and contents of all its files.
+    """
+
+    path: str
+    size: int
+    modified: int
+    sha256: str
+
+
+def open_regular(path: str | Path, expected: str = "an image file") -> BinaryIO:
+    """Open a file for reading, if it is one.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; links are followed.
+    expected : str
+        What it should be, with its article, for the message of an error.
+
+    Raises
+    ------
+    ReadError
+        If it does not exist, cannot be opened, or is a folder, a pipe, a device or a socket.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        # Looked at before it is opened, as opening a device may do something; and again, should it have been replaced.
+        _refuse_others(path, os.stat(path).st_mode, expected)
+        number = os.open(path, flags)
+        try:
+            _refuse_others(path, os.fstat(number).st_mode, expected)
+            return os.fdopen(number, "rb")
+        except BaseException:
+            os.close(number)
+            raise
+    except ReadError:
+        raise
+    except FileNotFoundError as error:
+        raise ReadError(f"Expected {expected}, but {path} does not exist; check the path.") from error
+    except (OSError, ValueError) as error:
+        detail = getattr(error, "strerror", None) or error
+        raise ReadError(f"Cannot open {path}: {detail}; check its permissions.") from error
+
+
+def check_regular(path: str | Path, expected: str = "an image file") -> None:
+    """Refuse what is no regular file, before a library opens it by its name.
+
+    Raises
+    ------
+    ReadError
+        As for `open_regular`.
+    """
+    open_regular(path, expected).close()
+
+
+def is_regular(path: str | Path) -> bool:
+    """Whether there is a regular file, which may be a link to one."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name that a file states can only be that of a file beside it: no folders, drives or odd characters."""
+    return bool(name) and name not in (".", "..") and not any(c in "/\\:\0" or ord(c) < 32 for c in name)
+
+
+def stamp(path: str | Path) -> Stamp:
+    """Size, time and checksum of a file or folder."""
+    path = Path(path)
+    size, modified = measured(path)
+    return Stamp(str(path), size, modified, sha256(path))
+
+
+def check_unchanged(stamps: Sequence[Stamp], *, strictly: bool) -> None:
+    """Refuse to go on if a file is no longer what it was.
+
+    Parameters
+    ----------
+    stamps : sequence of Stamp
+        What was read.
+    strictly : bool
+        Whether another time is a change even where the bytes are the same: they may have been others in between, when
+        pixels were cut out of the file.
+
+    Raises
+    ------
+    ReadError
+        If size, time or checksum differ, or the file is gone.
+    """
+    for before in stamps:
+        path = Path(before.path)
+        try:
+            size, modified = measured(path)
+            same = size == before.size and (modified == before.modified or not strictly)
+            same = same and sha256(path) == before.sha256 and measured(path) == (size, modified)
+        except OSError as error:
+            detail = error.strerror or error
+            raise ReadError(f"{path} can no longer be read ({detail}); run again once it is in place.") from error
+        if not same:
+            raise ReadError(f"{path} was changed while it was in use; run again once nothing writes to it.")
+
+
+def sha256(path: str | Path) -> str:
+    """Checksum of a file, or of the names and contents of all files in a folder."""
+    path = Path(path)
+    if path.is_dir():
+        total = hashlib.sha256()
+        for entry in _files(path):
+            total.update(f"{entry.relative_to(path).as_posix()}\0{sha256(entry)}\n".encode())
+        return total.hexdigest()
+    with open_regular(path) as file:
+        total = hashlib.sha256()
+        while block := file.read(_BLOCK):
+            total.update(block)
+        return total.hexdigest()
+
+
+def sha256_of(stamps: Sequence[Stamp]) -> str:
+    """One checksum for the files of an image: that of the file if there is one, else of all names and checksums."""
+    if len(stamps) == 1:
+        return stamps[0].sha256
+    lines = sorted(f"{Path(entry.path).name}\0{entry.sha256}\n" for entry in stamps)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.rglob("*") if is_regular(entry))
+
+
+def measured(path: Path) -> tuple[int, int]:
+    """Size in bytes and time of the last change in nanoseconds of a file, or of all files of a folder together."""
+    entries = [entry.stat() for entry in (_files(path) if path.is_dir() else [path])]
+    return sum(entry.st_size for entry in entries), max((entry.st_mtime_ns for entry in entries), default=0)
+
+
+def _refuse_others(path: str | Path, mode: int, expected: str) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kinds = (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+        (stat.S_ISSOCK, "a socket"),
+    )
+    what = next((name for test, name in kinds if test(mode)), "no regular file")
+    raise ReadError(f"Expected {expected}, but {path} is {what}; name a regular file.")
