@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -57,9 +57,8 @@ def read_czi(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         Scene, by number or name, frame, and the place along further axes.
     """
     czifile = reader("czifile", "CZI files")
-    with losses_raised(), open_regular(path, "a CZI file") as handle:
-        _check_closed(path, handle)
-        file = czifile.CziFile(handle, multifile=False)
+    _check_closed(path)
+    with losses_raised(), czifile.CziFile(str(path), multifile=False) as file:
         if file.header.file_part:
             raise ReadError(f"{path} is part {file.header.file_part} of several files; save it as a single CZI file.")
         text = file.metadata() if file.header.metadata_position else None
@@ -90,12 +89,12 @@ def read_czi(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
     )
 
 
-def _check_closed(path: Path, handle: BinaryIO) -> None:
+def _check_closed(path: Path) -> None:
     """Refuse a file that its program was still writing."""
-    start = handle.read(_PENDING + 4)
+    with open_regular(path, "a CZI file") as file:
+        start = file.read(_PENDING + 4)
     if any(start[_PENDING:]):
         raise ReadError(f"{path} was not closed by the program that wrote it; wait until it is done, or save it again.")
-    handle.seek(0)
 
 
 def _full_size(path: Path, blocks: Sequence[Any]) -> list[Any]:
