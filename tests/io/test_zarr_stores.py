@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import pickle
+import tomllib
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,8 @@ import zarr
 from correlight.errors import ReadError
 from correlight.io import read
 from correlight.io.omezarr import read_ome_zarr
-from correlight.io.zarr_store import fits, open_array
+from correlight.io.zarr_codecs import fits
+from correlight.io.zarr_store import open_array
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 60_000, (3, 80, 120)).astype(np.uint16)
@@ -113,6 +115,15 @@ def test_version_3_is_read_by_a_list_of_types_and_codecs(change: dict[str, Any],
     path = store(tmp_path / "a.zarr", zarr_format=3)
     with pytest.raises(ReadError, match=words):
         read(meddled(path, lambda stated: stated.update(change), "zarr.json"))
+
+
+def test_no_version_of_a_dependency_with_a_known_hole_is_allowed() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *(line for extra in project["optional-dependencies"].values() for line in extra)]
+    # Pickle filters of Zarr 2; the sandbox of templates; weights that run code.
+    for name, least in (("numcodecs", (0, 16, 6)), ("jinja2", (3, 1, 6)), ("torch", (2, 6))):
+        (line,) = [line for line in lines if line.startswith(f"{name}>=")]
+        assert tuple(int(part) for part in line.partition(">=")[2].split(",")[0].split(".")) >= least
 
 
 CODECS: list[Any] = [
