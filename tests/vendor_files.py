@@ -5,6 +5,7 @@ https://www.rsb.info.nih.gov/ij/plugins/DM3Format.gj.html
 """
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,23 +65,32 @@ def _segment(name: bytes, data: bytes) -> bytes:
     return struct.pack("<16sqq", name, len(data), len(data)) + data
 
 
-def _entry(kind: int, place: int, axes: list[tuple[bytes, int, int]]) -> bytes:
-    head = struct.pack("<2siqiiBB4si", b"DV", kind, place, 0, 0, 0, 0, b"", len(axes))
-    return head + b"".join(struct.pack("<4siifi", axis, start, size, 0.0, size) for axis, start, size in axes)
+def _entry(kind: int, place: int, axes: list[tuple[bytes, int, int]], codec: int, shrunk: int) -> bytes:
+    head = struct.pack("<2siqiiBB4si", b"DV", kind, place, 0, codec, 0, 0, b"", len(axes))
+    entries = [(axis, start, size * (shrunk if axis in b"XY" else 1), 0.0, size) for axis, start, size in axes]
+    return head + b"".join(struct.pack("<4siifi", *entry) for entry in entries)
 
 
-def czi(blocks: list[tuple[Array, dict[str, int]]], metadata: str) -> bytes:
-    """A CZI file; each block is a plane (Y, X) or (Y, X, 3), and where it starts along S, T, C, Z, Y, X."""
+def czi(
+    blocks: list[tuple[Array, dict[str, int]]],
+    metadata: str,
+    codec: int = 0,
+    encode: Callable[[Array], bytes] | None = None,
+) -> bytes:
+    """A CZI file; each block is a plane (Y, X) or (Y, X, 3), and where it starts along S, T, C, Z, Y, X and others.
+
+    The entry "shrunk" makes the block a level of a pyramid, which stands for so many times its pixels.
+    """
     body, entries = b"", []
     start = 32 + 512
     for pixels, where in blocks:
         axes = [(b"X", where.get("X", 0), pixels.shape[1]), (b"Y", where.get("Y", 0), pixels.shape[0])]
-        axes += [(axis.encode(), where.get(axis, 0), 1) for axis in "CZTS"]
-        if pixels.ndim == 3:
-            kind, data = 3, pixels[..., ::-1].tobytes()
-        else:
-            kind, data = {2: 1, 1: 0}[pixels.itemsize], pixels.tobytes()
-        entry = _entry(kind, start + len(body), axes)
+        further = [axis for axis in where if axis not in "CZTSYX" and len(axis) == 1]
+        axes += [(axis.encode(), where.get(axis, 0), 1) for axis in ("C", "Z", "T", "S", *further)]
+        kind = 3 if pixels.ndim == 3 else {2: 1, 1: 0}[pixels.itemsize]
+        stored = pixels[..., ::-1] if pixels.ndim == 3 else pixels
+        data = stored.tobytes() if encode is None else encode(pixels)
+        entry = _entry(kind, start + len(body), axes, codec, where.get("shrunk", 1))
         entries.append(entry)
         head = struct.pack("<iiq", 0, 0, len(data)) + entry
         body += _segment(b"ZISRAWSUBBLOCK", head + bytes(max(0, 256 - len(head))) + data)
@@ -134,9 +144,15 @@ class _Dm:
         return out
 
 
-def dm_image(pixels: Array, spacing: tuple[float, ...], unit: str, name: str = "STEM") -> dict[str, Any]:
-    """The tags of one image."""
-    calibrations = {f"#{n}": {"Origin": 0.0, "Scale": step, "Units": unit} for n, step in enumerate(spacing[::-1])}
+def dm_image(
+    pixels: Array, spacing: tuple[float, ...], unit: str | tuple[str, ...], name: str = "STEM"
+) -> dict[str, Any]:
+    """The tags of one image; one unit, or one for each spacing."""
+    units = (unit,) * len(spacing) if isinstance(unit, str) else unit
+    calibrations = {
+        f"#{n}": {"Origin": 0.0, "Scale": step, "Units": name}
+        for n, (step, name) in enumerate(zip(spacing[::-1], units[::-1], strict=True))
+    }
     return {
         "ImageData": {
             "Calibrations": {"Dimension": calibrations},

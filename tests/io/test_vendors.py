@@ -120,6 +120,35 @@ def test_dm_volumes_scenes_and_units_that_are_no_length(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("spacing", "units", "words"),
+    [
+        ((2.0, 1.5), ("nm", "nm"), "4 images in a stack"),  # as a stack builder leaves it
+        ((1.0, 2.0, 1.5), ("", "nm", "nm"), "4 images in a stack"),
+        ((2.5, 2.0, 1.5), ("s", "nm", "nm"), "4 frames of a time series"),
+        ((2.5, 2.0, 1.5), ("eV", "nm", "nm"), "stated, not understood: 2.5 eV per pixel along z"),
+        ((0.0, 2.0, 1.5), ("nm", "nm", "nm"), "stated, not understood: 0 nm per pixel along z"),
+    ],
+)
+def test_a_third_axis_without_a_length_loses_neither_x_nor_y(
+    spacing: tuple[float, ...], units: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    path = made(tmp_path / "a.dm3", dm(3, [dm_image(VOLUME[0], spacing, units)]))
+    image = read(path)
+    np.testing.assert_array_equal(image.levels[0][0], VOLUME[0, 0])
+    assert image.grid.spacing == pytest.approx((0.002, 0.0015), rel=1e-6)
+    assert any(words in finding for finding in image.findings)
+    np.testing.assert_array_equal(read(path, time=3).levels[0][0], VOLUME[0, 3])
+
+
+def test_a_unit_that_is_not_understood_is_said(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.dm3", dm(3, [dm_image(PAIR[0], (2.0, 1.5), ("furlong", "nm"))]))
+    image = read(path)
+    assert not image.grid.calibrated
+    assert "stated, not understood: 2 furlong per pixel along y" in image.findings
+    assert "only the pixel size along x is known, 0.0015 µm, so none is used" in image.findings
+
+
+@pytest.mark.parametrize(
     ("old", "new", "words"),
     [
         (b"%%%%", b"%%%!", "no mark"),
@@ -193,12 +222,15 @@ def test_a_lying_mrc_header_takes_no_memory(tmp_path: Path) -> None:
 class FakeNd2:
     """What nd2 offers of a file with two positions of two channels (there is no writer of ND2)."""
 
+    loops: ClassVar[dict[str, int]] = {"P": 2, "T": 3}
+    calibrated: ClassVar[tuple[bool, ...]] = (True, True, False)
+
     def __init__(self, path: Path) -> None:
-        self.sizes = {"P": 2, "T": 3, "C": 2, "Y": 40, "X": 50}
+        self.sizes = {**self.loops, "C": 2, "Y": 40, "X": 50}
         self.dtype = PAIR.dtype
         points = [SimpleNamespace(name="A1"), SimpleNamespace(name=None)]
         self.experiment = [SimpleNamespace(type="XYPosLoop", parameters=SimpleNamespace(points=points))]
-        volume = SimpleNamespace(axesCalibrated=(True, True, False))
+        volume = SimpleNamespace(axesCalibrated=self.calibrated)
         channels = [SimpleNamespace(channel=SimpleNamespace(name=name), volume=volume) for name in ("DAPI", "GFP")]
         self.metadata = SimpleNamespace(channels=channels)
 
@@ -210,13 +242,24 @@ class FakeNd2:
 
     def asarray(self, position: int | None = None) -> Any:
         assert position is not None
-        return np.stack([PAIR + position + 10 * t for t in range(3)])
+        loops = {**self.loops, "P": 1}
+        frames = [PAIR + self.brighter(**{**place, "P": position}) for place in self.places(loops)]
+        return np.stack(frames).reshape(*loops.values(), *PAIR.shape)
+
+    @staticmethod
+    def places(loops: dict[str, int]) -> list[dict[str, int]]:
+        return [dict(zip(loops, place, strict=True)) for place in np.ndindex(*loops.values())]
+
+    @staticmethod
+    def brighter(P: int, T: int = 0, Z: int = 0, U: int = 0) -> int:
+        return P + 10 * T + 100 * Z + 1000 * U
 
     def voxel_size(self) -> Any:
         return SimpleNamespace(x=0.1, y=0.2, z=1.0)
 
     def frame_metadata(self, frame: int) -> Any:
-        place = SimpleNamespace(x=100.0 + frame, y=-50.0, z=3.0)
+        here = self.places(self.loops)[frame]
+        place = SimpleNamespace(x=100.0 * here["P"] + here.get("T", 0), y=-50.0, z=3.0)
         return SimpleNamespace(channels=[SimpleNamespace(position=SimpleNamespace(stagePositionUm=place))])
 
 
@@ -228,7 +271,50 @@ def test_nd2_positions_and_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(second.levels[0], PAIR + 21)
     assert (first.channels, first.grid.spacing) == (("DAPI", "GFP"), (0.2, 0.1))
     assert first.findings == ("the file holds 3 frames of a time series; the first is read",)
-    assert second.source["stage_position"] == (-50.0, 103.0)
+    assert second.source["stage_position"] == (-50.0, 102.0)
+
+
+@pytest.mark.parametrize(
+    "loops", [{"T": 3, "P": 2}, {"P": 2, "T": 3}, {"T": 3, "Z": 4, "P": 2}, {"Z": 4, "P": 2, "T": 3}, {"P": 2, "U": 5}]
+)
+def test_nd2_loops_in_any_order(loops: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = type("Loops", (FakeNd2,), {"loops": loops, "calibrated": (True, True, True)})
+    monkeypatch.setitem(sys.modules, "nd2", SimpleNamespace(ND2File=kind))  # type: ignore[arg-type]
+    path = made(tmp_path / "a.nd2", b"\xda\xce\xbe\x0a" + bytes(300))
+    time = {"time": 2} if "T" in loops else {}
+    image = read(path, scene=1, **time)
+    expected = 1 + 20 * ("T" in loops)
+    plane = image.levels[0][:, 0] if "Z" in loops else image.levels[0]
+    np.testing.assert_array_equal(plane, PAIR + expected)
+    assert image.source["stage_position"] == (-50.0, 100.0 + 2 * ("T" in loops))
+    if "U" in loops:
+        assert image.findings == ("the file holds 5 steps of a custom loop (axis U); the first is read",)
+
+
+def test_a_pixel_size_along_some_axes_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = type("Deep", (FakeNd2,), {"loops": {"P": 2, "Z": 4}})
+    monkeypatch.setitem(sys.modules, "nd2", SimpleNamespace(ND2File=kind))  # type: ignore[arg-type]
+    image = read(made(tmp_path / "a.nd2", b"\xda\xce\xbe\x0a" + bytes(300)), scene=1)
+    words = "the pixel size is 0.2 µm along y and 0.1 µm along x, but not stated along z, so none is used"
+    assert not image.grid.calibrated
+    assert words in image.findings
+
+
+def test_an_nd2_file_of_a_single_position_says_where_it_stood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class One(FakeNd2):
+        loops: ClassVar[dict[str, int]] = {"T": 3}
+
+        def asarray(self, position: int | None = None) -> Any:
+            assert position is None
+            return np.stack([PAIR + 10 * t for t in range(3)])
+
+        def frame_metadata(self, frame: int) -> Any:
+            place = SimpleNamespace(x=float(frame), y=-50.0, z=3.0)
+            return SimpleNamespace(channels=[SimpleNamespace(position=SimpleNamespace(stagePositionUm=place))])
+
+    monkeypatch.setitem(sys.modules, "nd2", SimpleNamespace(ND2File=One))  # type: ignore[arg-type]
+    path = made(tmp_path / "a.nd2", b"\xda\xce\xbe\x0a" + bytes(300))
+    assert read(path, time=2).source["stage_position"] == (-50.0, 2.0)
 
 
 def test_damaged_nd2_files_are_named(tmp_path: Path) -> None:

@@ -21,11 +21,13 @@ from correlight.geometry import Grid
 from correlight.images.image import CoarseMask, Image, Mask, Pixels, default_channels
 from correlight.images.pyramid import all_valid, factors_to, stays_on_disk, with_small_level
 from correlight.images.validity import find_valid_channels
+from correlight.images.validity.padding import percent
 from correlight.io import content as limits
 from correlight.io.axes import FIRST, Selection, choose_level, choose_scene, refuse_unknown, time_index
 from correlight.io.content import Content
 from correlight.io.door import Stamp, check_unchanged, measured, open_regular, sha256_of, stamp
 from correlight.io.fallback import bioio_is_installed
+from correlight.io.sidecar import with_sidecar
 from correlight.io.views import Held
 from correlight.io.write import write_ome_tiff, write_tiff
 
@@ -50,6 +52,7 @@ _KINDS = {
     "bioio": ("correlight.io.fallback", "read_bioio"),
 }
 _SINGLE = {"PNG", "JPEG"}  # kinds that hold one picture and nothing to choose from
+_SIDECARS = {"TIFF", "PNG", "JPEG"}  # kinds of files beside which programs put XML and .mdoc files
 _STARTS = (
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
@@ -76,7 +79,7 @@ def read(
     level: int = 0,
     time: int | None = None,
     series: int | None = None,
-    view: int | None = None,
+    view: int | str | None = None,
 ) -> Image:
     """Read an image with its pixel size, channel names and validity mask.
 
@@ -98,8 +101,9 @@ def read(
     series : int, optional
         Which series of pages of one shape in a TIFF file, counted from 0; without it the first that is no preview,
         and a finding says so.
-    view : int, optional
-        Which view of a file that has several (an angle, a phase, an illumination), counted from 0.
+    view : int or str, optional
+        Which view of a file that has several (an angle, a phase, an illumination), counted from 0; where there are
+        several such axes, letters with numbers, "V=1,H=0".
 
     Returns
     -------
@@ -133,6 +137,8 @@ def read(
     kind = _kind(path)
     before = measured(path)
     content = _content(path, kind, calibrate=given is None, choice=choice)
+    if kind in _SIDECARS:
+        content = with_sidecar(path, content, calibrate=given is None, section=choice.time or 0)
     if np.dtype(content.pixels.dtype).kind not in "uif":
         held = content.pixels.dtype
         raise ReadError(f"Expected real numbers as pixels, but {path} holds {held}; convert it first.")
@@ -147,11 +153,12 @@ def read(
     if given is not None and len(given) not in (1, ndim):
         raise UsageError(f"The spacing of {path.name} needs 1 or {ndim} numbers; got {len(given)}.")
     claimed = given if given is not None else content.spacing
-    grid = Grid.of(pixels.shape[1:], 1.0) if claimed is None else Grid.of(pixels.shape[1:], claimed, unit="micrometre")
+    grid, misplaced = _placed(pixels.shape[1:], claimed, content)
     if level:
         # The first pixel of a level is centred where the middle of those is that it was made of.
         factor = np.asarray(content.shrunk)
-        grid = replace(grid, origin=tuple(((factor - 1) / 2 * np.asarray(grid.spacing) / factor).tolist()))
+        shift = (factor - 1) / 2 * np.asarray(grid.spacing) / factor
+        grid = replace(grid, origin=tuple((np.asarray(grid.origin) + shift).tolist()))
     mask, findings = _validity(path, content, small)
     whole = None if mask is None else mask if len(levels) == 1 else CoarseMask(mask, grid.shape)
     stamps = tuple(stamp(file) for file in dict.fromkeys((path, *content.files)))
@@ -163,7 +170,7 @@ def read(
         channels=content.channels or default_channels(pixels.shape[0], content.rgb),
         rgb=content.rgb,
         mask=whole,
-        findings=(*content.findings, *findings),
+        findings=(*content.findings, *misplaced, *findings),
         source={
             "path": str(path),
             "sha256": sha256_of(stamps),
@@ -331,6 +338,20 @@ def _check_pixels(path: Path, pixels: Pixels, small: NDArray[Any]) -> None:
         raise ReadError(f"Expected a picture, but {path} is blank: every pixel is {low[0]}; choose another image.")
 
 
+def _placed(shape: tuple[int, ...], spacing: Any, content: Content) -> tuple[Grid, tuple[str, ...]]:
+    """The grid of an image, at the place that the file states, and what is not applied of that."""
+    if spacing is None:
+        grid = Grid.of(shape, 1.0, 0.0 if content.start is None else content.start)
+        if content.origin is None or not any(content.origin):
+            return grid, ()
+        return grid, (f"an origin of {content.origin} µm is stated and not applied, as the pixel size is not known",)
+    grid = Grid.of(shape, spacing, unit="micrometre")
+    origin = content.origin
+    if origin is None and content.start is not None:
+        origin = tuple(float(n * size) for n, size in zip(content.start, grid.spacing, strict=True))
+    return (grid if origin is None else replace(grid, origin=origin)), ()
+
+
 def _validity(path: Path, content: Content, pixels: NDArray[Any]) -> tuple[Mask | None, tuple[str, ...]]:
     """The mask of valid pixels of a level, None where all are, and what was found."""
     findings: tuple[str, ...] = ()
@@ -344,6 +365,10 @@ def _validity(path: Path, content: Content, pixels: NDArray[Any]) -> tuple[Mask 
     if opaque is not None and not opaque.all():
         mask = mask & opaque
         findings = (*findings, "transparent pixels are ignored")
+    if content.covered is not None and not content.covered.all():
+        covered = content.covered if content.covered.shape == mask.shape else all_valid(content.covered, mask.shape)
+        mask = mask & covered
+        findings = (*findings, f"pixels that no tile covers, {percent(1 - float(covered.mean()))}, are ignored")
     if content.held is not None:
         held = np.broadcast_to(content.held[:, None, None], content.pixels.shape[1:])
         mask = mask & (held if held.shape == mask.shape else all_valid(held, mask.shape))

@@ -28,9 +28,9 @@ class Selection:
     series : int or None
         0-based number of a series of pages of one shape, where a file holds several; None for the first that is no
         preview, and a finding that says so.
-    view : int or None
-        0-based number of a view (an angle of a light sheet, a phase, an illumination); None for the first, and a
-        finding that says so.
+    view : int, str or None
+        0-based number of a view (an angle of a light sheet, a phase, an illumination); where a file has several such
+        axes, letters with numbers, "V=1,H=0". None for the first, and a finding that says so.
     ndim : int or None
         How many axes of space the caller takes the image to have, where he gives a pixel size for each; it decides what
         pages of unstated meaning are.
@@ -45,7 +45,7 @@ class Selection:
     level: int = 0
     time: int | None = None
     series: int | None = None
-    view: int | None = None
+    view: int | str | None = None
     ndim: int | None = None
 
     def __post_init__(self) -> None:

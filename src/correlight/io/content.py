@@ -45,6 +45,13 @@ class Content:
         How many pixels of the full resolution lie along one of these, array order; only for levels of a pyramid.
     levels : tuple of Pixels
         Smaller levels of the file, where the pixels stay on disk.
+    covered : (Y, X) or (Z, Y, X) array of bool or None
+        Where the file holds pixels, in a mosaic that leaves gaps; None where it holds all of them.
+    origin : tuple of float or None
+        Where the centre of the first pixel lies according to the file, micrometres, array order; None where it does
+        not say.
+    start : tuple of float or None
+        The same in pixels, where the file counts those.
     held : (Z,) array of bool or None
         Which slices of a volume the file holds; None for all. What it states and does not hold is no data.
     files : tuple of Path
@@ -63,6 +70,9 @@ class Content:
     stage: tuple[float, ...] | None = None
     shrunk: tuple[float, ...] = (1.0,)
     levels: tuple[Pixels, ...] = ()
+    covered: Mask | None = None
+    origin: tuple[float, ...] | None = None
+    start: tuple[float, ...] | None = None
     held: Mask | None = None
     files: tuple[Path, ...] = ()
     written: Pixels | None = None

@@ -26,6 +26,8 @@ _SIMPLE = {2: "i2", 3: "i4", 4: "u2", 5: "u4", 6: "f4", 7: "f8", 8: "u1", 9: "i1
 _STRUCT, _TEXT, _ARRAY = 15, 18, 20
 _GROUP, _VALUE = 20, 21
 _PIXELS = {1: "i2", 2: "f4", 6: "u1", 7: "i4", 9: "i1", 10: "u2", 11: "u4", 12: "f8", 14: "u1"}
+_SECONDS = {"s", "sec", "second", "seconds", "ms", "µs", "us", "ns", "min", "h"}
+_NO_UNIT = {"pixel", "pixels", "px"}
 _COLOURS = 23  # blue, green, red and an unused byte
 
 
@@ -60,17 +62,18 @@ def read_dm(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> Co
         if not images:
             raise ReadError(f"Expected an image, but {path} holds none; export it again.")
         choose_level(path, 1, choice)
-        time_index(path, 1, choice)
         number, findings = choose_scene(path, [reader.text(image.get("Name")) for image in images], choice)
-        content, axes = _pixels(reader, _group(images[number], "ImageData"))
-        spacing = _spacing(reader, _group(images[number], "ImageData"), axes) if calibrate else None
+        data = _group(images[number], "ImageData")
+        content = _pixels(reader, data)
+        content, sizes, said = _calibrated(reader, data, content, choice)
+        spacing = calibration.checked(path, sizes, "tags") if sizes and calibrate else None
     stage = _stage(_group(images[number], "ImageTags"))
     return Content(
         content.pixels,
         rgb=content.rgb,
         spacing=spacing,
         spacing_source=NOT_STATED if spacing is None else "DM tags",
-        findings=findings,
+        findings=(*findings, *said),
         stage=stage,
     )
 
@@ -80,8 +83,8 @@ def _group(tags: Tags, name: str) -> Tags:
     return found if isinstance(found, dict) else {}
 
 
-def _pixels(reader: _Reader, data: Tags) -> tuple[Content, str]:
-    """The picture or volume, and its axes as the file lists them, x first."""
+def _pixels(reader: _Reader, data: Tags) -> Content:
+    """All the pixels of an image: a picture, or a series of planes whose meaning its calibration tells."""
     path = reader.path
     shape = [int(size) for size in _group(data, "Dimensions").values()]
     block, kind = data.get("Data"), data.get("DataType")
@@ -103,24 +106,57 @@ def _pixels(reader: _Reader, data: Tags) -> tuple[Content, str]:
             raise ReadError(f"Expected one picture in colours, but {path} holds a stack of them.")
         samples = np.frombuffer(raw, np.uint8).reshape(*shape[::-1], 4)
         order = [2, 1, 0] if reader.order == "<" else [1, 2, 3]
-        return from_samples(samples[..., order]), "XY"
+        return from_samples(samples[..., order])
     pixels = np.frombuffer(raw, dtype).reshape(shape[::-1])
-    return Content(in_order(path, "ZYX"[-len(shape) :], pixels)), "XYZ"[: len(shape)]
+    return Content(in_order(path, "ZYX"[-len(shape) :], pixels))
 
 
-def _spacing(reader: _Reader, data: Tags, axes: str) -> tuple[float, ...] | None:
-    """Micrometres per pixel; None unless every axis has a length."""
+def _calibrated(
+    reader: _Reader, data: Tags, content: Content, choice: Choice
+) -> tuple[Content, tuple[float, ...], tuple[str, ...]]:
+    """The picture or volume, its pixel sizes in micrometres (none where any is missing), and what is said of them.
+
+    A third axis is depth only if it has a length: stacks are built of images as well, and films count seconds.
+    """
+    path = reader.path
+    sizes, units, findings = _axes(reader, data)
+    if content.ndim == 2:
+        time_index(path, 1, choice)
+    elif np.isfinite(sizes[2]) or choice.ndim == 3:
+        time_index(path, 1, choice)
+        return content, tuple(sizes[2::-1]) if np.isfinite(sizes).all() else (), findings
+    else:
+        planes = content.pixels.shape[1]
+        frame, said = time_index(path, planes, choice)
+        if units[2].lower() not in _SECONDS:
+            said = tuple(text.replace("frames of a time series", "images in a stack") for text in said)
+        content = Content(np.ascontiguousarray(content.pixels[:, frame]))
+        findings = (*findings, *said)
+    known = tuple(sizes[1::-1])
+    return content, known if np.isfinite(known).all() else (), findings
+
+
+def _axes(reader: _Reader, data: Tags) -> tuple[list[float], list[str], tuple[str, ...]]:
+    """Micrometres per pixel of x, y and a third axis, nan where it has no length; the units; what is not understood."""
     listed = list(_group(_group(data, "Calibrations"), "Dimension").values())
-    sizes = []
-    for _, entry in zip(axes, listed, strict=False):
-        length = calibration.unit_length(reader.text(entry.get("Units"))) if isinstance(entry, dict) else None
-        if length is None:
-            return None
-        sizes.append(calibration.number(entry.get("Scale")) * length)
-    if len(sizes) != len(axes):
-        return None
-    spatial = sizes[::-1] if len(axes) == 2 or int(_size(data, 2)) > 1 else sizes[1::-1]
-    return calibration.checked(reader.path, spatial, "tags")
+    sizes, units, findings = [np.nan] * 3, [""] * 3, []
+    for place, (axis, entry) in enumerate(zip("xyz", listed, strict=False)):
+        if not isinstance(entry, dict) or _size(data, place) < 2:
+            continue
+        unit, scale = reader.text(entry.get("Units")).strip("\x00 "), calibration.number(entry.get("Scale"))
+        length = calibration.unit_length(unit)
+        units[place] = unit
+        if length is not None and (place < 2 or scale > 0):
+            sizes[place] = scale * length
+        elif unit.lower() in _SECONDS and place == 2:
+            continue
+        elif length is not None or (unit and unit.lower() not in _NO_UNIT):
+            findings.append(f"stated, not understood: {scale:g} {unit} per pixel along {axis}")
+    found = {axis: size for axis, size in zip("xy", sizes, strict=False) if np.isfinite(size)}
+    if len(found) == 1:
+        (axis, size), *_ = found.items()
+        findings.append(f"only the pixel size along {axis} is known, {size:g} µm, so none is used")
+    return sizes, units, tuple(findings)
 
 
 def _size(data: Tags, axis: int) -> int:

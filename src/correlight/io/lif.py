@@ -9,11 +9,13 @@ import numpy as np
 
 from correlight.errors import ReadError
 from correlight.io import calibration
-from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, index_of
+from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order
 from correlight.io.content import NOT_STATED, Content, check_size, from_samples
-from correlight.io.extras import losses_raised, reader
+from correlight.io.extras import known_in_part, losses_raised, reader
+from correlight.io.further import index_with_views
 from correlight.parsing import LIMIT, parse_xml
 
+KNOWS = ("scene", "time", "view")  # what can be chosen
 _METRE = 1e6  # micrometres
 
 
@@ -43,11 +45,11 @@ def read_lif(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         if stored < image.nbytes:
             raise ReadError(f"{path} is truncated: {image.nbytes} bytes of pixels were announced; copy it again.")
         choose_level(path, 1, choice)
-        index, said = index_of(path, axes, image.shape, choice)
+        index, said = index_with_views(path, axes, image.shape, choice)
         pixels = np.asarray(image.asarray())[index]
         spacing = _spacings(image) if calibrate else {}
         names = _names(image)
-        stage = _stage(image)
+        stage = _stage(image, dict(zip(axes, index, strict=True)).get("M", 0))
     kept = "".join(axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice))
     if kept == "YXS" and pixels.shape[-1] in (3, 4):
         content = from_samples(pixels)
@@ -63,7 +65,7 @@ def read_lif(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         opaque=content.opaque,
         spacing=sizes,
         spacing_source="LIF metadata" if known else NOT_STATED,
-        findings=(*findings, *said),
+        findings=(*findings, *said, *known_in_part(spacing, spatial)),
         stage=stage,
     )
 
@@ -97,10 +99,10 @@ def _names(image: Any) -> tuple[str, ...]:
     return tuple(names) if all(names) and len(set(names)) == len(names) else ()
 
 
-def _stage(image: Any) -> tuple[float, ...] | None:
-    """Where the stage stood, of the first tile."""
-    for tile in image.xml_element.iter("Tile"):
-        place = [calibration.number(tile.get(name)) * _METRE for name in ("PosY", "PosX")]
-        if np.isfinite(place).all():
-            return tuple(place)
-    return None
+def _stage(image: Any, tile: int) -> tuple[float, ...] | None:
+    """Where the stage stood, of the tile that is read."""
+    tiles = list(image.xml_element.iter("Tile"))
+    if tile >= len(tiles):
+        return None
+    place = [calibration.number(tiles[tile].get(name)) * _METRE for name in ("PosY", "PosX")]
+    return tuple(place) if np.isfinite(place).all() else None

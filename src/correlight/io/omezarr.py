@@ -12,17 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
+from numpy.typing import NDArray
 
 from correlight.errors import ReadError
 from correlight.geometry import level_factor
 from correlight.images.image import Pixels
 from correlight.io import calibration
-from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, index_of
+from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order
 from correlight.io.content import NOT_STATED, ON_DISK, Content, check_size, large
+from correlight.io.further import index_with_views
 from correlight.io.ondisk import SEGMENT, left_on_disk
+from correlight.io.views import chosen
+from correlight.io.zarr_presence import look_at_chunks
+from correlight.io.zarr_store import Layout, check_inside, check_store, open_array
 from correlight.parsing import read_json
 
+KNOWS = ("scene", "time", "view")  # what can be chosen
 _UNITS = {"angstrom": "Å"}
 
 
@@ -38,47 +43,67 @@ def read_ome_zarr(path: Path, *, calibrate: bool = True, choice: Choice = FIRST)
     choice : Choice
         Scene, level and frame.
     """
+    check_store(path)
     root, image, findings = _image(path, choice)
     datasets = image.get("datasets")
     if not isinstance(datasets, list) or not datasets:
         raise ReadError(f"Expected datasets of a pyramid, but {root} lists none; export it again.")
     dataset = datasets[choose_level(path, len(datasets), choice)]
-    array = _array(root, dataset)
+    array, layout = _array(path, root, dataset)
     axes, units = _axes(root, image, array.ndim)
-    index, said = index_of(path, axes, array.shape, choice)
+    index, said = index_with_views(path, axes, array.shape, choice)
     shape = tuple(count for count, part in zip(array.shape, index, strict=True) if isinstance(part, slice))
-    kept = "".join(axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice))
-    pixels: Pixels
-    levels: tuple[Pixels, ...] = ()
-    if large(shape, array.dtype.itemsize) and math.prod(array.chunks) * array.dtype.itemsize <= SEGMENT:
-        check_size(path, shape, array.dtype.itemsize, ON_DISK)
-        pixels = left_on_disk(path, array, index, kept)
-        levels = tuple(
-            left_on_disk(path, smaller, index, kept)
-            for smaller in (_array(root, entry) for entry in datasets[choice.level + 1 :])
-            if smaller.ndim == array.ndim and math.prod(smaller.chunks) * smaller.dtype.itemsize <= SEGMENT
-        )
-    else:
-        check_size(path, shape, array.dtype.itemsize)
-        check_size(path, array.chunks, array.dtype.itemsize)
-        pixels = in_order(path, kept, np.asarray(array[index]))
+    check_size(path, shape, array.dtype.itemsize, ON_DISK)
+    presence = look_at_chunks(path, root / dataset["path"], layout, axes, index)
+    pixels, levels = _pixels(path, root, datasets, array, axes, index, choice)
     spatial = "ZYX"[-(len(pixels.shape) - 1) :]
-    full = _array(root, datasets[0]).shape
+    full = _array(path, root, datasets[0])[0].shape
     shrunk = tuple(level_factor(full[axes.index(axis)], array.shape[axes.index(axis)]) for axis in spatial)
-    spacing = _spacing(path, image, dataset, axes, units, spatial) if calibrate else None
+    scale, _, odd = _placement(path, image, dataset, axes)
+    spacing = _spacing(path, scale, axes, units, spatial) if calibrate else None
+    _, shift, _ = _placement(path, image, datasets[0], axes)
+    names = _channels(root, pixels.shape[0])
+    kept = presence.channels
+    if kept is not None:
+        pixels, levels = chosen(pixels, kept), tuple(chosen(level, kept) for level in levels)
+        names = tuple(names[number] for number in kept) if names else ()
     return Content(
         pixels,
-        channels=_channels(root, pixels.shape[0]),
+        channels=names,
         spacing=spacing,
         spacing_source=NOT_STATED if spacing is None else "OME-Zarr",
-        findings=(*findings, *said),
+        findings=(*findings, *said, *odd, *presence.findings, *_unknown_units(scale, axes, units, spatial)),
         shrunk=shrunk,
         levels=levels,
+        held=presence.slices,
+        origin=_origin(shift, axes, units, spatial),
     )
 
 
-def _attributes(folder: Path) -> Mapping[str, Any]:
+def _pixels(
+    path: Path, root: Path, datasets: list[Any], array: Any, axes: str, index: tuple[Any, ...], choice: Choice
+) -> tuple[Pixels, tuple[Pixels, ...]]:
+    """The pixels, on disk where they are large, and then the smaller levels."""
+    shape = tuple(count for count, part in zip(array.shape, index, strict=True) if isinstance(part, slice))
+    kept = "".join(axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice))
+    if not large(shape, array.dtype.itemsize) or math.prod(array.chunks) * array.dtype.itemsize > SEGMENT:
+        check_size(path, shape, array.dtype.itemsize)
+        check_size(path, array.chunks, array.dtype.itemsize)
+        return in_order(path, kept, np.asarray(array[index])), ()
+    smaller = [_array(path, root, entry)[0] for entry in datasets[choice.level + 1 :]]
+    levels = tuple(
+        left_on_disk(path, level, index, kept)
+        for level in smaller
+        if level.ndim == array.ndim and math.prod(level.chunks) * level.dtype.itemsize <= SEGMENT
+    )
+    return left_on_disk(path, array, index, kept), levels
+
+
+def _attributes(home: Path, folder: Path) -> Mapping[str, Any]:
     """The OME metadata of a Zarr group of any version."""
+    for name in ("zarr.json", ".zattrs"):
+        if (folder / name).is_file():
+            check_inside(home, folder / name)
     if (folder / "zarr.json").is_file():
         content = read_json(folder / "zarr.json", "a Zarr group")
         attributes = content.get("attributes", {}) if isinstance(content, dict) else {}
@@ -92,32 +117,31 @@ def _attributes(folder: Path) -> Mapping[str, Any]:
 
 def _image(path: Path, choice: Choice) -> tuple[Path, Mapping[str, Any], tuple[str, ...]]:
     """The folder of the image asked for and its metadata."""
-    attributes, root = _attributes(path), path
+    home = path.resolve()
+    attributes, root = _attributes(home, path), path
     if "multiscales" in attributes:
         _, findings = choose_scene(path, [path.stem], choice)
     else:
-        numbered = [folder for folder in path.iterdir() if folder.is_dir() and _attributes(folder).get("multiscales")]
+        numbered = [
+            folder for folder in path.iterdir() if folder.is_dir() and _attributes(home, folder).get("multiscales")
+        ]
         names = sorted((folder.name for folder in numbered), key=lambda name: (len(name), name))
         if not names:
             raise ReadError(f"Expected an image of OME-Zarr, but {path} holds none; name the folder of one image.")
         number, findings = choose_scene(path, names, choice)
         root = path / names[number]
-        attributes = _attributes(root)
+        attributes = _attributes(home, root)
     images = attributes["multiscales"]
     if not isinstance(images, list) or not images or not isinstance(images[0], dict):
         raise ReadError(f"Expected the description of a pyramid, but {root} holds none; export it again.")
     return root, images[0], findings
 
 
-def _array(root: Path, dataset: Any) -> Any:
+def _array(path: Path, root: Path, dataset: Any) -> tuple[Any, Layout]:
     name = dataset.get("path") if isinstance(dataset, dict) else None
     if not isinstance(name, str) or name.startswith("/") or "\\" in name or ".." in name.split("/"):
         raise ReadError(f"Expected the path of a dataset inside it, but {root} refers to {str(name)[:60]!r}.")
-    try:
-        return zarr.open_array(str(root / name), mode="r")
-    except Exception as error:  # zarr raises whatever a damaged store leads it to
-        detail = " ".join(str(error).split())[:200]
-        raise ReadError(f"The pixels in {root / name} cannot be opened ({detail}); copy the store again.") from error
+    return open_array(path, root / name)
 
 
 def _axes(root: Path, image: Mapping[str, Any], ndim: int) -> tuple[str, dict[str, str]]:
@@ -133,32 +157,80 @@ def _axes(root: Path, image: Mapping[str, Any], ndim: int) -> tuple[str, dict[st
     return letters, {letter: str(axis.get("unit", "")) for letter, axis in zip(letters, entries, strict=True)}
 
 
-def _spacing(
-    path: Path, image: Mapping[str, Any], dataset: Mapping[str, Any], axes: str, units: Mapping[str, str], spatial: str
-) -> tuple[float, ...] | None:
-    """Micrometres per pixel of the level; None where a unit of space is missing."""
-    scale = np.ones(len(axes))
-    stated = False
+def _placement(
+    path: Path, image: Mapping[str, Any], dataset: Any, axes: str
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float64], tuple[str, ...]]:
+    """Scale of each axis (None where it is not stated), shift of each, and what is not understood.
+
+    The steps of the dataset come first, those of the whole image after them.
+    """
+    scale, shift, stated = np.ones(len(axes)), np.zeros(len(axes)), False
+    odd = []
     for source in (dataset, image):
-        for step in source.get("coordinateTransformations", []):
+        listed = source.get("coordinateTransformations", []) if isinstance(source, Mapping) else []
+        for step in listed if isinstance(listed, list) else []:
             parts = step.get("transformations", []) if step.get("type") == "sequence" else [step]
             for part in parts:
-                if part.get("type") == "scale":
-                    factors = np.array(part["scale"], float)
-                    if factors.shape != scale.shape:
-                        raise ReadError(f"Expected one scale for each of {len(axes)} axes in {path}; export it again.")
-                    scale = scale * factors
-                    stated = True
-    lengths = [calibration.unit_length(_UNITS.get(units.get(axis, ""), units.get(axis, ""))) for axis in spatial]
-    if not stated or any(length is None for length in lengths):
+                kind = str(part.get("type"))
+                if kind in ("scale", "translation"):
+                    numbers = _numbers(path, part.get(kind), len(axes), kind)
+                    scale, shift = (scale * numbers, shift * numbers) if kind == "scale" else (scale, shift + numbers)
+                    stated = stated or kind == "scale"
+                elif kind != "identity":
+                    odd.append(f"stated, not understood: a coordinate transformation of the type {kind[:40]!r}")
+    return (scale if stated else None), shift, tuple(dict.fromkeys(odd))
+
+
+def _numbers(path: Path, listed: Any, count: int, kind: str) -> NDArray[np.float64]:
+    values = [calibration.number(value) for value in listed] if isinstance(listed, list) else []
+    if len(values) != count or not all(math.isfinite(value) for value in values):
+        raise ReadError(f"Expected one {kind} for each of {count} axes in {path}; export it again.")
+    return np.array(values)
+
+
+def _lengths(axes: str, units: Mapping[str, str], spatial: str) -> list[float | None]:
+    """Micrometres of the unit of each axis; None where it is not understood."""
+    return [calibration.unit_length(_UNITS.get(units.get(axis, ""), units.get(axis, ""))) for axis in spatial]
+
+
+def _spacing(
+    path: Path, scale: NDArray[np.float64] | None, axes: str, units: Mapping[str, str], spatial: str
+) -> tuple[float, ...] | None:
+    """Micrometres per pixel of the level; None where a unit of space is missing."""
+    lengths = _lengths(axes, units, spatial)
+    if scale is None or any(length is None for length in lengths):
         return None
     sizes = [float(scale[axes.index(axis)]) * (length or 1.0) for axis, length in zip(spatial, lengths, strict=True)]
     return calibration.checked(path, sizes, "metadata of OME-Zarr")
 
 
+def _unknown_units(
+    scale: NDArray[np.float64] | None, axes: str, units: Mapping[str, str], spatial: str
+) -> tuple[str, ...]:
+    """Scales in units that are no known length; nothing where the file counts pixels."""
+    said = []
+    for axis, length in zip(spatial, _lengths(axes, units, spatial), strict=True):
+        unit = units.get(axis, "").strip()
+        if scale is not None and length is None and unit and unit.lower() not in ("pixel", "pixels", "px"):
+            said.append(
+                f"stated, not understood: {scale[axes.index(axis)]:g} {unit[:40]} per pixel along {axis.lower()}"
+            )
+    return tuple(said)
+
+
+def _origin(shift: NDArray[np.float64], axes: str, units: Mapping[str, str], spatial: str) -> tuple[float, ...] | None:
+    """Where the first pixel of the full resolution lies, micrometres; None where that is the origin or has no unit."""
+    lengths = _lengths(axes, units, spatial)
+    if any(length is None for length in lengths) or not any(shift[axes.index(axis)] for axis in spatial):
+        return None
+    return tuple(
+        float(shift[axes.index(axis)]) * (length or 1.0) for axis, length in zip(spatial, lengths, strict=True)
+    )
+
+
 def _channels(root: Path, count: int) -> tuple[str, ...]:
     """The labels that the rendering settings give the channels; empty unless each has one of its own."""
-    omero = _attributes(root).get("omero")
+    omero = _attributes(root.resolve(), root).get("omero")
     listed = omero.get("channels") if isinstance(omero, dict) else None
     names = [str(entry.get("label", "")) for entry in listed if isinstance(entry, dict)] if listed else []
     return tuple(names) if len(names) == count == len(set(names)) and all(names) else ()

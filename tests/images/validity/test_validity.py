@@ -128,7 +128,7 @@ def test_missing_tiles_of_a_mosaic_are_found() -> None:
     expected[:200, :200] = False
     expected[400:, 600:] = False
     np.testing.assert_array_equal(validity.mask, expected)
-    assert validity.findings == ("missing tiles of the constant value 0, 17 % of the pixels, are ignored",)
+    assert validity.findings == ("missing tiles or gaps of the constant value 0, 17 % of the pixels, are ignored",)
 
 
 def test_padding_within_padding_is_found() -> None:

@@ -61,9 +61,9 @@ def find_valid(grey: ArrayLike) -> Validity:
     Padding is sought as follows. For each value that stands in long runs along the frame, the convex hull of all
     *other* pixels is simplified to a polygon of few sides. It is the edge of the content if pixels of other values
     lie close to the sides nearly everywhere, whatever the value and however often it occurs within the content.
-    Missing tiles of a mosaic are constant regions whose outline runs along a few rows and columns. Fails to see
-    padding of the same value as an empty background, and padding that a lossy file format made uneven. Takes about
-    15 ns per pixel.
+    Missing tiles of a mosaic and gaps between tiles are constant regions anywhere, whose outline runs along a few rows
+    and columns. Fails to see padding of the same value as an empty background, and padding that a lossy file format
+    made uneven. Takes a few passes over the pixels.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Constant padding around a picture, and missing tiles of a mosaic."""
+"""Constant padding around a picture; missing tiles of a mosaic are sought in `correlight.images.validity.tiles`."""
 
 from __future__ import annotations
 
@@ -10,30 +10,34 @@ import numpy as np
 
 from correlight.images.image import Float, Mask
 from correlight.images.validity.polygon import SIDES, Polygon, area, few_sides, on_frame, paint, shrunk, sides, touched
+from correlight.images.validity.tiles import constant_values, missing_tiles
 
 RIM = 1.5  # pixels lost along a padding edge, where interpolation mixed the content with the fill
 _OCCUPIED = 0.9  # part of an outline that must be touched by content, in length
+_FEWEST = 16  # pixels along a side of a tile
 _LEAST = 0.005  # part of the pixels below which padding is not worth a doubt
-_DEPTH = 4  # pixels from the edge of a missing tile within which content must lie
 
 
 def shared_padding(channels: Sequence[Float]) -> tuple[Mask, list[str]]:
     """The largest padding found in any channel that every other channel agrees with."""
     best = (np.ones(channels[0].shape, bool), list[str]())
     for channel in channels:
-        mask, findings = _find_padding(channel)
+        mask, findings, rim = _find_padding(channel)
         if not findings or mask.sum() >= best[0].sum():
             continue
         # The rim lost along the padding holds content, so only what lies deeper must be constant.
         depth = 2 * int(np.ceil(2 * RIM)) + 1
-        deep = cv2.erode((~mask).astype(np.uint8), np.ones((depth, depth), np.uint8)).astype(bool)
+        deep = cv2.erode((~mask).astype(np.uint8), np.ones((depth, depth), np.uint8)).astype(bool) if rim else ~mask
         if all(other is channel or len(np.unique(other[deep])) <= len(findings) for other in channels):
             best = mask, findings
     return best
 
 
-def _find_padding(pixels: Float) -> tuple[Mask, list[str]]:
-    """Mask and findings for constant padding; one frame of padding may lie within another."""
+def _find_padding(pixels: Float) -> tuple[Mask, list[str], bool]:
+    """Mask and findings for constant padding and missing tiles, and whether a rim of content is lost.
+
+    One frame of padding may lie within another.
+    """
     height, width = pixels.shape
     mask = np.ones(pixels.shape, bool)
     findings: list[str] = []
@@ -49,13 +53,29 @@ def _find_padding(pixels: Float) -> tuple[Mask, list[str]]:
         mask = inner
         findings = [*findings, f"constant padding (value {value:g}) around the picture, {percent(share)}, is ignored"]
         inset = 2 * RIM
-    if not findings:
-        for value in _border_values(pixels, frame, 0.0):
-            tiles = _missing_tiles(pixels == value)
-            if tiles is not None:
-                mask &= ~tiles
-                share = float(tiles.mean())
-                findings.append(f"missing tiles of the constant value {value:g}, {percent(share)}, are ignored")
+    rim = bool(findings)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    inner_part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if len(rows) else np.s_[:0, :0]
+    if mask[inner_part].all():  # tiles lie along rows and columns, so what was turned has none
+        tiles_mask, said = _find_tiles(pixels[inner_part])
+        mask[inner_part] &= tiles_mask
+        findings = [*findings, *said]
+    return mask, findings, rim
+
+
+def _find_tiles(pixels: Float) -> tuple[Mask, list[str]]:
+    """Mask and findings for tiles of a mosaic that are missing, and for gaps between tiles."""
+    mask, findings = np.ones(pixels.shape, bool), list[str]()
+    if min(pixels.shape) < 2 * _FEWEST:
+        return mask, findings
+    height, width = pixels.shape
+    frame = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], float)
+    for value in dict.fromkeys((*_border_values(pixels, frame, 0.0), *constant_values(pixels))):
+        tiles = missing_tiles(pixels == np.float32(value))
+        if tiles is not None:
+            mask &= ~tiles
+            share = percent(float(tiles.mean()))
+            findings.append(f"missing tiles or gaps of the constant value {value:g}, {share}, are ignored")
     return mask, findings
 
 
@@ -119,36 +139,6 @@ def _outline(content: Mask, frame: Polygon) -> Polygon | None:
     if not long.any() or close[long].min() < 0.7 or float(close @ lengths / lengths.sum()) < _OCCUPIED:
         return None
     return polygon
-
-
-def _missing_tiles(flat: Mask) -> Mask | None:
-    """The part of a constant region that rectangles at the border of the picture make up, or None."""
-    height, width = flat.shape
-    size = max(16, min(height, width) // 16)
-    opened = cv2.morphologyEx(
-        flat.astype(np.uint8),
-        cv2.MORPH_OPEN,
-        np.ones((size, size), np.uint8),
-        borderType=cv2.BORDER_CONSTANT,
-        borderValue=0,
-    )
-    if not 0.005 * flat.size <= int(opened.sum()) <= 0.9 * flat.size:
-        return None
-    tiles = opened.astype(bool)
-    for region, content in ((tiles, ~flat), (tiles.T, ~flat.T)):
-        change = region[1:] != region[:-1]
-        per_row = change.sum(axis=1)
-        steps = np.flatnonzero(per_row)
-        if len(steps) > 6:
-            return None
-        for step in steps:
-            columns = np.flatnonzero(change[step])
-            upper = bool(region[step, columns[0]])
-            near = content[step + 1 : step + 1 + _DEPTH] if upper else content[max(0, step + 1 - _DEPTH) : step + 1]
-            pieces = np.array_split(near[:, columns].any(axis=0), max(1, min(40, len(columns) // 4)))
-            if float(np.mean([piece.any() for piece in pieces])) < _OCCUPIED:
-                return None
-    return tiles
 
 
 def percent(fraction: float) -> str:
