@@ -7,14 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from correlight.evidence.checks import Checked, Standing, predict_error, stand
-from correlight.evidence.confidence import Findings, calibration, judge
+from correlight.appearance.channels import classical
+from correlight.evidence.checks import IndependentFits, independent_fits, predicted_error, shares_apart
+from correlight.evidence.confidence import Findings, Kind, calibration, judge
+from correlight.evidence.null_poses import ScoreStatistics, score_statistics
+from correlight.evidence.predicted_error import PredictedError
 from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.refine.choose import Choice
+from correlight.refine.planes import PlanePair
 from correlight.search.correlate import Shift
 from correlight.search.pose import Pose
 from correlight.transforms import Affine
+from phantoms import MIDDLE, mean_error, seen_through
 
 # As measured on a clear real pair, and on images of two specimens.
 CLEAR = Findings(
@@ -49,7 +54,9 @@ some_findings = st.builds(
     measures=shares,
     backward=shares,
     overlap=st.floats(0.1, 1.0),
+    search=st.floats(0.3, 10.0) | st.just(float("nan")),
 )
+kinds: st.SearchStrategy[Kind] = st.sampled_from(["images", "volumes"])
 
 
 def test_a_clear_pair_is_accepted_and_an_unrelated_one_refused() -> None:
@@ -85,31 +92,35 @@ def test_two_wrong_poses_are_no_symmetric_specimen() -> None:
     assert judge(replace(UNRELATED, rival="The mirror image", symmetric=True)).status == "refused"
 
 
-@given(some_findings)
-def test_a_verdict_is_always_complete(findings: Findings) -> None:
-    verdict = judge(findings)
+@given(some_findings, kinds)
+def test_a_verdict_is_always_complete(findings: Findings, kind: Kind) -> None:
+    """Every finding that was measured is weighed, and nothing else."""
+    verdict = judge(findings, calibration(kind))
     assert 0 < verdict.confidence < 1
     assert verdict.reasons
     assert all(reason.endswith(".") for reason in verdict.reasons)
-    assert len({clue.name for clue in verdict.evidence}) == len(MEASURED)
-    assert {clue.value for clue in verdict.evidence} == {getattr(findings, name) for name in MEASURED}
+    known = [getattr(findings, name) for name in MEASURED if np.isfinite(getattr(findings, name))]
+    assert len(known) >= len(MEASURED) - 1
+    assert len({one.name for one in verdict.evidence}) == len(verdict.evidence) == len(known)
+    assert {one.value for one in verdict.evidence} == set(known)
 
 
-@given(some_findings, st.sampled_from(MEASURED), st.floats(0.0, 3.0))
-def test_better_evidence_never_lowers_the_confidence(findings: Findings, name: str, more: float) -> None:
+@given(some_findings, kinds, st.sampled_from(MEASURED), st.floats(0.0, 3.0))
+def test_better_evidence_never_lowers_the_confidence(findings: Findings, kind: Kind, name: str, more: float) -> None:
     better = -more if name in ("halves", "measures", "backward", "unusual") else more
     improved = replace(findings, **{name: getattr(findings, name) + better})
-    assert judge(improved).confidence >= judge(findings).confidence
+    known = calibration(kind)
+    assert judge(improved, known).confidence >= judge(findings, known).confidence
 
 
 def test_a_rival_that_did_not_hold_is_none_and_wrong_poses_stand_for_it() -> None:
     best, rival, gone = (Pose(shifted(by), score, 1.0) for by, score in ((0, 12.0), (30, 8.0), (60, 0.0)))
     wrong = np.array([2.0, 5.0, 3.0])
-    assert Standing(shifted(0), 10.0, wrong, [best, rival, gone]).margin == pytest.approx(1.5)
+    assert ScoreStatistics(shifted(0), 10.0, wrong, [best, rival, gone]).margin == pytest.approx(1.5)
     for poses in ([best], [best, gone]):
-        standing = Standing(shifted(0), 10.0, wrong, poses)
-        assert standing.rival is None
-        assert standing.margin == standing.ratio == pytest.approx(2.0)
+        scores = ScoreStatistics(shifted(0), 10.0, wrong, poses)
+        assert scores.rival is None
+        assert scores.margin == scores.ratio == pytest.approx(2.0)
 
 
 def shifted(by: float) -> Affine:
@@ -122,29 +133,56 @@ def planes() -> tuple[Plane, Plane]:
     return fixed, moving
 
 
-def test_estimates_that_agree_leave_a_share_of_the_coarser_pixel() -> None:
+def predicted(found: Affine, halves: tuple[Affine, Affine] | None = None, **others: Affine) -> PredictedError:
     fixed, moving = planes()
-    choice = Choice("rigid", "", shifted(0), (shifted(0), shifted(0)), "features")
-    predicted = predict_error(fixed, moving, choice, Checked(CLEAR, shifted(0), shifted(0)))
-    np.testing.assert_allclose(predicted.values, calibration().error_scale * 0.3 * 2.0, rtol=1e-6)
-    assert predicted.grid.unit == "micrometre"
+    fits = IndependentFits(found, halves or (found, found), others.get("backward", found), others.get("measure", found))
+    return predicted_error(fits, found.scale, fixed.grid, moving.grid, calibration())
+
+
+def test_estimates_that_agree_leave_a_share_of_the_coarser_pixel() -> None:
+    error = predicted(shifted(0))
+    np.testing.assert_allclose(error.values, calibration().error_scale * 0.3 * 2.0, rtol=1e-6)
+    assert error.grid.unit == "micrometre"
 
 
 def test_halves_that_differ_count_with_half_their_distance() -> None:
-    fixed, moving = planes()
-    choice = Choice("rigid", "", shifted(0), (shifted(-4), shifted(4)), "features")
-    predicted = predict_error(fixed, moving, choice, Checked(CLEAR, shifted(0), shifted(0)))
-    np.testing.assert_allclose(predicted.values, calibration().error_scale * np.hypot(4.0, 0.6), rtol=1e-6)
+    error = predicted(shifted(0), (shifted(-4), shifted(4)))
+    np.testing.assert_allclose(error.values, calibration().error_scale * np.hypot(4.0, 0.6), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["backward", "measure"])
+def test_other_estimates_count_with_half_their_distance_too(name: str) -> None:
+    error = predicted(shifted(0), **{name: shifted(4)})
+    np.testing.assert_allclose(error.values, calibration().error_scale * np.hypot(2.0, 0.6), rtol=1e-6)
 
 
 def test_nothing_is_predicted_where_the_moving_image_does_not_reach() -> None:
-    fixed, moving = planes()
-    away = Affine.of(np.eye(2), [0.0, -20.0])
-    choice = Choice("rigid", "", away, (away, away), "features")
-    predicted = predict_error(fixed, moving, choice, Checked(CLEAR, away, away))
-    positions = predicted.grid.lattice_of_pixels()[:, 1].reshape(predicted.values.shape)
+    error = predicted(Affine.of(np.eye(2), [0.0, -20.0]))
+    positions = error.grid.lattice_of_pixels()[:, 1].reshape(error.values.shape)
     # The outer edge of the moving image lies one micrometre before the centre of its first pixel.
-    np.testing.assert_array_equal(np.isnan(predicted.values), positions - 20.0 < -1.0)
+    np.testing.assert_array_equal(np.isnan(error.values), positions - 20.0 < -1.0)
+
+
+def test_distances_between_fits_are_shares_of_the_longest_side() -> None:
+    fixed, _ = planes()
+    fits = IndependentFits(shifted(0), (shifted(-4), shifted(4)), shifted(2), shifted(1))
+    # 80 pixels of half a micrometre.
+    assert shares_apart(fits, fixed.grid) == pytest.approx({"halves": 0.2, "backward": 0.05, "measures": 0.025})
+    alone = IndependentFits(shifted(0), (shifted(-4), shifted(4)), shifted(2))
+    assert set(shares_apart(alone, fixed.grid)) == {"halves", "backward"}
+    assert len(alone.pairs) == 2
+
+
+def test_fits_that_check_a_result_do_not_rest_on_it() -> None:
+    """From a result that is a few pixels off, the other measure and the exchanged images lead back to the truth."""
+    truth = Affine.similarity(2.0, source=MIDDLE)
+    off = Affine.of(truth.linear, truth.offset + 1.5)
+    pair = PlanePair(*seen_through(truth), classical)
+    fits = independent_fits(pair, Choice("rigid", "", off, (off, off), "features"))
+    assert mean_error(fits.found, truth, pair.fixed_grid) == pytest.approx(np.hypot(1.5, 1.5))
+    assert fits.by_other_measure is not None
+    for other in (fits.backward, fits.by_other_measure):
+        assert mean_error(other, truth, pair.fixed_grid) < 0.3
 
 
 def test_wrong_poses_that_are_known_are_not_looked_at_again() -> None:
@@ -161,9 +199,9 @@ def test_wrong_poses_that_are_known_are_not_looked_at_again() -> None:
         def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, /) -> Counting:
             return Counting()
 
-    def look(pose: Affine, known: Standing | None) -> Standing:
+    def look(pose: Affine, known: ScoreStatistics | None) -> ScoreStatistics:
         asked.clear()
-        return stand(*planes(), pose, [Pose(pose, 1.0, 1.0)], Making(), 0.35, 1, known)
+        return score_statistics(*planes(), pose, [Pose(pose, 1.0, 1.0)], Making(), 0.35, 1, known)
 
     first = look(Affine.similarity(20.0, 0.25), None)
     assert len(asked) == 3 + 46

@@ -2,89 +2,68 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
-from correlight.appearance.channels import Group, classical, group
-from correlight.geometry import Grid
-from correlight.images.plane import Plane
+from correlight.appearance.channels import Channels, Group, classical, group
+from correlight.images.image import Float, Mask
 from correlight.refine.choose import choose
-from correlight.refine.models import MODELS
+from correlight.refine.planes import PlanePair
 from correlight.transforms import Affine
+from correlight.transforms.motions import LINEAR_MODELS, LinearModel
+from phantoms import GRID, MIDDLE, about_the_middle, mean_error, texture
+from phantoms import seen_through as seen
 
-SHAPE = (240, 240)
-MIDDLE = np.array([119.5, 119.5])
+SCENE = texture((400, 400), 5, 2.5)
 
 
-def seen_through(moving_from_fixed: Affine, noise: float = 0.05) -> tuple[Plane, Plane]:
+def seen_through(moving_from_fixed: Affine, noise: float = 0.05, channels: Channels = classical) -> PlanePair:
     """One texture on a fixed grid and, with other contrast and noise, on a moving grid."""
-    rng = np.random.default_rng(5)
-    texture = ndimage.gaussian_filter(rng.standard_normal((400, 400)), 2.5)
-    texture = (texture - texture.min()) / np.ptp(texture)
-    grid = Grid.of(SHAPE)
-    # The scene is the fixed frame with 80 pixels around it, so that the moving image is full.
-    places = moving_from_fixed.inverse()(grid.lattice_of_pixels()) + 80
-    moving = ndimage.map_coordinates(texture, places.T, order=3).reshape(SHAPE)
-    fixed = texture[80:320, 80:320]
-    planes = []
-    for values in (fixed, (1 - moving) ** 1.5):
-        seen = np.clip(values + noise * rng.standard_normal(SHAPE), 0, 1).astype(np.float32)
-        planes.append(Plane(seen, np.ones(SHAPE, bool), grid))
-    return planes[0], planes[1]
+    return PlanePair(*seen(moving_from_fixed, noise=noise, scene=SCENE), channels)
 
 
 def test_a_measure_that_sees_nothing_is_not_chosen() -> None:
     """Features of noise are flat, and flat measures leave the halves apart."""
     truth = Affine.similarity(2.0, source=MIDDLE)
-    fixed, moving = seen_through(truth)
 
-    def blind(values: np.ndarray, mask: np.ndarray) -> tuple[Group, ...]:
+    def blind(values: Float, mask: Mask) -> tuple[Group, ...]:
         noise = np.random.default_rng(int(1e6 * values.mean())).standard_normal((2, *values.shape))
         return (group(noise.astype(np.float32), mask),)
 
     for measures in (("mutual information", "features"), ("features", "mutual information")):
-        choice = choose(fixed, moving, truth, ("similarity",), blind, measures)
+        choice = choose(seen_through(truth, channels=blind), truth, ("similarity",), measures)
         assert choice.measure == "mutual information"
         assert np.linalg.norm(choice.transform(MIDDLE[None]) - MIDDLE) < 0.2
 
 
 def test_measures_are_compared_under_the_richer_model() -> None:
     """Similarities fitted to a sheared pair agree in their error; that must not speak for a measure that sees less."""
-    shear = Affine.of([[1.0, 0.05], [0.0, 0.97]], [0.0, 0.0])
-    truth = Affine.of(shear.linear, MIDDLE - shear.linear @ MIDDLE)
-    planes = seen_through(truth, noise=0.1)
+    truth = about_the_middle([[1.0, 0.05], [0.0, 0.97]])
     start = Affine.similarity(0.0, 0.985, source=MIDDLE)
-    choice = choose(*planes, start, MODELS[1:], classical, ("mutual information", "features"))
-    points = planes[0].grid.lattice(6)
+    choice = choose(seen_through(truth, noise=0.1), start, LINEAR_MODELS[1:], ("mutual information", "features"))
     assert choice.model == "affine"
-    assert np.linalg.norm(choice.transform(points) - truth(points), axis=1).mean() < 0.3
+    assert mean_error(choice.transform, truth, GRID, 6) < 0.3
 
 
 def test_a_similarity_stays_a_similarity() -> None:
     truth = Affine.similarity(3.0, 1.03, source=MIDDLE)
-    planes = seen_through(truth)
-    choice = choose(*planes, truth, MODELS[1:], classical, ("features",))
+    choice = choose(seen_through(truth), truth, LINEAR_MODELS[1:], ("features",))
     assert choice.model == "similarity"
     assert "affine would gain" in choice.reason or "projective would gain" in choice.reason
     np.testing.assert_allclose(choice.transform(MIDDLE[None]), MIDDLE[None], atol=0.2)
 
 
 def test_a_sheared_pair_gets_an_affine_map() -> None:
-    shear = Affine.of([[1.0, 0.05], [0.0, 0.97]], [0.0, 0.0])
-    truth = Affine.of(shear.linear, MIDDLE - shear.linear @ MIDDLE)
+    truth = about_the_middle([[1.0, 0.05], [0.0, 0.97]])
     start = Affine.similarity(0.0, 0.985, source=MIDDLE)
-    fixed, moving = seen_through(truth)
-    choice = choose(fixed, moving, start, MODELS[1:], classical, ("features",))
-    assert choice.model in ("affine", "projective")
-    points = fixed.grid.lattice(6)
+    choice = choose(seen_through(truth), start, LINEAR_MODELS[1:], ("features",))
+    assert choice.model == "affine"
     # Sub-pixel over the whole picture, where no similarity comes closer than 2.5 pixels at the corners.
-    assert np.linalg.norm(choice.transform(points) - truth(points), axis=1).mean() < 0.3
+    assert mean_error(choice.transform, truth, GRID, 6) < 0.3
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_single_model_is_taken_as_it_is(model: str) -> None:
+@pytest.mark.parametrize("model", LINEAR_MODELS)
+def test_a_single_model_is_taken_as_it_is(model: LinearModel) -> None:
     truth = Affine.similarity(2.0, source=MIDDLE)
-    planes = seen_through(truth)
-    choice = choose(*planes, truth, (model,), classical, ("features",))  # type: ignore[arg-type]
+    choice = choose(seen_through(truth), truth, (model,), ("features",))
     assert choice.model == model
     assert "asked for" in choice.reason
 
@@ -92,15 +71,13 @@ def test_a_single_model_is_taken_as_it_is(model: str) -> None:
 def test_rigid_keeps_lengths_whatever_the_start_says() -> None:
     truth = Affine.similarity(4.0, source=MIDDLE)
     start = Affine.similarity(4.0, 1.01, source=MIDDLE)
-    planes = seen_through(truth)
-    choice = choose(*planes, start, ("rigid",), classical, ("features",))
+    choice = choose(seen_through(truth), start, ("rigid",), ("features",))
     linear = choice.transform.linear
     np.testing.assert_allclose(linear @ linear.T, np.eye(2), atol=1e-9)
 
 
 def test_the_halves_are_fitted_apart() -> None:
     truth = Affine.similarity(2.0, source=MIDDLE)
-    planes = seen_through(truth, noise=0.2)
-    choice = choose(*planes, truth, ("similarity",), classical, ("features",))
+    choice = choose(seen_through(truth, noise=0.2), truth, ("similarity",), ("features",))
     even, odd = (half(MIDDLE[None]) for half in choice.halves)
     assert 0 < np.linalg.norm(even - odd) < 1.0

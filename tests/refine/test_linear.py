@@ -7,40 +7,29 @@ from scipy import ndimage
 from correlight.appearance.channels import classical
 from correlight.geometry import Grid
 from correlight.images.plane import Plane
-from correlight.refine.linear import BLOCKS, MeasureName, distance, lay, overlay, refine
-from correlight.refine.models import COUNTS, MODELS, Model
+from correlight.refine.linear import refine
+from correlight.refine.planes import BLOCKS, Overlay, PlanePair, lay
+from correlight.refine.planes import overlay as overlay_of
+from correlight.refine.samples import MeasureName, distance
 from correlight.transforms import Affine, Projective
+from correlight.transforms.motions import LINEAR_MODELS, LinearModel, Motions
+from phantoms import GRID, MIDDLE, SHAPE, about_the_middle, fine_and_coarse, in_fixed_frame, mean_error, plane
+from phantoms import seen_through as planes_through
 
-SHAPE = (240, 240)
-MIDDLE = np.array([119.5, 119.5])
-GRID = Grid.of(SHAPE)
 MEASURES: tuple[MeasureName, ...] = ("features", "mutual information")
 NOISE = 0.05
 # The coarsest working size is 128.
 WORKING_PIXEL = 240 / 128
+COUNTS = {model: Motions(model, MIDDLE, MIDDLE).count for model in LINEAR_MODELS}
 
 
-def scene_of(seed: int) -> np.ndarray:
-    """Fine and coarse texture between 0 and 1: the fixed frame with 80 pixels around it."""
-    rng = np.random.default_rng(seed)
-    texture = sum(sigma * ndimage.gaussian_filter(rng.standard_normal((400, 400)), sigma) for sigma in (2.5, 8.0))
-    return np.asarray((texture - np.min(texture)) / np.ptp(texture))
-
-
-def seen_through(moving_from_fixed: Affine | Projective, seed: int = 5, noise: float = NOISE) -> tuple[Plane, Plane]:
+def seen_through(moving_from_fixed: Affine | Projective, seed: int = 5, noise: float = NOISE) -> PlanePair:
     """One specimen on a fixed grid and, with inverted contrast, on a moving grid; noise of its own in each."""
-    scene, rng = scene_of(seed), np.random.default_rng(seed + 1000)
-    places = moving_from_fixed.inverse()(GRID.lattice_of_pixels()) + 80
-    moving = ndimage.map_coordinates(scene, places.T, order=3).reshape(SHAPE)
-    pictures = (scene[80:320, 80:320], np.clip(1 - moving, 0, 1) ** 1.5)
-    noisy = [np.clip(picture + noise * rng.standard_normal(SHAPE), 0, 1) for picture in pictures]
-    fixed, other = (Plane(picture.astype(np.float32), np.ones(SHAPE, bool), GRID) for picture in noisy)
-    return fixed, other
+    return PlanePair(*planes_through(moving_from_fixed, seed, noise), classical)
 
 
-def about_the_middle(linear: object, shift: tuple[float, float]) -> Affine:
-    block = np.asarray(linear, float)
-    return Affine.of(block, MIDDLE - block @ MIDDLE + shift)
+def overlay(fixed: Plane, moving: Plane, pose: Affine | Projective, size: float) -> Overlay:
+    return overlay_of(fixed, moving, pose, size, classical)
 
 
 def tilted(first: Affine, tilt: tuple[float, float]) -> Projective:
@@ -52,7 +41,7 @@ def tilted(first: Affine, tilt: tuple[float, float]) -> Projective:
 
 
 SHEARED = about_the_middle([[1.02, 0.04], [-0.03, 0.98]], (1.3, -2.4))
-TRUTH: dict[Model, Affine | Projective] = {
+TRUTH: dict[LinearModel, Affine | Projective] = {
     "rigid": Affine.similarity(3.0, source=MIDDLE, target=(121.8, 117.8)),
     "similarity": Affine.similarity(-4.0, 1.03, source=MIDDLE, target=(120.8, 122.1)),
     "affine": SHEARED,
@@ -66,72 +55,73 @@ def three_pixels_and_two_degrees_off(truth: Affine | Projective) -> Affine | Pro
     return truth @ Affine.similarity(2.0, source=MIDDLE, target=MIDDLE + shift)
 
 
-def mean_error(found: Affine | Projective, truth: Affine | Projective) -> float:
-    points = GRID.lattice(10)
-    return float(np.linalg.norm(found(points) - truth(points), axis=1).mean())
+def off(found: Affine | Projective, truth: Affine | Projective) -> float:
+    return mean_error(found, truth, GRID)
 
 
-def reachable(model: Model, samples: int) -> float:
+def reachable(model: LinearModel, samples: int) -> float:
     """Mean error that noise of both images leaves to an ideal comparison of grey values, in pixels.
 
     A shift is known to noise / (slope sqrt(N)); every parameter is such a shift, and their errors add in square.
     """
-    slope = np.sqrt(np.mean(np.square(np.gradient(scene_of(5)[80:320, 80:320]))))
+    slope = np.sqrt(np.mean(np.square(np.gradient(in_fixed_frame(fine_and_coarse(5))))))
     return float(np.sqrt(COUNTS[model]) * np.sqrt(2) * NOISE / (slope * np.sqrt(samples)))
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-@pytest.mark.parametrize("model", MODELS)
-def test_a_start_that_is_off_comes_to_a_fraction_of_a_pixel(model: Model, measure: MeasureName) -> None:
+@pytest.mark.parametrize("model", LINEAR_MODELS)
+def test_a_start_that_is_off_comes_to_a_fraction_of_a_pixel(model: LinearModel, measure: MeasureName) -> None:
     truth = TRUTH[model]
     start = three_pixels_and_two_degrees_off(truth)
-    assert mean_error(start, truth) > 6
-    found = refine(*seen_through(truth), start, model, classical, measure=measure)
+    assert off(start, truth) > 6
+    found = refine(seen_through(truth), start, model, measure=measure)
     # Edges and histograms use less than all of the grey values say: three times what an ideal comparison reaches
     # with the 30 000 samples of the finest level, which is 0.09 pixels for rigid and 0.15 for projective.
-    assert mean_error(found, truth) < 3 * reachable(model, 30_000)
+    assert off(found, truth) < 3 * reachable(model, 30_000)
     assert isinstance(found, Projective if model == "projective" else Affine)
 
 
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("model", ["rigid", "projective"])
-def test_each_half_finds_the_pose_by_itself(model: Model, measure: MeasureName) -> None:
+def test_each_half_finds_the_pose_by_itself(model: LinearModel, measure: MeasureName) -> None:
     truth = TRUTH[model]
     pair, start = seen_through(truth), three_pixels_and_two_degrees_off(truth)
-    even, odd = (refine(*pair, start, model, classical, measure=measure, half=half) for half in (0, 1))
+    even, odd = (refine(pair, start, model, measure=measure, half=half) for half in (0, 1))
     for found in (even, odd):
-        assert mean_error(found, truth) < 3 * reachable(model, 15_000)
+        assert off(found, truth) < 3 * reachable(model, 15_000)
     # They share no sample, so their errors differ.
-    assert mean_error(even, odd) > 1e-4
+    assert off(even, odd) > 1e-4
 
 
 def test_rigid_refinement_keeps_the_scale_of_the_start() -> None:
     truth = TRUTH["similarity"]
-    found = refine(*seen_through(truth), truth, "rigid", classical)
+    found = refine(seen_through(truth), truth, "rigid")
     assert np.linalg.det(found.linear) == pytest.approx(np.linalg.det(truth.linear), rel=1e-9)
 
 
 def test_a_projective_start_stays_projective_under_a_poorer_model() -> None:
     truth = TRUTH["projective"]
     start = Affine.similarity(0.0, source=MIDDLE, target=(120.5, 121.0)) @ truth
-    found = refine(*seen_through(truth), start, "rigid", classical)
+    found = refine(seen_through(truth), start, "rigid")
     assert isinstance(found, Projective)
-    assert mean_error(found, truth) < 3 * reachable("rigid", 30_000)
+    assert off(found, truth) < 3 * reachable("rigid", 30_000)
 
 
 @pytest.mark.parametrize("measure", MEASURES)
 def test_physical_units_of_both_sides_change_nothing(measure: MeasureName) -> None:
     truth = TRUTH["rigid"]
-    fixed, moving = seen_through(truth)
+    pair = seen_through(truth)
     nanometres = Grid.of(SHAPE, spacing=0.004, origin=(3.0, -1.0), unit="micrometre")
     coarse = Grid.of(SHAPE, spacing=2.5, origin=(100.0, 7.0), unit="micrometre")
     to_coarse, to_pixels = Affine(coarse.matrix), Affine(np.linalg.inv(nanometres.matrix))
     start = to_coarse @ three_pixels_and_two_degrees_off(truth) @ to_pixels
-    planes = [Plane(p.values, p.mask, grid) for p, grid in ((fixed, nanometres), (moving, coarse))]
-    found = refine(planes[0], planes[1], start, "rigid", classical, measure=measure)
+    fixed, moving = (
+        Plane(one.values, one.mask, grid) for one, grid in ((pair.fixed, nanometres), (pair.moving, coarse))
+    )
+    found = refine(PlanePair(fixed, moving, classical), start, "rigid", measure=measure)
     assert isinstance(found, Affine)
     back = Affine(np.linalg.inv(coarse.matrix)) @ found @ Affine(nanometres.matrix)
-    assert mean_error(back, truth) < 3 * reachable("rigid", 30_000)
+    assert off(back, truth) < 3 * reachable("rigid", 30_000)
 
 
 @pytest.mark.parametrize("shift", [(0.0, 0.0), (0.25, -0.25), (0.5, 0.5)])
@@ -143,7 +133,7 @@ def test_noise_does_not_pull_the_optimum_between_the_pixels(shift: tuple[float, 
     offsets = []
     for seed in range(4):
         truth = about_the_middle(np.eye(2), shift)
-        found = refine(*seen_through(truth, seed, noise=0.07), Affine.identity(), "rigid", classical, measure=measure)
+        found = refine(seen_through(truth, seed, noise=0.07), Affine.identity(), "rigid", measure=measure)
         offsets.append((found(MIDDLE[None]) - truth(MIDDLE[None]))[0])
     assert np.linalg.norm(np.mean(offsets, axis=0)) < 0.1
 
@@ -151,33 +141,33 @@ def test_noise_does_not_pull_the_optimum_between_the_pixels(shift: tuple[float, 
 @pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("shift", [(0.0, 235.0), (-232.0, 0.0), (500.0, 500.0)])
 def test_too_little_in_common_returns_the_start(shift: tuple[float, float], measure: MeasureName) -> None:
-    fixed, moving = seen_through(TRUTH["rigid"])
+    pair = seen_through(TRUTH["rigid"])
     start = about_the_middle(np.eye(2), shift)
-    assert not overlay(fixed, moving, start, 128)
-    assert refine(fixed, moving, start, "affine", classical, measure=measure) is start
+    assert not pair.samples(start, 128)
+    assert refine(pair, start, "affine", measure=measure) is start
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-@pytest.mark.parametrize("model", MODELS)
-def test_blank_planes_leave_the_pose_where_it_is(model: Model, measure: MeasureName) -> None:
+@pytest.mark.parametrize("model", LINEAR_MODELS)
+def test_blank_planes_leave_the_pose_where_it_is(model: LinearModel, measure: MeasureName) -> None:
     # What `Plane.of` makes of a constant image. A division by its energy would warn, and warnings are errors here.
-    fixed, _ = seen_through(TRUTH["rigid"])
-    blank = Plane(np.zeros(SHAPE, np.float32), np.ones(SHAPE, bool), GRID)
+    fixed = seen_through(TRUTH["rigid"]).fixed
+    blank = plane(np.zeros(SHAPE))
     start = TRUTH["rigid"]
     for pair in ((fixed, blank), (blank, fixed), (blank, blank)):
-        assert mean_error(refine(*pair, start, model, classical, measure=measure), start) < 1e-9
+        assert off(refine(PlanePair(*pair, classical), start, model, measure=measure), start) < 1e-9
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-@pytest.mark.parametrize("model", MODELS)
-def test_an_overlap_that_is_saturated_gives_a_pose_without_a_warning(model: Model, measure: MeasureName) -> None:
+@pytest.mark.parametrize("model", LINEAR_MODELS)
+def test_an_overlap_that_is_saturated_gives_a_pose_without_a_warning(model: LinearModel, measure: MeasureName) -> None:
     # Averages of ones differ in the last digit, so that there is something to follow, though it means nothing.
-    fixed, _ = seen_through(TRUTH["rigid"])
-    white = Plane(np.ones(SHAPE, np.float32), np.ones(SHAPE, bool), GRID)
+    fixed = seen_through(TRUTH["rigid"]).fixed
+    white = plane(np.ones(SHAPE))
     for pair in ((fixed, white), (white, fixed), (white, white)):
-        found = refine(*pair, TRUTH["rigid"], model, classical, measure=measure)
+        found = refine(PlanePair(*pair, classical), TRUTH["rigid"], model, measure=measure)
         # Six working pixels along each parameter and on each level are the limit of what can be followed.
-        assert mean_error(found, TRUTH["rigid"]) < 2 * 6 * WORKING_PIXEL * np.sqrt(COUNTS[model])
+        assert off(found, TRUTH["rigid"]) < 2 * 6 * WORKING_PIXEL * np.sqrt(COUNTS[model])
 
 
 def masked_pair() -> tuple[Plane, Plane, Affine]:
@@ -219,53 +209,56 @@ def test_a_projective_map_that_sends_points_to_infinity_lays_nothing_there() -> 
 def test_samples_keep_a_rim_from_the_edge_of_either_mask() -> None:
     fixed, moving, pose = masked_pair()
     laid = overlay(fixed, moving, pose, 100)
-    assert laid
+    samples = laid.samples
+    assert samples
     assert laid.fixed.grid == fixed.grid
     common = laid.fixed.mask & laid.moving.mask
     # Beyond the picture there is nothing in common either; distance along the farther axis, to the nearest bad pixel.
     padded = np.pad(common, 1)
     to_bad = ndimage.distance_transform_cdt(padded, metric="chessboard")[1:-1, 1:-1]
     # A sample belongs to the pixel from whose centre it is at most half a pixel away, the lower half included.
-    nearest = np.floor(laid.samples + 0.5).astype(int)
+    nearest = np.floor(samples.points + 0.5).astype(int)
     assert to_bad[nearest[:, 0], nearest[:, 1]].min() == 4
     # And no sample is missing that could be there.
-    assert len(laid.samples) == np.count_nonzero(to_bad >= 4)
+    assert len(samples) == np.count_nonzero(to_bad >= 4)
 
 
 def test_samples_spread_evenly_over_the_fractions_of_a_pixel() -> None:
-    laid = overlay(*seen_through(TRUTH["rigid"]), TRUTH["rigid"], 512)
+    points = seen_through(TRUTH["rigid"]).samples(TRUTH["rigid"], 512).points
     # Of more than 50 000 pixels; an even thinning misses its number by a few.
-    assert abs(len(laid.samples) - 30_000) < 30
-    fractions = laid.samples - np.floor(laid.samples)
+    assert abs(len(points) - 30_000) < 30
+    fractions = points - np.floor(points)
     counts = np.histogram(fractions, bins=10, range=(0, 1))[0]
     # 60 000 drawn numbers in ten bins would scatter by 73; five of that.
     assert np.abs(counts - counts.mean()).max() < 5 * 73
 
 
 def test_blocks_are_a_checkerboard_that_parts_the_samples() -> None:
-    laid = overlay(*seen_through(TRUTH["rigid"]), TRUTH["rigid"], 128)
-    assert set(laid.blocks.tolist()) == set(range(BLOCKS**2))
-    halves = [laid.restricted(laid.odd == odd) for odd in (False, True)]
-    assert sum(len(half.samples) for half in halves) == len(laid.samples)
+    samples = seen_through(TRUTH["rigid"]).samples(TRUTH["rigid"], 128)
+    assert set(samples.blocks.tolist()) == set(range(BLOCKS**2))
+    halves = [samples.half(number) for number in (0, 1)]
+    assert sum(len(half) for half in halves) == len(samples)
+    assert not set(halves[0].numbers.tolist()) & set(halves[1].numbers.tolist())
     for half in halves:
-        assert 0.45 < len(half.samples) / len(laid.samples) < 0.55
+        assert 0.45 < len(half) / len(samples) < 0.55
     boxes = [
-        (laid.samples[laid.blocks == b].min(axis=0), laid.samples[laid.blocks == b].max(axis=0)) for b in range(16)
+        (samples.points[samples.blocks == b].min(axis=0), samples.points[samples.blocks == b].max(axis=0))
+        for b in range(16)
     ]
     for first in range(16):
         for second in range(first):
             (low_a, high_a), (low_b, high_b) = boxes[first], boxes[second]
             assert np.any((high_a < low_b) | (high_b < low_a)), f"fields {first} and {second} share ground"
     # Neighbours along the row and the column have the other colour.
-    colour = {int(block): bool(odd) for block, odd in zip(laid.blocks, laid.odd, strict=True)}
+    colour = {int(block): bool(odd) for block, odd in zip(samples.blocks, samples.odd, strict=True)}
     assert colour[0] != colour[1] == colour[BLOCKS] != colour[BLOCKS + 1]
 
 
 def test_the_same_call_gives_the_same_samples_and_the_same_pose() -> None:
     pair, start = seen_through(TRUTH["affine"]), three_pixels_and_two_degrees_off(TRUTH["affine"])
-    first, second = (overlay(*pair, start, 128) for _ in range(2))
-    np.testing.assert_array_equal(first.samples, second.samples)
-    a, b = (refine(*pair, start, "affine", classical, measure="mutual information") for _ in range(2))
+    first, second = (pair.samples(start, 128) for _ in range(2))
+    np.testing.assert_array_equal(first.points, second.points)
+    a, b = (refine(pair, start, "affine", measure="mutual information") for _ in range(2))
     np.testing.assert_array_equal(a.matrix, b.matrix)
 
 

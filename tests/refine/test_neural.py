@@ -2,21 +2,22 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
-from scipy.linalg import expm
 
+from correlight.appearance.channels import classical
 from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.refine.linear import refine
-from correlight.refine.neural import climb, exponential, generators, refine_neural
+from correlight.refine.neural import _limits, climb, refine_neural
 from correlight.refine.places import ChannelStack
+from correlight.refine.planes import PlanePair
 from correlight.transforms import Affine, Projective
+from correlight.transforms.motions import LINEAR_MODELS, LinearModel, Motions
+from phantoms import mean_error, plane, texture
 
 
 def blobs(shape: tuple[int, ...], seed: int, width: float = 3.0) -> np.ndarray:
-    values = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), width)
-    return ((values - values.min()) / np.ptp(values)).astype(np.float32)
+    return texture(shape, seed, width).astype(np.float32)
 
 
 def laid(values: np.ndarray, fixed_from_moving: Affine, shape: tuple[int, ...]) -> np.ndarray:
@@ -30,14 +31,8 @@ def stack(values: np.ndarray) -> ChannelStack:
     return ChannelStack(values[None], np.ones(values.shape, bool), Grid.of(values.shape))
 
 
-def plane(values: np.ndarray) -> Plane:
-    return Plane(values, np.ones(values.shape, bool), Grid.of(values.shape))
-
-
 def error(matrix: np.ndarray, truth: Affine, grid: Grid) -> float:
-    points = grid.lattice(6)
-    mapped = np.column_stack([points, np.ones(len(points))]) @ matrix.T
-    return float(np.mean(np.linalg.norm(mapped[:, :-1] / mapped[:, -1:] - truth(points), axis=1)))
+    return mean_error(Projective(matrix), truth, grid, 6)
 
 
 @pytest.fixture(scope="module")
@@ -50,34 +45,34 @@ def couple() -> tuple[Plane, Plane, Affine]:
     return plane(fixed), plane(moving), truth
 
 
-@pytest.mark.parametrize(
-    ("model", "ndim", "count"),
-    [("rigid", 2, 3), ("similarity", 2, 4), ("affine", 2, 6), ("projective", 2, 8), ("rigid", 3, 6), ("affine", 3, 12)],
-)
-def test_the_exponential_is_that_of_scipy_and_its_derivative_that_of_finite_differences(
-    model: str, ndim: int, count: int
-) -> None:
-    directions, limits = generators(model, ndim)  # type: ignore[arg-type]
-    assert len(directions) == count
-    coefficients = np.random.default_rng(count).uniform(-1, 1, count) * limits
-    matrix, derivatives = exponential(coefficients, directions)
-    assert np.allclose(matrix, expm(np.tensordot(coefficients, directions, 1)), rtol=0, atol=1e-12)
-    for index in range(count):
-        step = np.eye(count)[index] * 1e-5
-        slope = exponential(coefficients + step, directions)[0] - exponential(coefficients - step, directions)[0]
-        assert np.allclose(derivatives[index], slope / 2e-5, rtol=0, atol=1e-8)
+def unit_motions(model: LinearModel, ndim: int) -> Motions:
+    """Motions as the ascent uses them: shifts in half widths, turns in radians."""
+    return Motions(model, np.zeros(ndim), np.ones(ndim), logarithm=True)
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_a_rigid_pose_keeps_lengths_and_no_pose_mirrors(ndim: int) -> None:
     rng = np.random.default_rng(0)
-    directions, limits = generators("rigid", ndim)
-    turn = exponential(limits * rng.uniform(-1, 1, len(limits)), directions)[0][:-1, :-1]
+    rigid = unit_motions("rigid", ndim)
+    turn = rigid.core(_limits(rigid) * rng.uniform(-1, 1, rigid.count))[:-1, :-1]
     assert np.allclose(turn @ turn.T, np.eye(ndim), atol=1e-12)
-    directions, limits = generators("affine", ndim)
+    affine = unit_motions("affine", ndim)
     for _ in range(50):
-        corner = limits * rng.choice([-1.0, 1.0], len(limits))
-        assert np.linalg.det(exponential(corner, directions)[0][:-1, :-1]) > 0.3
+        corner = _limits(affine) * rng.choice([-1.0, 1.0], affine.count)
+        assert np.linalg.det(affine.core(corner)[:-1, :-1]) > 0.3
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+@pytest.mark.parametrize("model", LINEAR_MODELS)
+def test_shifts_and_turns_may_go_far_and_nothing_else(model: LinearModel, ndim: int) -> None:
+    motions = unit_motions(model, ndim)
+    limits = _limits(motions)
+    assert limits.shape == (motions.count,)
+    assert np.all(limits[:ndim] == 0.9)
+    # About 60 degrees for a turn; a scale by a factor of 1.3; a tilt by a quarter of the field.
+    traces = np.trace(motions.generators[:, :-1, :-1], axis1=1, axis2=2)
+    assert np.all(limits[(traces != 0) | motions.tilts] == 0.25)
+    assert np.all(limits[ndim:][(traces[ndim:] == 0) & ~motions.tilts[ndim:]] == 1.0)
 
 
 def test_it_finds_the_pose_of_a_picture_of_another_look(couple: tuple[Plane, Plane, Affine]) -> None:
@@ -171,13 +166,11 @@ def test_images_without_structure_move_nothing(couple: tuple[Plane, Plane, Affin
 
 
 def test_the_ordinary_refinement_takes_it_as_a_measure(couple: tuple[Plane, Plane, Affine]) -> None:
-    from correlight.appearance.channels import classical
-
     fixed, moving, truth = couple
     start = truth @ Affine.similarity(1, 1.0, False, fixed.grid.centre, np.add(fixed.grid.centre, (2, 2)))
-    name = "neural mutual information"
+    pair = PlanePair(fixed, moving, classical)
     for half in (None, 0):
-        found = refine(fixed, moving, start, "similarity", classical, measure=name, pyramid=(96, 192), half=half)
+        found = refine(pair, start, "similarity", measure="neural mutual information", levels=(96, 192), half=half)
         assert error(found.matrix, truth, fixed.grid) < 1.0
 
 
