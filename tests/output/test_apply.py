@@ -18,7 +18,8 @@ from correlight.images.resample import warp
 from correlight.io import read, write_tiff
 from correlight.output.apply import Member, apply, apply_session, holds_session, read_saved, read_session
 from correlight.output.apply.points import move_points
-from correlight.output.folder import reserve, write_result
+from correlight.output.folder import write_result
+from correlight.output.target import reserve
 from correlight.transforms import Affine
 from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, known_result, texture, write_images
 

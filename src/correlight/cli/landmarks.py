@@ -54,8 +54,9 @@ def landmarks(
         raise UsageError(f"--error expects a length that is not negative; got {error:g}.")
     onto = grid_choice(grid)
 
-    from correlight.output.folder import reserve, write_result
+    from correlight.output.folder import write_result
     from correlight.output.landmarks import read_names, read_pairs, write_landmark_table
+    from correlight.output.target import reserve
     from correlight.registration.from_landmarks import from_landmarks
 
     with reserve(output, overwrite=overwrite, inputs=[points, fixed, moving]) as folder:

@@ -12,7 +12,7 @@ from correlight.geometry import Grid
 from correlight.io import read
 from correlight.landmarks import LinearModel, fit
 from correlight.output.apply import read_saved
-from correlight.output.folder import reserve, reserve_files
+from correlight.output.target import reserve, reserve_files
 from correlight.transforms import Transform
 
 _RECORD = "result.json"
@@ -115,7 +115,7 @@ def convert(
     inputs = [path for path in (source, fixed, moving, setting.into) if path is not None]
     out = Path(target)
     if entry.folder:
-        with reserve(out, overwrite=overwrite, sign="zarr.json", inputs=inputs) as folder:
+        with reserve(out, overwrite=overwrite, inputs=inputs) as folder:
             write_file(folder, content, entry.name, setting)
     else:
         with reserve_files(out, overwrite=overwrite, inputs=inputs) as folder:

@@ -13,7 +13,8 @@ from correlight.images.resample import Order
 from correlight.io import read
 from correlight.output.apply.points import PointsIn, StageAxes, move_points, write_moved_points
 from correlight.output.apply.saved import fixed_grid, in_frame, read_saved
-from correlight.output.folder import Progress, picture_name, reserve, reserve_files, write_moved
+from correlight.output.moved import Progress, picture_name, write_moved
+from correlight.output.target import reserve, reserve_files
 
 _PICTURES = (".tif", ".tiff")
 
@@ -107,7 +108,7 @@ def apply(
         return Moved((target,), status, outside)
     kept = "footprint.tif" if not target.suffix else f"{_stem(target)}_footprint.tif"
     if not target.suffix:
-        reserved = reserve(target, overwrite=overwrite, sign=kept, inputs=inputs)
+        reserved = reserve(target, overwrite=overwrite, inputs=inputs)
     else:
         reserved = reserve_files(target, target.with_name(kept), overwrite=overwrite, inputs=inputs)
     with reserved as folder:

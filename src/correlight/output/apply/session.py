@@ -23,7 +23,8 @@ from correlight.io import read
 from correlight.output.apply.points import SIGNS, StageAxes
 from correlight.output.apply.saved import Frames, read_saved
 from correlight.output.apply.saved import fixed_grid as grid_of_fixed
-from correlight.output.folder import Progress, reserve, write_moved
+from correlight.output.moved import Progress, write_moved
+from correlight.output.target import reserve
 from correlight.transforms import Transform
 
 SUMMARY = "applied.csv"
@@ -200,7 +201,7 @@ def apply_session(
     fixed = grid_of_fixed(read(like, spacing=fixed_spacing), frames, fixed_spacing)
     paths = [member.path for member in members]
     done: list[Applied] = []
-    with reserve(out, overwrite=overwrite, sign=SUMMARY, inputs=[transform, like, *inputs, *paths]) as folder:
+    with reserve(out, overwrite=overwrite, inputs=[transform, like, *inputs, *paths]) as folder:
         reference = _reference(members, frames)
         for member, name in zip(members, _names(members), strict=True):
             image = read(member.path, spacing=member.spacing)
