@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from correlight.images.image import Image
     from correlight.registration.result import Result
 
-ACCEPTED, FAILED, MISUSED, UNSURE, INTERRUPTED = 0, 1, 2, 3, 130
+ACCEPTED, FAILED, MISUSED, UNSURE = 0, 1, 2, 3
+STOPPED = 129, 130, 143  # 128 and the number of the signal
 
 
 def opened(path: Path, spacing: float | Sequence[float] | None, mask: Path | None) -> Image:

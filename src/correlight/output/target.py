@@ -28,6 +28,10 @@ _RETRIES = 3
 
 Stamp = tuple[int, ...] | None
 
+# Targets that this process is writing, and those that it has written: whoever ends it wants to know.
+CLAIMED: list[Path] = []
+WRITTEN: list[Path] = []
+
 
 @contextmanager
 def reserve(out: str | Path, *, overwrite: bool = False, inputs: Sequence[str | Path] = ()) -> Iterator[Path]:
@@ -81,6 +85,7 @@ def reserve(out: str | Path, *, overwrite: bool = False, inputs: Sequence[str | 
             _must_not_have_changed(before, out)
             write_manifest(folder)
             _put_in_place(folder, target, out, earlier)
+            WRITTEN.append(Path(out))
 
 
 @contextmanager
@@ -127,24 +132,25 @@ def reserve_files(*out: str | Path, overwrite: bool = False, inputs: Sequence[st
             yield folder
             _must_not_have_changed(before, out[0])
             _put_files_in_place(folder, targets, overwrite)
+            WRITTEN.extend(Path(path) for path in out)
 
 
 @contextmanager
 def _staging(target: Path, out: str | Path) -> Iterator[Path]:
     """A hidden folder beside the target that never outlives the block; failures to write come out as one sentence."""
     staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_PARTIAL}")
-    try:
-        staging.mkdir()
-    except OSError as error:
-        raise _cannot_be_made(out, error) from error
-    try:
-        yield staging
-    except ReadError:
-        raise
-    except OSError as error:
-        raise _explained(error, staging, target, out) from (error.__cause__ or error)
-    finally:
-        _remove(staging)
+    with ExitStack() as cleaning:
+        cleaning.callback(_remove, staging)
+        try:
+            staging.mkdir()
+        except OSError as error:
+            raise _cannot_be_made(out, error) from error
+        try:
+            yield staging
+        except ReadError:
+            raise
+        except OSError as error:
+            raise _explained(error, staging, target, out) from (error.__cause__ or error)
 
 
 def _explained(error: OSError, staging: Path, target: Path, out: str | Path) -> ReadError | WriteError:
@@ -184,11 +190,14 @@ def _remove(folder: Path) -> None:
 def _claimed(target: Path, out: str | Path) -> Iterator[None]:
     """Keep other runs away from a target, and clean up after those that were killed there."""
     path = target.with_name(f".{target.name}{_LOCK}")
+    CLAIMED.append(path)
     try:
         handle, safe = _taken(path)
     except OSError as error:
+        CLAIMED.remove(path)
         raise _cannot_be_made(out, error) from error
     if handle is None:
+        CLAIMED.remove(path)
         raise UsageError(f"Another run is writing {out} at this moment; wait until it ends, or choose another name.")
     try:
         if safe:
@@ -202,6 +211,7 @@ def _claimed(target: Path, out: str | Path) -> Iterator[None]:
             # Deleted before it is let go: whoever opened it meanwhile notices that the name is gone or another file.
             _unlink(path)
             os.close(handle)
+        CLAIMED.remove(path)
 
 
 def _taken(path: Path) -> tuple[int | None, bool]:
