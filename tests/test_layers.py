@@ -46,7 +46,7 @@ GEOMETRY_ONLY = {"numpy", "scipy"}
 # What is heavy, or has one door only: package -> the modules that may import it.
 DOORS = {
     "torch": ("learn", "appearance.networks"),
-    "dask": ("images.resample", "batch"),
+    "dask": (),
     "tifffile": ("io",),
     "zarr": ("io", "exchange"),
     "imagecodecs": ("io",),
@@ -56,6 +56,7 @@ DOORS = {
     "mrcfile": ("io",),
     "nd2": ("io",),
     "jinja2": ("output.report",),
+    "PIL": ("output.report.pictures",),
     "cyclopts": ("cli",),
     "rich": ("cli.terminal",),
     "napari": ("napari",),
@@ -64,7 +65,7 @@ DOORS = {
     "matplotlib": (),
 }
 LAZY = {"torch"}
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "skimage": "scikit-image"}
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "PIL": "pillow"}
 
 
 class Import:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from correlight.geometry import Grid
 from correlight.images.image import CoarseMask, Image, Mask
 from correlight.images.pyramid import Smaller
-from correlight.images.resample import Order, output_grid, warp, warp_bands
+from correlight.images.resample import Orders, output_grid, warp, warp_bands
 from correlight.io.write import TiffBands
 from correlight.io.write_zarr import ZarrBands
 from correlight.transforms import Transform
@@ -63,7 +63,7 @@ def write_moved(
     moving_from_fixed: Transform,
     onto: Grid,
     *,
-    order: Order = "linear",
+    order: Orders = "linear",
     mask: Mask | CoarseMask | None = None,
     progress: Progress | None = None,
 ) -> float:
@@ -93,7 +93,8 @@ def write_moved(
         If a file cannot be written.
     """
     told = progress or (lambda fraction: None)
-    pyramid: Smaller = "nearest" if order == "nearest" else "mean"
+    orders = (order,) if isinstance(order, str) else order
+    pyramid: Smaller = "nearest" if "nearest" in orders else "mean"
     shape = (len(image.channels), *onto.shape)
     writer: TiffBands | ZarrBands
     if path.suffix == ".zarr":
@@ -115,7 +116,7 @@ def _bands(
     image_grid: Grid,
     moving_from_fixed: Transform,
     onto: Grid,
-    order: Order,
+    order: Orders,
     mask: Mask | CoarseMask | None,
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
     """Rows of a picture, or slices of a volume, as they are made."""

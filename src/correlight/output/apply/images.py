@@ -9,7 +9,7 @@ import numpy as np
 
 from correlight.errors import UsageError
 from correlight.images.image import CoarseMask
-from correlight.images.resample import Order
+from correlight.images.kernel import Order
 from correlight.io import read
 from correlight.output.apply.points import PointsIn, StageAxes, move_points, write_moved_points
 from correlight.output.apply.saved import fixed_grid, in_frame, read_saved

@@ -18,7 +18,7 @@ import numpy as np
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
 from correlight.images.image import CoarseMask, Image
-from correlight.images.resample import Order
+from correlight.images.kernel import Order
 from correlight.io import read
 from correlight.output.apply.points import SIGNS, StageAxes
 from correlight.output.apply.saved import Frames, read_saved
