@@ -56,7 +56,6 @@ DOORS = {
     "mrcfile": ("io",),
     "nd2": ("io",),
     "jinja2": ("output.report",),
-    "PIL": ("output.report.pictures",),
     "cyclopts": ("cli",),
     "rich": ("cli.terminal",),
     "napari": ("napari",),
@@ -65,7 +64,7 @@ DOORS = {
     "matplotlib": (),
 }
 LAZY = {"torch"}
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "PIL": "pillow"}
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "skimage": "scikit-image"}
 
 
 class Import:
