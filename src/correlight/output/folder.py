@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,16 @@ import numpy as np
 
 from correlight.exchange import write_transform
 from correlight.images.image import Image
+from correlight.images.kernel import Order
+from correlight.images.labels import label_channels
 from correlight.images.pyramid import shown_image
 from correlight.images.resample import output_grid, warp
 from correlight.io.write import write_tiff
 from correlight.output.moved import GridChoice, Progress, picture_name, write_moved, write_moved_volume
 from correlight.output.report import write_overlay, write_report
+from correlight.output.report.content import NEAREST
 from correlight.output.report.volumes import write_volume_report
+from correlight.output.section import is_section, output_grid_in_space
 from correlight.registration.result import ImageRecord, Result
 from correlight.registration.stack import as_stacks
 from correlight.transforms import Affine, Projective, Transform
@@ -29,7 +35,7 @@ def write_result(
     *,
     grid: GridChoice = "fixed",
     progress: Progress | None = None,
-) -> None:
+) -> tuple[str, ...]:
     """Write everything that a registration hands over into a folder that exists (see `output.target.reserve`).
 
     A doubtful result is marked in the picture and the report. A refused one is written without registered image and
@@ -49,6 +55,11 @@ def write_result(
     progress : callable, optional
         Told the fraction of the rows of the registered image that are written.
 
+    Returns
+    -------
+    tuple of str
+        What was done otherwise than asked for, in words that also stand in the record: channels that hold labels.
+
     Raises
     ------
     UsageError
@@ -57,17 +68,38 @@ def write_result(
         If a file cannot be written.
     """
     folder = Path(folder)
+    labels = label_channels(moving) if result.status != "refused" and grid != "none" else ()
+    notes = tuple(moved_as_labels(moving, number) for number in labels)
+    result = replace(result, moving=replace(result.moving, findings=(*result.moving.findings, *notes)))
+    orders: list[Order] = ["nearest" if number in labels else "linear" for number in range(len(moving.channels))]
     transform_file = "moving_from_fixed" + _ending(result.moving_from_fixed)
     _write_json(folder / "result.json", result.to_json(transform_file))
     write_transform(folder / transform_file, result.moving_from_fixed)
     write_tiff(folder / "predicted_error.tif", result.predicted_error.values, result.predicted_error.grid)
-    channels = _voted(fixed, result.fixed), _voted(moving, result.moving)
     if result.moving_from_fixed.ndim == 3:
-        fixed, moving = as_stacks(fixed, moving)
-        write_volume_report(folder, result, fixed, moving, channels)
-        if grid != "none" and result.status != "refused":
-            write_moved_volume(folder, result.moving_from_fixed, fixed, moving, grid, progress)
-        return
+        _write_stacks(folder, result, *as_stacks(fixed, moving), grid, orders, progress)
+    else:
+        _write_pictures(folder, result, fixed, moving, grid, orders, progress)
+    return notes
+
+
+def moved_as_labels(image: Image, channel: int) -> str:
+    """What is said of a channel that was not interpolated."""
+    name = "the image" if len(image.channels) == 1 else f"channel {image.channels[channel]}"
+    return f"{name} holds labels and was moved by {NEAREST}, so that no label is invented"
+
+
+def _write_pictures(
+    folder: Path,
+    result: Result,
+    fixed: Image,
+    moving: Image,
+    grid: GridChoice,
+    orders: Sequence[Order],
+    progress: Progress | None,
+) -> None:
+    """The overlay, the report, and the registered picture, of two images in two dimensions."""
+    channels = _voted(fixed, result.fixed), _voted(moving, result.moving)
     seen, light = shown_image(fixed), shown_image(moving)
     if result.status == "refused":
         write_overlay(
@@ -81,7 +113,7 @@ def write_result(
         )
         write_report(folder / "report.html", result, seen, light, None, None)
         return
-    registered, footprint = warp(light, light.grid, result.moving_from_fixed, seen.grid)
+    registered, footprint = warp(light, light.grid, result.moving_from_fixed, seen.grid, orders)
     mark = None if result else f"{result.status}: check before use"
     write_overlay(
         folder / "overlay.png", seen, registered, footprint, channels[1], fixed_channel=channels[0], mark=mark
@@ -92,7 +124,29 @@ def write_result(
         return
     onto = output_grid(fixed.grid, moving.grid, result.moving_from_fixed, grid)
     files = folder / picture_name(moving, onto), folder / "footprint.tif"
-    write_moved(*files, moving, moving.grid, result.moving_from_fixed, onto, progress=progress)
+    write_moved(*files, moving, moving.grid, result.moving_from_fixed, onto, order=orders, progress=progress)
+
+
+def _write_stacks(
+    folder: Path,
+    result: Result,
+    fixed: Image,
+    moving: Image,
+    grid: GridChoice,
+    orders: Sequence[Order],
+    progress: Progress | None,
+) -> None:
+    """The same of two stacks, or of a stack and a section, which is written as a picture."""
+    channels = _voted(fixed, result.fixed), _voted(moving, result.moving)
+    write_volume_report(folder, result, fixed, moving, channels)
+    if grid == "none" or result.status == "refused":
+        return
+    onto = output_grid_in_space(fixed.grid, moving.grid, result.moving_from_fixed, grid)
+    if not is_section(fixed.grid):
+        write_moved_volume(folder, moving, result.moving_from_fixed, onto, order=orders, progress=progress)
+        return
+    files = folder / picture_name(moving, onto), folder / "footprint.tif"
+    write_moved(*files, moving, moving.grid, result.moving_from_fixed, onto, order=orders, progress=progress)
 
 
 def _ending(transform: Transform) -> str:
