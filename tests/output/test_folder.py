@@ -23,7 +23,7 @@ from correlight.output import moved as moves
 from correlight.output.folder import write_result
 from correlight.output.target import reserve
 from correlight.transforms import Projective
-from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, known_result, write_images
+from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, known_result, texture, write_images
 
 EVERYTHING = {
     "result.json",
@@ -169,3 +169,29 @@ def test_a_large_picture_becomes_a_store_with_the_same_pixels(
     assert (file.grid.spacing, file.channels, file.dtype) == (store.grid.spacing, store.channels, store.dtype)
     footprints = [read_mask(tmp_path / name / "footprint.tif", file.grid.shape) for name in ("file", "store")]
     assert np.array_equal(*footprints)
+
+
+def test_channels_that_hold_labels_are_moved_as_labels_and_it_is_said(tmp_path: Path) -> None:
+    fixed = read(write_images(tmp_path)[0])
+    labels = np.kron(np.arange(168).reshape(12, 14), np.ones((10, 10))).astype(np.uint16) * 300
+    moving = Image.from_array(np.stack([texture((120, 140), 7), labels]), channels=("dye", "cells"))
+    notes = write_result(tmp_path, known_result(fixed, moving), fixed, moving)
+    assert len(notes) == 1
+    assert "channel cells holds labels and was moved by nearest neighbour" in notes[0]
+    registered = read(tmp_path / "registered.ome.tif").levels[0]
+    assert set(np.unique(registered[1])) <= {0, *np.unique(labels)}
+    assert np.array_equal(registered[0], warp(moving, moving.grid, MOVING_FROM_FIXED, fixed.grid)[0][0])
+    assert notes[0] in json.loads((tmp_path / "result.json").read_text())["moving"]["findings"]
+    # Findings are shown, and the methods do not claim linear interpolation for all channels.
+    assert (tmp_path / "report.html").read_text().count("holds labels and was moved by nearest neighbour") >= 2
+
+
+def test_a_replaced_result_must_be_one(images: tuple[Image, Image], tmp_path: Path) -> None:
+    with reserve(tmp_path / "out") as folder:
+        write_result(folder, known_result(*images), *images)
+    listed = json.loads((tmp_path / "out" / "manifest.json").read_text())["files"]
+    assert set(listed) == EVERYTHING
+    assert listed["report.html"]["size"] == (tmp_path / "out" / "report.html").stat().st_size
+    with reserve(tmp_path / "out", overwrite=True) as folder:
+        write_result(folder, known_result(*images, "refused"), *images)
+    assert content(tmp_path / "out") == EVERYTHING - {"registered.ome.tif", "footprint.tif"} | {"manifest.json"}

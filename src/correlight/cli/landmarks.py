@@ -63,7 +63,7 @@ def landmarks(
         images = opened(fixed, fixed_spacing, None), opened(moving, moving_spacing, None)
         table = read_pairs(points, images[0].grid, images[1].grid)
         done = from_landmarks(*images, table, model, error=error, noise=noise, without=read_names(without))
-        write_result(folder, done.result, *images, grid=onto)
+        notes = write_result(folder, done.result, *images, grid=onto)
         write_landmark_table(folder / "landmarks.csv", done)
-    tell(done.result, output)
+    tell(done.result, output, notes)
     return ACCEPTED if done.result else UNSURE

@@ -123,9 +123,9 @@ def register(
             )
             progress("write", 0.0)
             written = partial(progress, "write")
-            write_result(folder, result, fixed_image, moving_image, grid=onto, progress=written)
+            notes = write_result(folder, result, fixed_image, moving_image, grid=onto, progress=written)
             progress("write", 1.0)
-    tell(result, output)
+    tell(result, output, notes)
     return ACCEPTED if result else UNSURE
 
 

@@ -23,7 +23,7 @@ from correlight.images.kernel import Order
 from correlight.io import read
 from correlight.output.apply.moving import move, moved_how
 from correlight.output.apply.points import SIGNS, StageAxes
-from correlight.output.apply.saved import Frames, read_saved
+from correlight.output.apply.saved import Frames, as_recorded, read_saved
 from correlight.output.apply.saved import fixed_grid as grid_of_fixed
 from correlight.output.moved import Progress
 from correlight.output.target import reserve
@@ -205,14 +205,10 @@ def apply_session(
     paths = [member.path for member in members]
     done: list[Applied] = []
     with reserve(out, overwrite=overwrite, inputs=[transform, like, *inputs, *paths]) as folder:
-        like_image = in_space(
-            read(like, spacing=fixed_spacing), saved.moving_from_fixed, frames.fixed.spacing[0], "fixed"
-        )
-        fixed = grid_of_fixed(like_image, frames, fixed_spacing)
+        fixed = grid_of_fixed(as_recorded(read(like, spacing=fixed_spacing), saved, "fixed"), frames, fixed_spacing)
         reference = _reference(members, frames)
         for member, name in zip(members, _names(members), strict=True):
-            image = read(member.path, spacing=member.spacing)
-            image = in_space(image, saved.moving_from_fixed, frames.moving.spacing[0], "moving")
+            image = as_recorded(read(member.path, spacing=member.spacing), saved, "moving")
             grid = _place(image, member, reference, frames, SIGNS[stage_axes])
             told = None if progress is None else _share(progress, len(done), len(members))
             onto = saved.moving_from_fixed, fixed
