@@ -11,7 +11,7 @@ from correlight.registration.provenance import image_record
 from correlight.registration.result import Result
 from correlight.registration.stack import as_stacks
 from correlight.search.pose import Pose
-from correlight.transforms import Affine
+from correlight.transforms import Affine, Transform
 
 STACK = Grid.of((20, 140, 160), (0.4, 0.1, 0.1), unit="micrometre")
 SECTION = Grid.of((90, 110), (0.08, 0.08), unit="micrometre")
@@ -38,7 +38,7 @@ def stack_and_section(tilt: float = 4.0) -> tuple[Image, Image]:
     return stack, Image.from_array(np.rint(cut).astype(np.uint16), spacing=SECTION.spacing)
 
 
-def known(fixed: Image, moving: Image, moving_from_fixed: Affine, status: Status = "accepted") -> Result:
+def known(fixed: Image, moving: Image, moving_from_fixed: Transform, status: Status = "accepted") -> Result:
     """What a registration would hand back that knew the truth."""
     three = as_stacks(fixed, moving)
     shape = tuple(min(2, n) for n in three[0].grid.shape)
@@ -48,7 +48,7 @@ def known(fixed: Image, moving: Image, moving_from_fixed: Affine, status: Status
         model_reason="A richer model did not fit better.",
         verdict=Verdict(status, 0.9, (f"It is {status}.",)),
         predicted_error=PredictedError(np.full(shape, 0.05, np.float32), three[0].grid.resized(shape)),
-        poses=(Pose(moving_from_fixed, 1.0, 0.8),),
+        poses=(Pose(moving_from_fixed, 1.0, 0.8),) if isinstance(moving_from_fixed, Affine) else (),
         fixed=image_record(three[0], 0),
         moving=image_record(three[1], 0),
         scale_found=1.0,

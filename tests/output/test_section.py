@@ -1,5 +1,6 @@
 """A section registered in a stack: the pixels that are written, and the picture that is shown, in both orders."""
 
+import csv
 from pathlib import Path
 
 import cv2
@@ -7,14 +8,18 @@ import numpy as np
 import pytest
 import tifffile
 
+from correlight.errors import UsageError
+from correlight.exchange.table import PointTable, read_points, write_points
 from correlight.geometry import Grid
 from correlight.images.image import Image
+from correlight.images.resample import warp
 from correlight.io import read, write_ome_tiff
-from correlight.output.apply import apply
+from correlight.output.apply import apply, read_saved
 from correlight.output.folder import write_result
 from correlight.output.report.volumes import cuts_through, section_cut
 from correlight.output.section import filling
 from correlight.output.target import reserve
+from correlight.transforms import Displacement, Sequence
 from stack_and_section import SECTION, STACK, known, stack_and_section, stack_from_section
 
 TILTS = (0.0, 4.0, 12.0)
@@ -149,3 +154,60 @@ def test_apply_moves_what_registration_moved(swapped: bool, source: str, tmp_pat
     moved = apply(tmp_path / source, tmp_path / names[1], tmp_path / names[0], tmp_path / "again.ome.tif")
     for made, kept in zip(moved.files, ("registered.ome.tif", "footprint.tif"), strict=True):
         assert np.array_equal(tifffile.imread(made), tifffile.imread(out / kept))
+
+
+def test_points_go_between_a_section_and_a_stack(tmp_path: Path) -> None:
+    stack, section = stack_and_section()
+    for name, image in (("stack.ome.tif", stack), ("section.ome.tif", section)):
+        write_ome_tiff(tmp_path / name, image.levels[0], image.grid, image.channels)
+    fixed, moving = read(tmp_path / "section.ome.tif"), read(tmp_path / "stack.ome.tif")
+    out = written(tmp_path / "out", fixed, moving, stack_from_section())
+    seen = np.array([[1.0, 2.0], [3.5, 4.5]])
+    write_points(tmp_path / "seen.csv", PointTable(("a", "b"), seen, "micrometre"))
+    like = tmp_path / "section.ome.tif"
+    there = apply(out, tmp_path / "seen.csv", like, tmp_path / "there.csv", points_in="fixed")
+    found = read_points(there.files[0])
+    expected = stack_from_section()(np.column_stack([np.zeros(2), seen]))
+    assert found.points == pytest.approx(expected, abs=1e-9)
+    back = apply(out, there.files[0], like, tmp_path / "back.csv")
+    assert read_points(back.files[0]).points[:, 1:] == pytest.approx(seen, abs=1e-9)
+    assert back.outside == ()
+    with (tmp_path / "back.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["error"]) for row in rows] == pytest.approx([0.05, 0.05], rel=1e-3)
+
+
+def test_a_bent_transform_is_shown_and_written_as_well(tmp_path: Path) -> None:
+    """Fields of displacements are transforms like others: nothing may ask them for a matrix."""
+    stack, section = stack_and_section(0.0)
+    straight = stack_from_section(0.0)
+    nodes = Grid.of((2, 4, 4), (0.4, 2.4, 2.9), (-0.2, 0.0, 0.0), "micrometre")
+    bend = 0.05 * np.sin(np.arange(nodes.shape[0] * 16 * 3)).reshape(*nodes.shape, 3)
+    bent = Sequence((Displacement(bend, nodes), straight))
+    out = written(tmp_path / "out", section, stack, bent)
+    expected, _ = warp(stack, stack.grid, bent, Grid((1, *SECTION.shape), (0.4, 0.08, 0.08), (0, 0, 0), "micrometre"))
+    assert np.array_equal(tifffile.imread(out / "registered.ome.tif"), expected[0, 0])
+    moved = apply(
+        out, save(tmp_path / "stack.ome.tif", stack), save(tmp_path / "s.ome.tif", section), tmp_path / "a.tif"
+    )
+    apart = tifffile.imread(moved.files[0]).astype(int) - expected[0, 0]
+    assert np.abs(apart).max() <= 2
+    assert read_saved(out).moving_from_fixed.ndim == 3
+
+
+def save(path: Path, image: Image) -> Path:
+    write_ome_tiff(path, image.levels[0], image.grid, image.channels)
+    return path
+
+
+def test_a_picture_in_place_of_a_stack_is_refused(tmp_path: Path) -> None:
+    stack, section = stack_and_section()
+    files = save(tmp_path / "stack.ome.tif", stack), save(tmp_path / "section.ome.tif", section)
+    out = written(tmp_path / "out", *(read(path) for path in files[::-1]), stack_from_section())
+    other = save(tmp_path / "other.ome.tif", Image.from_array(stack.levels[0][0, 3], spacing=0.1))
+    with pytest.raises(UsageError, match=r"a stack of 20 slices, and .*other\.ome\.tif is a single picture"):
+        apply(out, other, files[1], tmp_path / "a.tif")
+    (tmp_path / "alone.tfm").write_bytes((out / "moving_from_fixed.tfm").read_bytes())
+    with pytest.raises(UsageError, match="both images are single pictures"):
+        apply(tmp_path / "alone.tfm", other, files[1], tmp_path / "a.tif")
+    assert not list(tmp_path.glob("*a.tif*"))

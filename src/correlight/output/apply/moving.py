@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from correlight.errors import UsageError
+from correlight.errors import TransformError, UsageError
 from correlight.geometry import Grid
 from correlight.images.image import CoarseMask, Image, Mask
 from correlight.images.kernel import Order
@@ -61,7 +61,7 @@ class Overlap:
     Parameters
     ----------
     used : float
-        Share of the moving image that lies on the fixed one.
+        Share of the moving image that lies on the fixed one; NaN where the transform has no inverse.
     covered : float
         Share of the fixed image that the moving one covers.
     """
@@ -76,8 +76,10 @@ class Overlap:
                 f"{moving} lies outside {fixed} altogether, so nothing was written; check that the transform belongs "
                 "to these images, and their pixel sizes."
             )
-        if max(self.used, self.covered) > _LITTLE:
+        if self.used > _LITTLE or self.covered > _LITTLE:
             return ()
+        if not np.isfinite(self.used):
+            return (f"{moving} covers only {100 * self.covered:.2g} % of {fixed}",)
         return (
             f"only {100 * self.used:.2g} % of {moving} lie on {fixed}, of which they cover {100 * self.covered:.2g} %",
         )
@@ -106,7 +108,10 @@ def move(
         Told the fraction that is written.
     """
     orders: Order | tuple[Order, ...] = how.orders[0] if len(set(how.orders)) == 1 else how.orders
-    used = float(np.mean(onto.contains(moving_from_fixed.inverse()(grid.lattice(_PLACES)))))
+    try:
+        used = float(np.mean(onto.contains(moving_from_fixed.inverse()(grid.lattice(_PLACES)))))
+    except TransformError:  # a bent transform need not have an inverse everywhere
+        used = float("nan")
     covered = write_moved(
         files[0], files[1], image, grid, moving_from_fixed, onto, order=orders, mask=how.mask, progress=progress
     )
