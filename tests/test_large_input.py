@@ -168,6 +168,7 @@ def test_other_images_are_moved_from_disk_to_disk(
     assert done[0].covered == pytest.approx(footprint.mean())
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == [
         "applied.csv",
+        "manifest.json",
         "moving.ome.tif",
         "moving_footprint.tif",
     ]
