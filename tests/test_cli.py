@@ -375,6 +375,12 @@ def test_intervals_are_read(text: str, expected: tuple[float, float]) -> None:
     assert interval(text, "--rotation") == expected
 
 
+def heard() -> None:
+    """Undo what a shell does to programs in the background, and to the tests if they run there."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 PROGRAM = "import sys; from correlight.cli import main; sys.exit(main())"
 
 
@@ -389,6 +395,7 @@ def test_a_signal_leaves_nothing_behind(name: str, code: int, word: str, times: 
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        preexec_fn=heard,
     )
     with process:
         deadline = time.monotonic() + 60
@@ -413,6 +420,7 @@ def test_a_signal_while_the_program_is_loaded_shows_no_traceback(delay: float, t
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        preexec_fn=heard,
     )
     with process:
         assert process.stdout is not None
@@ -433,6 +441,7 @@ def test_signals_that_are_to_be_ignored_are_ignored(tmp_path: Path) -> None:
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        preexec_fn=heard,
     )
     with process:
         while not list(tmp_path.glob(".*.partial")) and process.poll() is None:

@@ -218,3 +218,17 @@ def test_a_store_of_images_is_not_replaced_by_a_transform(tmp_path: Path, capsys
     for _ in range(2):
         assert run(tmp_path / "a.tfm", tmp_path / "b.zarr", "--to", "ngff", "--overwrite") == ACCEPTED
     assert np.allclose(read_transform(tmp_path / "b.zarr").matrix, TRANSFORM.matrix)
+
+
+def test_landmarks_outside_their_image_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("fixed.ome.tif", "moving.ome.tif"):
+        pixels = rng.integers(0, 255, (1, 64, 80)).astype(np.uint8)
+        write_ome_tiff(tmp_path / name, pixels, Grid.of((64, 80), 0.1, unit="micrometre"), ("a",))
+    lines = ["name,fixed_y,fixed_x,moving_y,moving_x", "a,1,2,3,4", "b,10,20,30,40", "c,63,79,64,20", "d,5,5,900,900"]
+    (tmp_path / "in.csv").write_text("\n".join(lines))
+    images = ("--fixed", tmp_path / "fixed.ome.tif", "--moving", tmp_path / "moving.ome.tif")
+    assert run(tmp_path / "in.csv", tmp_path / "out.csv", "--to", "bigwarp", *images) == ACCEPTED
+    said = capsys.readouterr().err
+    assert "2 of 4 landmarks lie outside the moving image" in said
+    assert "fixed image" not in said

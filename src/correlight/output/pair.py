@@ -24,8 +24,8 @@ from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.io.write import write_ome_tiff, write_tiff
 from correlight.output.report import write_overlay
-from correlight.refine.samples import distance
 from correlight.refine.neural import refine_neural
+from correlight.refine.samples import distance
 from correlight.registration.provenance import image_record, versions
 from correlight.search.limits import pixel_size
 from correlight.search.pose import Pose
