@@ -40,7 +40,7 @@ from correlight.images.image import Image
 from correlight.images.resample import warp_bands
 from correlight.io import read
 from correlight.io.write import TiffBands, bands_of
-from correlight.output.folder import write_moved
+from correlight.output.moved import write_moved
 from correlight.simulate.pair import pair
 from correlight.transforms import Affine
 

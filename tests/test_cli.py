@@ -375,15 +375,57 @@ def test_intervals_are_read(text: str, expected: tuple[float, float]) -> None:
     assert interval(text, "--rotation") == expected
 
 
-def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
-    code = "import sys; from correlight.cli import main; sys.exit(main())"
+def heard() -> None:
+    """Undo what a shell does to programs in the background, and to the tests if they run there."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+PROGRAM = "import sys; from correlight.cli import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "word"),
+    [("SIGINT", 130, "Interrupted"), ("SIGTERM", 143, "Terminated"), ("SIGHUP", 129, "Hung up")],
+)
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_signal_leaves_nothing_behind(name: str, code: int, word: str, times: int, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "demo", "-o", "out"], cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", PROGRAM, "demo", "-o", "out"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=heard,
     )
     with process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.iterdir()) and process.poll() is None and time.monotonic() < deadline:
+        while not list(tmp_path.glob(".*.partial")) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
+        for _ in range(times):
+            process.send_signal(getattr(signal, name))
+            time.sleep(0.03)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert said.decode() == f"correlight: {word}; nothing was written.\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
+def test_a_signal_while_the_program_is_loaded_shows_no_traceback(delay: float, tmp_path: Path) -> None:
+    """The first line says that Python itself is up; before, no program can answer."""
+    code = "import sys; from correlight import cli; h = cli._hear; m = cli.main\n"
+    code += "cli._hear = lambda f: (h(f), print('up', flush=True))[0]; sys.exit(m())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "demo", "-o", "out"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=heard,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        time.sleep(delay)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -391,13 +433,66 @@ def test_an_interruption_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_signals_that_are_to_be_ignored_are_ignored(tmp_path: Path) -> None:
+    """As under nohup, which starts programs with the signal of a closed terminal ignored."""
+    code = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{PROGRAM}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "demo", "-o", "out", "--kind", "grains"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        preexec_fn=heard,
+    )
+    with process:
+        while not list(tmp_path.glob(".*.partial")) and process.poll() is None:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    assert process.returncode == 143
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "1 2", "0 1 2"])
+def test_closed_streams_are_no_failure(closed: str, tmp_path: Path) -> None:
+    """As with ``correlight ... >&-``; no file of ours may take the number of a stream either."""
+    (tmp_path / "a.txt").write_text("1 0 2\n0 1 3\n0 0 1\n")
+    ends = " ".join(f"{number}>&-" for number in closed.split())
+    line = f'"{sys.executable}" -c "{PROGRAM}" convert a.txt b.json {ends}'
+    done = subprocess.run(["/bin/sh", "-c", line], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == b""
+    json.loads((tmp_path / "b.json").read_text())
+
+
+def test_the_verdict_is_the_code_even_if_nobody_reads_the_words(
+    road: Road, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    road.status = "doubtful"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert cli.main(["register", *IMAGES, "-o", "out"]) == 3
+    assert (home / "out" / "result.json").is_file()
+
+
+def test_an_input_that_cannot_be_read_is_the_one_that_is_named(road: Road, home: Path, sentence: Sentence) -> None:
+    road.error = PermissionError(errno.EACCES, "Permission denied", str(home / IMAGES[0]))
+    assert cli.main(["register", *IMAGES, "-o", "out"]) == 2
+    said = sentence()
+    assert f"{IMAGES[0]} could not be read (Permission denied)" in said
+    assert "could not be written" not in said
+    assert not (home / "out").exists()
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path, unbuffered: str) -> None:
     """As with ``correlight convert ... | head -0``, whether the pipe breaks while something is said or at the end."""
     (tmp_path / "a.txt").write_text("1 0 2\n0 1 3\n0 0 1\n")
-    code = "import sys; from correlight.cli import main; sys.exit(main())"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "convert", "a.txt", "b.json"],
+        [sys.executable, "-c", PROGRAM, "convert", "a.txt", "b.json"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         stderr=subprocess.PIPE,

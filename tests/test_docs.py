@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from correlight import cli
-from correlight.cli import terminal
+from correlight.cli import program, terminal
 from correlight.registration.result import Result
 from correlight.simulate import pair
 from correlight.simulate.write import write_pair
@@ -97,7 +96,7 @@ def test_every_decision_is_on_the_first_page() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [cli.register, cli.apply, cli.convert, cli.landmarks, cli.pair, cli.demo],
+    [program.register, program.apply, program.convert, program.landmarks, program.pair, program.demo],
     ids=["register", "apply", "convert", "landmarks", "pair", "demo"],
 )
 def test_the_page_of_the_command_line_names_every_option_and_no_other(command: Callable[..., Any]) -> None:
@@ -111,7 +110,7 @@ def test_the_page_of_the_command_line_names_every_option_and_no_other(command: C
 
 def test_the_page_of_the_command_line_names_every_exit_code() -> None:
     section = CLI.read_text(encoding="utf-8").partition("\n## Exit codes")[2]
-    codes = {terminal.ACCEPTED, terminal.UNSURE, terminal.MISUSED, terminal.FAILED, terminal.INTERRUPTED}
+    codes = {terminal.ACCEPTED, terminal.UNSURE, terminal.MISUSED, terminal.FAILED, *terminal.STOPPED}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", section, re.M)} == codes
 
 

@@ -23,7 +23,8 @@ from correlight.io import read, read_mask
 from correlight.io.write import write_ome_tiff
 from correlight.io.write_zarr import write_ome_zarr
 from correlight.output.apply import Member, apply, apply_session
-from correlight.output.folder import reserve, write_result
+from correlight.output.folder import write_result
+from correlight.output.target import reserve
 from correlight.registration.register import register
 from correlight.simulate import SimulatedPair, pair
 from correlight.transforms import Affine
@@ -115,7 +116,7 @@ def test_the_output_made_in_bands_is_that_made_in_memory(
     fixed_path, moving_path, fixed, moving = on_disk(tmp_path)
     left = read(fixed_path), read(moving_path)
     assert all(map(stays_on_disk, left))
-    monkeypatch.setattr("correlight.output.folder._LARGEST_FILE", 0 if store else 2**31)
+    monkeypatch.setattr("correlight.output.moved._LARGEST_FILE", 0 if store else 2**31)
     monkeypatch.setattr("correlight.images.resample.warp_bands.__defaults__", ("linear", None, block))
     told: list[float] = []
     with reserve(tmp_path / "out") as folder:
@@ -167,6 +168,7 @@ def test_other_images_are_moved_from_disk_to_disk(
     assert done[0].covered == pytest.approx(footprint.mean())
     assert sorted(path.name for path in (tmp_path / "many").iterdir()) == [
         "applied.csv",
+        "manifest.json",
         "moving.ome.tif",
         "moving_footprint.tif",
     ]
@@ -176,7 +178,7 @@ def test_a_large_output_of_apply_is_a_store(tmp_path: Path, monkeypatch: pytest.
     fixed_path, moving_path, fixed, moving = on_disk(tmp_path)
     with reserve(tmp_path / "out") as folder:
         write_result(folder, known_result(fixed, moving, moving_from_fixed=MOVE), fixed, moving)
-    monkeypatch.setattr("correlight.output.folder._LARGEST_FILE", 1000)
+    monkeypatch.setattr("correlight.output.moved._LARGEST_FILE", 1000)
     moved = apply(tmp_path / "out", moving_path, fixed_path, tmp_path / "moved")
     assert [path.name for path in moved.files] == ["registered.ome.zarr", "footprint.tif"]
     kept = tifffile.imread(tmp_path / "out" / "registered.ome.tif")

@@ -46,7 +46,7 @@ GEOMETRY_ONLY = {"numpy", "scipy"}
 # What is heavy, or has one door only: package -> the modules that may import it.
 DOORS = {
     "torch": ("learn", "appearance.networks"),
-    "dask": ("images.resample", "batch"),
+    "dask": (),
     "tifffile": ("io",),
     "zarr": ("io", "exchange"),
     "imagecodecs": ("io",),

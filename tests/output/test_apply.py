@@ -15,10 +15,11 @@ from correlight.exchange import write_transform
 from correlight.exchange.table import PointTable, read_points, write_points
 from correlight.geometry import Grid
 from correlight.images.resample import warp
-from correlight.io import read, write_tiff
+from correlight.io import read, write_ome_tiff, write_tiff
 from correlight.output.apply import Member, apply, apply_session, holds_session, read_saved, read_session
 from correlight.output.apply.points import move_points
-from correlight.output.folder import reserve, write_result
+from correlight.output.folder import write_result
+from correlight.output.target import reserve
 from correlight.transforms import Affine
 from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, known_result, texture, write_images
 
@@ -417,3 +418,133 @@ def test_the_command_moves_many_images_and_says_what_lies_outside(
     assert "column spacing" in capsys.readouterr().err
     assert cli.main(["apply", "out", "--like", "fixed.ome.tif", "-o", "none"]) == 2
     assert "An image, or a CSV" in capsys.readouterr().err
+
+
+def test_nothing_but_zeros_is_never_written(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    far = Affine.of(MOVING_FROM_FIXED.linear, MOVING_FROM_FIXED.offset + 10_000)
+    write_transform(registered / "far.tfm", far)
+    for out in ("moved.tif", "moved"):
+        with pytest.raises(UsageError, match=r"moving\.ome\.tif lies outside fixed\.ome\.tif altogether"):
+            apply(registered / "far.tfm", registered / "moving.ome.tif", registered / "fixed.ome.tif", registered / out)
+    member = Member(registered / "moving.ome.tif", offset=(9_000.0, 0.0))
+    with pytest.raises(UsageError, match=r"None of the 2 images lies on .*fixed\.ome\.tif"):
+        apply_session(registered / "out", (member, member), registered / "fixed.ome.tif", registered / "many")
+    assert not list(registered.glob("*moved*"))
+    assert not (registered / "many").exists()
+    assert not list(registered.glob(".*"))
+
+
+def test_little_overlap_is_said(registered: Path) -> None:
+    moved = apply(registered / "out", registered / "moving.ome.tif", registered / "fixed.ome.tif", registered / "a.tif")
+    assert moved.notes == ()
+    aside = Affine.of(MOVING_FROM_FIXED.linear, MOVING_FROM_FIXED.offset + 90)
+    write_transform(registered / "aside.tfm", aside)
+    (registered / "alone").mkdir()
+    (registered / "aside.tfm").rename(registered / "alone" / "aside.tfm")
+    moved = apply(
+        registered / "alone" / "aside.tfm",
+        registered / "moving.ome.tif",
+        registered / "fixed.ome.tif",
+        registered / "b.tif",
+    )
+    assert len(moved.notes) == 1
+    assert "only" in moved.notes[0]
+    assert "of moving.ome.tif lie on fixed.ome.tif" in moved.notes[0]
+    assert 0 < tifffile.imread(moved.files[1]).mean() < 0.25
+
+
+def test_exchanged_images_are_noticed(registered: Path) -> None:
+    with pytest.raises(UsageError, match=r"fixed\.ome\.tif is the fixed image of this registration"):
+        apply(registered / "out", registered / "fixed.ome.tif", registered / "moving.ome.tif", registered / "a.tif")
+    with pytest.raises(UsageError, match=r"moving\.ome\.tif is the moving image of this registration"):
+        apply(registered / "out", registered / "moving.ome.tif", registered / "moving.ome.tif", registered / "a.tif")
+    assert not (registered / "a.tif").exists()
+
+
+def test_a_field_unlike_the_one_on_record_is_said(registered: Path) -> None:
+    crop = np.ascontiguousarray(read(registered / "fixed.ome.tif").levels[0][0][:80, :90])
+    write_tiff(registered / "crop.tif", crop, Grid.of(crop.shape, FIXED_SPACING, unit="micrometre"))
+    moved = apply(registered / "out", registered / "moving.ome.tif", registered / "crop.tif", registered / "a.tif")
+    assert len(moved.notes) == 1
+    assert "crop.tif covers 1.6 x 1.8 µm, and the fixed image that was registered 1.92 x 2.56 µm" in moved.notes[0]
+    binned = crop.reshape(40, 2, 45, 2).mean(axis=(1, 3)).astype(np.uint16)
+    whole = np.pad(binned, ((0, 8), (0, 19)), mode="edge")
+    write_tiff(registered / "binned.tif", whole, Grid.of(whole.shape, 2 * FIXED_SPACING, unit="micrometre"))
+    moved = apply(registered / "out", registered / "moving.ome.tif", registered / "binned.tif", registered / "b.tif")
+    assert moved.notes == ()
+
+
+def two_channels(folder: Path) -> Path:
+    """A picture and a map of labels in one file, 120 by 140 pixels as the moving image."""
+    labels = np.kron(np.arange(168).reshape(12, 14), np.ones((10, 10))).astype(np.uint16) * 300
+    path = folder / "both.ome.tif"
+    write_ome_tiff(path, np.stack([texture((120, 140), 7), labels]), Grid.of((120, 140)), ("dye", "cells"))
+    return path
+
+
+def test_channels_that_hold_labels_are_not_interpolated(
+    registered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = two_channels(registered)
+    both = read(path)
+    moved = apply(registered / "out", path, registered / "fixed.ome.tif", registered / "a.ome.tif")
+    assert moved.notes == (
+        "channel cells holds labels and was moved by nearest neighbour, so that no label is invented",
+    )
+    found = read(moved.files[0]).levels[0]
+    assert set(np.unique(found[1])) <= {0, *np.unique(both.levels[0][1])}
+    smooth, _ = warp(both.levels[0], both.grid, MOVING_FROM_FIXED, _fixed(registered))
+    assert np.array_equal(found[0], smooth[0])
+    assert len(np.unique(smooth[1])) > 2 * len(np.unique(found[1]))
+    monkeypatch.chdir(registered)
+    call = ["apply", "out", "both.ome.tif", "--like", "fixed.ome.tif", "-o"]
+    assert cli.main([*call, "b.ome.tif"]) == 0
+    assert "note that channel cells holds labels" in capsys.readouterr().err
+    assert cli.main([*call, "c.ome.tif", "--order", "linear"]) == 0
+    assert capsys.readouterr().err == ""
+    assert np.array_equal(read(registered / "c.ome.tif").levels[0], smooth)
+    done = apply_session(registered / "out", (Member(path),), registered / "fixed.ome.tif", registered / "many")
+    assert np.array_equal(read(done[0].file).levels[0], found)
+    assert "cells holds labels" in done[0].notes[0]
+
+
+def test_every_image_of_a_session_has_a_name_of_its_own(registered: Path) -> None:
+    """As a.ome.tif, b/a.ome.tif and a_2.ome.tif, which once made two files of three."""
+    source = read(registered / "moving.ome.tif")
+    (registered / "b").mkdir()
+    names = "a.ome.tif", "b/a.ome.tif", "a_2.ome.tif", "A.tif"
+    for number, name in enumerate(names):
+        write_ome_tiff(registered / name, source.levels[0][:1] // (number + 1), source.grid, ("stain",))
+    rows = "".join(f"{name},0,0\n" for name in names)
+    (registered / "session.csv").write_text(f"image,offset_y,offset_x\n{rows}")
+    members = read_session(registered / "session.csv")
+    done = apply_session(registered / "out", members, registered / "fixed.ome.tif", registered / "many")
+    files = [entry.file.name for entry in done]
+    assert files == ["a.ome.tif", "a_3.ome.tif", "a_2.ome.tif", "A_4.ome.tif"]
+    with (registered / "many" / "applied.csv").open() as file:
+        listed = {row["image"]: row["file"] for row in csv.DictReader(file)}
+    assert listed == dict(zip(names, files, strict=True))
+    for name in names:
+        alone = apply(
+            registered / "out",
+            registered / name,
+            registered / "fixed.ome.tif",
+            registered / "one.ome.tif",
+            overwrite=True,
+        )
+        assert np.array_equal(tifffile.imread(registered / "many" / listed[name]), tifffile.imread(alone.files[0]))
+
+
+def test_an_earlier_result_is_not_replaced_by_a_channel(registered: Path) -> None:
+    """A folder of channels and a folder with the report both hold a footprint.tif."""
+    (registered / "alone.tfm").write_bytes((registered / "out" / "moving_from_fixed.tfm").read_bytes())
+    (registered / "out" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"notes\.txt, which correlight did not write"):
+        apply(
+            registered / "alone.tfm",
+            registered / "moving.ome.tif",
+            registered / "fixed.ome.tif",
+            registered / "out",
+            overwrite=True,
+        )
+    assert (registered / "out" / "report.html").is_file()

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from correlight.cli import ACCEPTED, MISUSED, main
-from correlight.cli.terminal import UNSURE
+from correlight.cli import main
+from correlight.cli.terminal import ACCEPTED, MISUSED, UNSURE
 from correlight.errors import TransformError
 from correlight.exchange import PointTable, read_file, read_landmarks, read_transform, write_file, write_transform
 from correlight.geometry import Grid
 from correlight.images.image import Image
-from correlight.io import write_ome_tiff
+from correlight.io import read, write_ome_tiff
+from correlight.io.write_zarr import write_ome_zarr
 from correlight.output.apply import read_saved
 from correlight.transforms import Affine, Displacement, Projective, ThinPlate, Transform
 
@@ -204,3 +205,30 @@ def test_an_output_that_exists_is_kept_unless_allowed(tmp_path: Path, capsys: py
         capsys.readouterr()
         assert "exists" in refused(capsys, tmp_path / "a.txt", tmp_path / name)
         assert run(tmp_path / "a.txt", tmp_path / name, "--overwrite") == ACCEPTED
+
+
+def test_a_store_of_images_is_not_replaced_by_a_transform(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Both are folders with a zarr.json."""
+    pixels = np.arange(64 * 64, dtype=np.uint16).reshape(1, 64, 64)
+    write_ome_zarr(tmp_path / "image.zarr", pixels, Grid.of((64, 64)), ("stain",))
+    write_transform(tmp_path / "a.tfm", TRANSFORM)
+    said = refused(capsys, tmp_path / "a.tfm", tmp_path / "image.zarr", "--to", "ngff", "--overwrite")
+    assert "no earlier result that correlight wrote" in said
+    assert np.array_equal(read(tmp_path / "image.zarr").levels[0], pixels)
+    for _ in range(2):
+        assert run(tmp_path / "a.tfm", tmp_path / "b.zarr", "--to", "ngff", "--overwrite") == ACCEPTED
+    assert np.allclose(read_transform(tmp_path / "b.zarr").matrix, TRANSFORM.matrix)
+
+
+def test_landmarks_outside_their_image_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("fixed.ome.tif", "moving.ome.tif"):
+        pixels = rng.integers(0, 255, (1, 64, 80)).astype(np.uint8)
+        write_ome_tiff(tmp_path / name, pixels, Grid.of((64, 80), 0.1, unit="micrometre"), ("a",))
+    lines = ["name,fixed_y,fixed_x,moving_y,moving_x", "a,1,2,3,4", "b,10,20,30,40", "c,63,79,64,20", "d,5,5,900,900"]
+    (tmp_path / "in.csv").write_text("\n".join(lines))
+    images = ("--fixed", tmp_path / "fixed.ome.tif", "--moving", tmp_path / "moving.ome.tif")
+    assert run(tmp_path / "in.csv", tmp_path / "out.csv", "--to", "bigwarp", *images) == ACCEPTED
+    said = capsys.readouterr().err
+    assert "2 of 4 landmarks lie outside the moving image" in said
+    assert "fixed image" not in said

@@ -1,4 +1,4 @@
-"""The result folder appears whole or not at all, and holds what other programs rely on."""
+"""The result folder holds what other programs rely on."""
 
 import errno
 import json
@@ -14,15 +14,16 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 
-from correlight.errors import ReadError, UsageError, WriteError
+from correlight.errors import WriteError
 from correlight.exchange import read_transform
 from correlight.images.image import Image
 from correlight.images.resample import warp
 from correlight.io import read, read_mask
-from correlight.output import folder as folders
-from correlight.output.folder import reserve, reserve_files, write_result
+from correlight.output import moved as moves
+from correlight.output.folder import write_result
+from correlight.output.target import reserve
 from correlight.transforms import Projective
-from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, known_result, write_images
+from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, known_result, texture, write_images
 
 EVERYTHING = {
     "result.json",
@@ -43,127 +44,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> tuple[Image, Image]:
 
 def content(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-def write_half(path: Path, error: type[BaseException]) -> None:
-    """Begin to write, and be stopped."""
-    path.write_text("half")
-    raise error("stop")
-
-
-def test_the_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
-    with reserve(tmp_path / "out") as folder:
-        (folder / "result.json").write_text("{}")
-        assert folder.parent == tmp_path
-        assert not (tmp_path / "out").exists()
-    assert content(tmp_path) == {"out"}
-    assert content(tmp_path / "out") == {"result.json"}
-    # Others may read the folder as far as they may read anything that this user makes.
-    (tmp_path / "usual").mkdir()
-    assert (tmp_path / "out").stat().st_mode == (tmp_path / "usual").stat().st_mode
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, ReadError, MemoryError])
-def test_nothing_is_left_when_something_goes_wrong(error: type[BaseException], tmp_path: Path) -> None:
-    with pytest.raises(error), reserve(tmp_path / "out") as folder:
-        write_half(folder / "half", error)
-    assert content(tmp_path) == set()
-
-
-def test_an_earlier_result_stays_until_the_new_one_is_complete(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    with reserve(out) as folder:
-        (folder / "result.json").write_text("first")
-    with pytest.raises(UsageError, match=r"exists.*--overwrite"), reserve(out):
-        pytest.fail("the folder exists")
-    with pytest.raises(KeyboardInterrupt), reserve(out, overwrite=True):
-        raise KeyboardInterrupt
-    assert (out / "result.json").read_text() == "first"
-    with reserve(out, overwrite=True) as folder:
-        (folder / "result.json").write_text("second")
-        assert (out / "result.json").read_text() == "first"
-    assert (out / "result.json").read_text() == "second"
-    assert content(tmp_path) == {"out"}
-
-
-def test_an_earlier_result_comes_back_when_the_new_one_cannot_be_renamed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = tmp_path / "out"
-    with reserve(out) as folder:
-        (folder / "result.json").write_text("first")
-    rename = Path.rename
-
-    def failing(self: Path, target: Path) -> Path:
-        if self.name.endswith(".partial"):
-            raise OSError(errno.EIO, "Input/output error")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", failing)
-    with pytest.raises(WriteError, match="Input/output error"), reserve(out, overwrite=True) as folder:
-        (folder / "result.json").write_text("second")
-    assert (out / "result.json").read_text() == "first"
-    assert content(tmp_path) == {"out"}
-
-
-def test_only_results_are_ever_replaced(tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "thesis.txt").write_text("years of work")
-    with pytest.raises(UsageError, match="no earlier result"), reserve(home, overwrite=True):
-        pytest.fail("somebody's folder would be lost")
-    (tmp_path / "file").write_text("")
-    (tmp_path / "link").symlink_to(home)
-    for name in ("file", "link"):
-        with pytest.raises(UsageError, match="something else"), reserve(tmp_path / name, overwrite=True):
-            pytest.fail("not a folder")
-    (tmp_path / "empty").mkdir()
-    with reserve(tmp_path / "empty", overwrite=True) as folder:
-        (folder / "new").write_text("")
-    assert content(tmp_path / "empty") == {"new"}
-    assert content(home) == {"thesis.txt"}
-
-
-def test_inputs_are_never_replaced(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    with reserve(out) as folder:
-        (folder / "result.json").write_text("")
-        (folder / "registered.ome.tif").write_text("")
-    inside = out / "registered.ome.tif"
-    with pytest.raises(UsageError, match="would replace the input"), reserve(out, overwrite=True, inputs=[inside]):
-        pytest.fail("the input would be lost")
-    with pytest.raises(UsageError, match="would replace"), reserve_files(inside, overwrite=True, inputs=[inside]):
-        pytest.fail("the input would be lost")
-
-
-def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for parent in ("none", "file"):
-        with pytest.raises(WriteError, match="is no folder"), reserve(tmp_path / parent / "out"):
-            pytest.fail("no work must start")
-    with pytest.raises(WriteError, match="cannot be made"), reserve("/proc/out"):
-        pytest.fail("no work must start")
-    with pytest.raises(UsageError, match="root"), reserve("/"):
-        pytest.fail("no work must start")
-
-
-def test_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
-    targets = tmp_path / "a.tif", tmp_path / "b.tif"
-    with pytest.raises(RuntimeError), reserve_files(*targets) as folder:
-        write_half(folder / "a.tif", RuntimeError)
-    assert content(tmp_path) == set()
-    with reserve_files(*targets) as folder:
-        for target in targets:
-            (folder / target.name).write_text("1")
-    with pytest.raises(UsageError, match="exists"), reserve_files(tmp_path / "c.tif", targets[1]):
-        pytest.fail("a file exists")
-    with reserve_files(targets[0], overwrite=True) as folder:
-        (folder / "a.tif").write_text("2")
-    assert content(tmp_path) == {"a.tif", "b.tif"}
-    assert targets[0].read_text() == "2"
-    (tmp_path / "d.tif").mkdir()
-    with pytest.raises(UsageError, match="is a folder"), reserve_files(tmp_path / "d.tif", overwrite=True):
-        pytest.fail("a folder stands there")
 
 
 def test_an_accepted_result_is_complete_and_right(images: tuple[Image, Image], tmp_path: Path) -> None:
@@ -242,7 +122,7 @@ def test_a_full_disk_leaves_nothing(
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(folders, "TiffBands", full)
+    monkeypatch.setattr(moves, "TiffBands", full)
     with pytest.raises(WriteError, match="No space left") as caught, reserve(tmp_path / "out") as folder:
         write_result(folder, known_result(*images), *images)
     assert "out could not be written" in str(caught.value)
@@ -282,10 +162,36 @@ def test_a_large_picture_becomes_a_store_with_the_same_pixels(
     for name in ("file", "store"):
         (tmp_path / name).mkdir()
         write_result(tmp_path / name, known_result(*images), *images, grid=grid)
-        monkeypatch.setattr("correlight.output.folder._LARGEST_FILE", 0)
+        monkeypatch.setattr("correlight.output.moved._LARGEST_FILE", 0)
     assert not (tmp_path / "store" / "registered.ome.tif").exists()
     file, store = read(tmp_path / "file" / "registered.ome.tif"), read(tmp_path / "store" / "registered.ome.zarr")
     assert np.array_equal(file.levels[0], store.levels[0])
     assert (file.grid.spacing, file.channels, file.dtype) == (store.grid.spacing, store.channels, store.dtype)
     footprints = [read_mask(tmp_path / name / "footprint.tif", file.grid.shape) for name in ("file", "store")]
     assert np.array_equal(*footprints)
+
+
+def test_channels_that_hold_labels_are_moved_as_labels_and_it_is_said(tmp_path: Path) -> None:
+    fixed = read(write_images(tmp_path)[0])
+    labels = np.kron(np.arange(168).reshape(12, 14), np.ones((10, 10))).astype(np.uint16) * 300
+    moving = Image.from_array(np.stack([texture((120, 140), 7), labels]), channels=("dye", "cells"))
+    notes = write_result(tmp_path, known_result(fixed, moving), fixed, moving)
+    assert len(notes) == 1
+    assert "channel cells holds labels and was moved by nearest neighbour" in notes[0]
+    registered = read(tmp_path / "registered.ome.tif").levels[0]
+    assert set(np.unique(registered[1])) <= {0, *np.unique(labels)}
+    assert np.array_equal(registered[0], warp(moving, moving.grid, MOVING_FROM_FIXED, fixed.grid)[0][0])
+    assert notes[0] in json.loads((tmp_path / "result.json").read_text())["moving"]["findings"]
+    # Findings are shown, and the methods do not claim linear interpolation for all channels.
+    assert (tmp_path / "report.html").read_text().count("holds labels and was moved by nearest neighbour") >= 2
+
+
+def test_a_replaced_result_must_be_one(images: tuple[Image, Image], tmp_path: Path) -> None:
+    with reserve(tmp_path / "out") as folder:
+        write_result(folder, known_result(*images), *images)
+    listed = json.loads((tmp_path / "out" / "manifest.json").read_text())["files"]
+    assert set(listed) == EVERYTHING
+    assert listed["report.html"]["size"] == (tmp_path / "out" / "report.html").stat().st_size
+    with reserve(tmp_path / "out", overwrite=True) as folder:
+        write_result(folder, known_result(*images, "refused"), *images)
+    assert content(tmp_path / "out") == EVERYTHING - {"registered.ome.tif", "footprint.tif"} | {"manifest.json"}

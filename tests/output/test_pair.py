@@ -201,6 +201,7 @@ def test_the_command_writes_a_folder_and_ends_with_a_code(
     assert cut.grid.shape == fixed.grid.shape
     assert cut.grid.spacing == pytest.approx(fixed.grid.spacing)
     assert {path.name for path in out.iterdir()} == {
+        "manifest.json",
         "pair.json",
         "moving_from_fixed.tfm",
         "moving.ome.tif",

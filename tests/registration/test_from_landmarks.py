@@ -67,6 +67,7 @@ def test_the_folder_is_that_of_a_registration(home: Path) -> None:
     assert sorted(path.name for path in (home / "out").iterdir()) == [
         "footprint.tif",
         "landmarks.csv",
+        "manifest.json",
         "moving_from_fixed.tfm",
         "overlay.png",
         "predicted_error.tif",

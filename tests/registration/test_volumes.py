@@ -12,7 +12,8 @@ from correlight.errors import UsageError
 from correlight.exchange import read_transform
 from correlight.images.image import Image
 from correlight.io import read
-from correlight.output.folder import reserve, write_result
+from correlight.output.folder import write_result
+from correlight.output.target import reserve
 from correlight.registration.register import register
 from correlight.registration.result import Result
 from correlight.simulate.volume_pair import VolumePair, volume_pair

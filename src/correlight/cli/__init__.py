@@ -1,93 +1,145 @@
-"""The command line: reads files, calls the road, writes a folder, and ends with a code that scripts can rely on.
+"""The command line: reads files, registers them, writes a folder, and ends with a code that scripts can rely on.
 
-0 accepted; 3 doubtful or refused; 2 wrong usage or unreadable input; 1 the machine failed; 130 interrupted. Whatever
-goes wrong ends in one sentence on standard error and leaves nothing behind.
+0 accepted; 3 doubtful or refused; 2 wrong usage or unreadable input; 1 the machine failed; 128 and the number of the
+signal (129, 130, 143) when it was stopped. Whatever goes wrong ends in one sentence on standard error and leaves
+nothing behind. This module is small, so that an interruption finds it ready to answer before the rest is loaded.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
+import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
+from types import FrameType
+from typing import Any, TextIO
 
-import cyclopts
-from cyclopts import App
+__all__ = ["main"]
 
-from correlight import __version__
-from correlight.cli.apply import apply
-from correlight.cli.convert import convert
-from correlight.cli.demo import demo
-from correlight.cli.features import features
-from correlight.cli.landmarks import landmarks
-from correlight.cli.pair import pair
-from correlight.cli.register import register
-from correlight.cli.terminal import ACCEPTED, FAILED, INTERRUPTED, MISUSED
-from correlight.errors import CorrelightError
-
-# What a disk or a kernel says when it, and not the user, is at its end.
-_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
-
-app = App(
-    name="correlight",
-    version=__version__,
-    help="Lays images of one specimen from different microscopes on top of each other, and says how far to trust it.",
-)
-for command in (register, apply, convert, landmarks, features, pair, demo):
-    app.command(command)
+_WORDS = {"SIGINT": "Interrupted", "SIGTERM": "Terminated", "SIGHUP": "Hung up"}
+# Seconds after a signal in which further ones are not heard, because what the first one began is still going on.
+_PATIENCE = 3.0
+# What a stream says that nobody reads any more.
+_UNREAD = {errno.EPIPE, errno.EBADF, errno.ESHUTDOWN, errno.ECONNRESET}
 
 
-def _code(error: BaseException) -> int:
-    """The exit code that an error stands for."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno in _MACHINE):
-            return FAILED
-        cause = cause.__cause__
-    return MISUSED if isinstance(error, CorrelightError) else FAILED
+class Stopped(KeyboardInterrupt):
+    """A signal asked the process to end."""
 
-
-def _fail(sentence: str, code: int) -> int:
-    print(f"correlight: {' '.join(sentence.split())}", file=sys.stderr)
-    return code
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code; never raises but for `SystemExit` by a signal.
+    """Run the command line and return the exit code.
 
     Parameters
     ----------
     argv : sequence of str, optional
         Arguments without the name of the program; those of the process by default.
     """
-    outcome: object = ACCEPTED
+    _open_streams()
+    target = sys.modules.get("correlight.output.target")
+    if target is not None:
+        target.WRITTEN.clear()
+    stdout, before = sys.stdout, _hear(_on_signal())
+    sys.stdout = _Forgiving(stdout)
     try:
-        command, bound, _ = app.parse_args(
-            sys.argv[1:] if argv is None else list(argv), print_error=False, exit_on_error=False
-        )
-        outcome = command(*bound.args, **bound.kwargs)
-        sys.stdout.flush()
-        return outcome if isinstance(outcome, int) else ACCEPTED
-    except BrokenPipeError:
-        # Whoever read this, as `head` does, has seen enough; all files are complete before anything is said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return outcome if isinstance(outcome, int) else ACCEPTED
-    except cyclopts.CycloptsError as error:
-        one = re.sub(r"\.\s+([A-Z])", lambda start: f"; {start[1].lower()}", str(error)).rstrip(".?! ")
-        return _fail(f"{one}; run 'correlight --help' to see what is expected.", MISUSED)
-    except KeyboardInterrupt:
-        return _fail("Interrupted; nothing was written.", INTERRUPTED)
-    except CorrelightError as error:
-        return _fail(str(error), _code(error))
-    except MemoryError:
-        return _fail("The memory of this machine does not suffice; close other programs or bin the images.", FAILED)
-    except OSError as error:
-        return _fail(f"The machine failed: {error.strerror or error}.", FAILED)
-    except Exception as error:
-        if os.environ.get("CORRELIGHT_DEBUG"):
-            raise
-        return _fail(
-            f"Internal error, {type(error).__name__}: {error}; please report it, with what CORRELIGHT_DEBUG=1 shows.",
-            FAILED,
-        )
+        from correlight.cli.program import run
+
+        return run(argv)
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+        print(_sentence(number), file=sys.stderr)
+        return 128 + number
+    finally:
+        sys.stdout = stdout
+        for name, handler in before.items():
+            # A process that is about to end anyway is not stopped once more.
+            signal.signal(name, signal.SIG_IGN if argv is None else handler)
+
+
+def _hear(handler: Any) -> dict[signal.Signals, Any]:
+    """Install a handler for the signals that end a process, and return those that were there before."""
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is not threading.main_thread():
+        return before
+    for name in _WORDS:
+        number = getattr(signal, name, None)
+        # Who started this under nohup, or in the background of a script, wants the signal ignored.
+        if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+            before[number] = signal.signal(number, handler)
+    return before
+
+
+def _on_signal() -> Any:
+    heard: list[float] = []
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        if not _is_writing():
+            # Nothing is to be cleaned up, and an exception could be lost, or shown, in the middle of an import.
+            os.write(2, f"{_sentence(number)}\n".encode())
+            os._exit(128 + number)
+        now = time.monotonic()
+        if not heard or now - heard[-1] > _PATIENCE:
+            heard.append(now)
+            raise Stopped(number)
+
+    return handler
+
+
+def _is_writing() -> bool:
+    target = sys.modules.get("correlight.output.target")
+    return bool(target is not None and getattr(target, "CLAIMED", None))
+
+
+def _sentence(number: int) -> str:
+    target = sys.modules.get("correlight.output.target")
+    written = getattr(target, "WRITTEN", None)
+    what = f"{written[-1]} was complete" if written else "nothing was written"
+    return f"correlight: {_WORDS[signal.Signals(number).name]}; {what}."
+
+
+def _open_streams() -> None:
+    """Lead streams that were closed nowhere, so that no file of ours takes the number that others print to."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+class _Forgiving:
+    """Standard output that does not mind if nobody reads it; all files are complete before anything is said."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._unread(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._unread(error)
+
+    def _unread(self, error: OSError) -> None:
+        if error.errno not in _UNREAD:
+            raise error
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)

@@ -21,7 +21,7 @@ def apply(
     *moving: Path,
     like: Path,
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
-    order: Literal["linear", "nearest"] = "linear",
+    order: Literal["linear", "nearest"] | None = None,
     labels: Annotated[bool, Parameter(negative="")] = False,
     points_in: Literal["moving", "fixed"] = "moving",
     stage_axes: Literal["right-down", "right-up", "left-down", "left-up"] = "right-down",
@@ -42,7 +42,7 @@ def apply(
     output
         A .tif file (its footprint is written beside it) or a folder; for points a .csv file.
     order
-        Interpolation.
+        Interpolation; without it linear, and nearest for channels that hold labels.
     labels
         The image holds labels: the same as --order nearest.
     points_in
@@ -77,6 +77,8 @@ def apply(
         )
     for path in moved.files:
         print(path)
+    for note in moved.notes:
+        print(f"correlight: note that {note}.", file=sys.stderr)
     if moved.outside:
         names = ", ".join(moved.outside[:5]) + (" and others" if len(moved.outside) > 5 else "")
         there = "fixed" if points_in == "moving" else "moving"
@@ -94,7 +96,7 @@ def _apply_many(
     moving: Sequence[Path],
     like: Path,
     output: Path,
-    order: Literal["linear", "nearest"],
+    order: Literal["linear", "nearest"] | None,
     labels: bool,
     stage_axes: Literal["right-down", "right-up", "left-down", "left-up"],
     fixed_spacing: float | None,
@@ -128,4 +130,6 @@ def _apply_many(
             print(entry.file)
         if entry.sentence:
             print(f"correlight: note that {entry.sentence}", file=sys.stderr)
+        for note in entry.notes:
+            print(f"correlight: note that {note}.", file=sys.stderr)
     return ACCEPTED

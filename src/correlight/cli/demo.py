@@ -35,12 +35,13 @@ def demo(
 
     import numpy as np
 
-    from correlight.output.folder import reserve, write_result
+    from correlight.output.folder import write_result
+    from correlight.output.target import reserve
     from correlight.registration.register import register as run
     from correlight.simulate import pair
     from correlight.simulate.write import write_pair
 
-    with reserve(output, overwrite=overwrite, sign="truth.json") as folder, progress_bar() as progress:
+    with reserve(output, overwrite=overwrite) as folder, progress_bar() as progress:
         progress("simulate", 0.0)
         truth = pair(kind, seed)
         files = write_pair(folder, truth)

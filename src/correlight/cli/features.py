@@ -44,7 +44,7 @@ def features(
 
     from correlight.appearance.features import features as run
     from correlight.io import write_ome_tiff
-    from correlight.output.folder import reserve_files
+    from correlight.output.target import reserve_files
 
     with reserve_files(output, overwrite=overwrite, inputs=[image]) as folder:
         made = run(opened(image, spacing, None), channel, at)

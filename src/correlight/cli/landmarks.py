@@ -54,15 +54,16 @@ def landmarks(
         raise UsageError(f"--error expects a length that is not negative; got {error:g}.")
     onto = grid_choice(grid)
 
-    from correlight.output.folder import reserve, write_result
+    from correlight.output.folder import write_result
     from correlight.output.landmarks import read_names, read_pairs, write_landmark_table
+    from correlight.output.target import reserve
     from correlight.registration.from_landmarks import from_landmarks
 
     with reserve(output, overwrite=overwrite, inputs=[points, fixed, moving]) as folder:
         images = opened(fixed, fixed_spacing, None), opened(moving, moving_spacing, None)
         table = read_pairs(points, images[0].grid, images[1].grid)
         done = from_landmarks(*images, table, model, error=error, noise=noise, without=read_names(without))
-        write_result(folder, done.result, *images, grid=onto)
+        notes = write_result(folder, done.result, *images, grid=onto)
         write_landmark_table(folder / "landmarks.csv", done)
-    tell(done.result, output)
+    tell(done.result, output, notes)
     return ACCEPTED if done.result else UNSURE

@@ -60,10 +60,10 @@ def pair(
     if seed < 0:
         raise UsageError(f"A seed is a whole number from 0; got {seed}.")
 
-    from correlight.output.folder import reserve
     from correlight.output.pair import prepare_pair, write_pair
+    from correlight.output.target import reserve
 
-    with reserve(output, overwrite=overwrite, sign="pair.json", inputs=[fixed, moving]) as folder:
+    with reserve(output, overwrite=overwrite, inputs=[fixed, moving]) as folder:
         fixed_image = opened(fixed, fixed_spacing, None)
         moving_image = opened(moving, moving_spacing, None)
         with progress_bar() as progress:

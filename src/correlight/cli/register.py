@@ -89,10 +89,12 @@ def register(
     turns, scales = interval(rotation, "--rotation"), interval(scale, "--scale", positive=True)
     region, onto = box(roi), grid_choice(grid)
 
-    from correlight.output.folder import reserve, write_result
+    from correlight.output.folder import write_result
+    from correlight.output.target import reserve
     from correlight.registration.register import register as run
 
-    inputs = [path for path in (fixed, moving, fixed_mask, moving_mask, start) if path is not None]
+    files = (fixed, moving, fixed_mask, moving_mask, start, Path(recipe) if recipe.endswith(".toml") else None)
+    inputs = [path for path in files if path is not None]
     with reserve(output, overwrite=overwrite, inputs=inputs) as folder:
         fixed_image = opened(fixed, of_fixed, fixed_mask)
         moving_image = opened(moving, of_moving, moving_mask)
@@ -121,9 +123,9 @@ def register(
             )
             progress("write", 0.0)
             written = partial(progress, "write")
-            write_result(folder, result, fixed_image, moving_image, grid=onto, progress=written)
+            notes = write_result(folder, result, fixed_image, moving_image, grid=onto, progress=written)
             progress("write", 1.0)
-    tell(result, output)
+    tell(result, output, notes)
     return ACCEPTED if result else UNSURE
 
 

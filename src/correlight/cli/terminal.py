@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from correlight.images.image import Image
     from correlight.registration.result import Result
 
-ACCEPTED, FAILED, MISUSED, UNSURE, INTERRUPTED = 0, 1, 2, 3, 130
+ACCEPTED, FAILED, MISUSED, UNSURE = 0, 1, 2, 3
+STOPPED = 129, 130, 143  # 128 and the number of the signal
 
 
 def opened(path: Path, spacing: float | Sequence[float] | None, mask: Path | None) -> Image:
@@ -47,8 +48,8 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
         yield show
 
 
-def tell(result: Result, folder: Path) -> None:
-    """The verdict in a few lines on standard output."""
+def tell(result: Result, folder: Path, notes: Sequence[str] = ()) -> None:
+    """The verdict in a few lines on standard output, and what else should be known on standard error."""
     error = result.predicted_error
     print(f"{result.status.capitalize()} (confidence {result.verdict.confidence:.2f}), model {result.model}.")
     for reason in result.verdict.reasons:
@@ -57,3 +58,5 @@ def tell(result: Result, folder: Path) -> None:
         symbol = error.grid.frame.symbol
         print(f"Predicted error: median {error.median:.3g} {symbol}, 95 % below {error.p95:.3g} {symbol}.")
     print(f"Report: {folder / 'report.html'}")
+    for note in notes:
+        print(f"correlight: note that {note}.", file=sys.stderr)

@@ -1,42 +1,29 @@
 """Resampling: every channel moved once, straight from the original pixels, with the footprint of what was sampled.
 
-There is one kernel for two and three dimensions. It interpolates with weights in floating point; OpenCV's own
-warps round positions to 1/32 pixel, which shows as a stair in smooth gradients and would blur what "sub-pixel" means.
-There is one dispatcher: the output is made block by block, several at a time in threads of Dask, and each block reads
-only the part of the moving image that it needs, so neither pixels on disk nor large outputs pass through memory whole.
+The output is made block by block, several at a time in threads, and each block reads only the part of the moving image
+that it needs, so neither pixels on disk nor large outputs pass through memory whole. What makes a block is in
+`correlight.images.kernel`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import CoarseMask, Image, Mask, Pixels
+from correlight.images.kernel import ON_PIXEL, Array, Coordinates, Order, Region, affine_block, sampled_block
 from correlight.transforms import Affine, Projective, Transform
 
-Order = Literal["linear", "nearest"]
-Array = NDArray[Any]
-Coordinates = list[NDArray[np.float64]]
-
-# Positions this close to a pixel centre are on it. Otherwise the rounding of a change of units would make the last
-# row of an unmoved image seem to need the row beyond it.
-_ON_PIXEL = 1e-6
-
-# OpenCV fetches pixels by 16-bit numbers.
-_REMAP_LIMIT = 2**15
-# So many pixels of a block are made at a time: all that is computed of them stays in the cache of a core.
-_AT_ONCE = 2**16
-# A block on the edge of the moving image is cut into pieces of at most so many pixels a side.
-_PIECE = 64
+Orders = Order | Sequence[Order]
 
 # Blocks are made by so many threads at most, so many for each before the first of them are handed on.
 _MOST_WORKERS, _AHEAD = 8, 4
@@ -59,7 +46,7 @@ class Block:
         Which pixels were really sampled.
     """
 
-    region: tuple[slice, ...]
+    region: Region
     values: Array
     footprint: Mask
 
@@ -69,7 +56,7 @@ def warp(
     image_grid: Grid,
     moving_from_fixed: Transform,
     onto: Grid,
-    order: Order = "linear",
+    order: Orders = "linear",
     mask: Mask | CoarseMask | None = None,
     block: int = 1024,
 ) -> tuple[Array, Mask]:
@@ -88,8 +75,9 @@ def warp(
         Takes positions on ``onto`` to positions in the moving image.
     onto : Grid
         Where the output pixels lie.
-    order : {"linear", "nearest"}
-        "nearest" keeps the values of label images.
+    order : {"linear", "nearest"} or sequence of these
+        "nearest" keeps the values of label images. One word for all channels, or one for each; the footprint is then
+        that of the linear ones.
     mask : (*image_grid.shape) array of bool, optional
         Valid pixels of the moving image; the mask of an `Image` where none is given. Invalid pixels are moved like
         others but do not count as sampled.
@@ -134,7 +122,7 @@ def warp_blocks(
     image_grid: Grid,
     moving_from_fixed: Transform,
     onto: Grid,
-    order: Order = "linear",
+    order: Orders = "linear",
     mask: Mask | CoarseMask | None = None,
     block: int = 1024,
 ) -> Iterator[Block]:
@@ -154,7 +142,7 @@ def warp_bands(
     image_grid: Grid,
     moving_from_fixed: Transform,
     onto: Grid,
-    order: Order = "linear",
+    order: Orders = "linear",
     mask: Mask | CoarseMask | None = None,
     block: int = 1024,
 ) -> Iterator[tuple[Array, Mask]]:
@@ -168,7 +156,7 @@ def warp_bands(
         Which of their pixels were really sampled.
     """
     part, regions = _plan(image, image_grid, moving_from_fixed, onto, order, mask, block)
-    pixels, bands = _pixels(image), dict[int, list[tuple[slice, ...]]]()
+    pixels, bands = _pixels(image), dict[int, list[Region]]()
     for region in regions:
         bands.setdefault(region[0].start, []).append(region)
     for start, row in bands.items():
@@ -182,7 +170,27 @@ def warp_bands(
         yield values, footprint
 
 
-Part = Callable[[tuple[slice, ...]], Block | None]
+class Chosen:
+    """Some channels of an image, where they are.
+
+    Parameters
+    ----------
+    pixels : Pixels
+        All of them.
+    numbers : sequence of int
+        Which channels.
+    """
+
+    def __init__(self, pixels: Pixels, numbers: Sequence[int]) -> None:
+        self._pixels, self._numbers = pixels, tuple(numbers)
+        self.shape, self.dtype = (len(self._numbers), *pixels.shape[1:]), np.dtype(pixels.dtype)
+
+    def __getitem__(self, key: tuple[int, *tuple[slice, ...]]) -> Array:
+        """A block of one channel."""
+        return np.asarray(self._pixels[(self._numbers[key[0]], *key[1:])])
+
+
+Part = Callable[[Region], Block | None]
 
 
 def _plan(
@@ -190,45 +198,77 @@ def _plan(
     image_grid: Grid,
     moving_from_fixed: Transform,
     onto: Grid,
-    order: Order,
+    order: Orders,
     mask: Mask | CoarseMask | None,
     block: int,
-) -> tuple[Part, list[tuple[slice, ...]]]:
+) -> tuple[Part, list[Region]]:
     """What makes a block of the output, and the blocks to make; None where one lies wholly outside the moving image."""
     pixels = _pixels(image)
     if mask is None and isinstance(image, Image):
         mask = image.mask
-    _check(pixels, image_grid, moving_from_fixed, onto, order, mask)
+    orders = (order,) * pixels.shape[0] if isinstance(order, str) else tuple(order)
+    _check(pixels, image_grid, moving_from_fixed, onto, orders, mask)
+    kinds: dict[Order, list[int]] = {}
+    for channel, kind in enumerate(orders):
+        kinds.setdefault(kind, []).append(channel)
+    if len(kinds) == 1:
+        return _plan_of_one(pixels, mask, image_grid, moving_from_fixed, onto, orders[0], block)
+    plans = {
+        kind: (numbers, *_plan_of_one(Chosen(pixels, numbers), mask, image_grid, moving_from_fixed, onto, kind, block))
+        for kind, numbers in kinds.items()
+    }
+
+    def together(region: Region) -> Block | None:
+        found = {kind: (numbers, part(region)) for kind, (numbers, part, _) in plans.items()}
+        if all(made is None for _, made in found.values()):
+            return None
+        shape = tuple(line.stop - line.start for line in region)
+        values = np.zeros((pixels.shape[0], *shape), pixels.dtype)
+        for numbers, made in found.values():
+            if made is not None:
+                values[numbers] = made.values
+        linear = found["linear"][1]
+        return Block(region, values, np.zeros(shape, bool) if linear is None else linear.footprint)
+
+    return together, plans["linear"][2]
+
+
+def _plan_of_one(
+    pixels: Pixels,
+    mask: Mask | CoarseMask | None,
+    image_grid: Grid,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    order: Order,
+    block: int,
+) -> tuple[Part, list[Region]]:
+    """The same where all channels are interpolated alike."""
     factors = _averaging(image_grid, moving_from_fixed, onto) if order == "linear" else (1,) * onto.ndim
     plain = order == "linear" and np.dtype(pixels.dtype) in (np.uint8, np.uint16)
     index = None
     if plain and isinstance(moving_from_fixed, Affine):
         index = np.linalg.inv(image_grid.matrix) @ moving_from_fixed.matrix @ onto.matrix
 
-    def anywhere(region: tuple[slice, ...]) -> tuple[Array, Mask] | None:
+    def anywhere(region: Region) -> tuple[Array, Mask] | None:
         coordinates = _source_coordinates(image_grid, moving_from_fixed, onto, region)
-        return _block(pixels, mask, coordinates, factors, order)
+        return sampled_block(pixels, mask, coordinates, factors, order)
 
-    def part(region: tuple[slice, ...]) -> Block | None:
-        found = anywhere(region) if index is None else _affine_block(pixels, mask, index, factors, region, anywhere)
+    def part(region: Region) -> Block | None:
+        found = anywhere(region) if index is None else affine_block(pixels, mask, index, factors, region, anywhere)
         return None if found is None else Block(region, *found)
 
     return part, list(_regions(onto.shape, block, max(factors)))
 
 
-def _dispatched(part: Part, regions: Sequence[tuple[slice, ...]]) -> Iterator[Block | None]:
+def _dispatched(part: Part, regions: Sequence[Region]) -> Iterator[Block | None]:
     """The blocks in their order, made a few at a time."""
     workers = min(os.cpu_count() or 1, _MOST_WORKERS)
     if len(regions) == 1 or workers == 1:
         yield from map(part, regions)
         return
-    from dask.base import compute
-    from dask.delayed import delayed
-
-    task = delayed(part, pure=False, traverse=False)
-    for start in range(0, len(regions), _AHEAD * workers):
-        group = regions[start : start + _AHEAD * workers]
-        yield from compute(*map(task, group), scheduler="threads", num_workers=workers)  # type: ignore[no-untyped-call]
+    with ThreadPoolExecutor(workers) as pool:
+        for start in range(0, len(regions), _AHEAD * workers):
+            yield from pool.map(part, regions[start : start + _AHEAD * workers])
 
 
 def output_grid(
@@ -298,7 +338,7 @@ def _check(
     image_grid: Grid,
     moving_from_fixed: Transform,
     onto: Grid,
-    order: str,
+    orders: Sequence[str],
     mask: Mask | CoarseMask | None,
 ) -> None:
     if tuple(pixels.shape[1:]) != image_grid.shape:
@@ -313,11 +353,16 @@ def _check(
             f"Image, transform and output must have one dimension; got {image_grid.ndim}, "
             f"{moving_from_fixed.ndim} and {onto.ndim}."
         )
-    if order not in ("linear", "nearest"):
-        raise UsageError(f"The order of interpolation is 'linear' or 'nearest'; got {order!r}.")
+    if len(orders) != pixels.shape[0]:
+        raise UsageError(
+            f"One order of interpolation for each of {pixels.shape[0]} channels was expected; got {len(orders)}."
+        )
+    unknown = [order for order in orders if order not in ("linear", "nearest")]
+    if unknown:
+        raise UsageError(f"The order of interpolation is 'linear' or 'nearest'; got {unknown[0]!r}.")
 
 
-def _regions(shape: Sequence[int], block: int, shrink: int) -> Iterator[tuple[slice, ...]]:
+def _regions(shape: Sequence[int], block: int, shrink: int) -> Iterator[Region]:
     """Cut the output into blocks; where ``shrink`` input pixels make one, blocks are as much smaller."""
     if block < 1:
         raise UsageError(f"Blocks have at least one pixel per side; got {block}.")
@@ -326,9 +371,7 @@ def _regions(shape: Sequence[int], block: int, shrink: int) -> Iterator[tuple[sl
     yield from product(*lines)
 
 
-def _source_coordinates(
-    image_grid: Grid, moving_from_fixed: Transform, onto: Grid, region: tuple[slice, ...]
-) -> Coordinates:
+def _source_coordinates(image_grid: Grid, moving_from_fixed: Transform, onto: Grid, region: Region) -> Coordinates:
     """Fractional pixel indices in the moving image, one array of the block's shape per axis."""
     lines = np.meshgrid(*[np.arange(s.start, s.stop, dtype=float) for s in region], indexing="ij", sparse=True)
     if not isinstance(moving_from_fixed, Affine | Projective):
@@ -359,212 +402,5 @@ def _averaging(image_grid: Grid, moving_from_fixed: Transform, onto: Grid) -> tu
     if not len(points):
         return (1,) * onto.ndim
     reach = np.linalg.norm(_index_jacobian(image_grid, moving_from_fixed, onto, points), axis=-1)
-    factors = np.floor(np.median(reach, axis=0) + _ON_PIXEL).astype(int)
+    factors = np.floor(np.median(reach, axis=0) + ON_PIXEL).astype(int)
     return tuple(int(f) for f in np.clip(factors, 1, image_grid.shape))
-
-
-def _affine_block(
-    pixels: Pixels,
-    mask: Mask | CoarseMask | None,
-    index: NDArray[np.float64],
-    factors: tuple[int, ...],
-    region: tuple[slice, ...],
-    anywhere: Callable[[tuple[slice, ...]], tuple[Array, Mask] | None],
-) -> tuple[Array, Mask] | None:
-    """A block of 8 or 16 bits under an affine map; None where it lies wholly outside the moving image.
-
-    What lies well inside is made quickly, what lies outside not at all; a block on the edge is cut into four (of a
-    volume into eight), until pieces are left that are small enough to look at every pixel.
-    """
-    f = np.asarray(factors)
-    to_index = (index[:-1] - np.outer((f - 1) / 2, np.eye(index.shape[1])[-1])) / f[:, None]
-    ends = [(part.start, part.stop - 1) for part in region]
-    corners = np.array([(*corner, 1.0) for corner in product(*ends)]) @ to_index.T
-    limit = np.asarray(pixels.shape[1:]) // f - 1
-    if (corners.max(axis=0) < -_ON_PIXEL).any() or (corners.min(axis=0) > limit + _ON_PIXEL).any():
-        return None
-    found = None
-    if (corners >= 0).all() and (corners <= limit - _ON_PIXEL).all():
-        found = _inner_block(pixels, mask, to_index, corners, factors, region)
-    shape = tuple(part.stop - part.start for part in region)
-    if found is not None or max(shape) <= _PIECE:
-        return anywhere(region) if found is None else found
-    halves = [
-        [slice(part.start, middle), slice(middle, part.stop)] if part.stop - part.start > 1 else [part]
-        for part, middle in ((part, (part.start + part.stop) // 2) for part in region)
-    ]
-    values, footprint = np.zeros((pixels.shape[0], *shape), pixels.dtype), np.zeros(shape, bool)
-    for piece in product(*halves):
-        made = _affine_block(pixels, mask, index, factors, piece, anywhere)
-        if made is not None:
-            where = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(piece, region, strict=True))
-            values[(slice(None), *where)], footprint[where] = made
-            found = values, footprint
-    return found
-
-
-def _inner_block(
-    pixels: Pixels,
-    mask: Mask | CoarseMask | None,
-    to_index: NDArray[np.float64],
-    corners: NDArray[np.float64],
-    factors: tuple[int, ...],
-    region: tuple[slice, ...],
-) -> tuple[Array, Mask] | None:
-    """A block whose corners lie well inside the moving image; None where it is not valid throughout.
-
-    The same arithmetic as in `_Support.linear`, in steps that OpenCV does ten times as fast: four neighbours of a pixel
-    are fetched as one pixel of four channels. Nothing depends on whether single pixels lie inside.
-    """
-    limit = np.asarray(pixels.shape[1:]) // np.asarray(factors) - 1
-    low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int) + 1
-    # One more, as the neighbours of the last pixel are fetched even where they have no weight.
-    high = np.minimum(high + 1, limit + 1)
-    if (high - low).max() >= _REMAP_LIMIT:
-        return None
-    source_region = tuple(slice(a * k, b * k) for a, b, k in zip(low, high, factors, strict=True))
-    if mask is not None and not np.all(mask[source_region]):
-        return None
-    deep, tall = (1, *(high - low))[-3:-1]
-    if deep * (tall - 1) >= _REMAP_LIMIT:
-        return None
-    fours = []
-    for channel in range(pixels.shape[0]):
-        source = _shrink(np.asarray(pixels[(channel, *source_region)]), factors)
-        neighbours = source[..., :-1, :-1], source[..., :-1, 1:], source[..., 1:, :-1], source[..., 1:, 1:]
-        # The slices of a volume lie below one another, so that its next slice is so many rows further down.
-        fours.append(np.stack(neighbours, axis=-1).reshape(deep * (tall - 1), -1, 4))
-    shape = tuple(part.stop - part.start for part in region)
-    values = np.empty((pixels.shape[0], *shape), pixels.dtype)
-    depth = cv2.CV_8U if values.dtype == np.uint8 else cv2.CV_16U
-    columns = np.arange(region[-1].start, region[-1].stop, dtype=float)
-    # Every row of the output, those of a volume slice by slice.
-    rows = np.stack(np.meshgrid(*[np.arange(p.start, p.stop, dtype=float) for p in region[:-1]], indexing="ij"), -1)
-    rows = rows.reshape(-1, len(region) - 1)
-    step = max(1, _AT_ONCE // shape[-1])
-    for top in range(0, len(rows), step):
-        maps, weights = [], []
-        for line, first in zip(to_index, low, strict=True):
-            place = (rows[top : top + step] @ line[:-2] + (line[-1] - first))[:, None] + line[-2] * columns
-            whole = place.astype(np.int16)
-            maps.append(whole)
-            weights.append(np.subtract(place, whole, out=np.empty(place.shape, np.float32), casting="unsafe"))
-        down = maps[-2] if deep == 1 else maps[-2] + maps[0] * np.int16(tall - 1)
-        for four, out in zip(fours, values.reshape(len(fours), -1, shape[-1]), strict=True):
-            upper, lower = _fetched(four, down, maps[-1], weights[-1])
-            if len(shape) == 3:
-                upper = _mixed(upper, lower, weights[1], cv2.CV_32F)
-                below = _fetched(four, down + np.int16(tall - 1), maps[-1], weights[-1])
-                lower = _mixed(*below, weights[1], cv2.CV_32F)
-            out[top : top + step] = _mixed(upper, lower, weights[0], depth)
-    return values, np.ones(shape, bool)
-
-
-def _fetched(
-    four: Array, rows: NDArray[np.int16], columns: NDArray[np.int16], weight: NDArray[np.float32]
-) -> tuple[Array, Array]:
-    """What lies between the two neighbours in the upper row, and in the lower row, of places in a picture of fours."""
-    a, b, c, d = cv2.split(cv2.remap(four, cv2.merge([columns, rows]), np.empty(0), cv2.INTER_NEAREST))
-    return _mixed(a, b, weight, cv2.CV_32F), _mixed(c, d, weight, cv2.CV_32F)
-
-
-def _mixed(a: Array, b: Array, weight: NDArray[np.float32], depth: int) -> Array:
-    """``a + weight * (b - a)`` in the depth of OpenCV that is asked for, rounded and clipped."""
-    step = cv2.multiply(cv2.subtract(b, a, dtype=cv2.CV_32F), weight)
-    return np.asarray(cv2.add(step, a, dtype=depth))
-
-
-def _block(
-    pixels: Pixels, mask: Mask | CoarseMask | None, coordinates: Coordinates, factors: tuple[int, ...], order: Order
-) -> tuple[Array, Mask] | None:
-    """Sample every channel at the coordinates; None where no coordinate lies in the moving image."""
-    shape = tuple(n // f for n, f in zip(pixels.shape[1:], factors, strict=True))
-    coordinates = [(c - (f - 1) / 2) / f for c, f in zip(coordinates, factors, strict=True)]
-    inside = np.ones(coordinates[0].shape, bool)
-    for axis, size in enumerate(shape):
-        index = np.rint(coordinates[axis])
-        near = index if order == "nearest" else np.abs(coordinates[axis] - index) < _ON_PIXEL
-        coordinates[axis] = index if order == "nearest" else np.where(near, index, coordinates[axis])
-        inside &= (coordinates[axis] >= 0) & (coordinates[axis] <= size - 1)
-    if not inside.any():
-        return None
-    low = [int(np.floor(c[inside].min())) for c in coordinates]
-    high = [int(np.ceil(c[inside].max())) + 1 for c in coordinates]
-    region = tuple(slice(a * f, b * f) for a, b, f in zip(low, high, factors, strict=True))
-    crop = tuple(b - a for a, b in zip(low, high, strict=True))
-    support = _Support.of([np.where(inside, c - a, 0.0) for c, a in zip(coordinates, low, strict=True)], crop)
-    values = np.zeros((pixels.shape[0], *inside.shape), pixels.dtype)
-    for channel in range(pixels.shape[0]):
-        source = _shrink(np.asarray(pixels[(channel, *region)]), factors)
-        sampled = support.nearest(source) if order == "nearest" else support.linear(source)
-        values[channel] = np.where(inside, _as_type(sampled, values.dtype), values.dtype.type(0))
-    if mask is not None:
-        inside &= support.all_true(_shrink(np.asarray(mask[region]), factors) == 1)
-    return values, inside
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Support:
-    """Which pixels of a crop each output pixel is made of, and with which weights; shared by all channels.
-
-    A neighbour without weight is replaced by the pixel itself, so what lies there (an edge, a NaN) cannot matter.
-    """
-
-    first: NDArray[np.intp]
-    steps: tuple[NDArray[np.intp], ...]
-    weights: Coordinates
-
-    @classmethod
-    def of(cls, coordinates: Coordinates, crop: tuple[int, ...]) -> _Support:
-        strides = np.cumprod((1, *crop[:0:-1]))[::-1]
-        floors = [np.floor(c).astype(np.intp) for c in coordinates]
-        weights = [c - f for c, f in zip(coordinates, floors, strict=True)]
-        first = sum((f * int(s) for f, s in zip(floors, strides, strict=True)), np.zeros(1, np.intp))
-        steps = tuple((w > 0) * np.intp(s) for w, s in zip(weights, strides, strict=True))
-        return cls(first, steps, weights)
-
-    def _corners(self) -> Iterator[NDArray[np.intp]]:
-        for chosen in product((False, True), repeat=len(self.steps)):
-            yield sum((s for s, use in zip(self.steps, chosen, strict=True) if use), self.first)
-
-    def nearest(self, source: Array) -> Array:
-        return np.asarray(source.ravel().take(self.first))
-
-    def linear(self, source: Array) -> Array:
-        # Single precision carries 16-bit values and their weights exactly enough to round to the right integer.
-        exact = source.dtype.itemsize <= 2 or source.dtype == np.float32
-        flat = source.ravel().astype(np.float32 if exact else np.float64, copy=False)
-        corners: list[Array] = [flat.take(index) for index in self._corners()]
-        for weight in reversed(self.weights):
-            w = weight.astype(flat.dtype)
-            corners = [np.asarray(a + w * (b - a)) for a, b in zip(corners[::2], corners[1::2], strict=True)]
-        return corners[0]
-
-    def all_true(self, source: Mask) -> Mask:
-        flat = source.ravel()
-        result = np.ones(self.weights[0].shape, bool)
-        for index in self._corners():
-            result &= flat.take(index)
-        return result
-
-
-def _shrink(source: Array, factors: tuple[int, ...]) -> Array:
-    """Means of blocks of ``factors`` pixels; the shape is a multiple of the factors."""
-    if max(factors) == 1:
-        return source
-    exact = source.dtype.itemsize <= 2 or source.dtype == np.float32
-    split = [n for size, f in zip(source.shape, factors, strict=True) for n in (size // f, f)]
-    axes = tuple(range(1, 2 * len(factors), 2))
-    return np.asarray(source.reshape(split).mean(axis=axes, dtype=np.float32 if exact else np.float64))
-
-
-def _as_type(values: Array, dtype: np.dtype[Any]) -> Array:
-    if values.dtype == dtype or dtype.kind == "f":
-        return values.astype(dtype, copy=False)
-    if dtype.kind == "b":
-        return values >= 0.5
-    limits = np.iinfo(dtype)
-    # The largest 64-bit integers have no twin in double precision: their float lies beyond them and would overflow.
-    high = float(limits.max)
-    high = high if int(high) <= limits.max else float(np.nextafter(high, 0.0))
-    return np.clip(np.rint(values), float(limits.min), high).astype(dtype)

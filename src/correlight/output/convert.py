@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from correlight.errors import TransformError, UsageError
 from correlight.exchange import FORMATS, UNKNOWN, Content, LandmarkTable, Setting, kind_of, read_file, write_file
 from correlight.exchange.formats import choose, named, recognise
@@ -12,7 +14,7 @@ from correlight.geometry import Grid
 from correlight.io import read
 from correlight.landmarks import LinearModel, fit
 from correlight.output.apply import read_saved
-from correlight.output.folder import reserve, reserve_files
+from correlight.output.target import reserve, reserve_files
 from correlight.transforms import Transform
 
 _RECORD = "result.json"
@@ -93,6 +95,8 @@ def convert(
     if isinstance(content, LandmarkTable) and content.left_out:
         what = "landmark is" if content.left_out == 1 else "landmarks are"
         notes.append(f"{content.left_out} {what} inactive or without partner and left out")
+    if isinstance(content, LandmarkTable):
+        notes.extend(_outside(content, setting))
     entry = named(write_as) if write_as is not None else None
     if entry is None and setting.into is not None:
         entry = recognise(setting.into)
@@ -115,7 +119,7 @@ def convert(
     inputs = [path for path in (source, fixed, moving, setting.into) if path is not None]
     out = Path(target)
     if entry.folder:
-        with reserve(out, overwrite=overwrite, sign="zarr.json", inputs=inputs) as folder:
+        with reserve(out, overwrite=overwrite, inputs=inputs) as folder:
             write_file(folder, content, entry.name, setting)
     else:
         with reserve_files(out, overwrite=overwrite, inputs=inputs) as folder:
@@ -165,6 +169,20 @@ def _read(source: str | Path, format_name: str | None, setting: Setting) -> Cont
     if is_result and format_name is None:
         return read_saved(path).moving_from_fixed
     return read_file(path, format_name, setting)
+
+
+def _outside(landmarks: LandmarkTable, setting: Setting) -> list[str]:
+    """Landmarks that lie on no pixel of their image, where its size is known: a unit or an axis may be mistaken."""
+    notes = []
+    for role, table, grid in (("fixed", landmarks.fixed, setting.fixed), ("moving", landmarks.moving, setting.moving)):
+        if grid is None or max(grid.shape) == 1 or table.points.shape[1] != grid.ndim:
+            continue
+        if table.unit == "micrometre" and not grid.calibrated:
+            continue
+        outside = int(np.count_nonzero(~grid.contains(table.positions(grid))))
+        if outside:
+            notes.append(f"{outside} of {len(table.points)} landmarks lie outside the {role} image")
+    return notes
 
 
 def _fitted(landmarks: LandmarkTable, setting: Setting, model: LinearModel, source: str | Path) -> Transform:

@@ -234,7 +234,7 @@ def prepare_pair(
 
 
 def write_pair(folder: str | Path, made: PreparedPair, moving: Image, seed: int) -> None:
-    """Write a pair into a folder that exists (see `correlight.output.folder.reserve`).
+    """Write a pair into a folder that exists (see `correlight.output.target.reserve`).
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from correlight.errors import UsageError
 from correlight.evidence.predicted_error import coarser_pixel, predict, spread
 from correlight.geometry import Points
 from correlight.images.image import Image
+from correlight.images.labels import are_labels
 from correlight.methods.protocols import Dimension, MethodSettings, Serves
 from correlight.methods.task import Candidate, Fit, Judgement, Task
 from correlight.point_clouds.cloud_pair import CloudModel
@@ -39,8 +40,8 @@ _FEWEST_ORGANELLES = 5
 _BLOCKS = 4
 # A place is never known better than to this share of a pixel of the coarser image.
 _LEAST_ERROR = 0.1
-# An image is taken for labels if it has whole numbers, background, and neighbours that agree as often as this.
-_LABEL_AGREEMENT, _LABEL_BACKGROUND = 0.9, 0.05
+# An image that looks like labels is taken for them if this share of it is background.
+_LABEL_BACKGROUND = 0.05
 
 
 class CloudSettings(MethodSettings):
@@ -161,7 +162,7 @@ class CloudSearch:
 def _cloud_of(role: str, image: Image, channel: int | None, show: Show, how: CloudSettings) -> Points:
     """Points on the organelles of an image; raises if there are too few."""
     pixels = np.asarray(image.levels[0][channel]) if channel is not None else image.grey(None)
-    if show == "labels" or (show == "auto" and are_labels(pixels)):
+    if show == "labels" or (show == "auto" and are_labels(pixels) and np.mean(pixels == 0) >= _LABEL_BACKGROUND):
         labels: NDArray[np.int32] = np.where(image.valid(), pixels, 0).astype(np.int32)
     else:
         labels = segment(image.grey(channel), image.grid, image.valid(), polarity=how.polarity).labels
@@ -172,14 +173,6 @@ def _cloud_of(role: str, image: Image, channel: int | None, show: Show, how: Clo
             "choose another channel, the other polarity, or give a label image."
         )
     return points
-
-
-def are_labels(pixels: NDArray[np.generic]) -> bool:
-    """Whether an image holds labels: whole numbers, much of one background 0, and large patches of one number."""
-    if not np.issubdtype(pixels.dtype, np.integer) and pixels.dtype != bool:
-        return False
-    agree = np.mean([np.mean(np.diff(pixels.astype(np.int64), axis=axis) == 0) for axis in range(pixels.ndim)])
-    return bool(agree >= _LABEL_AGREEMENT and np.mean(pixels == 0) >= _LABEL_BACKGROUND)
 
 
 def _halves(

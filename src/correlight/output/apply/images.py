@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from correlight.errors import UsageError
-from correlight.images.image import CoarseMask
-from correlight.images.resample import Order
+from correlight.images.kernel import Order
 from correlight.io import read
+from correlight.output.apply.moving import move, moved_how
 from correlight.output.apply.points import PointsIn, StageAxes, move_points, write_moved_points
-from correlight.output.apply.saved import fixed_grid, in_frame, read_saved
-from correlight.output.folder import Progress, picture_name, reserve, reserve_files, write_moved
+from correlight.output.apply.saved import placed, read_saved, unlike_the_record
+from correlight.output.moved import Progress, picture_name
+from correlight.output.target import reserve, reserve_files
 
 _PICTURES = (".tif", ".tiff")
 
@@ -30,11 +29,14 @@ class Moved:
         The verdict on the transform, where it is recorded.
     outside : tuple of str
         Names of points that do not lie on the image they were taken to.
+    notes : tuple of str
+        What else a user should know: channels moved as labels, little overlap, images unlike those on record.
     """
 
     files: tuple[Path, ...]
     status: str | None
     outside: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def apply(
@@ -43,7 +45,7 @@ def apply(
     like: str | Path,
     out: str | Path,
     *,
-    order: Order = "linear",
+    order: Order | None = None,
     fixed_spacing: float | None = None,
     moving_spacing: float | None = None,
     points_in: PointsIn = "moving",
@@ -66,8 +68,8 @@ def apply(
         For an image a ``.tif`` or ``.tiff`` file, beside which ``<name>_footprint.tif`` is written, or a folder that
         receives ``registered.ome.tif`` (``registered.ome.zarr`` above 2 GiB of pixels) and ``footprint.tif``; for
         points a ``.csv`` file.
-    order : {"linear", "nearest"}
-        "nearest" for label images.
+    order : {"linear", "nearest"}, optional
+        Without it linear, but nearest neighbour for channels that hold labels, and a note says so.
     fixed_spacing, moving_spacing : float, optional
         Micrometres per pixel, in place of what files and record say.
     points_in : {"moving", "fixed"}
@@ -89,7 +91,8 @@ def apply(
     ReadError
         If an input cannot be read.
     UsageError
-        If the output exists, has an ending that does not suit the input, or units do not fit the transform.
+        If the output exists, has an ending that does not suit the input, units do not fit the transform, the images
+        were exchanged, or the moving image lies outside the fixed one altogether.
     WriteError
         If the output cannot be written.
     """
@@ -107,22 +110,24 @@ def apply(
         return Moved((target,), status, outside)
     kept = "footprint.tif" if not target.suffix else f"{_stem(target)}_footprint.tif"
     if not target.suffix:
-        reserved = reserve(target, overwrite=overwrite, sign=kept, inputs=inputs)
+        reserved = reserve(target, overwrite=overwrite, inputs=inputs)
     else:
         reserved = reserve_files(target, target.with_name(kept), overwrite=overwrite, inputs=inputs)
     with reserved as folder:
-        fixed = fixed_grid(read(like, spacing=fixed_spacing), saved.frames, fixed_spacing)
-        image = read(moving, spacing=moving_spacing)
-        grid = image.grid
+        given = fixed_spacing, moving_spacing
+        images = read(like, spacing=fixed_spacing), read(moving, spacing=moving_spacing)
+        (_, fixed), (image, grid) = placed(images, saved, given)
+        notes: list[str] = []
         if saved.frames is not None:
-            grid = in_frame(image, saved.frames.moving, saved.frames.moving_sha256, moving_spacing, "moving")
-        # What looks like padding in a picture may be the background of a label image, where it is as good as any label.
-        mask = CoarseMask(np.ones((1,) * grid.ndim, bool), grid.shape) if order == "nearest" else image.mask
+            notes.extend(unlike_the_record(images[0], fixed, saved.frames.fixed, "fixed"))
+            notes.extend(unlike_the_record(images[1], grid, saved.frames.moving, "moving"))
         name = picture_name(image, fixed) if not target.suffix else target.name
         places = folder / name, folder / kept
-        write_moved(*places, image, grid, saved.moving_from_fixed, fixed, order=order, mask=mask, progress=progress)
+        how = moved_how(image, order)
+        overlap = move(places, image, grid, saved.moving_from_fixed, fixed, how, progress)
+        notes.extend((*how.notes, *overlap.must_not_be_empty(Path(moving).name, Path(like).name)))
     home = target.parent if target.suffix else target
-    return Moved((home / name, home / kept), status)
+    return Moved((home / name, home / kept), status, notes=tuple(notes))
 
 
 def _stem(target: Path) -> str:

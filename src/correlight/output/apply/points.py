@@ -18,7 +18,8 @@ from correlight.images.image import Image
 from correlight.images.pyramid import working_image
 from correlight.io import read
 from correlight.io.maps import read_map
-from correlight.output.apply.saved import Saved, fixed_grid
+from correlight.output.apply.saved import Saved, as_recorded, fixed_grid
+from correlight.output.section import flat, is_section
 
 Float = NDArray[np.float64]
 PointsIn = Literal["moving", "fixed"]
@@ -91,18 +92,18 @@ def move_points(
     UsageError
         If units do not fit the transform.
     """
-    image = read(like, spacing=fixed_spacing)
+    image = as_recorded(read(like, spacing=fixed_spacing), saved, "fixed")
     fixed, moving = fixed_grid(image, saved.frames, fixed_spacing), _moving_grid(saved, moving_spacing)
     table = read_points(points)
     if points_in == "fixed":
-        places = table.positions(fixed)
+        places = _lifted(table, fixed).positions(fixed)
         there = saved.moving_from_fixed(places)
         moved = _at(table, there, moving)
         slopes = saved.moving_from_fixed.jacobian(places)
         scale = np.abs(np.linalg.det(slopes)) ** (1 / fixed.ndim)
         inside = np.ones(len(places), bool) if moving is None or _unsized(moving) else moving.contains(there)
         return MovedPoints(moved, _error(saved, places, fixed) * scale / _unit_length(moved, moving), inside, None)
-    positions: Points = table.points if moving is None else table.positions(moving)
+    positions: Points = table.points if moving is None else _lifted(table, moving).positions(moving)
     there = saved.moving_from_fixed.inverse()(positions)
     moved = PointTable.at(table.names, there, fixed, table.unit)
     error = _error(saved, there, fixed) / _unit_length(moved, fixed)
@@ -143,6 +144,13 @@ def _moving_grid(saved: Saved, given: float | None) -> Grid | None:
     return None
 
 
+def _lifted(table: PointTable, grid: Grid) -> PointTable:
+    """Points seen in a picture as points of the section that it shows in a stack."""
+    if not is_section(grid) or table.points.shape[1] != 2:
+        return table
+    return PointTable(table.names, np.column_stack([np.zeros(len(table.points)), table.points]), table.unit)
+
+
 def _unsized(grid: Grid) -> bool:
     return all(n == 1 for n in grid.shape)
 
@@ -157,7 +165,7 @@ def _unit_length(table: PointTable, grid: Grid | None) -> float:
     """Length of the unit of a table in the unit of a frame: of a pixel, if the table counts pixels."""
     if grid is None or table.unit != "pixel":
         return 1.0
-    return float(np.prod(grid.spacing) ** (1 / grid.ndim))
+    return float(np.prod(flat(grid).spacing) ** (1 / flat(grid).ndim))
 
 
 def _error(saved: Saved, places: Points, fixed: Grid) -> Float:
@@ -166,6 +174,8 @@ def _error(saved: Saved, places: Points, fixed: Grid) -> Float:
     if saved.frames is None or saved.frames.errors is None:
         return unknown
     values = read_map(saved.frames.errors)
+    if is_section(fixed) and values.ndim == 2:
+        values = values[None]
     if values.ndim != fixed.ndim:
         return unknown
     # The map counts in the frame that was registered, whatever pixel size is claimed for the image now.

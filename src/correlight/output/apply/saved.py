@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from correlight.errors import ReadError, UsageError
 from correlight.exchange import read_transform
 from correlight.geometry import Grid
 from correlight.images.image import Image
+from correlight.output.section import in_space, is_section
 from correlight.parsing import read_json
 from correlight.transforms import Transform
 
 _RECORD, _ERRORS = "result.json", "predicted_error.tif"
+_SAME_FIELD = 0.01  # relative difference up to which two fields are one
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,99 @@ def _frames(record: Path, content: dict[str, Any], transform: Transform) -> Fram
         raise ReadError(f"The transform and {record} differ in dimension, so they do not belong together.")
     errors = record.with_name(_ERRORS)
     return Frames(grids["fixed"], grids["moving"], sums[0], sums[1], status, errors if errors.is_file() else None)
+
+
+def placed(
+    images: tuple[Image, Image], saved: Saved, given: tuple[float | None, float | None]
+) -> tuple[tuple[Image, Grid], tuple[Image, Grid]]:
+    """The fixed and the moving image with their grids in the frames of a transform, in its number of axes.
+
+    Parameters
+    ----------
+    images : (Image, Image)
+        Fixed and moving, as they were read. A section of a stack becomes a slice of it.
+    saved : Saved
+        The transform with its record.
+    given : (float or None, float or None)
+        Pixel sizes in place of what is recorded.
+
+    Raises
+    ------
+    UsageError
+        If an image does not suit the transform, or the two were exchanged.
+    """
+    fixed, moving = images
+    frames = saved.frames
+    if frames is not None:
+        _must_not_be_exchanged(fixed, moving, frames)
+    slices = [stack.grid.spacing[0] for stack in images if stack.ndim == 3]
+    if saved.moving_from_fixed.ndim == 3 and not slices and frames is None:
+        raise UsageError("The transform is one of stacks, and both images are single pictures; give the stack.")
+    fixed = as_recorded(fixed, saved, "fixed", min(slices, default=1.0))
+    moving = as_recorded(moving, saved, "moving", min(slices, default=1.0))
+    if frames is None:
+        return (fixed, fixed.grid), (moving, moving.grid)
+    return (
+        (fixed, in_frame(fixed, frames.fixed, frames.fixed_sha256, given[0], "fixed")),
+        (moving, in_frame(moving, frames.moving, frames.moving_sha256, given[1], "moving")),
+    )
+
+
+def as_recorded(image: Image, saved: Saved, role: Literal["fixed", "moving"], thickness: float = 1.0) -> Image:
+    """An image in the dimension of a transform; a section of a stack becomes a slice of it.
+
+    Parameters
+    ----------
+    image : Image
+        As it was read.
+    saved : Saved
+        The transform with its record.
+    role : {"fixed", "moving"}
+        Which of the two images it is.
+    thickness : float
+        Of the slice, where there is no record.
+
+    Raises
+    ------
+    UsageError
+        If a stack was registered and this is a picture, or the other way round.
+    """
+    if saved.frames is None:
+        return in_space(image, saved.moving_from_fixed, thickness, role)
+    recorded = saved.frames.fixed if role == "fixed" else saved.frames.moving
+    if image.ndim == 2 and recorded.ndim == 3 and not is_section(recorded):
+        raise UsageError(
+            f"The {role} image that was registered is a stack of {recorded.shape[0]} slices, and "
+            f"{image.source.get('path', 'this one')} is a single picture; give a stack."
+        )
+    return in_space(image, saved.moving_from_fixed, recorded.spacing[0], role)
+
+
+def _must_not_be_exchanged(fixed: Image, moving: Image, frames: Frames) -> None:
+    """Refuse the images of the registration in the wrong order, known by their checksums."""
+    for image, role, own, other, name in (
+        (moving, "moving", frames.moving_sha256, frames.fixed_sha256, "fixed"),
+        (fixed, "fixed", frames.fixed_sha256, frames.moving_sha256, "moving"),
+    ):
+        found = image.source.get("sha256")
+        if found is not None and found == other and found != own:
+            raise UsageError(
+                f"{image.source.get('path')} is the {name} image of this registration and was given as the {role} one; "
+                "exchange the two, or use the inverse of the transform."
+            )
+
+
+def unlike_the_record(image: Image, grid: Grid, recorded: Grid, role: str) -> tuple[str, ...]:
+    """What to say of an image whose field is another than that of the image that was registered."""
+    extents = np.asarray(grid.extent[-2:]), np.asarray(recorded.extent[-2:])
+    if grid.unit != recorded.unit or np.all(np.abs(extents[0] / extents[1] - 1) <= _SAME_FIELD):
+        return ()
+    here, there = (" x ".join(f"{length:.4g}" for length in extent) for extent in extents)
+    symbol = grid.frame.symbol
+    return (
+        f"{Path(str(image.source.get('path', 'the image'))).name} covers {here} {symbol}, and the {role} image that "
+        f"was registered {there} {symbol}; both are taken to begin at the same corner",
+    )
 
 
 def fixed_grid(image: Image, frames: Frames | None, given: float | None) -> Grid:

@@ -8,6 +8,7 @@ follows from the magnification, or is that of its file.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,20 +18,20 @@ import numpy as np
 
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
-from correlight.images.image import CoarseMask, Image
-from correlight.images.resample import Order
+from correlight.images.image import Image
+from correlight.images.kernel import Order
 from correlight.io import read
+from correlight.output.apply.moving import move, moved_how
 from correlight.output.apply.points import SIGNS, StageAxes
-from correlight.output.apply.saved import Frames, read_saved
+from correlight.output.apply.saved import Frames, as_recorded, read_saved
 from correlight.output.apply.saved import fixed_grid as grid_of_fixed
-from correlight.output.folder import Progress, reserve, write_moved
+from correlight.output.moved import Progress
+from correlight.output.target import reserve
 from correlight.transforms import Transform
 
 SUMMARY = "applied.csv"
 _COLUMNS = ("image", "spacing", "magnification", "offset_y", "offset_x", "stage_y", "stage_x", "unit", "labels")
 _YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
-# Places per axis at which an image is asked whether it lies on the other.
-_PLACES = 65
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,15 @@ class Applied:
         Share of it that lies on the fixed image.
     covered : float
         Share of the fixed image that it covers.
+    notes : tuple of str
+        Channels that were moved as labels.
     """
 
     image: Path
     file: Path | None
     used: float
     covered: float
+    notes: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -145,7 +149,7 @@ def apply_session(
     like: str | Path,
     out: str | Path,
     *,
-    order: Order = "linear",
+    order: Order | None = None,
     fixed_spacing: float | None = None,
     stage_axes: StageAxes = "right-down",
     overwrite: bool = False,
@@ -164,8 +168,9 @@ def apply_session(
         The fixed image.
     out : str or Path
         Folder to make: for each image ``<name>.ome.tif`` and ``<name>_footprint.tif``, and ``applied.csv``.
-    order : {"linear", "nearest"}
-        Interpolation of images that hold no labels.
+    order : {"linear", "nearest"}, optional
+        Interpolation of images that are not said to hold labels; without it linear, but nearest neighbour for channels
+        that do.
     fixed_spacing : float, optional
         Micrometres per pixel of the fixed image, in place of what file and record say.
     stage_axes : {"right-down", "right-up", "left-down", "left-up"}
@@ -187,7 +192,7 @@ def apply_session(
     ReadError
         If a file cannot be read.
     UsageError
-        If there is no record, or it does not suffice to say where an image lies.
+        If there is no record, it does not suffice to say where an image lies, or none of them lies on the fixed image.
     WriteError
         If the output cannot be written.
     """
@@ -197,18 +202,23 @@ def apply_session(
             f"Many images need the record of what was registered; {transform} has no result.json beside it."
         )
     frames = saved.frames
-    fixed = grid_of_fixed(read(like, spacing=fixed_spacing), frames, fixed_spacing)
     paths = [member.path for member in members]
     done: list[Applied] = []
-    with reserve(out, overwrite=overwrite, sign=SUMMARY, inputs=[transform, like, *inputs, *paths]) as folder:
+    with reserve(out, overwrite=overwrite, inputs=[transform, like, *inputs, *paths]) as folder:
+        fixed = grid_of_fixed(as_recorded(read(like, spacing=fixed_spacing), saved, "fixed"), frames, fixed_spacing)
         reference = _reference(members, frames)
         for member, name in zip(members, _names(members), strict=True):
-            image = read(member.path, spacing=member.spacing)
+            image = as_recorded(read(member.path, spacing=member.spacing), saved, "moving")
             grid = _place(image, member, reference, frames, SIGNS[stage_axes])
             told = None if progress is None else _share(progress, len(done), len(members))
             onto = saved.moving_from_fixed, fixed
             done.append(_move(image, grid, member, *onto, order, folder / name, Path(out), told))
-        _summarise(folder / SUMMARY, done)
+        if all(entry.file is None for entry in done):
+            raise UsageError(
+                f"None of the {len(done)} images lies on {like}, so nothing was written; check that the transform "
+                "belongs to them, and their pixel sizes and places."
+            )
+        _summarise(folder / SUMMARY, done, _told_apart(paths))
     return tuple(done)
 
 
@@ -223,22 +233,20 @@ def _move(
     member: Member,
     moving_from_fixed: Transform,
     fixed: Grid,
-    order: Order,
+    order: Order | None,
     stem: Path,
     out: Path,
     progress: Progress | None,
 ) -> Applied:
-    places = grid.lattice(_PLACES)
-    used = float(np.mean(fixed.contains(moving_from_fixed.inverse()(places))))
-    kind: Order = "nearest" if member.labels else order
-    mask = CoarseMask(np.ones((1,) * grid.ndim, bool), grid.shape) if kind == "nearest" else image.mask
+    how = moved_how(image, "nearest" if member.labels else order)
     files = stem.with_name(f"{stem.name}.ome.tif"), stem.with_name(f"{stem.name}_footprint.tif")
-    covered = write_moved(*files, image, grid, moving_from_fixed, fixed, order=kind, mask=mask, progress=progress)
-    if not covered:
+    overlap = move(files, image, grid, moving_from_fixed, fixed, how, progress)
+    if not overlap.covered:
         for file in files:
             file.unlink()
-        return Applied(member.path, None, used, 0.0)
-    return Applied(member.path, out / files[0].name, used, covered)
+        return Applied(member.path, None, overlap.used, 0.0)
+    notes = tuple(f"of {member.path.name}, {note}" for note in how.notes)
+    return Applied(member.path, out / files[0].name, overlap.used, overlap.covered, notes)
 
 
 def _member(row: dict[str, Any], table: Path, number: int) -> Member:
@@ -361,18 +369,37 @@ def _origin(moving: Grid, of_plane: list[float]) -> tuple[float, ...]:
 
 
 def _names(members: tuple[Member, ...]) -> Iterator[str]:
-    """A name for each output, told apart by numbers where two images are called the same."""
-    seen: dict[str, int] = {}
-    for member in members:
-        stem = member.path.name.removesuffix(member.path.suffix).removesuffix(".ome")
-        seen[stem] = seen.get(stem, 0) + 1
-        yield stem if seen[stem] == 1 else f"{stem}_{seen[stem]}"
+    """A name for each output, told apart by numbers where two images are called the same.
+
+    No two names differ by the case of their letters only, which some disks take for one.
+    """
+    stems = [member.path.name.removesuffix(member.path.suffix).removesuffix(".ome") for member in members]
+    # A number must not make a name that another image has by itself.
+    taken = {stem.casefold() for stem in stems}
+    used: set[str] = set()
+    for stem in stems:
+        name, number = stem, 1
+        while name.casefold() in used or (number > 1 and name.casefold() in taken):
+            number += 1
+            name = f"{stem}_{number}"
+        used.add(name.casefold())
+        yield name
 
 
-def _summarise(path: Path, done: list[Applied]) -> None:
+def _told_apart(paths: list[Path]) -> list[str]:
+    """The paths as far as they differ: names only where all images lie in one folder."""
+    whole = [Path(os.path.abspath(path)) for path in paths]
+    try:
+        home = os.path.commonpath([path.parent for path in whole])
+    except ValueError:  # on several drives
+        return [path.as_posix() for path in whole]
+    return [path.relative_to(home).as_posix() for path in whole]
+
+
+def _summarise(path: Path, done: list[Applied], images: list[str]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["image", "file", "share_on_fixed", "share_of_fixed_covered"])
-        for entry in done:
+        for image, entry in zip(images, done, strict=True):
             name = "" if entry.file is None else entry.file.name
-            writer.writerow([entry.image.name, name, f"{entry.used:.4f}", f"{entry.covered:.4f}"])
+            writer.writerow([image, name, f"{entry.used:.4f}", f"{entry.covered:.4f}"])

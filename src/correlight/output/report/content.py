@@ -20,6 +20,8 @@ _HEADLINES = {
 }
 _SIGNS = {"accepted": "✓", "doubtful": "?", "refused": "✕"}
 _SOFTWARE = "correlight"
+# How label images are moved; findings that hold these words go into the methods as well.
+NEAREST = "nearest neighbour"
 
 
 def figure(value: float | None, digits: int = 3) -> str:
@@ -237,6 +239,7 @@ def methods(result: Result, has_registered: bool) -> str:
             "The moving image was resampled once, with linear interpolation, onto the pixel grid of the fixed image, "
             "which was left unchanged."
         )
+        sentences.extend(f"{found[0].upper()}{found[1:]}." for found in result.moving.findings if NEAREST in found)
     error = _error(result)
     if error["median"] != "unknown":
         sentences.append(

@@ -1,4 +1,4 @@
-"""The report of two stacks: orthogonal slices in the registered frame, which viewers cannot cut, and the tables."""
+"""The report of two stacks, or of a section in one: planes that viewers cannot cut, and the tables."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import WriteError
-from correlight.geometry import Grid
+from correlight.geometry import Frame, Grid, Unit
 from correlight.images.image import Image
 from correlight.images.resample import warp
 from correlight.output.report import content, pictures
 from correlight.output.report.page import template
+from correlight.output.section import filling, flat, is_section
 from correlight.registration.result import Result
 from correlight.search.pose import Pose
-from correlight.transforms import Affine
+from correlight.transforms import Affine, Transform
 
 # Pixels along the longest side of a slice.
 _LONGEST = 720
@@ -37,7 +38,9 @@ class Cut:
     covered : (rows, columns) array of bool
         Where the moving stack was really sampled.
     pixel : float
-        Side of a pixel in the unit of the fixed stack.
+        Side of a pixel in ``unit``.
+    unit : {"micrometre", "pixel"}
+        Of the image that the plane belongs to.
     """
 
     title: str
@@ -45,61 +48,95 @@ class Cut:
     moving: NDArray[Any]
     covered: NDArray[np.bool_]
     pixel: float
+    unit: Unit
 
 
-def orthogonal_cuts(
-    fixed: Image, moving: Image, moving_from_fixed: Affine, channels: tuple[int | None, int | None]
+def cuts_through(
+    fixed: Image, moving: Image, moving_from_fixed: Transform, channels: tuple[int | None, int | None]
 ) -> list[Cut]:
-    """Three planes of the fixed frame through the middle of what both stacks show.
+    """The planes that show how two stacks lie: that of a section, and three of the fixed stack.
 
     Parameters
     ----------
     fixed, moving : Image
-        Three-dimensional.
-    moving_from_fixed : Affine
-        With three axes.
+        Three-dimensional; a section has one slice.
+    moving_from_fixed : Transform
+        Of three axes.
     channels : (int or None, int or None)
         The channels to show; None for the first.
 
     Returns
     -------
     list of Cut
-        Pixels are square, so that depth is not squeezed. Only the planes are resampled, not the stacks. Of a stack of
-        one slice only the plane across z.
+        Pixels are square, so that depth is not squeezed. Only the planes are resampled, not the stacks. With a section
+        among the two, its own plane is the first, and the only one where it is the fixed image.
     """
+    cuts = []
+    if is_section(fixed.grid) or is_section(moving.grid):
+        cuts.append(section_cut(fixed, moving, moving_from_fixed, channels))
+    if not is_section(fixed.grid):
+        cuts.extend(orthogonal_cuts(fixed, moving, moving_from_fixed, channels))
+    return cuts
+
+
+def section_cut(
+    fixed: Image, moving: Image, moving_from_fixed: Transform, channels: tuple[int | None, int | None]
+) -> Cut:
+    """The section as it is, and the stack cut along its plane; parameters as in `cuts_through`."""
+    swapped = not is_section(fixed.grid)
+    section, stack = (moving, fixed) if swapped else (fixed, moving)
+    stack_from_section = moving_from_fixed.inverse() if swapped else moving_from_fixed
+    onto = section.grid.resized((1, *pictures.display_shape(flat(section.grid), _LONGEST)))
+    own, valid = warp(section, section.grid, Affine.identity(3), onto)
+    cut, met = warp(stack, stack.grid, stack_from_section, onto)
+    numbers = (channels[1] or 0, channels[0] or 0) if swapped else (channels[0] or 0, channels[1] or 0)
+    alone, other = own[numbers[0], 0], cut[numbers[1], 0]
+    if swapped:
+        return Cut("the plane of the section", other, alone, valid[0], onto.spacing[2], onto.unit)
+    return Cut("the plane of the section", alone, other, met[0], onto.spacing[2], onto.unit)
+
+
+def orthogonal_cuts(
+    fixed: Image, moving: Image, moving_from_fixed: Transform, channels: tuple[int | None, int | None]
+) -> list[Cut]:
+    """Three planes of the fixed frame through the middle of what both stacks show; parameters as in `cuts_through`."""
     grid = fixed.grid
-    places = grid.lattice(9)
-    common = places[moving.grid.contains(moving_from_fixed(places))]
-    middle = common.mean(axis=0) if len(common) else grid.centre
-    pixel = max(min(grid.spacing[1:]), max(grid.extent) / _LONGEST)
-    fine = grid.resized([max(1, round(length / pixel)) for length in grid.extent])
+    fine = grid.resized([max(1, round(length / _pixel(grid))) for length in grid.extent])
+    middle = _middle(grid, moving.grid, moving_from_fixed)
     centre = np.clip(np.rint(fine.index(middle[None])[0]), 0, np.asarray(fine.shape) - 1).astype(int)
     cuts = []
     for axis, name in enumerate(_NAMES):
-        if axis and grid.shape[0] == 1:
-            continue
         start = [int(centre[axis]) if other == axis else 0 for other in range(3)]
         stop = [int(centre[axis]) + 1 if other == axis else n for other, n in enumerate(fine.shape)]
         onto = fine.crop(start, stop)
         ground, light, covered = _plane(fixed, moving, moving_from_fixed, onto, channels)
         place = content.length(float(onto.origin[axis]), grid.unit)
-        cuts.append(
-            Cut(
-                f"{name} at {place}",
-                ground.squeeze(axis),
-                light.squeeze(axis),
-                covered.squeeze(axis),
-                float(fine.spacing[2]),
-            )
-        )
+        sides = ground.squeeze(axis), light.squeeze(axis), covered.squeeze(axis)
+        cuts.append(Cut(f"{name} at {place}", *sides, float(fine.spacing[2]), grid.unit))
     return cuts
 
 
-def drawn(cut: Cut, symbol: str) -> NDArray[np.uint8]:
+def _pixel(grid: Grid) -> float:
+    return max(min(grid.spacing[1:]), max(grid.extent) / _LONGEST)
+
+
+def _middle(fixed: Grid, moving: Grid, moving_from_fixed: Transform) -> NDArray[np.float64]:
+    """A place in the middle of what both stacks show; on a section, where the moving image is one."""
+    if is_section(moving):
+        places = moving_from_fixed.inverse()(moving.lattice(9)[::9])
+        common = places[fixed.contains(places)]
+        return np.asarray(common[len(common) // 2] if len(common) else fixed.centre)
+    places = fixed.lattice(9)
+    common = places[moving.contains(moving_from_fixed(places))]
+    return np.asarray(common.mean(axis=0) if len(common) else fixed.centre)
+
+
+def drawn(cut: Cut) -> NDArray[np.uint8]:
     """A cut in colours with a scale bar: the fixed stack in grey, the moving one in the colour that stands out."""
     ground = pictures.stretch(cut.fixed)
     light = pictures.signal(pictures.stretch(cut.moving, cut.covered if cut.covered.any() else None), cut.covered)
     tint = pictures.TINTS[pictures.contrasting_tint(ground, light)]
+    symbol = Frame(("y", "x"), cut.unit).symbol
     return pictures.with_scale_bar(pictures.tinted(ground, light, tint, cut.covered), cut.pixel, symbol)
 
 
@@ -124,22 +161,22 @@ def write_volume_report(
     WriteError
         If a file cannot be written.
     """
-    laid = result.status != "refused" and isinstance(result.moving_from_fixed, Affine)
-    if laid and isinstance(result.moving_from_fixed, Affine):
-        cuts = orthogonal_cuts(fixed, moving, result.moving_from_fixed, channels)
-        shown = [(cut.title, drawn(cut, fixed.grid.frame.symbol)) for cut in cuts]
+    laid = result.status != "refused"
+    if laid:
+        shown = [(cut.title, drawn(cut)) for cut in cuts_through(fixed, moving, result.moving_from_fixed, channels)]
     else:
         shown = [
-            (f"{role} stack, one slice in the middle", _alone(image, channel))
+            (f"{role} {kind_of(image)}", _alone(image, channel))
             for role, image, channel in (("Fixed", fixed, channels[0]), ("Moving", moving, channels[1]))
         ]
     still = shown[0][1]
     if not result:
-        refused = "refused: the moving stack could not be placed"
+        refused = f"refused: the moving {'section' if is_section(moving.grid) else 'stack'} could not be placed"
         still = pictures.with_banner(still, refused if not laid else f"{result.status}: check before use")
     page = template("volumes.html.j2").render(
         content.describe(result, fixed, moving, has_registered=laid),
         laid=laid,
+        section=is_section(fixed.grid) or is_section(moving.grid),
         cuts=[
             {"title": title, "picture": pictures.data_uri(pictures.encode(picture, "png"))} for title, picture in shown
         ],
@@ -157,12 +194,18 @@ def write_volume_report(
             raise WriteError(f"{name} cannot be written to {folder} ({error.strerror}); make room there.") from error
 
 
+def kind_of(image: Image) -> str:
+    """What is shown of an image that could not be laid on the other."""
+    return "section" if is_section(image.grid) else "stack, one slice in the middle"
+
+
 def _plane(
-    fixed: Image, moving: Image, moving_from_fixed: Affine, onto: Grid, channels: tuple[int | None, int | None]
+    fixed: Image, moving: Image, moving_from_fixed: Transform, onto: Grid, channels: tuple[int | None, int | None]
 ) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """Both stacks on one thin grid of the fixed frame, and where the moving one was sampled."""
     ground, _ = warp(fixed, fixed.grid, Affine.identity(3), onto)
-    light, covered = warp(moving, moving.grid, moving_from_fixed, onto)
+    grid = filling(moving.grid, moving_from_fixed, fixed.grid) if is_section(moving.grid) else moving.grid
+    light, covered = warp(moving, grid, moving_from_fixed, onto)
     return ground[channels[0] or 0], light[channels[1] or 0], covered
 
 

@@ -1,0 +1,97 @@
+"""What the command line does with its arguments: a command, and one sentence for whatever goes wrong in it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Sequence
+
+import cyclopts
+from cyclopts import App
+
+from correlight import __version__
+from correlight.cli.apply import apply
+from correlight.cli.convert import convert
+from correlight.cli.demo import demo
+from correlight.cli.features import features
+from correlight.cli.landmarks import landmarks
+from correlight.cli.pair import pair
+from correlight.cli.register import register
+from correlight.cli.terminal import ACCEPTED, FAILED, MISUSED
+from correlight.errors import CorrelightError, ReadError
+
+# Words of messages that a user of the command line can act upon by an option, and that option.
+_OPTIONS = {"allow it to be overwritten": "--overwrite"}
+# What a disk or a kernel says when it, and not the user, is at its end.
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+
+app = App(
+    name="correlight",
+    version=__version__,
+    help="Lays images of one specimen from different microscopes on top of each other, and says how far to trust it.",
+)
+for command in (register, apply, convert, landmarks, features, pair, demo):
+    app.command(command)
+
+
+def _code(error: BaseException) -> int:
+    """The exit code that an error stands for."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in _MACHINE:
+            return FAILED
+        # A file that asks for more memory than there is may lie about its size.
+        if isinstance(cause, MemoryError) and not isinstance(error, ReadError):
+            return FAILED
+        cause = cause.__cause__
+    return MISUSED if isinstance(error, CorrelightError) else FAILED
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"correlight: {' '.join(sentence.split())}", file=sys.stderr)
+    return code
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Do what the arguments say and return the exit code; lets nothing out but interruptions.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the name of the program; those of the process by default.
+    """
+    try:
+        command, bound, _ = app.parse_args(
+            sys.argv[1:] if argv is None else list(argv), print_error=False, exit_on_error=False
+        )
+        outcome = command(*bound.args, **bound.kwargs)
+        sys.stdout.flush()
+        return outcome if isinstance(outcome, int) else ACCEPTED
+    except cyclopts.CycloptsError as error:
+        one = re.sub(r"\.\s+([A-Z])", lambda start: f"; {start[1].lower()}", str(error)).rstrip(".?! ")
+        return _fail(f"{one}; run 'correlight --help' to see what is expected.", MISUSED)
+    except CorrelightError as error:
+        return _fail(_with_options(str(error)), _code(error))
+    except MemoryError:
+        return _fail("The memory of this machine does not suffice; close other programs or bin the images.", FAILED)
+    except OSError as error:
+        if error.filename is not None and error.errno not in _MACHINE:
+            named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
+            return _fail(f"{named} cannot be used ({error.strerror}); check the file and its permissions.", MISUSED)
+        return _fail(f"The machine failed: {error.strerror or error}.", FAILED)
+    except Exception as error:
+        if os.environ.get("CORRELIGHT_DEBUG"):
+            raise
+        return _fail(
+            f"Internal error, {type(error).__name__}: {error}; please report it, with what CORRELIGHT_DEBUG=1 shows.",
+            FAILED,
+        )
+
+
+def _with_options(sentence: str) -> str:
+    """The sentence with the options that do what it says."""
+    for words, option in _OPTIONS.items():
+        sentence = sentence.replace(words, f"{words} ({option})")
+    return sentence

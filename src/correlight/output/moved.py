@@ -1,0 +1,180 @@
+"""Images moved onto another grid and written band by band, with the footprint of what was really sampled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.geometry import Grid
+from correlight.images.image import CoarseMask, Image, Mask
+from correlight.images.pyramid import Smaller
+from correlight.images.resample import Orders, warp, warp_bands
+from correlight.io.write import TiffBands
+from correlight.io.write_zarr import ZarrBands
+from correlight.output.section import filling, flat, is_section
+from correlight.transforms import Transform
+
+Progress = Callable[[float], None]
+GridChoice = Literal["fixed", "moving", "none"] | float
+
+_SLAB = 8_000_000  # voxels of a volume that are resampled at a time
+_LARGEST_FILE = 2 * 2**30  # bytes of pixels; above, the registered image is a store of many files
+
+
+def write_moved_volume(
+    folder: Path,
+    image: Image,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    *,
+    order: Orders = "linear",
+    progress: Progress | None = None,
+) -> None:
+    """Move a stack, and write it as one file and as a store, which viewers of volumes want, with its footprint.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the files go.
+    image : Image
+        The moving stack, or a section.
+    moving_from_fixed : Transform
+        Of three axes.
+    onto : Grid
+        The voxels of the output.
+    order : {"linear", "nearest"} or sequence of these
+        Interpolation of all channels, or of each.
+    progress : callable, optional
+        Told the fraction that is written.
+
+    Raises
+    ------
+    UsageError
+        If the pixels do not suit the format.
+    OSError
+        If a file cannot be written.
+    """
+    paths = [folder / "registered.ome.zarr"]
+    if picture_name(image, onto) != paths[0].name:
+        paths.append(folder / picture_name(image, onto))
+    with ExitStack() as stack:
+        writers = [_writer(path, image, onto, order) for path in paths]
+        for writer in writers:
+            stack.enter_context(writer)
+        covered = folder / "footprint.tif"
+        _write_bands(writers, covered, image, image.grid, moving_from_fixed, onto, order, None, progress)
+
+
+def picture_name(image: Image, onto: Grid) -> str:
+    """How an image is called once it is moved onto a grid: one file, or a store where that would be too large."""
+    size = len(image.channels) * math.prod(onto.shape) * image.dtype.itemsize
+    return "registered.ome.zarr" if size > _LARGEST_FILE else "registered.ome.tif"
+
+
+def write_moved(
+    path: Path,
+    footprint: Path,
+    image: Image,
+    image_grid: Grid,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    *,
+    order: Orders = "linear",
+    mask: Mask | CoarseMask | None = None,
+    progress: Progress | None = None,
+) -> float:
+    """Move every channel of an image and write it band by band, with its footprint.
+
+    Parameters
+    ----------
+    path : Path
+        The picture or stack, OME-Zarr if its name ends in ``.zarr`` and OME-TIFF otherwise; a pyramid above 4096
+        pixels.
+    footprint : Path
+        Where it was really sampled, a TIFF of zeros and ones.
+    image, image_grid, moving_from_fixed, onto, order, mask
+        As for `correlight.images.resample.warp`.
+    progress : callable, optional
+        Told the fraction of the rows that are written.
+
+    Returns
+    -------
+    float
+        The share of the output that was sampled.
+
+    Raises
+    ------
+    UsageError
+        If the pixels do not suit the format.
+    OSError
+        If a file cannot be written.
+    """
+    with _writer(path, image, onto, order) as writer:
+        return _write_bands([writer], footprint, image, image_grid, moving_from_fixed, onto, order, mask, progress)
+
+
+def _writer(path: Path, image: Image, onto: Grid, order: Orders) -> TiffBands | ZarrBands:
+    """What writes an image that is moved onto a grid; the plane of a section is written as a picture."""
+    onto = flat(onto)
+    shape = (len(image.channels), *onto.shape)
+    # A level whose pixels are means would show labels that there are not.
+    pyramid: Smaller = "nearest" if "nearest" in ((order,) if isinstance(order, str) else order) else "mean"
+    if path.suffix == ".zarr":
+        return ZarrBands(path, shape, image.dtype, onto, image.channels, pyramid=pyramid)
+    rgb = image.rgb and onto.ndim == 2
+    return TiffBands(path, shape, image.dtype, onto, image.channels, rgb=rgb, pyramid=pyramid)
+
+
+def _write_bands(
+    writers: Sequence[TiffBands | ZarrBands],
+    footprint: Path,
+    image: Image,
+    image_grid: Grid,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    order: Orders,
+    mask: Mask | CoarseMask | None,
+    progress: Progress | None,
+) -> float:
+    """Hand every band to the writers, and write the footprint; the share of the output that was sampled."""
+    if is_section(image_grid):
+        image_grid = filling(image_grid, moving_from_fixed, onto)
+    plane = flat(onto)
+    sampled, total, done = 0, math.prod(onto.shape), 0
+    with TiffBands(footprint, (1, *plane.shape), np.dtype(np.uint8), plane, ("footprint",)) as covered:
+        for values, inside in _bands(image, image_grid, moving_from_fixed, onto, order, mask):
+            for writer in writers:
+                writer.add(values)
+            covered.add(inside[None].view(np.uint8))
+            sampled, done = sampled + int(np.count_nonzero(inside)), done + inside.size
+            if progress is not None:
+                progress(done / total)
+    return sampled / total
+
+
+def _bands(
+    image: Image,
+    image_grid: Grid,
+    moving_from_fixed: Transform,
+    onto: Grid,
+    order: Orders,
+    mask: Mask | CoarseMask | None,
+) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+    """Rows of a picture, or slices of a volume, as they are made."""
+    if onto.ndim == 2:
+        yield from warp_bands(image, image_grid, moving_from_fixed, onto, order, mask)
+        return
+    # As many slices at a time, or rows of one, as make a slab of a few million voxels.
+    depth, rows = max(1, _SLAB // (onto.shape[1] * onto.shape[2])), max(1, _SLAB // onto.shape[2])
+    for top, row in product(range(0, onto.shape[0], depth), range(0, onto.shape[1], rows)):
+        end = min(top + depth, onto.shape[0]), min(row + rows, onto.shape[1]), onto.shape[2]
+        slab = onto.crop((top, row, 0), end)
+        values, footprint = warp(image, image_grid, moving_from_fixed, slab, order, mask)
+        yield from ((values[:, plane], footprint[plane]) for plane in range(slab.shape[0]))

@@ -1,0 +1,401 @@
+"""Where output goes: claimed at the start, filled out of sight, and put in its place whole or not at all.
+
+Everything is written into a hidden folder beside the place asked for, which is renamed when it is complete. A lock
+beside it, held as long as the process lives, keeps a second run away and tells what a killed one left behind. Nothing
+that is found at the place is replaced unless that was allowed, and then only what correlight itself wrote (see
+`correlight.output.manifest`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from correlight.errors import ReadError, UsageError, WriteError
+from correlight.output.manifest import Earlier, earlier_result, remove_listed, write_manifest
+
+_PARTIAL, _ASIDE, _LOCK = ".partial", ".earlier", ".lock"
+# What runs keep beside their targets, and what must not count as a change of a folder that is read meanwhile.
+_OURS = re.compile(r"\..*\.([0-9a-f]{8}\.(partial|earlier)|lock)")
+_RETRIES = 3
+
+Stamp = tuple[int, ...] | None
+
+# Targets that this process is writing, and those that it has written: whoever ends it wants to know.
+CLAIMED: list[Path] = []
+WRITTEN: list[Path] = []
+
+
+@contextmanager
+def reserve(out: str | Path, *, overwrite: bool = False, inputs: Sequence[str | Path] = ()) -> Iterator[Path]:
+    """A hidden folder to write into, which becomes ``out`` if the block ends well and vanishes if it does not.
+
+    Parameters
+    ----------
+    out : str or Path
+        The folder that shall appear. It gets a ``manifest.json`` that lists what was written.
+    overwrite : bool
+        Whether an earlier result there is replaced; it stays in place until the new one is complete. Only folders are
+        replaced that hold nothing but what their manifest lists, unchanged.
+    inputs : sequence of str or Path
+        Files that are read meanwhile; a folder that holds one of them is not replaced, and nothing is written if one of
+        them changes.
+
+    Yields
+    ------
+    Path
+        The hidden folder, which exists.
+
+    Raises
+    ------
+    UsageError
+        If ``out`` exists, now or at the end, and may not be replaced, or another run is writing it.
+    ReadError
+        If an input changed meanwhile, or, with the operating system's error as its cause, could not be read.
+    WriteError
+        If nothing can be written beside ``out``, or, with the operating system's error as its cause, if writing or
+        renaming fails later.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as home:
+    ...     with reserve(Path(home) / "out") as folder:
+    ...         _ = (folder / "result.json").write_text("{}")
+    ...     sorted(path.name for path in Path(home).rglob("*"))
+    ['manifest.json', 'out', 'result.json']
+    """
+    target = Path(os.path.abspath(out))
+    if not target.name:
+        raise UsageError(f"A folder to make was expected; {out} is the root of a disk.")
+    _parent_must_exist(target, out)
+    with _claimed(target, out):
+        earlier = _may_be_made(target, out, overwrite)
+        _spare(target, inputs)
+        before = _stamps(inputs)
+        with _staging(target, out) as folder:
+            yield folder
+            _must_not_have_changed(before, out)
+            write_manifest(folder)
+            _put_in_place(folder, target, out, earlier)
+            WRITTEN.append(Path(out))
+
+
+@contextmanager
+def reserve_files(*out: str | Path, overwrite: bool = False, inputs: Sequence[str | Path] = ()) -> Iterator[Path]:
+    """A hidden folder to write files into, which are moved to where they belong if the block ends well.
+
+    Parameters
+    ----------
+    *out : str or Path
+        The files that shall appear, all in one folder. Each is written under its own name in the hidden folder.
+    overwrite : bool
+        Whether earlier files there are replaced.
+    inputs : sequence of str or Path
+        Files that are read meanwhile, none of which may be replaced or change.
+
+    Yields
+    ------
+    Path
+        The hidden folder, which exists.
+
+    Raises
+    ------
+    UsageError
+        If one of the files exists, now or at the end, and may not be replaced, is a folder, or is being written by
+        another run.
+    ReadError, WriteError
+        As for `reserve`.
+    """
+    targets = [Path(os.path.abspath(path)) for path in out]
+    for target, name in zip(targets, out, strict=True):
+        _spare(target, inputs)
+        _parent_must_exist(target, name)
+    with ExitStack() as claims:
+        # In one order, so that two runs on the same files do not each hold what the other one waits for.
+        for target, name in sorted(zip(targets, out, strict=True), key=lambda pair: pair[0]):
+            claims.enter_context(_claimed(target, name))
+        for target, name in zip(targets, out, strict=True):
+            if target.is_dir():
+                raise UsageError(f"A file was expected as output; {name} is a folder.")
+            if os.path.lexists(target) and not overwrite:
+                raise UsageError(f"The file {name} exists; choose another name or allow it to be overwritten.")
+        before = _stamps(inputs)
+        with _staging(targets[0], out[0]) as folder:
+            yield folder
+            _must_not_have_changed(before, out[0])
+            _put_files_in_place(folder, targets, overwrite)
+            WRITTEN.extend(Path(path) for path in out)
+
+
+@contextmanager
+def _staging(target: Path, out: str | Path) -> Iterator[Path]:
+    """A hidden folder beside the target that never outlives the block; failures to write come out as one sentence."""
+    staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_PARTIAL}")
+    with ExitStack() as cleaning:
+        cleaning.callback(_remove, staging)
+        try:
+            staging.mkdir()
+        except OSError as error:
+            raise _cannot_be_made(out, error) from error
+        try:
+            yield staging
+        except ReadError:
+            raise
+        except OSError as error:
+            raise _explained(error, staging, target, out) from (error.__cause__ or error)
+
+
+def _explained(error: OSError, staging: Path, target: Path, out: str | Path) -> ReadError | WriteError:
+    """One sentence about the file that an error of the operating system comes from."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    reason = cause.strerror or error.__cause__ or error
+    named = cause.filename
+    if isinstance(named, str | bytes | os.PathLike):
+        place = Path(os.path.abspath(os.fsdecode(named)))
+        if not any(home == place or home in place.parents for home in (staging, target)) and place != target.parent:
+            return ReadError(
+                f"{os.fsdecode(named)} could not be read ({reason}), so nothing was written; check the file and its "
+                "permissions, and run it again."
+            )
+    return WriteError(
+        f"{out} could not be written ({reason}) and nothing was left there; make room or choose another place and "
+        "run it again."
+    )
+
+
+def _cannot_be_made(out: str | Path, error: OSError) -> WriteError:
+    return WriteError(f"{out} cannot be made ({error.strerror}); choose a place that exists and that you may write to.")
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder of ours, even if somebody loses patience meanwhile."""
+    for attempt in range(_RETRIES):
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        except KeyboardInterrupt:
+            if attempt == _RETRIES - 1:
+                raise
+
+
+@contextmanager
+def _claimed(target: Path, out: str | Path) -> Iterator[None]:
+    """Keep other runs away from a target, and clean up after those that were killed there."""
+    path = target.with_name(f".{target.name}{_LOCK}")
+    CLAIMED.append(path)
+    try:
+        handle, safe = _taken(path)
+    except OSError as error:
+        CLAIMED.remove(path)
+        raise _cannot_be_made(out, error) from error
+    if handle is None:
+        CLAIMED.remove(path)
+        raise UsageError(f"Another run is writing {out} at this moment; wait until it ends, or choose another name.")
+    try:
+        if safe:
+            _sweep(target)
+        yield
+    finally:
+        if sys.platform == "win32":
+            os.close(handle)
+            _unlink(path)
+        else:
+            # Deleted before it is let go: whoever opened it meanwhile notices that the name is gone or another file.
+            _unlink(path)
+            os.close(handle)
+        CLAIMED.remove(path)
+
+
+def _taken(path: Path) -> tuple[int | None, bool]:
+    """A lock on a file, made if need be, and whether the disk knows locks; no handle if another process holds it."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            held = _lock(handle)
+            if held is not False and os.path.samestat(os.fstat(handle), path.stat()):
+                return handle, held is True
+        except FileNotFoundError:
+            held = True  # its holder deleted it after it was opened here
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+        if held is False:
+            return None, True
+
+
+def _lock(handle: int) -> bool | None:
+    """Whether a file could be locked; None where the disk knows no locks, as some that are shared do not."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError:
+        return
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a killed run left, and bring back the earlier result if it died between the two renames."""
+    left = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}({re.escape(_PARTIAL)}|{re.escape(_ASIDE)})")
+    for path in sorted(entry for entry in target.parent.iterdir() if left.fullmatch(entry.name)):
+        if path.suffix == _PARTIAL:
+            _remove(path)
+        elif os.path.lexists(target):
+            remove_listed(path)
+        else:
+            path.rename(target)
+
+
+def _parent_must_exist(target: Path, out: str | Path) -> None:
+    if not target.parent.is_dir():
+        raise WriteError(f"{out} cannot be made as {target.parent} is no folder; make that one first.")
+
+
+def _spare(target: Path, inputs: Sequence[str | Path]) -> None:
+    """Refuse to replace what is being read."""
+    place = target.resolve()
+    for path in inputs:
+        file = Path(path).resolve()
+        if file == place or place in file.parents:
+            raise UsageError(f"The output {target} would replace the input {path}; choose another name.")
+
+
+def _may_be_made(target: Path, out: str | Path, overwrite: bool) -> Earlier | None:
+    """What would be replaced: None where nothing is."""
+    if not os.path.lexists(target):
+        return None
+    if not target.is_dir() or target.is_symlink():
+        raise UsageError(f"A folder was expected as output; {out} is something else, so choose another name.")
+    if not overwrite:
+        raise UsageError(f"The folder {out} exists; choose another name or allow it to be overwritten.")
+    return earlier_result(target, out)
+
+
+def _put_in_place(staging: Path, target: Path, out: str | Path, earlier: Earlier | None) -> None:
+    """Rename the complete folder; an earlier one steps aside first and comes back if that fails."""
+    if earlier is None:
+        # Renaming a folder onto a file, a link or a folder that is not empty fails by itself.
+        if os.path.lexists(target):
+            raise _appeared(out)
+        try:
+            staging.rename(target)
+        except OSError as error:
+            if os.path.lexists(target):
+                raise _appeared(out) from error
+            raise
+        return
+    aside = staging.with_suffix(_ASIDE)
+    try:
+        target.rename(aside)
+        earlier.must_be_unchanged(aside, out)
+        if os.path.lexists(target):
+            raise _appeared(out)
+        staging.rename(target)
+    except BaseException:
+        if os.path.lexists(aside) and not os.path.lexists(target):
+            aside.rename(target)
+        elif not os.path.lexists(staging):
+            remove_listed(aside)
+        raise
+    remove_listed(aside)
+
+
+def _appeared(out: str | Path) -> UsageError:
+    return UsageError(
+        f"Something appeared at {out} during the run; it was left as it is and nothing was written, so choose another "
+        "name."
+    )
+
+
+def _put_files_in_place(staging: Path, targets: Sequence[Path], overwrite: bool) -> None:
+    """Give every file its name; if one of them fails, those before it are as they were."""
+    kept = staging / f"{_ASIDE}.{secrets.token_hex(4)}"
+    kept.mkdir()
+    made = {target: (staging / target.name).stat() for target in targets}
+    try:
+        for target in targets:
+            _put_file_in_place(staging / target.name, target, kept / target.name, overwrite)
+    except BaseException:
+        for target, ours in made.items():
+            earlier = kept / target.name
+            if os.path.lexists(earlier):
+                os.replace(earlier, target)
+            elif os.path.lexists(target) and os.path.samestat(target.lstat(), ours):
+                target.unlink()
+        raise
+
+
+def _put_file_in_place(staged: Path, target: Path, kept: Path, overwrite: bool) -> None:
+    if overwrite and os.path.lexists(target):
+        try:
+            os.link(target, kept, follow_symlinks=False)
+        except OSError:  # a disk without hard links
+            target.rename(kept)
+        os.replace(staged, target)
+        return
+    try:
+        # Unlike renaming, this never replaces anything.
+        os.link(staged, target)
+    except FileExistsError as error:
+        raise _appeared(target) from error
+    except OSError:
+        try:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError as error:
+            raise _appeared(target) from error
+        os.replace(staged, target)
+
+
+def _stamps(inputs: Sequence[str | Path]) -> dict[str, Stamp]:
+    return {str(path): _stamp(Path(path)) for path in inputs}
+
+
+def _stamp(path: Path) -> Stamp:
+    """What of a file or of the files in a folder changes when they are written; None where there is nothing."""
+    try:
+        found = path.stat()
+        if not stat.S_ISDIR(found.st_mode):
+            return found.st_ino, found.st_size, found.st_mtime_ns
+        parts = [
+            entry.stat()
+            for folder, _, names in os.walk(path)
+            if not any(_OURS.fullmatch(part) for part in Path(folder).relative_to(path).parts)
+            for entry in (Path(folder) / name for name in names if not _OURS.fullmatch(name))
+        ]
+    except OSError:
+        return None
+    return len(parts), sum(part.st_size for part in parts), max((part.st_mtime_ns for part in parts), default=0)
+
+
+def _must_not_have_changed(before: dict[str, Stamp], out: str | Path) -> None:
+    for name, stamp in before.items():
+        if _stamp(Path(name)) != stamp:
+            raise ReadError(
+                f"{name} changed while it was read, so {out} was not written; run it again when the file is complete."
+            )
