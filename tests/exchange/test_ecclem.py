@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from correlight.errors import ReadError, TransformError, UsageError
-from correlight.exchange import LandmarkTable, PointTable, Setting
+from correlight.exchange import ExchangeContext, LandmarkTable, PointTable
 from correlight.exchange.ecclem import read_ecclem, write_ecclem
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Projective
@@ -36,7 +36,7 @@ def test_the_quoted_transform_leads_from_source_to_target(tmp_path: Path) -> Non
 
 def test_without_slices_the_transform_is_flat(tmp_path: Path) -> None:
     assert apart(read_ecclem(linear(tmp_path / "a.xml", matrix(m23=0), size="")), MOVING_FROM_FIXED_2D) < 1e-9
-    assert read_ecclem(tmp_path / "a.xml", Setting(ndim=3)).ndim == 3  # type: ignore[union-attr]
+    assert read_ecclem(tmp_path / "a.xml", ExchangeContext(ndim=3)).ndim == 3  # type: ignore[union-attr]
     with pytest.raises((TransformError, ReadError), match="leaves the plane"):
         read_ecclem(linear(tmp_path / "a.xml", matrix(m02=0.2), size=""))
 
@@ -98,7 +98,7 @@ def test_tables_hold_a_matrix_or_points(tmp_path: Path) -> None:
 
 def test_a_written_transform_states_the_sizes_of_both_images(tmp_path: Path) -> None:
     fixed, moving = Grid.of((40, 50), 0.01, unit="micrometre"), Grid.of((20, 30), (0.2, 0.1), unit="micrometre")
-    write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, Setting(fixed, moving))
+    write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, ExchangeContext(fixed, moving))
     root = ElementTree.parse(tmp_path / "a.xml").getroot()
     assert root.tag == "root"
     size, element = root[0].attrib, root[1].attrib
@@ -111,11 +111,11 @@ def test_a_written_transform_states_the_sizes_of_both_images(tmp_path: Path) -> 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     bare, grid = Grid.of((40, 50)), Grid.of((40, 50), 0.01, unit="micrometre")
     with pytest.raises(UsageError, match="counts micrometres"):
-        write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, Setting(bare, grid))
+        write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, ExchangeContext(bare, grid))
     with pytest.raises(UsageError, match="states the sizes"):
-        write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, Setting(grid, grid, sized=False))
+        write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, ExchangeContext(grid, grid, sized=False))
     with pytest.raises(TransformError, match="affine transforms only"):
-        write_ecclem(tmp_path / "a.xml", Projective(np.eye(3)), Setting(grid, grid))
+        write_ecclem(tmp_path / "a.xml", Projective(np.eye(3)), ExchangeContext(grid, grid))
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from correlight.errors import ReadError, TransformError, UsageError
-from correlight.exchange import Setting
+from correlight.exchange import ExchangeContext
 from correlight.exchange.trakem2 import read_trakem2, write_trakem2
 from correlight.geometry import Grid
 from correlight.transforms import Displacement, Projective
 from exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
-PIXELS = Setting(Grid.of((50, 60)), Grid.of((50, 60)))
-VOXELS = Setting(Grid.of((5, 50, 60)), Grid.of((5, 50, 60)))
+PIXELS = ExchangeContext(Grid.of((50, 60)), Grid.of((50, 60)))
+VOXELS = ExchangeContext(Grid.of((5, 50, 60)), Grid.of((5, 50, 60)))
 
 
 def listed(path: Path, *entries: tuple[str, str], root: str = "ict_transform_list") -> Path:
@@ -52,7 +52,7 @@ def test_a_list_is_applied_from_top_to_bottom(tmp_path: Path) -> None:
 
 
 def test_pixels_become_micrometres_on_both_sides(tmp_path: Path) -> None:
-    known = Setting(Grid.of((50, 60), 0.01, unit="micrometre"), Grid.of((50, 60), 0.1, unit="micrometre"))
+    known = ExchangeContext(Grid.of((50, 60), 0.01, unit="micrometre"), Grid.of((50, 60), 0.1, unit="micrometre"))
     found = read_trakem2(listed(tmp_path / "a.xml", ("TranslationModel2D", "3 2")), known)
     # The moving pixel (0, 0) lies on the fixed pixel (2, 3), which is 0.02, 0.03 µm away from the first.
     assert np.abs(found([[0.02, 0.03], [0.03, 0.03]]) - [[0, 0], [0.1, 0]]).max() < 1e-12
@@ -75,7 +75,7 @@ def test_what_has_no_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TransformError, match=r"write it as \.h5"):
         write_trakem2(tmp_path / "a.xml", Displacement(np.zeros((4, 4, 2)), Grid.of((4, 4))), PIXELS)
     with pytest.raises(UsageError, match="TrakEM2 counts pixels"):
-        read_trakem2(tmp_path / "a.xml", Setting())
+        read_trakem2(tmp_path / "a.xml", ExchangeContext())
     assert not (tmp_path / "a.xml").exists()
 
 
