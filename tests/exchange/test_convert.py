@@ -177,7 +177,7 @@ def test_an_ending_that_stands_for_several_formats_must_be_explained(tmp_path: P
 
 
 def test_formats_that_count_pixels_ask_for_their_size(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="TrakEM2 counts pixels.* give the fixed and the moving image or pixel size"):
+    with pytest.raises(UsageError, match=r"TrakEM2 counts pixels.* give the fixed and the moving image or pixel size"):
         write_file(tmp_path / "a.xml", random_affine(2, 0), "trakem2")
     with pytest.raises(UsageError, match="eC-CLEM states the sizes"):
         write_file(tmp_path / "a.xml", random_affine(2, 0), "ecclem")
@@ -209,13 +209,9 @@ DEFAULTS = '<!DOCTYPE a [<!ATTLIST b c CDATA "a long text">]><a><b/><b/></a>'
 @pytest.mark.parametrize("name", ["trakem2", "ecclem", "bdv"])
 def test_document_types_are_refused_before_anything_is_expanded(name: str, tmp_path: Path) -> None:
     outside = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>'
-    for text, words in (
-        (BOMB, "document type"),
-        (outside, "document type"),
-        (DEFAULTS, "document type|default values"),
-    ):
+    for text in (BOMB, outside, DEFAULTS):
         (tmp_path / "a.xml").write_text(text)
-        with pytest.raises(ReadError, match=words):
+        with pytest.raises(ReadError, match=r"document type|default values"):
             read_file(tmp_path / "a.xml", name, context(2))
 
 

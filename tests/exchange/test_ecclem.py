@@ -142,3 +142,45 @@ def test_damaged_tables_are_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(ReadError, match=r"a\.csv"):
         read_ecclem(tmp_path / "a.csv")
+
+
+FLAT = "<root><MatrixTransformation {} process_date='2026'/>{}</root>"
+
+
+def flat(*rows: str) -> str:
+    cells = [row.split() for row in rows]
+    return " ".join(f'm{r}{c}="{cell}"' for r, row in enumerate(cells) for c, cell in enumerate(row))
+
+
+def test_the_3_x_3_matrix_of_flat_images_is_read(tmp_path: Path) -> None:
+    rows = "0.8660254037844386 -0.5 3", "0.5 0.8660254037844386 2", "0 0 1"
+    (tmp_path / "a.xml").write_text(FLAT.format(flat(*rows), "<transformation/>"))
+    assert apart(read_ecclem(tmp_path / "a.xml"), MOVING_FROM_FIXED_2D) < 1e-9
+    (tmp_path / "a.csv").write_text("\n".join(row.replace(" ", ",") for row in rows) + "\n")
+    assert apart(read_ecclem(tmp_path / "a.csv"), MOVING_FROM_FIXED_2D) < 1e-9
+    (tmp_path / "a.xml").write_text(FLAT.format(flat(*rows[:2], "0 1 1"), ""))
+    with pytest.raises(ReadError, match="last row"):
+        read_ecclem(tmp_path / "a.xml")
+    (tmp_path / "a.xml").write_text(FLAT.format(flat(*rows), matrix()))
+    with pytest.raises(ReadError, match="3 x 3 beside 4 x 4"):
+        read_ecclem(tmp_path / "a.xml")
+
+
+@pytest.mark.parametrize("transform", [MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D])
+def test_the_rows_that_are_written_lead_from_moving_to_fixed_x_first(transform: Affine, tmp_path: Path) -> None:
+    grid = Grid.of((4, 40, 50)[-transform.ndim :], 0.01, unit="micrometre")
+    write_ecclem(tmp_path / "a.csv", transform, ExchangeContext(grid, grid))
+    rows = np.loadtxt(tmp_path / "a.csv", delimiter=",")
+    assert rows[:2, -1].tolist() == pytest.approx([3, 2], abs=1e-12)
+    assert rows[0, 1] == pytest.approx(-0.5, abs=1e-12)
+    assert apart(read_ecclem(tmp_path / "a.csv"), transform) < 1e-9
+
+
+def test_pairs_of_flat_images_have_no_z(tmp_path: Path) -> None:
+    third = '<coordinate dimension="2">{}</coordinate></point>'
+    texts = [text.replace("</point>", third.format(0.0)) for text in (SOURCE, TARGET)]
+    (tmp_path / "a.xml").write_text(SCHEMA.format(*texts))
+    found = read_ecclem(tmp_path / "a.xml")
+    assert isinstance(found, LandmarkTable)
+    assert found.moving.points.tolist() == [[3.0, 12.5], [4.0, 1.0]]
+    assert read_ecclem(tmp_path / "a.xml", ExchangeContext(ndim=3)).fixed.points.shape == (2, 3)  # type: ignore[union-attr]

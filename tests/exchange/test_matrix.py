@@ -64,7 +64,7 @@ def test_matrices_are_read_however_they_are_written(name: str, text: str, tmp_pa
 )
 def test_a_bare_matrix_is_not_taken_without_being_told_which_way_it_leads(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(ReadError, match="which way it leads; give its format: matrix .* napari .* ecclem"):
+    with pytest.raises(ReadError, match=r"which way it leads; give its format: matrix .* napari .* ecclem"):
         read_transform(tmp_path / name)
     back, there = read_transform(tmp_path / name, "napari"), read_transform(tmp_path / name, "matrix")
     assert np.abs(back(there([[5.0, 7.0]])) - [[5.0, 7.0]]).max() < 1e-12

@@ -76,7 +76,7 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="cannot be read"):
         read_points(tmp_path / "none.csv")
     (tmp_path / "a.csv").write_bytes(bytes(range(128, 256)))
-    with pytest.raises(ReadError, match="a table in CSV.* no plain text"):
+    with pytest.raises(ReadError, match=r"a table in CSV.* no plain text"):
         read_points(tmp_path / "a.csv")
     with pytest.raises(WriteError, match="cannot be written"):
         write_points(tmp_path / "none" / "a.csv", PointTable(("p",), np.zeros((1, 2)), "pixel"))

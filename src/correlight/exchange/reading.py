@@ -16,7 +16,8 @@ import numpy as np
 
 from correlight.errors import CorrelightError, ReadError, TransformError
 from correlight.exchange.points import FARTHEST, LandmarkTable, PointTable
-from correlight.transforms import Affine, Projective, Sequence, Transform
+from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
+from correlight.transforms.newton import Inverted
 
 _Options = ParamSpec("_Options")
 _Content = TypeVar("_Content", bound="Transform | LandmarkTable | PointTable")
@@ -92,11 +93,21 @@ def check(content: Transform | LandmarkTable | PointTable, subject: str) -> None
 
 def _check_transform(transform: Transform, subject: str) -> None:
     for part in transform.parts if isinstance(transform, Sequence) else (transform,):
-        if not isinstance(part, Affine | Projective):
-            continue  # fields and splines check their own numbers when they are made
-        if np.abs(part.matrix).max() > FARTHEST:
-            raise ReadError(f"{subject} its numbers reach {np.abs(part.matrix).max():.3g}; export it again.")
-        try:
-            part.inverse()
-        except (TransformError, np.linalg.LinAlgError) as error:
-            raise ReadError(f"{subject} its transform is singular (it flattens the image); export it again.") from error
+        inner = part.of if isinstance(part, Inverted) else part
+        grid = getattr(inner, "grid", None)
+        if isinstance(inner, Affine | Projective):
+            numbers = inner.matrix
+        elif grid is not None:
+            # The numbers of fields and splines are finite already; where they stand can still be out of the world.
+            values = inner.vectors if isinstance(inner, Displacement) else getattr(inner, "coefficients", np.zeros(1))
+            extremes = [values.min(), values.max()]
+            numbers = np.array([*extremes, *grid.origin, *grid.spacing, *(1e-3 / step for step in grid.spacing)])
+        else:
+            continue
+        if not np.isfinite(numbers).all() or np.abs(numbers).max() > FARTHEST:
+            raise ReadError(f"{subject} its numbers reach {np.abs(numbers).max():.3g}; export it again.")
+        if isinstance(inner, Affine | Projective):
+            try:
+                inner.inverse()
+            except (TransformError, np.linalg.LinAlgError) as error:
+                raise ReadError(f"{subject} its transform is singular (it flattens the image).") from error
