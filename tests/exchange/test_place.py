@@ -9,7 +9,10 @@ import SimpleITK as sitk
 from correlight.cli import main
 from correlight.errors import ReadError, UsageError
 from correlight.exchange import ExchangeContext, read_transform
+from correlight.exchange.table import PointTable, write_points
 from correlight.geometry import Grid
+from correlight.io import write_tiff
+from correlight.output.apply import apply
 from correlight.transforms import Affine
 
 # As elastix writes it; x first. The fixed image began at (x, y) = (100, 50) and the moving one at (20, 30).
@@ -100,3 +103,21 @@ def test_the_command_line_takes_the_origin(parameters: Path, capsys: pytest.Capt
     assert np.abs(found(PLACES) - expected()).max() < 1e-9
     assert main([*words, "--moving-origin", "30"]) == 2
     assert "expects a place" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("of", ["image.tif", "points.csv"])
+def test_a_transform_of_images_elsewhere_is_not_applied(of: str, parameters: Path) -> None:
+    folder = parameters.parent
+    for name in ("fixed.tif", "image.tif"):
+        write_tiff(folder / name, np.ones((40, 50), np.uint8), Grid.of((40, 50), 0.01, unit="micrometre"))
+    write_points(folder / "points.csv", PointTable(("a",), np.array([[0.1, 0.2]]), "micrometre"))
+    target = folder / ("out.csv" if of == "points.csv" else "out.tif")
+    with pytest.raises(ReadError, match="state the origin of the moving image"):
+        apply(parameters, folder / of, folder / "fixed.tif", target)
+    assert not target.exists()
+
+
+def test_itk_takes_both_origins(tmp_path: Path) -> None:
+    sitk.WriteTransform(sitk.Euler2DTransform((102.55, 52.55), 0.07, (-80.09, -20.06)), str(tmp_path / "a.tfm"))
+    known = ExchangeContext(fixed_origin=FIXED_ORIGIN, moving_origin=MOVING_ORIGIN)
+    assert np.abs(read_transform(tmp_path / "a.tfm", context=known)(PLACES) - expected()).max() < 1e-9

@@ -147,8 +147,8 @@ def test_a_patch_of_a_project_is_chosen_by_title_or_number(doctype: str, tmp_pat
 
 
 def test_the_affine_of_a_patch_comes_after_its_list_and_counts_from_the_corner_of_the_box(tmp_path: Path) -> None:
-    # By hand, after Patch.java: a turn by 90 degrees takes 60 x 50 pixels to x from 100.5 - 49 to 100.5, and y from 7 to
-    # 66; the box begins at the whole pixel (51, 7), and what lies there goes where the affine map takes (0, 0).
+    # By hand, after Patch.java: a turn by 90 degrees takes 60 x 50 pixels to x from 100.5 - 49 to 100.5, and y from 7
+    # to 66; the box begins at the whole pixel (51, 7), and what lies there goes where the affine map takes (0, 0).
     turned = inner(("AffineModel2D", "0 1 -1 0 100.5 7"))
     path = project(tmp_path / "a.xml", ("lm.tif", "2,0,0,2,10,20", turned))
     found = read_trakem2(path, PIXELS)

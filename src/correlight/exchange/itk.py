@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange.blocks import COMPOSITE, Block, named_block
 from correlight.exchange.bspline import BSpline, bspline_from_lists
-from correlight.exchange.context import in_words
+from correlight.exchange.context import UNKNOWN, ExchangeContext, in_words
 from correlight.exchange.orientation import Oriented
 from correlight.exchange.parameters import Kind, affine_from_parameters, parameters_from_affine
+from correlight.exchange.place import moved_to_images
 from correlight.exchange.reading import reads
 from correlight.geometry import Grid
 from correlight.parsing import open_regular, read_bytes, read_text
@@ -102,13 +103,16 @@ def write_itk(path: str | Path, moving_from_fixed: Transform) -> None:
 
 
 @reads("an ITK transform")
-def read_itk(path: str | Path) -> Transform:
+def read_itk(path: str | Path, context: ExchangeContext = UNKNOWN) -> Transform:
     """Read an ITK transform, or a composite of several, from text or HDF5.
 
     Parameters
     ----------
     path : str or Path
-        A file that begins with ``#Insight Transform File``, or HDF5 as ITK writes it.
+        A file that begins with ``#Insight Transform File``, HDF5 as ITK writes it, or ``.mat`` of ANTs.
+    context : ExchangeContext
+        ``fixed_origin`` and ``moving_origin`` move the transform to images that have lost their origins, of which the
+        file states nothing.
 
     Returns
     -------
@@ -141,7 +145,8 @@ def read_itk(path: str | Path) -> Transform:
         raise ReadError(f"The ITK file {path} names no transform; expected a line 'Transform: AffineTransform_...'.")
     if len({block.ndim for block in blocks}) > 1:
         raise ReadError(f"The transforms in {path} differ in dimension.")
-    return compose([_transform(block, path) for block in reversed(blocks)])
+    transform = compose([_transform(block, path) for block in reversed(blocks)])
+    return moved_to_images(transform, None, context, path)
 
 
 def _numbers(values: abc.Sequence[float] | NDArray[np.float64]) -> str:

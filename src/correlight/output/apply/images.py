@@ -112,6 +112,7 @@ def apply(
         reserved = reserve_files(target, target.with_name(kept), overwrite=overwrite, inputs=inputs)
     with reserved as folder:
         fixed = fixed_grid(read(like, spacing=fixed_spacing), saved.frames, fixed_spacing)
+        saved.check_place(fixed)
         image = read(moving, spacing=moving_spacing)
         grid = image.grid
         if saved.frames is not None:

@@ -93,6 +93,7 @@ def move_points(
     """
     image = read(like, spacing=fixed_spacing)
     fixed, moving = fixed_grid(image, saved.frames, fixed_spacing), _moving_grid(saved, moving_spacing)
+    saved.check_place(fixed)
     table = read_points(points)
     if points_in == "fixed":
         places = table.positions(fixed)
