@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from correlight.errors import ReadError, WriteError
-from correlight.exchange import ExchangeContext, apart, read_file, write_file
+from correlight.exchange import ExchangeContext, bounded, read_file, write_file
 from correlight.exchange.bdv import read_bdv, write_bdv
 from correlight.exchange.elastix import read_elastix, read_transformix
 from correlight.exchange.hdf5 import write_blocks
@@ -23,8 +23,7 @@ from correlight.geometry import Grid
 from correlight.parsing import parse_xml, read_bytes
 from correlight.transforms import Affine, Displacement, Sequence
 from exchange.test_bdv import EM, EM_SCALE, LM, LM_SCALE, VECTOR, dataset, registration
-from exchange.vector import MOVING_FROM_FIXED_3D
-from exchange.vector import apart as distance
+from exchange.vector import MOVING_FROM_FIXED_3D, apart
 
 FIELD = Displacement(np.random.default_rng(0).normal(size=(4, 5, 2)), Grid.of((4, 5), 0.5, 1.0, "micrometre"))
 TYPE = np.array([b"TranslationTransform_double_2_2"], dtype=h5py.string_dtype("ascii"))
@@ -121,7 +120,7 @@ def test_hdf5_brings_its_own_numbers_and_not_too_many(
 
 
 def test_two_wrong_bytes_do_not_lead_hdf5_round_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(apart, "_SECONDS", 3)
+    monkeypatch.setattr(bounded, "_SECONDS", 3)
     write_file(tmp_path / "a.h5", Sequence((FIELD, Affine.identity())))
     whole = (tmp_path / "a.h5").read_bytes()
     began = time.monotonic()
@@ -138,8 +137,8 @@ def test_two_wrong_bytes_do_not_lead_hdf5_round_for_ever(tmp_path: Path, monkeyp
 def test_a_reader_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_file(tmp_path / "a.h5", FIELD)
     (tmp_path / "endless.py").write_text("while True: pass\n")
-    monkeypatch.setattr(apart, "_SECONDS", 1)
-    monkeypatch.setattr(apart.blocks_child, "__file__", str(tmp_path / "endless.py"))
+    monkeypatch.setattr(bounded, "_SECONDS", 1)
+    monkeypatch.setattr(bounded.bounded_process, "__file__", str(tmp_path / "endless.py"))
     with pytest.raises(ReadError, match="could not be read within 1 s"):
         read_itk(tmp_path / "a.h5")
 
@@ -147,7 +146,7 @@ def test_a_reader_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.M
 def test_a_reader_that_crashes_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_file(tmp_path / "a.h5", FIELD)
     (tmp_path / "crash.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n")
-    monkeypatch.setattr(apart.blocks_child, "__file__", str(tmp_path / "crash.py"))
+    monkeypatch.setattr(bounded.bounded_process, "__file__", str(tmp_path / "crash.py"))
     with pytest.raises(ReadError, match="truncated or damaged"):
         read_itk(tmp_path / "a.h5")
 
@@ -248,7 +247,7 @@ def test_the_place_of_a_registration_is_found_in_one_pass(tmp_path: Path) -> Non
     began = time.process_time()
     write_bdv(tmp_path / "b.xml", MOVING_FROM_FIXED_3D, ExchangeContext(into=tmp_path / "a.xml"))
     assert time.process_time() - began < 5
-    assert distance(read_bdv(tmp_path / "b.xml", ExchangeContext(ndim=3)), MOVING_FROM_FIXED_3D) < 1e-9
+    assert apart(read_bdv(tmp_path / "b.xml", ExchangeContext(ndim=3)), MOVING_FROM_FIXED_3D) < 1e-9
 
 
 def test_a_document_of_countless_elements_is_refused() -> None:

@@ -109,7 +109,8 @@ def test_the_command_line_takes_the_origin(parameters: Path, capsys: pytest.Capt
 def test_a_transform_of_images_elsewhere_is_not_applied(of: str, parameters: Path) -> None:
     folder = parameters.parent
     for name in ("fixed.tif", "image.tif"):
-        write_tiff(folder / name, np.ones((40, 50), np.uint8), Grid.of((40, 50), 0.01, unit="micrometre"))
+        pixels = np.random.default_rng(0).integers(1, 99, (40, 50), np.uint8)
+        write_tiff(folder / name, pixels, Grid.of((40, 50), 0.01, unit="micrometre"))
     write_points(folder / "points.csv", PointTable(("a",), np.array([[0.1, 0.2]]), "micrometre"))
     target = folder / ("out.csv" if of == "points.csv" else "out.tif")
     with pytest.raises(ReadError, match="state the origin of the moving image"):

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 
 from correlight.errors import WriteError
-from correlight.exchange.apart import read_arrays
 from correlight.exchange.blocks import COMPOSITE, Block, named_block
+from correlight.exchange.bounded import read_arrays
 from correlight.parsing import open_regular
 
 _GROUP, _EXPECTED = "TransformGroup", "an ITK transform in HDF5"

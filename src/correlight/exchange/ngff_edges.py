@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError, TransformError
-from correlight.exchange.apart import read_arrays
+from correlight.exchange.bounded import read_arrays
 from correlight.geometry import Grid
 from correlight.parsing import read_json
 from correlight.transforms import Affine, Displacement, Transform, compose

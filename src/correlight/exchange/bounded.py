@@ -1,4 +1,4 @@
-"""Large lists of numbers in HDF5 and Zarr, read by a process of its own that has limits (see `blocks_child`)."""
+"""Large lists of numbers in HDF5 and Zarr, read by a process of its own that has limits (see `bounded_process`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError
-from correlight.exchange import blocks_child
+from correlight.exchange import bounded_process
 
 LIMIT = 2**30  # bytes of numbers; with the copies that become a transform, about four times as much memory
 _SECONDS = 20  # for a file of no size; two bytes that lead HDF5 round in circles cost this much
@@ -50,7 +50,7 @@ def read_arrays(
         If it is damaged, refers to other files, declares more than `LIMIT`, or takes too long.
     """
     seconds = int(_SECONDS + _PER_GIB * min(size, 2 * LIMIT) / 2**30)
-    command = [sys.executable, "-P", blocks_child.__file__, kind, os.fspath(Path(path).absolute()), str(LIMIT)]
+    command = [sys.executable, "-P", bounded_process.__file__, kind, os.fspath(Path(path).absolute()), str(LIMIT)]
     # Every thread of a library reserves addresses, and no filter of HDF5 is loaded from a folder of plug-ins.
     quiet = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_PLUGIN_PATH": os.devnull}
     with subprocess.Popen(
