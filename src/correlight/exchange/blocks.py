@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from correlight.errors import ReadError
 
 COMPOSITE = "CompositeTransform"
+_PIECE = 2**20  # characters
 # Some classes are older than names with dimensions; a few have one only.
 _NAME = re.compile(r"(\w{1,64}?)_(?:double|float)_([23])_([23])")
 
@@ -24,6 +25,24 @@ class Block:
     ndim: int
     parameters: NDArray[np.float64]
     fixed_parameters: NDArray[np.float64]
+
+
+def numbers_of(text: str) -> NDArray[np.float64]:
+    """The numbers of a long line, a piece at a time, as a list of their texts takes ten times their memory.
+
+    Raises
+    ------
+    ValueError
+        If one is no number.
+    """
+    pieces, start = [np.zeros(0)], 0
+    while start < len(text):
+        # Up to the space after so many characters: no number is cut in two.
+        space = text.find(" ", start + _PIECE)
+        stop = len(text) if space < 0 else space
+        pieces.append(np.array(text[start:stop].split(), dtype=float))
+        start = stop
+    return np.concatenate(pieces)
 
 
 def named_block(name: str, parameters: ArrayLike, fixed_parameters: ArrayLike, path: str | Path) -> Block:

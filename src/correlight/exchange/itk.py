@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError, TransformError, WriteError
-from correlight.exchange.blocks import COMPOSITE, Block, named_block
+from correlight.exchange.blocks import COMPOSITE, Block, named_block, numbers_of
 from correlight.exchange.bspline import BSpline, bspline_from_lists
 from correlight.exchange.context import UNKNOWN, ExchangeContext, in_words
 from correlight.exchange.orientation import Oriented
@@ -216,7 +216,7 @@ def _text_blocks(path: str | Path) -> list[Block]:
     blocks = []
     for entry in entries:
         try:
-            lists = [np.array(entry.get(key, "").split(), dtype=float) for key in ("Parameters", "FixedParameters")]
+            lists = [numbers_of(entry.get(key, "")) for key in ("Parameters", "FixedParameters")]
         except ValueError as error:
             raise ReadError(f"The parameters of {entry['Transform']} in {path} are not all numbers.") from error
         blocks.append(named_block(entry["Transform"], lists[0], lists[1], path))

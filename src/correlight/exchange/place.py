@@ -19,6 +19,8 @@ from correlight.exchange.context import ExchangeContext
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Transform, compose
 
+STATED = ("Size", "Spacing", "Origin", "Direction", "UseDirectionCosines")
+"""The entries that say where the fixed image lies."""
 _SAME = 0.01  # of a pixel, and of a pixel size, within which two statements agree
 
 
@@ -55,7 +57,7 @@ def stated_place(entries: Mapping[str, list[str]], path: Path) -> StatedPlace | 
     ReadError
         If they say it with numbers that do not fit each other.
     """
-    keys = ("Size", "Spacing", "Origin", "Direction")
+    keys = STATED[:4]
     if not all(entries.get(key) for key in keys):
         return None
     try:
@@ -67,7 +69,7 @@ def stated_place(entries: Mapping[str, list[str]], path: Path) -> StatedPlace | 
     numbers = [*size, *spacing, *origin, *columns]
     if not len(spacing) == len(origin) == d or not np.isfinite(numbers).all() or min(size.min(), spacing.min()) <= 0:
         raise ReadError(f"Size, Spacing, Origin and Direction of {path} do not fit each other.")
-    if entries.get("UseDirectionCosines", ["true"]) == ["false"]:
+    if entries.get("UseDirectionCosines") == ["false"]:
         directions = np.eye(d)
     shape = tuple(int(n) for n in np.minimum(size, 1e9)[::-1])
     return StatedPlace(shape, spacing[::-1], origin[::-1], directions)
