@@ -14,7 +14,7 @@ import pytest
 
 from correlight import parsing
 from correlight.errors import ReadError, WriteError
-from correlight.exchange import ExchangeContext, bounded, read_file, write_file
+from correlight.exchange import ExchangeContext, bounded, read_file, table, write_file
 from correlight.exchange.bdv import read_bdv, write_bdv
 from correlight.exchange.elastix import read_elastix, read_transformix
 from correlight.exchange.hdf5 import write_blocks
@@ -275,3 +275,12 @@ def test_numbers_out_of_this_world_are_refused(tmp_path: Path) -> None:
         (tmp_path / "a.tfm").write_text(f"{head}{numbers}\n")
         with pytest.raises(ReadError, match=words):
             read_itk(tmp_path / "a.tfm")
+
+
+def test_a_table_of_countless_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "_MOST_ROWS", 100)
+    (tmp_path / "a.csv").write_text("y,x\n" + "1,2\n" * 100)
+    assert len(read_points(tmp_path / "a.csv").points) == 100
+    (tmp_path / "a.csv").write_text("y,x\n" + "1,2\n" * 101)
+    with pytest.raises(ReadError, match="more than 100 rows"):
+        read_points(tmp_path / "a.csv")

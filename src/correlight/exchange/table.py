@@ -29,6 +29,8 @@ __all__ = [
     "write_points",
 ]
 
+_MOST_ROWS = 500_000  # about 300 MB of memory
+
 _UNITS: dict[str, Unit] = {
     **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometre", "micrometer"), "micrometre"),
     **dict.fromkeys(("", "px", "pixel", "pixels"), "pixel"),
@@ -123,7 +125,12 @@ def _rows(path: str | Path) -> list[dict[str, str]]:
     try:
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = [cell.strip().lower() for cell in next(reader, [])]
-        lines = [[cell.strip() for cell in line] for line in reader if any(cell.strip() for cell in line)]
+        lines: list[list[str]] = []
+        for line in reader:
+            if any(cell.strip() for cell in line):
+                lines.append([cell.strip() for cell in line])
+            if len(lines) > _MOST_ROWS:
+                raise ReadError(f"{path} has more than {_MOST_ROWS:,} rows; divide the table.")
     except csv.Error as error:
         raise ReadError(f"A table in CSV was expected in {path}: {error}.") from error
     if not lines:
