@@ -24,7 +24,7 @@ from scipy import ndimage
 
 from benchmarks.protocol import draw, load_pairs
 from correlight import Affine, Grid, Image, Result, from_landmarks, register
-from correlight.exchange.table import LandmarkTable, PointTable
+from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.simulate import SimulatedPair, pair
 from correlight.simulate.beads import with_beads
 from correlight.simulate.volume_pair import volume_pair

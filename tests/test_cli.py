@@ -21,10 +21,11 @@ from correlight import __version__, cli
 from correlight.cli.options import interval
 from correlight.errors import UsageError
 from correlight.evidence.verdict import Status
-from correlight.exchange.table import PointTable, read_points, write_points
+from correlight.exchange.table import read_points, write_points
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.io import read, write_tiff
+from correlight.landmarks.tables import PointTable
 from correlight.output import folder as folders
 from correlight.registration.result import Result
 from known_pair import MOVING_FROM_FIXED, known_result, write_images

@@ -1,19 +1,105 @@
 """Small documents that others wrote, read without trust: text, JSON and XML of a bounded size.
 
-Metadata and transforms of other tools come as text. None of them needs a document type definition, which is what XML
-bombs and references to foreign files are made of, so one is refused wherever it is met.
+Metadata and transforms of other tools come as text. None of them needs the entities of a document type definition,
+which is what XML bombs and references to foreign files are made of, so a definition is refused, or read past where
+programs write one that declares elements only. Only regular files are opened: a pipe or a device has no end.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import stat
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from correlight.errors import ReadError
 
 LIMIT = 64 * 2**20  # bytes; a hundred times what a long list of landmarks needs
+# A parsed document takes some thirty times the memory of its text where it is made of the smallest possible pieces.
+JSON_LIMIT = 16 * 2**20
+_MOST_ELEMENTS = 2_000_000  # of one XML document, about 300 MB of memory
+
+
+def open_regular(path: str | Path, expected: str) -> BinaryIO:
+    """Open a file for reading, if it is one.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; links are followed.
+    expected : str
+        What it should be, with its article, for the message of an error.
+
+    Raises
+    ------
+    ReadError
+        If it does not exist, cannot be opened, or is a folder, a pipe, a device or a socket.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+    try:
+        # Looked at before it is opened, as opening a device may do something; and again, should it have been replaced.
+        _refuse_others(path, os.stat(path).st_mode, expected)
+        number = os.open(path, flags)
+        try:
+            _refuse_others(path, os.fstat(number).st_mode, expected)
+            return os.fdopen(number, "rb")
+        except BaseException:
+            os.close(number)
+            raise
+    except ReadError:
+        raise
+    except FileNotFoundError as error:
+        raise ReadError(f"Expected {expected}, but {path} does not exist; check the path.") from error
+    except (OSError, ValueError) as error:
+        detail = getattr(error, "strerror", None) or error
+        raise ReadError(f"Cannot open {path}: {detail}; check its permissions.") from error
+
+
+def _refuse_others(path: str | Path, mode: int, expected: str) -> None:
+    if stat.S_ISREG(mode):
+        return
+    kinds = (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+        (stat.S_ISSOCK, "a socket"),
+    )
+    what = next((name for test, name in kinds if test(mode)), "no regular file")
+    raise ReadError(f"Expected {expected}, but {path} is {what}; name a regular file.")
+
+
+def read_bytes(path: str | Path, expected: str, *, limit: int = LIMIT) -> bytes:
+    """The bytes of a regular file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    expected : str
+        What should be in it, as for `open_regular`.
+    limit : int
+        Bytes beyond which the file is not read.
+
+    Raises
+    ------
+    ReadError
+        If the file cannot be opened, is no regular file, or is longer than the limit.
+    """
+    with open_regular(path, expected) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            # Of a file that grows meanwhile no more is taken than the limit and one byte.
+            data = b"" if size > limit else file.read(limit + 1)
+        except OSError as error:
+            raise ReadError(f"Expected {expected}, but {path} cannot be read: {error.strerror or error}.") from error
+    if size > limit or len(data) > limit:
+        raise ReadError(f"Expected {expected}, but {path} has more than {limit / 2**20:.0f} MiB; give the right file.")
+    return data
 
 
 def read_text(path: str | Path, expected: str, *, limit: int = LIMIT) -> str:
@@ -31,15 +117,9 @@ def read_text(path: str | Path, expected: str, *, limit: int = LIMIT) -> str:
     Raises
     ------
     ReadError
-        If the file cannot be opened, is longer than the limit, or is no text in UTF-8.
+        As for `read_bytes`, and if it is no text in UTF-8.
     """
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise ReadError(f"Expected {expected}, but {path} cannot be read: {error.strerror or error}.") from error
-    if len(data) > limit:
-        raise ReadError(f"Expected {expected}, but {path} has more than {limit / 2**20:.0f} MiB; give the right file.")
+    data = read_bytes(path, expected, limit=limit)
     try:
         # A byte-order mark is what editors on Windows put first.
         return data.decode("utf-8-sig")
@@ -47,7 +127,7 @@ def read_text(path: str | Path, expected: str, *, limit: int = LIMIT) -> str:
         raise ReadError(f"Expected {expected}, but {path} is no plain text; export it again.") from error
 
 
-def read_json(path: str | Path, expected: str) -> Any:
+def read_json(path: str | Path, expected: str, *, limit: int = JSON_LIMIT) -> Any:
     """The content of a JSON file; ``NaN`` and ``Infinity`` pass, as Java programs write them.
 
     Raises
@@ -55,7 +135,7 @@ def read_json(path: str | Path, expected: str) -> Any:
     ReadError
         As for `read_text`, and if it is no JSON.
     """
-    text = read_text(path, expected)
+    text = read_text(path, expected, limit=limit)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -64,19 +144,37 @@ def read_json(path: str | Path, expected: str) -> Any:
         ) from error
 
 
-def read_xml(path: str | Path, expected: str) -> ElementTree.Element:
+def read_xml(path: str | Path, expected: str, *, doctype: bool = False) -> ElementTree.Element:
     """The root of an XML file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    expected : str
+        What should be in it, as for `open_regular`.
+    doctype : bool
+        As for `parse_xml`.
 
     Raises
     ------
     ReadError
-        As for `read_text` and `parse_xml`.
+        As for `read_bytes` and `parse_xml`.
     """
-    return parse_xml(read_text(path, expected), f"Expected {expected}, but {path}")
+    data = read_bytes(path, expected)
+    head = data[:200].lstrip(b"\xef\xbb\xbf \t\r\n")
+    declared = head.partition(b"?>")[0].upper()
+    # Java programs declare Latin-1 where their platform does; anything else that is no UTF-8 is damaged.
+    latin = head.startswith(b"<?xml") and (b"ISO-8859-1" in declared or b"WINDOWS-1252" in declared)
+    try:
+        text = data.decode("latin-1" if latin else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ReadError(f"Expected {expected}, but {path} is no plain text; export it again.") from error
+    return parse_xml(text, f"Expected {expected}, but {path}", doctype=doctype)
 
 
-def parse_xml(text: str, subject: str) -> ElementTree.Element:
-    """The root of an XML text without document type definition.
+def parse_xml(text: str, subject: str, *, doctype: bool = False) -> ElementTree.Element:
+    """The root of an XML text.
 
     Parameters
     ----------
@@ -84,32 +182,71 @@ def parse_xml(text: str, subject: str) -> ElementTree.Element:
         The document.
     subject : str
         How the sentence of an error begins: "Expected a dataset, but a.xml".
+    doctype : bool
+        Whether a document type definition is read past. Even then entities are refused, those that it declares and
+        files that it refers to.
 
     Raises
     ------
     ReadError
-        If it is not well-formed or brings a document type definition.
+        If it is not well-formed, brings a document type definition that is not wanted, or has too many elements.
     """
     parser = ElementTree.XMLParser(target=_Builder(subject))
     try:
         # An encoding named in the document is that of its bytes, which are decoded already.
-        parser.feed(text.encode("utf-8") if not text.lstrip().startswith("<?xml") else _undeclared(text))
+        data = text.encode("utf-8") if not text.lstrip().startswith("<?xml") else _undeclared(text)
+        _check_prolog(data, subject, doctype)
+        parser.feed(data)
         root = parser.close()
-    except (ElementTree.ParseError, RecursionError) as error:
+    except (ElementTree.ParseError, expat.ExpatError, RecursionError, UnicodeEncodeError) as error:
         raise ReadError(f"{subject} is no well-formed XML ({error}); export it again.") from error
     assert isinstance(root, ElementTree.Element)
     return root
 
 
 class _Builder(ElementTree.TreeBuilder):
-    """Builds the tree, and stops at the first sign of a document type definition."""
+    """Builds the tree, and stops where there are too many elements."""
 
     def __init__(self, subject: str) -> None:
         super().__init__()
-        self._subject = subject
+        self._subject, self._count = subject, 0
 
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise ReadError(f"{self._subject} brings a document type definition, which is not read; remove it.")
+    def start(self, tag: Any, attrs: Any, /) -> ElementTree.Element:
+        self._count += 1
+        if self._count > _MOST_ELEMENTS:
+            raise ReadError(f"{self._subject} has more than {_MOST_ELEMENTS:,} elements; give the right file.")
+        return super().start(tag, attrs)
+
+
+def _check_prolog(data: bytes, subject: str, doctype: bool) -> None:
+    """Read as far as the root element and refuse what a document type definition must not bring."""
+
+    def on_doctype(*_: Any) -> None:
+        if not doctype:
+            raise ReadError(f"{subject} brings a document type definition, which is not read; remove it.")
+
+    def on_entity(*_: Any) -> None:
+        raise ReadError(f"{subject} declares an entity in its document type definition, which is not read; remove it.")
+
+    def on_attribute(_element: str, _name: str, _type: str, default: str | None, _required: bool) -> None:
+        # A long value that is repeated for every element is as much of a bomb as an entity.
+        if default is not None:
+            raise ReadError(f"{subject} declares default values of attributes, which are not read; remove them.")
+
+    def on_root(*_: Any) -> None:
+        raise _PrologEndsError
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = on_doctype
+    parser.EntityDeclHandler = on_entity
+    parser.AttlistDeclHandler = on_attribute
+    parser.StartElementHandler = on_root
+    with suppress(_PrologEndsError):
+        parser.Parse(data, True)
+
+
+class _PrologEndsError(Exception):
+    """The root element begins."""
 
 
 def _undeclared(text: str) -> bytes:

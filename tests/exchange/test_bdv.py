@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from correlight.errors import ReadError, TransformError, UsageError
-from correlight.exchange import Setting
+from correlight.exchange import ExchangeContext
 from correlight.exchange.bdv import read_bdv, write_bdv
 from correlight.transforms import Affine, Projective
 from exchange.vector import FIXED_FROM_MOVING_3D, MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
@@ -82,14 +82,14 @@ def test_flat_images_are_two_dimensional(tmp_path: Path) -> None:
     scale = "0.1 0 0 0 0 0.1 0 0 0 0 0.1 0"
     text = dataset(*flat, registration(0, scale.replace("0.1", "0.01")), registration(1, turn, scale))
     assert apart(read_bdv(write(tmp_path / "a.xml", text)), MOVING_FROM_FIXED_2D) < 1e-9
-    assert read_bdv(tmp_path / "a.xml", Setting(ndim=3)).ndim == 3
+    assert read_bdv(tmp_path / "a.xml", ExchangeContext(ndim=3)).ndim == 3
 
 
 def test_what_leaves_the_plane_is_not_read_as_flat(tmp_path: Path) -> None:
     tilt = "1 0 0.1 0 0 1 0 0 0 0 1 0"
     path = write(tmp_path / "a.xml", dataset(EM, LM, registration(0, EM_SCALE), registration(1, tilt, LM_SCALE)))
     with pytest.raises(TransformError, match="leaves the plane"):
-        read_bdv(path, Setting(ndim=2))
+        read_bdv(path, ExchangeContext(ndim=2))
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -97,7 +97,7 @@ def test_what_leaves_the_plane_is_not_read_as_flat(tmp_path: Path) -> None:
 def test_a_registration_goes_on_top_and_all_else_stays(name: str | None, end: str, tmp_path: Path) -> None:
     text = dataset(EM, LM, registration(0, SHIFT, EM_SCALE), registration(1, SHIFT, LM_SCALE)).replace("\n", end)
     into = write(tmp_path / "a.xml", text)
-    write_bdv(tmp_path / "b.xml", MOVING_FROM_FIXED_3D, Setting(into=into, name=name))
+    write_bdv(tmp_path / "b.xml", MOVING_FROM_FIXED_3D, ExchangeContext(into=into, name=name))
     after = (tmp_path / "b.xml").read_bytes().decode()
     added = after[len(text) - len(after) :]
     start = next(i for i in range(len(text)) if text[i] != after[i])
@@ -105,14 +105,14 @@ def test_a_registration_goes_on_top_and_all_else_stays(name: str | None, end: st
     assert text == after[:start] + after[start + len(added) :]
     assert added.count("<ViewTransform") == 1
     assert text[:start].rstrip().endswith('<ViewRegistration timepoint="0" setup="1">')
-    assert apart(read_bdv(tmp_path / "b.xml", Setting(name=name)), MOVING_FROM_FIXED_3D) < 1e-9
+    assert apart(read_bdv(tmp_path / "b.xml", ExchangeContext(name=name)), MOVING_FROM_FIXED_3D) < 1e-9
 
 
 def test_every_time_of_the_moving_image_is_registered(tmp_path: Path) -> None:
     text = dataset(
         EM, LM, registration(0, EM_SCALE), registration(1, LM_SCALE), registration(1, SHIFT, LM_SCALE, time=1)
     )
-    write_bdv(tmp_path / "b.xml", MOVING_FROM_FIXED_3D, Setting(into=write(tmp_path / "a.xml", text)))
+    write_bdv(tmp_path / "b.xml", MOVING_FROM_FIXED_3D, ExchangeContext(into=write(tmp_path / "a.xml", text)))
     after = (tmp_path / "b.xml").read_text()
     assert after.count("<Name>correlight</Name>") == 2
     assert apart(read_bdv(tmp_path / "b.xml"), MOVING_FROM_FIXED_3D) < 1e-9
@@ -122,15 +122,15 @@ def test_a_registration_in_a_comment_is_not_taken_for_one(tmp_path: Path) -> Non
     text = dataset(EM, LM, registration(0, EM_SCALE), registration(1, LM_SCALE)).replace('"9"', '"1"', 2)
     text = text.replace('timepoint="1" setup="1"', 'timepoint="0" setup="1"', 1)
     with pytest.raises(ReadError, match="could not be found"):
-        write_bdv(tmp_path / "b.xml", MOVING_FROM_FIXED_3D, Setting(into=write(tmp_path / "a.xml", text)))
+        write_bdv(tmp_path / "b.xml", MOVING_FROM_FIXED_3D, ExchangeContext(into=write(tmp_path / "a.xml", text)))
     assert not (tmp_path / "b.xml").exists()
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--into"):
-        write_bdv(tmp_path / "b.xml", MOVING_FROM_FIXED_3D, Setting())
+    with pytest.raises(UsageError, match="give the one to write into"):
+        write_bdv(tmp_path / "b.xml", MOVING_FROM_FIXED_3D, ExchangeContext())
     with pytest.raises(TransformError, match="affine transforms only"):
-        write_bdv(tmp_path / "b.xml", Projective(np.eye(3)), Setting())
+        write_bdv(tmp_path / "b.xml", Projective(np.eye(3)), ExchangeContext())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from correlight.errors import ReadError
+from correlight.exchange import ExchangeContext, read_landmarks
 from correlight.exchange.bigwarp import read_bigwarp, write_bigwarp
+from correlight.geometry import Grid
 
 FLAT = '"Pt-0","true","47.5","103.99999999999999","51.09375","195.28125"\n'
 SOLID = (
@@ -95,3 +97,24 @@ def test_real_landmarks_of_light_and_electron_microscopy_are_read(data: Path) ->
     first = [float(cell.strip('"')) for cell in rows[0].split(",")[2:]]
     assert found.moving.points[0].tolist() == first[2::-1]
     assert found.fixed.points[0].tolist() == first[:2:-1]
+
+
+def planes(moving_z: tuple[float, float], fixed_z: tuple[float, float]) -> str:
+    rows = zip(("a", "b"), moving_z, fixed_z, strict=True)
+    return "".join(f'"{name}","true","1.5","2.5","{m}","3.5","{n}.5","{f}"\n' for n, (name, m, f) in enumerate(rows))
+
+
+def test_landmarks_of_flat_images_have_no_z(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(planes((0.0, 0.0), (0.0, 0.0)))
+    found = read_bigwarp(tmp_path / "a.csv")
+    assert found.moving.points.tolist() == [[2.5, 1.5], [2.5, 1.5]]
+    assert found.fixed.points.tolist() == [[0.5, 3.5], [1.5, 3.5]]
+    assert read_bigwarp(tmp_path / "a.csv", ndim=3).fixed.points.shape == (2, 3)
+    # The images tell; a plane may also lie at another height.
+    (tmp_path / "a.csv").write_text(planes((135.0, 135.0), (0.0, 0.0)))
+    assert read_landmarks(tmp_path / "a.csv").fixed.points.shape == (2, 3)
+    plane = ExchangeContext(Grid.of((40, 50)), Grid.of((40, 50)))
+    assert read_landmarks(tmp_path / "a.csv", plane).fixed.points.tolist() == [[0.5, 3.5], [1.5, 3.5]]
+    (tmp_path / "a.csv").write_text(planes((135.0, 134.0), (0.0, 0.0)))
+    with pytest.raises(ReadError, match="different z"):
+        read_landmarks(tmp_path / "a.csv", plane)

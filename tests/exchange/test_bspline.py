@@ -84,7 +84,7 @@ def test_the_inverse_leads_back_unless_the_map_folds() -> None:
 @pytest.mark.parametrize(
     ("size", "origin", "spacing", "directions", "words"),
     [
-        ([4, 4], [0, 0], [1, 1], [0, 1, 1, 0], "turned"),
+        ([4, 4], [0, 0], [1, 1], [0, 1, 2, 0], "right angles"),
         ([4, 4], [0, 0], [1, 1], [1, 0, 0], "not described"),
         ([4, 5], [0, 0], [1, 1], [1, 0, 0, 1], "needs 40 numbers; got 32"),
         ([4, 4], [0, 0], [1, 0], [1, 0, 0, 1], "needs"),

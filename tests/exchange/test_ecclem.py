@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from correlight.errors import ReadError, TransformError, UsageError
-from correlight.exchange import LandmarkTable, PointTable, Setting
+from correlight.exchange import ExchangeContext, LandmarkTable, PointTable
 from correlight.exchange.ecclem import read_ecclem, write_ecclem
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Projective
@@ -36,7 +36,7 @@ def test_the_quoted_transform_leads_from_source_to_target(tmp_path: Path) -> Non
 
 def test_without_slices_the_transform_is_flat(tmp_path: Path) -> None:
     assert apart(read_ecclem(linear(tmp_path / "a.xml", matrix(m23=0), size="")), MOVING_FROM_FIXED_2D) < 1e-9
-    assert read_ecclem(tmp_path / "a.xml", Setting(ndim=3)).ndim == 3  # type: ignore[union-attr]
+    assert read_ecclem(tmp_path / "a.xml", ExchangeContext(ndim=3)).ndim == 3  # type: ignore[union-attr]
     with pytest.raises((TransformError, ReadError), match="leaves the plane"):
         read_ecclem(linear(tmp_path / "a.xml", matrix(m02=0.2), size=""))
 
@@ -98,7 +98,7 @@ def test_tables_hold_a_matrix_or_points(tmp_path: Path) -> None:
 
 def test_a_written_transform_states_the_sizes_of_both_images(tmp_path: Path) -> None:
     fixed, moving = Grid.of((40, 50), 0.01, unit="micrometre"), Grid.of((20, 30), (0.2, 0.1), unit="micrometre")
-    write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, Setting(fixed, moving))
+    write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, ExchangeContext(fixed, moving))
     root = ElementTree.parse(tmp_path / "a.xml").getroot()
     assert root.tag == "root"
     size, element = root[0].attrib, root[1].attrib
@@ -111,11 +111,11 @@ def test_a_written_transform_states_the_sizes_of_both_images(tmp_path: Path) -> 
 def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     bare, grid = Grid.of((40, 50)), Grid.of((40, 50), 0.01, unit="micrometre")
     with pytest.raises(UsageError, match="counts micrometres"):
-        write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, Setting(bare, grid))
+        write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, ExchangeContext(bare, grid))
     with pytest.raises(UsageError, match="states the sizes"):
-        write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, Setting(grid, grid, sized=False))
+        write_ecclem(tmp_path / "a.xml", MOVING_FROM_FIXED_2D, ExchangeContext(grid, grid, sized=False))
     with pytest.raises(TransformError, match="affine transforms only"):
-        write_ecclem(tmp_path / "a.xml", Projective(np.eye(3)), Setting(grid, grid))
+        write_ecclem(tmp_path / "a.xml", Projective(np.eye(3)), ExchangeContext(grid, grid))
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,45 @@ def test_damaged_tables_are_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(ReadError, match=r"a\.csv"):
         read_ecclem(tmp_path / "a.csv")
+
+
+FLAT = "<root><MatrixTransformation {} process_date='2026'/>{}</root>"
+
+
+def flat(*rows: str) -> str:
+    cells = [row.split() for row in rows]
+    return " ".join(f'm{r}{c}="{cell}"' for r, row in enumerate(cells) for c, cell in enumerate(row))
+
+
+def test_the_3_x_3_matrix_of_flat_images_is_read(tmp_path: Path) -> None:
+    rows = "0.8660254037844386 -0.5 3", "0.5 0.8660254037844386 2", "0 0 1"
+    (tmp_path / "a.xml").write_text(FLAT.format(flat(*rows), "<transformation/>"))
+    assert apart(read_ecclem(tmp_path / "a.xml"), MOVING_FROM_FIXED_2D) < 1e-9
+    (tmp_path / "a.csv").write_text("\n".join(row.replace(" ", ",") for row in rows) + "\n")
+    assert apart(read_ecclem(tmp_path / "a.csv"), MOVING_FROM_FIXED_2D) < 1e-9
+    (tmp_path / "a.xml").write_text(FLAT.format(flat(*rows[:2], "0 1 1"), ""))
+    with pytest.raises(ReadError, match="last row"):
+        read_ecclem(tmp_path / "a.xml")
+    (tmp_path / "a.xml").write_text(FLAT.format(flat(*rows), matrix()))
+    with pytest.raises(ReadError, match="3 x 3 beside 4 x 4"):
+        read_ecclem(tmp_path / "a.xml")
+
+
+@pytest.mark.parametrize("transform", [MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D])
+def test_the_rows_that_are_written_lead_from_moving_to_fixed_x_first(transform: Affine, tmp_path: Path) -> None:
+    grid = Grid.of((4, 40, 50)[-transform.ndim :], 0.01, unit="micrometre")
+    write_ecclem(tmp_path / "a.csv", transform, ExchangeContext(grid, grid))
+    rows = np.loadtxt(tmp_path / "a.csv", delimiter=",")
+    assert rows[:2, -1].tolist() == pytest.approx([3, 2], abs=1e-12)
+    assert rows[0, 1] == pytest.approx(-0.5, abs=1e-12)
+    assert apart(read_ecclem(tmp_path / "a.csv"), transform) < 1e-9
+
+
+def test_pairs_of_flat_images_have_no_z(tmp_path: Path) -> None:
+    third = '<coordinate dimension="2">{}</coordinate></point>'
+    texts = [text.replace("</point>", third.format(0.0)) for text in (SOURCE, TARGET)]
+    (tmp_path / "a.xml").write_text(SCHEMA.format(*texts))
+    found = read_ecclem(tmp_path / "a.xml")
+    assert isinstance(found, LandmarkTable)
+    assert found.moving.points.tolist() == [[3.0, 12.5], [4.0, 1.0]]
+    assert read_ecclem(tmp_path / "a.xml", ExchangeContext(ndim=3)).fixed.points.shape == (2, 3)  # type: ignore[union-attr]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from correlight.errors import ReadError, WriteError
-from correlight.exchange import PointTable, Setting
+from correlight.exchange import ExchangeContext, PointTable
 from correlight.exchange.elastix import read_elastix, read_transformix, write_elastix, write_transformix
 from correlight.exchange.parameters import affine_from_parameters
 from correlight.geometry import Grid
@@ -112,7 +112,7 @@ def test_versors_turn_as_in_itk(seed: int) -> None:
         (parameter_file("AffineTransform", "1 0 0 1 1 1", 2, "0 0", '(HowToCombineTransforms "Add")',
                         '(InitialTransformParameterFileName "b.txt")'), "adds"),
         (parameter_file("AffineTransform", "1 0 0 1 1 1", 2, "0 0",
-                        '(InitialTransformParameterFileName "none.txt")'), "cannot be read"),
+                        '(InitialTransformParameterFileName "none.txt")'), "not found beside it"),
         (parameter_file("AffineTransform", "1 0 0 1 1 1", 2, "0 0",
                         '(InitialTransformParameterFileName "a.txt")'), "begins with 16 other files or with itself"),
     ],
@@ -219,7 +219,7 @@ def geometry(ndim: int) -> list[str]:
 
 def test_transformix_moves_points_as_we_do(tmp_path: Path, with_elastix: Elsewhere) -> None:
     jobs, expected = [], []
-    grids = {2: Setting(fixed=Grid.of((20, 20))), 3: Setting(fixed=Grid.of((20, 20, 20)))}
+    grids = {2: ExchangeContext(fixed=Grid.of((20, 20))), 3: ExchangeContext(fixed=Grid.of((20, 20, 20)))}
     for number, (kind, numbers, ndim, more) in enumerate(KINDS):
         folder = tmp_path / str(number)
         folder.mkdir()

@@ -8,9 +8,10 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.io import savemat
 
 from correlight.errors import ReadError, TransformError, WriteError
-from correlight.exchange import read_itk, write_itk
+from correlight.exchange import read_itk, read_transform, write_itk
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
 
@@ -211,3 +212,111 @@ def test_what_itk_cannot_hold_is_refused_with_the_reason(tmp_path: Path) -> None
     with pytest.raises(TransformError, match=r"displacement fields; got the inverse of a bent map; sample it"):
         write_itk(tmp_path / "a.tfm", Displacement(np.zeros((4, 4, 2)), Grid.of((4, 4))).inverse())
     assert not (tmp_path / "a.tfm").exists()
+
+
+# Class, number of axes, parameters, fixed parameters: what SimpleITK reads but has no constructor for.
+PACKED = [
+    ("IdentityTransform", 2, "", ""),
+    ("IdentityTransform", 3, "", ""),
+    ("ScaleTransform", 2, "1.2 0.8", "5 6"),
+    ("ScaleTransform", 3, "1.2 0.8 2", "1 2 3"),
+    ("ScaleLogarithmicTransform", 3, "0.2 -0.1 0.3", "1 2 3"),
+    ("Rigid2DTransform", 2, "0.3 1 2", "5 6"),
+    ("CenteredRigid2DTransform", 2, "0.3 5 6 1 2", ""),
+    ("VersorTransform", 3, "0.1 0.2 0.3", "5 6 7"),
+    ("QuaternionRigidTransform", 3, "0.1 0.2 0.3 0.9273618495495703 1 2 3", "5 6 7"),
+    ("QuaternionRigidTransform", 3, "0.1 0.2 0.3 -0.9273618495495703 1 2 3", "5 6 7"),
+    ("VersorRigid3DTransform", 3, "0.1 0.2 0.3 1 2 3", "5 6 7"),
+    ("ScaleVersor3DTransform", 3, "0.1 0.2 0.3 1 2 3 1.1 1.2 0.9", "5 6 7"),
+    ("ScaleSkewVersor3DTransform", 3, "0.1 0.2 0.3 1 2 3 1.1 1.2 0.9 .01 .02 .03 .04 .05 .06", "5 6 7"),
+    ("MatrixOffsetTransformBase", 2, "1.1 0.2 -.1 0.9 1 2", "5 6"),
+    ("MatrixOffsetTransformBase", 3, "1.1 0.2 0 -.1 0.9 0 0 .1 1 1 2 3", "5 6 7"),
+    ("CenteredAffineTransform", 2, "1.1 0.2 -.1 0.9 5 6 1 2", "5 6"),
+    ("CenteredAffineTransform", 3, "1.1 0.2 0 -.1 0.9 0 0 .1 1 5 6 7 1 2 3", "5 6 7"),
+    ("CenteredEuler3DTransform", 3, "0.1 0.2 0.3 5 6 7 1 2 3", "5 6 7 0"),
+]
+
+
+@pytest.mark.parametrize(("kind", "ndim", "numbers", "fixed"), PACKED)
+def test_every_linear_class_moves_points_as_in_simpleitk(
+    kind: str, ndim: int, numbers: str, fixed: str, tmp_path: Path
+) -> None:
+    # Inside a composite SimpleITK does not ask for a constructor of its own.
+    text = f"{HEADER}Transform: CompositeTransform_double_{ndim}_{ndim}\n#Transform 1\n"
+    text += f"Transform: {kind}_double_{ndim}_{ndim}\nParameters: {numbers}\nFixedParameters: {fixed}\n"
+    (tmp_path / "a.tfm").write_text(text)
+    judge = sitk.ReadTransform(str(tmp_path / "a.tfm"))
+    points = np.random.default_rng(1).normal(size=(9, ndim)) * 10
+    assert np.abs(read_itk(tmp_path / "a.tfm")(points) - through_itk(judge, points)).max() < 1e-11
+
+
+def test_a_versor_with_scales_and_shears_is_composed_as_in_simpleitk(tmp_path: Path) -> None:
+    versor = (0.1, -0.2, 0.3, np.sqrt(1 - 0.14))
+    judge = sitk.ComposeScaleSkewVersor3DTransform((1.1, 1.2, 0.9), (0.1, 0.2, -0.3), versor, (4, 5, 6), (1, 2, 3))
+    sitk.WriteTransform(judge, str(tmp_path / "a.tfm"))
+    points = np.random.default_rng(1).normal(size=(9, 3)) * 10
+    assert np.abs(read_itk(tmp_path / "a.tfm")(points) - through_itk(judge, points)).max() < 1e-11
+
+
+@pytest.mark.parametrize("kind", ["VersorTransform", "Euler3DTransform", "Similarity2DTransform_double_3_3"])
+def test_a_class_of_other_dimension_is_named(kind: str, tmp_path: Path) -> None:
+    name = kind if "_" in kind else f"{kind}_double_2_2"
+    (tmp_path / "a.tfm").write_text(f"{HEADER}Transform: {name}\nParameters: 1 0 0\nFixedParameters: 0 0\n")
+    with pytest.raises(ReadError, match=r"only these can be read|no such transform exists"):
+        read_itk(tmp_path / "a.tfm")
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_the_matlab_file_of_ants_is_read(ndim: int, tmp_path: Path) -> None:
+    judge = sitk.AffineTransform(ndim)
+    judge.SetMatrix((np.eye(ndim) + 0.1 * np.arange(ndim * ndim).reshape(ndim, ndim)).ravel().tolist())
+    judge.SetTranslation([5.0, 6.0, 7.0][:ndim])
+    judge.SetCenter([30.0, 20.0, 10.0][:ndim])
+    sitk.WriteTransform(judge, str(tmp_path / "0GenericAffine.mat"))
+    points = np.random.default_rng(1).normal(size=(9, ndim)) * 10
+    assert np.abs(read_transform(tmp_path / "0GenericAffine.mat")(points) - through_itk(judge, points)).max() < 1e-11
+
+
+def test_a_matlab_file_of_something_else_is_named(tmp_path: Path) -> None:
+    savemat(tmp_path / "five.mat", {"AffineTransform_double_2_2": np.ones(6), "fixed": np.ones(2)})
+    savemat(tmp_path / "other.mat", {"a": np.ones(6)}, format="4")
+    (tmp_path / "none.mat").write_bytes(b"")
+    for name, words in (("five", "version 4"), ("other", "got a"), ("none", r"none\.mat")):
+        with pytest.raises(ReadError, match=words):
+            read_transform(tmp_path / f"{name}.mat")
+
+
+@pytest.mark.parametrize("ending", [".tfm", ".h5"])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_field_with_an_origin_and_turned_axes_moves_points_as_in_simpleitk(
+    ndim: int, ending: str, tmp_path: Path
+) -> None:
+    rng, size = np.random.default_rng(ndim), [6, 5, 4][:ndim]
+    image = sitk.Image(size, sitk.sitkVectorFloat64, ndim)
+    for index in np.ndindex(*size):
+        image[index] = rng.normal(size=ndim).tolist()
+    turn = Affine.similarity(30).linear if ndim == 2 else np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    image.SetOrigin([100.0, 50.0, -20.0][:ndim])
+    image.SetSpacing([0.5, 0.25, 2.0][:ndim])
+    image.SetDirection(turn.ravel().tolist())
+    index = rng.uniform(0, np.array(size) - 1, size=(40, ndim))
+    points = np.array([image.TransformContinuousIndexToPhysicalPoint(place.tolist())[::-1] for place in index])
+    judge = sitk.DisplacementFieldTransform(image)
+    sitk.WriteTransform(judge, str(tmp_path / f"a{ending}"))
+    assert np.abs(read_itk(tmp_path / f"a{ending}")(points) - through_itk(judge, points)).max() < 1e-9
+
+
+def test_a_spline_with_an_origin_and_turned_axes_moves_points_as_in_simpleitk(tmp_path: Path) -> None:
+    rng, turn = np.random.default_rng(0), Affine.similarity(30).linear
+    judge = sitk.BSplineTransform(2, 3)
+    judge.SetTransformDomainOrigin((100, 50))
+    judge.SetTransformDomainDirection(turn.ravel().tolist())
+    judge.SetTransformDomainPhysicalDimensions((10, 8))
+    judge.SetTransformDomainMeshSize((4, 3))
+    judge.SetParameters(rng.normal(size=len(judge.GetParameters())).tolist())
+    sitk.WriteTransform(judge, str(tmp_path / "a.tfm"))
+    local = rng.uniform(0.5, 7, size=(40, 2))
+    points = (local @ turn.T + (100, 50))[:, ::-1]
+    found = read_itk(tmp_path / "a.tfm")(points)
+    assert np.abs(found - through_itk(judge, points)).max() < 1e-9
+    assert np.abs(found - points).max() > 0.1

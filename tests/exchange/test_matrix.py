@@ -48,9 +48,26 @@ def test_an_affine_transform_goes_through_tfm_and_a_projective_one_does_not(tmp_
 )
 def test_matrices_are_read_however_they_are_written(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
-    found = read_transform(tmp_path / name)
+    found = read_transform(tmp_path / name, "matrix")
     assert isinstance(found, Affine)
     assert found.matrix.tolist() == [[1, 2, 3], [0, 1, 4], [0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("rows.txt", "# a comment\n1 2 3\n0 1 4\n0 0 1\n"),
+        ("affinder.csv", "1,2,3\n0,1,4\n0,0,1\n"),
+        ("bare.json", "[[1, 2, 3], [0, 1, 4]]"),
+        ("named.json", '{"matrix": [[1, 2, 3], [0, 1, 4], [0, 0, 1]]}'),
+    ],
+)
+def test_a_bare_matrix_is_not_taken_without_being_told_which_way_it_leads(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ReadError, match=r"which way it leads; give its format: matrix .* napari .* ecclem"):
+        read_transform(tmp_path / name)
+    back, there = read_transform(tmp_path / name, "napari"), read_transform(tmp_path / name, "matrix")
+    assert np.abs(back(there([[5.0, 7.0]])) - [[5.0, 7.0]]).max() < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -91,7 +108,7 @@ def test_binary_and_missing_files_are_named(tmp_path: Path) -> None:
 def test_transforms_are_written_only_where_they_fit(tmp_path: Path) -> None:
     with pytest.raises(TransformError, match=r"\.tfm.*; .*a\.png ends in \.png"):
         write_transform(tmp_path / "a.png", Affine.identity())
-    with pytest.raises(TransformError, match="several formats; choose one with --to"):
+    with pytest.raises(TransformError, match="several formats; choose one: "):
         write_transform(tmp_path / "a.xml", Affine.identity())
     with pytest.raises(TransformError, match=r"a.txt would hold .*, so write it as .h5"):
         write_transform(tmp_path / "a.txt", Displacement(np.zeros((4, 4, 2)), Grid.of((4, 4))))

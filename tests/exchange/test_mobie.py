@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from correlight.errors import ReadError, UsageError
-from correlight.exchange import Setting
+from correlight.exchange import ExchangeContext
 from correlight.exchange.mobie import read_mobie, write_mobie
 from exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
@@ -32,27 +32,27 @@ def test_the_quoted_transform_is_read(wrapped: bool, tmp_path: Path) -> None:
     path = view(tmp_path / "a.json", move(VECTOR, "lm"), wrapped=wrapped)
     assert apart(read_mobie(path), MOVING_FROM_FIXED_3D) < 1e-9
     flat = [*VECTOR[:11], 0.0]
-    assert apart(read_mobie(view(path, move(flat, "lm")), Setting(ndim=2)), MOVING_FROM_FIXED_2D) < 1e-9
+    assert apart(read_mobie(view(path, move(flat, "lm")), ExchangeContext(ndim=2)), MOVING_FROM_FIXED_2D) < 1e-9
 
 
 def test_moves_act_in_the_order_of_the_list_on_the_sources_they_name(tmp_path: Path) -> None:
     path = view(tmp_path / "a.json", move(VECTOR, "lm", "gfp"), move(SHIFT, "lm"))
     # The moving point at zero goes to (1, 2, 3) and then ten further in x.
-    assert np.abs(read_mobie(path, Setting(name="lm"))([[1.0, 2.0, 13.0]])).max() < 1e-9
-    assert np.abs(read_mobie(path, Setting(name="gfp"))([[1.0, 2.0, 3.0]])).max() < 1e-9
-    with pytest.raises(ReadError, match="choose one with --name"):
+    assert np.abs(read_mobie(path, ExchangeContext(name="lm"))([[1.0, 2.0, 13.0]])).max() < 1e-9
+    assert np.abs(read_mobie(path, ExchangeContext(name="gfp"))([[1.0, 2.0, 3.0]])).max() < 1e-9
+    with pytest.raises(ReadError, match="choose one by its name"):
         read_mobie(path)
 
 
 def test_a_written_view_has_floats_only_and_names_its_source(tmp_path: Path) -> None:
-    write_mobie(tmp_path / "a.json", MOVING_FROM_FIXED_3D, Setting(name="lm"))
+    write_mobie(tmp_path / "a.json", MOVING_FROM_FIXED_3D, ExchangeContext(name="lm"))
     entry = json.loads((tmp_path / "a.json").read_text())["views"]["correlight"]
     affine = entry["sourceTransforms"][0]["affine"]
     assert affine["sources"] == ["lm"]
     assert all(isinstance(value, float) for value in affine["parameters"])
     assert affine["parameters"] == pytest.approx(VECTOR, abs=1e-12)
-    with pytest.raises(UsageError, match="--name"):
-        write_mobie(tmp_path / "a.json", MOVING_FROM_FIXED_3D, Setting())
+    with pytest.raises(UsageError, match="give its name"):
+        write_mobie(tmp_path / "a.json", MOVING_FROM_FIXED_3D, ExchangeContext())
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 from correlight.errors import ReadError, TransformError
-from correlight.exchange import Setting, read_file, read_transform, write_file
+from correlight.exchange import ExchangeContext, read_file, read_transform, write_file
 from correlight.exchange.ngff import read_ngff, write_scene
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
@@ -112,9 +112,9 @@ def test_axes_may_be_declared_x_first(tmp_path: Path) -> None:
 def test_the_moving_system_must_be_chosen_among_several(tmp_path: Path) -> None:
     edges = [edge("translation", name, "world", translation=[float(n), 0.0]) for n, name in enumerate("ab")]
     path = scene(tmp_path / "a.zarr", edges, ["world", "a", "b"])
-    with pytest.raises(ReadError, match="choose one of a, b with --name"):
+    with pytest.raises(ReadError, match="choose one of a, b by its name"):
         read_ngff(path)
-    assert read_ngff(path, Setting(name="b"))([[0.0, 0.0]]).tolist() == [[-1.0, 0.0]]
+    assert read_ngff(path, ExchangeContext(name="b"))([[0.0, 0.0]]).tolist() == [[-1.0, 0.0]]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_ngff_zarr_validates_the_scene_and_reads_the_same_numbers(
     transform = transforms(2)[kind]
     zarr.open_group(str(root), mode="w", zarr_format=3)
     systems = with_ngff_zarr(READ_AND_MOVE, {"root": str(root)})
-    grids = Setting(Grid.of((40, 50), 0.01, unit="micrometre"), Grid.of((40, 50), 0.1, unit="micrometre"))
+    grids = ExchangeContext(Grid.of((40, 50), 0.01, unit="micrometre"), Grid.of((40, 50), 0.1, unit="micrometre"))
     write_scene(root, transform, grids, fixed_image="em", moving_image="lm", system=systems[-1])
     found = with_ngff_zarr(READ_SCENE, {"root": str(root)})
     assert found["images"] == ["em", "lm"]
@@ -200,7 +200,7 @@ def test_ngff_zarr_validates_the_scene_and_reads_the_same_numbers(
         expected = MOVING_FROM_FIXED_2D.inverse().matrix[:2]
         assert np.abs(np.array(found["affine"]) - expected).max() < 1e-12
     points = np.random.default_rng(0).random((20, 2)) * 3
-    assert np.abs(read_ngff(root, Setting(name="lm"))(points) - transform(points)).max() < 1e-9
+    assert np.abs(read_ngff(root, ExchangeContext(name="lm"))(points) - transform(points)).max() < 1e-9
 
 
 FIELD = """

@@ -12,10 +12,11 @@ import tifffile
 from correlight import cli
 from correlight.errors import ReadError, UsageError, WriteError
 from correlight.exchange import write_transform
-from correlight.exchange.table import PointTable, read_points, write_points
+from correlight.exchange.table import read_points, write_points
 from correlight.geometry import Grid
 from correlight.images.resample import warp
 from correlight.io import read, write_ome_tiff, write_tiff
+from correlight.landmarks.tables import PointTable
 from correlight.output.apply import Member, apply, apply_session, holds_session, read_saved, read_session
 from correlight.output.apply.points import move_points
 from correlight.output.folder import write_result

@@ -156,7 +156,7 @@ def test_landmarks_become_other_landmarks_or_the_transform_that_fits(
     assert run(tmp_path / "bigwarp.csv", tmp_path / "table.csv") == ACCEPTED
     assert "1 landmark is inactive or without partner and left out" in capsys.readouterr().err
     assert np.array_equal(read_landmarks(tmp_path / "table.csv").fixed.points, fixed[1:])
-    assert "--model" in refused(capsys, tmp_path / "bigwarp.csv", tmp_path / "a.tfm")
+    assert "model" in refused(capsys, tmp_path / "bigwarp.csv", tmp_path / "a.tfm")
     assert run(tmp_path / "bigwarp.csv", tmp_path / "a.tfm", "--model", "affine") == ACCEPTED
     found = read_transform(tmp_path / "a.tfm")
     assert isinstance(found, Affine)
@@ -175,9 +175,9 @@ def test_points_go_to_transformix_and_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("a.txt", "b.xml"), "several formats; choose one with --to"),
+        (("a.txt", "b.xml"), "several formats; choose one: "),
         (("a.txt", "b.xml", "--to", "trakem2"), "counts pixels"),
-        (("a.txt", "b.xml", "--to", "bdv"), "--into"),
+        (("a.txt", "b.xml", "--to", "bdv"), "give the one to write into"),
         (("a.txt", "b.csv", "--to", "bigwarp"), "does not hold a transform"),
         (("a.txt", "b.tfm", "--to", "word"), "A format is one of"),
         (("a.txt", "b.png"), "ends in .png"),

@@ -9,11 +9,12 @@ import pytest
 import tifffile
 
 from correlight.errors import UsageError
-from correlight.exchange.table import PointTable, read_points, write_points
+from correlight.exchange.table import read_points, write_points
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.resample import warp
 from correlight.io import read, write_ome_tiff
+from correlight.landmarks.tables import PointTable
 from correlight.output.apply import apply, read_saved
 from correlight.output.folder import write_result
 from correlight.output.report.volumes import cuts_through, section_cut

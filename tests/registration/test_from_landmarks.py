@@ -11,11 +11,11 @@ import tifffile
 
 from correlight import cli
 from correlight.errors import UsageError
-from correlight.exchange.table import LandmarkTable, PointTable
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.io import read
 from correlight.landmarks import estimate
+from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.apply import apply
 from correlight.registration.from_landmarks import from_landmarks, stored
 from correlight.transforms import Affine, Displacement, Projective

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from correlight.registration.inputs import Inputs
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.recipes import load
-from correlight.registration.inputs import Inputs
 
 GRID = Grid.of((48, 64), (0.5, 0.8), unit="micrometre")
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Overwrite, spacings
+from correlight.cli.options import Overwrite, Signed, position, spacings
 from correlight.cli.terminal import ACCEPTED
 
 
@@ -23,6 +23,8 @@ def convert(
     moving: Path | None = None,
     fixed_spacing: str | None = None,
     moving_spacing: str | None = None,
+    fixed_origin: Annotated[str | None, Signed] = None,
+    moving_origin: Annotated[str | None, Signed] = None,
     model: Literal["rigid", "similarity", "affine", "projective"] | None = None,
     name: str | None = None,
     into: Path | None = None,
@@ -50,6 +52,11 @@ def convert(
         Micrometres per pixel, or Z,Y,X of a volume; 1 for an image without pixel size.
     moving_spacing
         The same for the moving image.
+    fixed_origin
+        Y,X or Z,Y,X of the first pixel of the fixed image when the transform of elastix or ITK was made, where the
+        image has lost its origin; without it as IN states.
+    moving_origin
+        The same for the moving image, of which IN states nothing.
     model
         The kind of transform to fit to landmarks.
     name
@@ -61,7 +68,7 @@ def convert(
     unit
         What numbers count in files of points that do not say.
     """
-    from correlight.exchange import Setting
+    from correlight.exchange import ExchangeContext
     from correlight.output.convert import convert as run
 
     done = run(
@@ -73,7 +80,14 @@ def convert(
         moving=moving,
         fixed_spacing=spacings(fixed_spacing, "--fixed-spacing"),
         moving_spacing=spacings(moving_spacing, "--moving-spacing"),
-        setting=Setting(name=name, ndim=dimensions, into=into, unit=unit),
+        context=ExchangeContext(
+            name=name,
+            ndim=dimensions,
+            into=into,
+            unit=unit,
+            fixed_origin=position(fixed_origin, "--fixed-origin"),
+            moving_origin=position(moving_origin, "--moving-origin"),
+        ),
         model=model,
         overwrite=overwrite,
     )

@@ -60,6 +60,22 @@ def spacings(text: str | None, option: str) -> tuple[float, ...] | None:
     return values
 
 
+def position(text: str | None, option: str) -> tuple[float, ...] | None:
+    """The two or three coordinates of a place, array order, or None for None.
+
+    Raises
+    ------
+    UsageError
+        If there are not two or three finite numbers.
+    """
+    if text is None:
+        return None
+    values = tuple(float(part) for part in re.findall(_NUMBER, text))
+    if not re.fullmatch(rf"\s*{_NUMBER}(\s*,\s*{_NUMBER}){{1,2}}\s*", text) or not all(map(math.isfinite, values)):
+        raise UsageError(f"{option} expects a place, Y,X or Z,Y,X in micrometres; got {text!r}.")
+    return values
+
+
 def box(text: str | None) -> tuple[int, int, int, int] | None:
     """The four whole numbers of ``Y0,Y1,X0,X1``, or None for None.
 

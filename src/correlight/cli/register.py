@@ -133,12 +133,12 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
     """The transform in a file, or the one that the landmarks in it say; the places themselves if they are too few."""
     if path is None:
         return None
-    from correlight.exchange import LandmarkTable, PointTable, Setting, read_file
+    from correlight.exchange import ExchangeContext, LandmarkTable, PointTable, read_file
     from correlight.landmarks import fit
     from correlight.output.landmarks import read_pairs
     from correlight.search.limits import Clicks
 
-    content = read_file(path, setting=Setting(fixed=fixed.grid, moving=moving.grid))
+    content = read_file(path, context=ExchangeContext(fixed=fixed.grid, moving=moving.grid))
     if isinstance(content, PointTable):
         raise UsageError(
             f"{path} gives no start: it holds points of one image, where pairs or a transform were expected."

@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import cast
 
 from correlight.errors import ReadError
+from correlight.exchange.context import UNKNOWN, ExchangeContext
 from correlight.exchange.formats import FORMATS, Content, choose, kind_of, named, read_as, recognise, write_as
 from correlight.exchange.itk import read_itk, write_itk
 from correlight.exchange.matrix import read_matrix, write_matrix
-from correlight.exchange.setting import UNKNOWN, Setting
-from correlight.exchange.table import LandmarkTable, PointTable
+from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.transforms import Transform
 
 __all__ = [
     "FORMATS",
     "UNKNOWN",
     "Content",
+    "ExchangeContext",
     "LandmarkTable",
     "PointTable",
-    "Setting",
     "kind_of",
     "read_file",
     "read_itk",
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-def read_file(path: str | Path, format: str | None = None, setting: Setting = UNKNOWN) -> Content:
+def read_file(path: str | Path, format: str | None = None, context: ExchangeContext = UNKNOWN) -> Content:
     """Read whatever a file of another tool holds: a transform, landmarks or points.
 
     Parameters
@@ -43,7 +43,7 @@ def read_file(path: str | Path, format: str | None = None, setting: Setting = UN
         The file; its first lines tell the format.
     format : str, optional
         Name of the format (a key of `FORMATS`), where the file could be taken for another.
-    setting : Setting
+    context : ExchangeContext
         What is known of the two images.
 
     Returns
@@ -61,10 +61,12 @@ def read_file(path: str | Path, format: str | None = None, setting: Setting = UN
         If the transform does not fit the number of axes asked for.
     """
     entry = recognise(path) if format is None else named(format)
-    return read_as(path, entry, setting)
+    return read_as(path, entry, context)
 
 
-def write_file(path: str | Path, content: Content, format: str | None = None, setting: Setting = UNKNOWN) -> None:
+def write_file(
+    path: str | Path, content: Content, format: str | None = None, context: ExchangeContext = UNKNOWN
+) -> None:
     """Write a transform, landmarks or points for another tool.
 
     Parameters
@@ -75,7 +77,7 @@ def write_file(path: str | Path, content: Content, format: str | None = None, se
         A transform takes fixed to moving positions, each in the unit of its image.
     format : str, optional
         Name of the format, where the ending stands for several.
-    setting : Setting
+    context : ExchangeContext
         What is known of the two images.
 
     Raises
@@ -88,10 +90,10 @@ def write_file(path: str | Path, content: Content, format: str | None = None, se
         If the file cannot be written.
     """
     entry = choose(path, kind_of(content)) if format is None else named(format)
-    write_as(path, content, entry, setting)
+    write_as(path, content, entry, context)
 
 
-def read_transform(path: str | Path) -> Transform:
+def read_transform(path: str | Path, format: str | None = None, context: ExchangeContext = UNKNOWN) -> Transform:
     """Read a transform from fixed to moving positions from any file that can hold one.
 
     Parameters
@@ -99,13 +101,17 @@ def read_transform(path: str | Path) -> Transform:
     path : str or Path
         ``.tfm``, ``.h5`` or ``.txt`` of ITK; ``.txt`` or ``.csv`` with a matrix, ``.txt`` of elastix; ``.json`` with a
         matrix, such as the ``result.json`` of a registration; what `read_file` recognises besides.
+    format : str, optional
+        Name of the format (a key of `FORMATS`). A matrix needs it that does not say itself which way it leads.
+    context : ExchangeContext
+        What is known of the two images.
 
     Raises
     ------
     ReadError
         If the file is missing, of another kind, or holds nothing usable; the message says which.
     """
-    content = read_file(path)
+    content = read_file(path, format, context)
     if isinstance(content, LandmarkTable | PointTable):
         raise ReadError(f"A transform was expected in {path}, which holds {kind_of(content)}; fit one to them first.")
     return content
@@ -131,7 +137,7 @@ def write_transform(path: str | Path, moving_from_fixed: Transform) -> None:
     write_file(path, moving_from_fixed)
 
 
-def read_landmarks(path: str | Path, setting: Setting = UNKNOWN) -> LandmarkTable:
+def read_landmarks(path: str | Path, context: ExchangeContext = UNKNOWN) -> LandmarkTable:
     """Read landmarks from any file that can hold them: our own CSV, BigWarp, eC-CLEM.
 
     Raises
@@ -139,14 +145,14 @@ def read_landmarks(path: str | Path, setting: Setting = UNKNOWN) -> LandmarkTabl
     ReadError
         If the file is missing, of another kind, or holds none.
     """
-    content = read_file(path, setting=setting)
+    content = read_file(path, context=context)
     if not isinstance(content, LandmarkTable):
         raise ReadError(f"Landmarks were expected in {path}, which holds {kind_of(content)}; give pairs of points.")
     return content
 
 
 def write_landmarks(
-    path: str | Path, landmarks: LandmarkTable, format: str | None = None, setting: Setting = UNKNOWN
+    path: str | Path, landmarks: LandmarkTable, format: str | None = None, context: ExchangeContext = UNKNOWN
 ) -> None:
     """Write landmarks; the arguments are those of `write_file`."""
-    write_file(path, cast(Content, landmarks), format, setting)
+    write_file(path, cast(Content, landmarks), format, context)

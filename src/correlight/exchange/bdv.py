@@ -7,7 +7,6 @@ everything else in the file stays as it is, to the byte. (spim_data, ViewRegistr
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError, UsageError, WriteError
-from correlight.exchange.setting import UNKNOWN, Setting, affine_from_xyz, require_affine, xyz_from_affine
+from correlight.exchange.context import UNKNOWN, ExchangeContext, affine_from_xyz, require_affine, xyz_from_affine
+from correlight.exchange.reading import reads
 from correlight.parsing import parse_xml, read_text
 from correlight.transforms import Affine, Transform
 
@@ -33,14 +33,15 @@ _LENGTHS = {
 }
 
 
-def read_bdv(path: str | Path, setting: Setting = UNKNOWN) -> Affine:
+@reads("a dataset of BigDataViewer")
+def read_bdv(path: str | Path, context: ExchangeContext = UNKNOWN) -> Affine:
     """Read how one view lies on another.
 
     Parameters
     ----------
     path : str or Path
         The XML file of a dataset.
-    setting : Setting
+    context : ExchangeContext
         ``name`` is the moving setup, by number or name, which a file of more than two needs. The fixed one is the first
         other setup; in a dataset of one it is the world. ``ndim`` says how many axes to read; without it two where all
         images are flat.
@@ -58,15 +59,15 @@ def read_bdv(path: str | Path, setting: Setting = UNKNOWN) -> Affine:
         If two axes are asked for and the third takes part.
     """
     dataset = _dataset(path)
-    fixed, moving = _roles(dataset, setting, path)
+    fixed, moving = _roles(dataset, context, path)
     time = min(time for time, number in dataset.models if number == moving.number)
     world_from_fixed = _world(moving) if fixed is None else _physical(dataset, fixed, time)
     fixed_from_moving = np.linalg.inv(world_from_fixed) @ _physical(dataset, moving, time)
-    ndim = setting.ndim or (2 if all(setup.flat for setup in (fixed, moving) if setup is not None) else 3)
+    ndim = context.ndim or (2 if all(setup.flat for setup in (fixed, moving) if setup is not None) else 3)
     return affine_from_xyz(fixed_from_moving[:3], ndim, f"The registration in {path}").inverse()
 
 
-def write_bdv(path: str | Path, moving_from_fixed: Transform, setting: Setting) -> None:
+def write_bdv(path: str | Path, moving_from_fixed: Transform, context: ExchangeContext) -> None:
     """Write a dataset with one more registration on top of the moving view's.
 
     Parameters
@@ -75,7 +76,7 @@ def write_bdv(path: str | Path, moving_from_fixed: Transform, setting: Setting) 
         The file to write.
     moving_from_fixed : Affine
         Takes fixed to moving positions in micrometres.
-    setting : Setting
+    context : ExchangeContext
         ``into`` is the dataset to start from, ``name`` the moving setup as for `read_bdv`.
 
     Raises
@@ -90,10 +91,10 @@ def write_bdv(path: str | Path, moving_from_fixed: Transform, setting: Setting) 
         If the file cannot be written.
     """
     affine = require_affine(moving_from_fixed, "BigDataViewer")
-    if setting.into is None:
-        raise UsageError("BigDataViewer's XML describes a whole dataset; give the one to write into with --into.")
-    dataset = _dataset(setting.into)
-    fixed, moving = _roles(dataset, setting, setting.into)
+    if context.into is None:
+        raise UsageError("BigDataViewer's XML describes a whole dataset; give the one to write into.")
+    dataset = _dataset(context.into)
+    fixed, moving = _roles(dataset, context, context.into)
     fixed_from_moving = np.vstack([xyz_from_affine(affine.inverse()), [0.0, 0.0, 0.0, 1.0]])
     text, expected = dataset.text, dict(dataset.models)
     for key in [key for key in dataset.models if key[1] == moving.number]:
@@ -103,9 +104,9 @@ def write_bdv(path: str | Path, moving_from_fixed: Transform, setting: Setting) 
         expected[key] = added @ dataset.models[key]
         text = _inserted(text, key, added)
     # What stands in a comment looks the same to a search; a second reading shows whether the right place was met.
-    found = _parsed(text, setting.into).models
+    found = _parsed(text, context.into).models
     if any(not np.allclose(found[key], expected[key], rtol=1e-9) for key in expected):
-        raise ReadError(f"The registration of setup {moving.number} could not be found in {setting.into}.")
+        raise ReadError(f"The registration of setup {moving.number} could not be found in {context.into}.")
     try:
         with Path(path).open("w", encoding="utf-8", newline="") as file:
             file.write(text)
@@ -178,16 +179,16 @@ def _rows(text: str) -> Rows:
     return rows
 
 
-def _roles(dataset: _Dataset, setting: Setting, path: str | Path) -> tuple[_Setup | None, _Setup]:
+def _roles(dataset: _Dataset, context: ExchangeContext, path: str | Path) -> tuple[_Setup | None, _Setup]:
     """The fixed setup, None where there is one only, and the moving one."""
     setups = [dataset.setups[number] for number in sorted({number for _, number in dataset.models})]
     known = ", ".join(f"{setup.number} ({setup.name})" for setup in setups)
-    if setting.name is not None:
-        chosen = [setup for setup in setups if setting.name in (setup.name, str(setup.number))]
+    if context.name is not None:
+        chosen = [setup for setup in setups if context.name in (setup.name, str(setup.number))]
     else:
         chosen = setups[-1:] if len(setups) <= 2 else []
     if len(chosen) != 1:
-        raise ReadError(f"One moving setup of {path} was expected; choose one of {known} with --name.")
+        raise ReadError(f"One moving setup of {path} was expected; choose one of {known} by its name.")
     return next((setup for setup in setups if setup is not chosen[0]), None), chosen[0]
 
 
@@ -205,12 +206,19 @@ def _world(setup: _Setup) -> Rows:
 
 def _inserted(text: str, key: tuple[int, int], rows: Rows) -> str:
     """The text with one more transform right after the opening tag of a registration."""
-    for tag in re.finditer(r"([ \t]*)<ViewRegistration\b([^>]*)>", text):
-        stated = dict(re.findall(r"""(\w+)\s*=\s*["'](\d+)["']""", tag[2]))
-        if (stated.get("timepoint"), stated.get("setup")) != (str(key[0]), str(key[1])):
+    start = text.find("<ViewRegistration")
+    while start >= 0:
+        close = text.find(">", start)
+        if close < 0:
+            break
+        line = text.rfind("\n", 0, start) + 1
+        opening, start = text[start : close + 1], text.find("<ViewRegistration", close)
+        if not opening[len("<ViewRegistration") :][:1].isspace() or not _opens(opening, key):
             continue
+        before = text[line : close + 1 - len(opening)]
+        margin = before if before.strip(" \t") == "" else ""
         end = "\r\n" if "\r\n" in text else "\n"
-        indent = tag[1] + "  "
+        indent = margin + "  "
         numbers = " ".join(repr(float(value) + 0.0) for value in rows[:3].ravel())
         lines = [
             f'{indent}<ViewTransform type="affine">',
@@ -218,5 +226,12 @@ def _inserted(text: str, key: tuple[int, int], rows: Rows) -> str:
             f"{indent}  <affine>{numbers}</affine>",
             f"{indent}</ViewTransform>",
         ]
-        return text[: tag.end()] + end + end.join(lines) + text[tag.end() :]
+        return text[: close + 1] + end + end.join(lines) + text[close + 1 :]
     raise ReadError(f"The registration of setup {key[1]} at time {key[0]} could not be found.")
+
+
+def _opens(tag: str, key: tuple[int, int]) -> bool:
+    """Whether an opening tag is that of a registration."""
+    whole = tag if tag.endswith("/>") else tag[:-1] + "/>"
+    stated = parse_xml(whole, "A registration").attrib
+    return (stated.get("timepoint"), stated.get("setup")) == (str(key[0]), str(key[1]))

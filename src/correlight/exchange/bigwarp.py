@@ -16,14 +16,17 @@ from typing import Any
 import numpy as np
 
 from correlight.errors import ReadError, WriteError
-from correlight.exchange.table import LandmarkTable, PointTable
+from correlight.exchange.flat import TABLE_LIMIT, flattened
+from correlight.exchange.reading import reads
 from correlight.geometry import Unit
+from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.parsing import read_json, read_text
 
 _KIND = "BigWarpLandmarks"
 
 
-def read_bigwarp(path: str | Path, unit: Unit = "micrometre") -> LandmarkTable:
+@reads("landmarks of BigWarp")
+def read_bigwarp(path: str | Path, unit: Unit = "micrometre", ndim: int | None = None) -> LandmarkTable:
     """Read the landmarks of BigWarp; those that are inactive or lack a partner are left out and counted.
 
     Parameters
@@ -32,11 +35,14 @@ def read_bigwarp(path: str | Path, unit: Unit = "micrometre") -> LandmarkTable:
         ``.json`` for the JSON form or a settings file that holds it, otherwise CSV.
     unit : {"micrometre", "pixel"}
         What the numbers count.
+    ndim : {2, 3}, optional
+        Number of axes of the images. BigWarp opens planes as stacks of one, so that their landmarks have a z; without
+        this it is left out where it is zero throughout.
 
     Raises
     ------
     ReadError
-        If the file is missing, holds something else, or no usable pair.
+        If the file is missing, holds something else, or no usable pair, or if planes are asked for and z differs.
     """
     rows = _json_rows(path) if Path(path).suffix.lower() == ".json" else _csv_rows(path)
     used = [(name, points) for name, active, points in rows if active and np.isfinite(points).all()]
@@ -44,6 +50,7 @@ def read_bigwarp(path: str | Path, unit: Unit = "micrometre") -> LandmarkTable:
         raise ReadError(f"No landmark of {path} is active and has both points; switch some on.")
     names = tuple(name for name, _ in used)
     pairs = np.array([points for _, points in used])
+    pairs = flattened(pairs, ndim, path)
     d = pairs.shape[1] // 2
     # Each half turns from x first to array order.
     moving, fixed = pairs[:, :d][:, ::-1].copy(), pairs[:, d:][:, ::-1].copy()
@@ -83,7 +90,7 @@ def write_bigwarp(path: str | Path, landmarks: LandmarkTable) -> None:
 
 def _csv_rows(path: str | Path) -> list[tuple[str, bool, Any]]:
     """Name, active, and the numbers of each row; the first row says whether there are two axes or three."""
-    text = read_text(path, "landmarks of BigWarp")
+    text = read_text(path, "landmarks of BigWarp", limit=TABLE_LIMIT)
     try:
         lines = [line for line in csv.reader(io.StringIO(text), strict=True) if line]
     except csv.Error as error:
@@ -114,7 +121,8 @@ def _json_rows(path: str | Path) -> list[tuple[str, bool, Any]]:
     for number, (name, active, moving, fixed) in enumerate(zip(*lists, strict=True), start=1):
         points = [*moving, *fixed] if isinstance(moving, list) and isinstance(fixed, list) else []
         if d not in (2, 3) or len(points) != 2 * d:
-            raise ReadError(f"Landmark {number} of {path} needs two points with {d} coordinates; got {points}.")
+            said = str(points)[:60]
+            raise ReadError(f"Landmark {number} of {path} needs two points with {d} coordinates; got {said}.")
         rows.append((str(name), active is True, _numbers(points, path, f"landmark {number}")))
     return rows
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Seq
+from collections import abc
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from correlight.errors import ReadError, TransformError
+from correlight.exchange.orientation import Oriented
 from correlight.geometry import Grid, Points
 from correlight.transforms import Sequence, Transform
 from correlight.transforms.newton import Inverted
@@ -116,10 +117,10 @@ class BSpline:
 
 def bspline_from_lists(
     parameters: NDArray[np.float64],
-    lattice: Seq[Seq[float]],
+    lattice: abc.Sequence[abc.Sequence[float]],
     path: str | Path,
     order: int = 3,
-) -> BSpline:
+) -> Transform:
     """A B-spline transform from what ITK and elastix write, x first.
 
     Parameters
@@ -136,22 +137,22 @@ def bspline_from_lists(
     Raises
     ------
     ReadError
-        If the lists do not fit each other, or the lattice is turned against the image.
+        If the lists do not fit each other.
     """
     size, origin, spacing, directions = lattice
     d = len(size)
     if not (len(origin) == len(spacing) == d and len(directions) == d * d and d in (2, 3)):
         raise ReadError(f"The lattice of the B-spline transform in {path} is not described completely.")
-    if not np.array_equal(np.asarray(directions, float).reshape(d, d), np.eye(d)):
-        raise ReadError(f"The lattice of the B-spline transform in {path} is turned against the image.")
+    frame = Oriented.of(origin, directions, f"The B-spline transform in {path}")
     count = np.prod(np.asarray(size, float))
-    whole = all(float(n).is_integer() and n >= 1 for n in size)
+    whole = all(float(n).is_integer() and 1 <= n <= 1e9 for n in size)
     if not whole or parameters.size != d * count or not np.isfinite([*origin, *spacing]).all() or min(spacing) <= 0:
         raise ReadError(f"The B-spline transform in {path} needs {d * count:.0f} numbers; got {parameters.size}.")
     shape = tuple(int(n) for n in size[::-1])
     grid = Grid.of(shape, tuple(spacing[::-1]), tuple(origin[::-1]), "micrometre")
+    coefficients = frame.along_axes(np.moveaxis(parameters.reshape(d, *shape)[::-1], 0, -1))
     try:
-        return BSpline(np.moveaxis(parameters.reshape(d, *shape)[::-1], 0, -1), grid, order)
+        return frame.placed(BSpline(coefficients, grid, order))
     except TransformError as error:
         raise ReadError(f"The B-spline transform in {path} cannot be used: {error}") from error
 

@@ -7,20 +7,27 @@ which is applied first (elastix manual 5.2, section 2.6 and chapter 4).
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Mapping
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.errors import ReadError, WriteError
+from correlight.exchange.blocks import numbers_of
 from correlight.exchange.bspline import bspline_from_lists
-from correlight.exchange.parameters import affine_from_parameters, parameters_from_affine
-from correlight.exchange.setting import UNKNOWN, Setting, require_affine
-from correlight.exchange.table import PointTable
+from correlight.exchange.context import UNKNOWN, ExchangeContext, require_affine
+from correlight.exchange.flat import TABLE_LIMIT
+from correlight.exchange.itk import read_itk
+from correlight.exchange.parameters import Kind, affine_from_parameters, parameters_from_affine
+from correlight.exchange.place import STATED, moved_to_images, stated_place
+from correlight.exchange.reading import reads
 from correlight.geometry import Unit
+from correlight.landmarks.tables import PointTable
 from correlight.parsing import read_text
 from correlight.transforms import Transform, compose
 
-_LINEAR = {
+_LINEAR: dict[str, Kind] = {
     "TranslationTransform": "translation",
     "EulerTransform": "euler",
     "SimilarityTransform": "similarity",
@@ -28,38 +35,52 @@ _LINEAR = {
 }
 _SPLINES = ("BSplineTransform", "RecursiveBSplineTransform")
 _LONGEST_CHAIN = 16
-_LINE = re.compile(r"^\(\s*(\w+)\s+(.*?)\s*\)$")
-_OUTPUT = re.compile(r"OutputPoint\s*=\s*\[([^\]]*)\]")
+_LONGEST_VALUE = 10_000  # characters of a name or a few numbers
+# Alternatives that begin with different characters: one pass, whatever the text.
+_VALUE = re.compile(r'"([^"]*)"|([^\s"]+)')
 
 
-def read_elastix(path: str | Path, setting: Setting = UNKNOWN) -> Transform:
-    """Read ``TransformParameters.<n>.txt`` with the files that it begins with; nothing need be known of the images.
+@reads("a parameter file of elastix")
+def read_elastix(path: str | Path, context: ExchangeContext = UNKNOWN) -> Transform:
+    """Read ``TransformParameters.<n>.txt`` with the files that it begins with, which lie beside it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The last file of a chain.
+    context : ExchangeContext
+        Nothing need be known of the images. Where the fixed grid is known, it must lie where the file states that the
+        fixed image lies; ``moving_origin`` (and ``fixed_origin``, if the file does not state it) move the transform to
+        images that have lost their origins.
 
     Returns
     -------
     Transform
-        ``moving_from_fixed``, array order.
+        ``moving_from_fixed``, array order, between the positions that elastix gave the images: from the origin on that
+        each image states.
 
     Raises
     ------
     ReadError
-        If a file is missing or damaged, holds a kind of transform that is not understood, or is joined to another by
-        addition.
+        If a file is missing or damaged, holds a kind of transform that is not understood, is joined to another by
+        addition, or was made for a fixed image in another place than the one given.
     """
     parts: list[Transform] = []
+    stated = None
     here: Path | None = Path(path)
     while here is not None:
         if len(parts) == _LONGEST_CHAIN:
             raise ReadError(f"{path} begins with {_LONGEST_CHAIN} other files or with itself; write one chain.")
         entries = _entries(here)
+        stated = stated or stated_place({key: _words(entries, key) for key in STATED}, here)
         parts.append(_transform(entries, here))
         here = _initial(entries, here)
     if len({part.ndim for part in parts}) > 1:
         raise ReadError(f"The transforms that {path} joins differ in dimension.")
-    return compose(parts[::-1])
+    return moved_to_images(compose(parts[::-1]), stated, context, path)
 
 
-def write_elastix(path: str | Path, moving_from_fixed: Transform, setting: Setting = UNKNOWN) -> None:
+def write_elastix(path: str | Path, moving_from_fixed: Transform, context: ExchangeContext = UNKNOWN) -> None:
     """Write an affine transform as elastix does.
 
     Parameters
@@ -68,7 +89,7 @@ def write_elastix(path: str | Path, moving_from_fixed: Transform, setting: Setti
         Usually ``TransformParameters.0.txt``.
     moving_from_fixed : Affine
         Takes fixed to moving positions.
-    setting : Setting
+    context : ExchangeContext
         With the grid of the fixed image, transformix can resample onto it; without, the file serves as an initial
         transform.
 
@@ -94,8 +115,8 @@ def write_elastix(path: str | Path, moving_from_fixed: Transform, setting: Setti
         f"(CenterOfRotationPoint {_text([0.0] * d)})",
         '(UseDirectionCosines "true")',
     ]
-    if setting.fixed is not None and setting.sized:
-        grid = setting.fixed
+    if context.fixed is not None and context.sized:
+        grid = context.fixed
         lines += [
             f"(Size {' '.join(str(n) for n in grid.shape[::-1])})",
             f"(Index {' '.join(['0'] * d)})",
@@ -112,6 +133,7 @@ def write_elastix(path: str | Path, moving_from_fixed: Transform, setting: Setti
     _write(path, "\n".join([*lines, ""]), "transform")
 
 
+@reads("points of transformix")
 def read_transformix(path: str | Path, unit: Unit = "micrometre") -> PointTable:
     """Read the points that transformix takes (``point`` or ``index``), or those it wrote (``outputpoints.txt``).
 
@@ -127,10 +149,9 @@ def read_transformix(path: str | Path, unit: Unit = "micrometre") -> PointTable:
     ReadError
         If the file is missing or holds no points.
     """
-    lines = [line for line in read_text(path, "points of transformix").splitlines() if line.strip()]
+    lines = [line for line in read_text(path, "points of transformix", limit=TABLE_LIMIT).splitlines() if line.strip()]
     if lines and lines[0].startswith("Point"):
-        found = [_OUTPUT.search(line) for line in lines]
-        rows = ["" if match is None else match[1] for match in found]
+        rows = [line.partition("OutputPoint")[2].partition("[")[2].partition("]")[0] for line in lines]
     else:
         head = lines[0].strip().lower() if lines else ""
         if head in ("point", "index"):
@@ -175,65 +196,97 @@ def _write(path: str | Path, text: str, what: str) -> None:
         raise WriteError(f"The {what} cannot be written to {path}: {error.strerror or error}.") from error
 
 
-def _entries(path: Path) -> dict[str, list[str]]:
-    """The ``(Key value ...)`` lines, quotes removed."""
-    entries: dict[str, list[str]] = {}
+def _entries(path: Path) -> dict[str, str]:
+    """The ``(Key value ...)`` lines as written."""
+    entries: dict[str, str] = {}
     for line in read_text(path, "a parameter file of elastix").splitlines():
-        match = _LINE.match(line.partition("//")[0].strip())
-        if match:
-            entries[match[1]] = [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^\s"]+)', match[2])]
+        text = _without_comment(line).strip()
+        if text.startswith("(") and text.endswith(")"):
+            key, *rest = text[1:-1].split(maxsplit=1)
+            entries[key] = rest[0] if rest else ""
     if "Transform" not in entries:
         raise ReadError(f'A line such as (Transform "AffineTransform") was expected in {path}; there is none.')
     return entries
 
 
-def _floats(entries: dict[str, list[str]], key: str, path: Path) -> list[float]:
+def _without_comment(line: str) -> str:
+    """A line up to the two slashes that begin a comment, which may also stand in the name of a file."""
+    place, quotes = line.find("//"), 0
+    done = 0
+    while place >= 0:
+        quotes += line.count('"', done, place)
+        if quotes % 2 == 0:
+            return line[:place]
+        done, place = place, line.find("//", place + 2)
+    return line
+
+
+def _words(entries: Mapping[str, str], key: str, default: str = "") -> list[str]:
+    """The values of an entry, quotes removed; a few words, unlike the numbers of a spline."""
+    return [quoted or bare for quoted, bare in _VALUE.findall(entries.get(key, default)[:_LONGEST_VALUE])]
+
+
+def _floats(entries: Mapping[str, str], key: str, path: Path) -> NDArray[np.float64]:
     try:
-        return [float(value) for value in entries.get(key, [])]
+        return numbers_of(entries.get(key, ""))
     except ValueError as error:
         raise ReadError(f"The values of {key} in {path} are not all numbers.") from error
 
 
-def _transform(entries: dict[str, list[str]], path: Path) -> Transform:
-    kind = entries["Transform"][0] if entries["Transform"] else ""
+def _transform(entries: Mapping[str, str], path: Path) -> Transform:
+    kind = next(iter(_words(entries, "Transform")), "")
     if kind == "File":
-        from correlight.exchange.itk import read_itk
-
-        return read_itk(path.parent / entries.get("TransformFileName", [""])[0])
-    sizes = entries.get("FixedImageDimension", []), entries.get("MovingImageDimension", [])
+        return read_itk(_beside(path, next(iter(_words(entries, "TransformFileName")), "")))
+    sizes = _words(entries, "FixedImageDimension"), _words(entries, "MovingImageDimension")
     if sizes[0] != sizes[1] or sizes[0] not in (["2"], ["3"]):
         raise ReadError(f"Two images of one dimension, 2 or 3, were expected in {path}; got {sizes[0]} and {sizes[1]}.")
     d = int(sizes[0][0])
     if kind in _SPLINES:
-        if entries.get("UseCyclicTransform", ["false"]) != ["false"]:
+        if _words(entries, "UseCyclicTransform", "false") != ["false"]:
             raise ReadError(f"The {kind} in {path} is cyclic, which is not read.")
-        lattice = [_floats(entries, key, path) for key in ("GridSize", "GridOrigin", "GridSpacing", "GridDirection")]
-        order = entries.get("BSplineTransformSplineOrder", ["3"])
+        lattice = [
+            _floats(entries, key, path).tolist() for key in ("GridSize", "GridOrigin", "GridSpacing", "GridDirection")
+        ]
+        order = _words(entries, "BSplineTransformSplineOrder", "3")
         if order not in (["1"], ["2"], ["3"]):
             raise ReadError(f"Splines of order 1, 2 or 3 were expected in {path}; got {' '.join(order)[:20]!r}.")
         numbers = _floats(entries, "TransformParameters", path)
-        return bspline_from_lists(np.asarray(numbers), lattice, path, int(order[0]))
+        return bspline_from_lists(numbers, lattice, path, int(order[0]))
     if kind not in _LINEAR:
         known = ", ".join((*_LINEAR, *_SPLINES))
         raise ReadError(f"{path} holds a {kind}; only these can be read: {known}.")
     # Without its centre a file is cut off; only a translation has none.
-    centre = [0.0] * d if kind == "TranslationTransform" else _floats(entries, "CenterOfRotationPoint", path)
-    zyx = entries.get("ComputeZYX", ["false"]) == ["true"]
+    centre = np.zeros(d) if kind == "TranslationTransform" else _floats(entries, "CenterOfRotationPoint", path)
+    zyx = _words(entries, "ComputeZYX", "false") == ["true"]
     numbers = _floats(entries, "TransformParameters", path)
     return affine_from_parameters(_LINEAR[kind], d, numbers, centre, f"The {kind} in {path}", zyx=zyx)
 
 
-def _initial(entries: dict[str, list[str]], path: Path) -> Path | None:
+def _initial(entries: Mapping[str, str], path: Path) -> Path | None:
     """The file that is applied before this one; None where there is none."""
     keys = ("InitialTransformParameterFileName", "InitialTransformParametersFileName")
-    name = next((entries[key][0] for key in keys if entries.get(key)), "NoInitialTransform")
+    name = next((words[0] for key in keys if (words := _words(entries, key))), "NoInitialTransform")
     if name == "NoInitialTransform":
         return None
-    if entries.get("HowToCombineTransforms", ["Compose"]) != ["Compose"]:
+    if _words(entries, "HowToCombineTransforms", "Compose") != ["Compose"]:
         raise ReadError(f"{path} adds its displacement to that of {name}; only composed transforms can be read.")
-    first = Path(name)
-    if not first.is_absolute() or not first.is_file():
-        # elastix writes the path as it was called; a folder that moved still holds both files.
-        beside = path.parent / first.name
-        first = path.parent / first if (path.parent / first).is_file() else beside
-    return first
+    return _beside(path, name)
+
+
+def _beside(path: Path, name: str) -> Path:
+    """The file of a name in the folder of another one.
+
+    elastix writes paths as it was called with them. Their folders are left aside: the files of a chain lie together,
+    also after their folder has moved, and a file from elsewhere must not lead anywhere. Where the path leads to another
+    file than the one beside, it is not guessed which is meant.
+    """
+    plain = PureWindowsPath(name).name  # takes both kinds of slashes for separators
+    beside = path.parent / plain
+    elsewhere = path.parent / name
+    if "\0" not in name and elsewhere.exists() and not (beside.exists() and elsewhere.samefile(beside)):
+        raise ReadError(f"{path} begins with {name[:200]!r}, a file in another folder; put both into one folder.")
+    if plain in ("", ".", "..") or "\0" in plain or not beside.is_file():
+        raise ReadError(f"{path} begins with {name[:100]!r}, which was not found beside it; put both into one folder.")
+    if beside.resolve().parent != path.parent.resolve():
+        raise ReadError(f"{path} begins with {plain!r}, which is a link to another folder; copy the file itself there.")
+    return beside

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from correlight.errors import ReadError, TransformError, UsageError
-from correlight.exchange.setting import Setting
-from correlight.exchange.table import LandmarkTable, PointTable
+from correlight.exchange.context import ExchangeContext
+from correlight.exchange.matrix import read_matrix, says_its_direction
+from correlight.landmarks.tables import LandmarkTable, PointTable
+from correlight.parsing import open_regular, read_text
 from correlight.transforms import Transform
 
 Content = Transform | LandmarkTable | PointTable
@@ -24,7 +26,7 @@ class Format:
     Parameters
     ----------
     name : str
-        As ``--from`` and ``--to`` call it.
+        As `read_file`, `write_file` and the command line call it.
     title : str
         As a sentence calls it.
     endings : tuple of str
@@ -45,7 +47,7 @@ class Format:
 FORMATS = {
     entry.name: entry
     for entry in (
-        Format("itk", "ITK", (".tfm", ".txt", ".h5", ".hdf5"), ("transform",)),
+        Format("itk", "ITK", (".tfm", ".txt", ".h5", ".hdf5", ".mat"), ("transform",)),
         Format("elastix", "elastix", (".txt",), ("transform",)),
         Format("matrix", "a matrix", (".txt", ".json", ".csv"), ("transform",)),
         Format("napari", "napari", (".txt", ".csv"), ("transform",)),
@@ -87,26 +89,45 @@ def recognise(path: str | Path) -> Format:
     file = Path(path)
     if (file / "zarr.json").is_file():
         return FORMATS["ngff"]
-    if not file.is_file():
+    if not file.exists() or file.is_dir():
         raise ReadError(f"A transform, landmarks or points were expected in {path}, where there is no file.")
     suffix = file.suffix.lower()
     if not any(suffix in entry.endings for entry in FORMATS.values()):
         endings = ", ".join(sorted({ending for entry in FORMATS.values() for ending in entry.endings}))
         raise ReadError(f"A transform is read from {endings}; {path} ends in {suffix or 'nothing'}.")
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(_LOOK)
-    except OSError as error:
-        raise ReadError(f"The file {path} cannot be read: {error.strerror or error}.") from error
-    if start.startswith(b"\x89HDF") or suffix in (".h5", ".hdf5", ".tfm"):
+    with open_regular(file, "a transform, landmarks or points") as stream:
+        start = stream.read(_LOOK)
+    if start.startswith(b"\x89HDF") or suffix in (".h5", ".hdf5", ".tfm", ".mat"):
         return FORMATS["itk"]
     text = start.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
     recognisers = {".txt": _of_text, ".csv": _of_csv, ".json": _of_json, ".xml": _of_xml}
+    if suffix not in recognisers:
+        raise ReadError(f"A transform in a folder was expected with the ending {suffix}; {path} is a file.")
     name = recognisers[suffix](text)
+    if name == "matrix" and not says_its_direction(text):
+        _undirected(file)
     if name is None:
         known = ", ".join(entry.title for entry in FORMATS.values() if ".xml" in entry.endings)
         raise ReadError(f"An XML file of {known} was expected; {path} is none of these.")
     return FORMATS[name]
+
+
+def _undirected(path: Path) -> None:
+    """Refuse a file with a matrix that does not say itself which way it leads; a damaged one is named as such.
+
+    Raises
+    ------
+    ReadError
+        If the file holds no matrix, or one without a direction.
+    """
+    if says_its_direction(read_text(path, "a matrix")):
+        return
+    read_matrix(path)
+    raise ReadError(
+        f"{path} holds a matrix, but does not say which way it leads; give its format: matrix (from fixed to moving, y "
+        "before x), napari (from moving to fixed, y before x, as affinder writes it) or ecclem (from moving to fixed, "
+        "x before y)."
+    )
 
 
 def choose(path: str | Path, kind: Kind) -> Format:
@@ -124,7 +145,7 @@ def choose(path: str | Path, kind: Kind) -> Format:
         return FORMATS[name]
     word = "A transform is" if kind == "transform" else f"{kind.capitalize()} are"
     if fitting:
-        raise TransformError(f"The ending {suffix} stands for several formats; choose one with --to {_or(fitting)}.")
+        raise TransformError(f"The ending {suffix} stands for several formats; choose one: {_or(fitting)}.")
     endings = _or(sorted({ending for entry in FORMATS.values() if kind in entry.writes for ending in entry.endings}))
     raise TransformError(f"{word} written as {endings}; {path} ends in {suffix or 'nothing'}.")
 
@@ -142,13 +163,13 @@ def named(name: str) -> Format:
     return FORMATS[name]
 
 
-def read_as(path: str | Path, entry: Format, setting: Setting) -> Content:
+def read_as(path: str | Path, entry: Format, context: ExchangeContext) -> Content:
     """Read a file of a format."""
     call = _function("read", entry.name, Path(path))
-    return cast(Content, call(path, setting))
+    return cast(Content, call(path, context))
 
 
-def write_as(path: str | Path, content: Content, entry: Format, setting: Setting) -> None:
+def write_as(path: str | Path, content: Content, entry: Format, context: ExchangeContext) -> None:
     """Write a file in a format.
 
     Raises
@@ -161,19 +182,19 @@ def write_as(path: str | Path, content: Content, entry: Format, setting: Setting
         what = {"transform": "a transform", "landmarks": "landmarks", "points": "points"}[kind]
         others = _or([other.name for other in FORMATS.values() if kind in other.writes])
         raise TransformError(f"The format {entry.name} does not hold {what}; choose {others}.")
-    _function("write", entry.name, Path(path))(path, content, setting)
+    _function("write", entry.name, Path(path))(path, content, context)
 
 
 def _function(verb: str, name: str, path: Path) -> Callable[..., Any]:
     """The function that reads or writes a format, its module loaded only now."""
-    if name in ("matrix", "napari", "itk"):
+    if name in ("matrix", "napari") or (name == "itk" and verb == "write"):
         function = getattr(import_module(f"correlight.exchange.{_home(name)}"), f"{verb}_{name}")
         return lambda path, *rest: function(path, *rest[:-1])
     if name == "table":
         return _read_table if verb == "read" else _write_table
     if name in ("bigwarp", "transformix"):
         function = getattr(import_module(f"correlight.exchange.{_home(name)}"), f"{verb}_{name}")
-        return lambda path, *rest: _with_unit(function, verb, path, *rest)
+        return lambda path, *rest: _with_unit(function, verb, name, path, *rest)
     return cast(Callable[..., Any], getattr(import_module(f"correlight.exchange.{_home(name)}"), f"{verb}_{name}"))
 
 
@@ -181,25 +202,25 @@ def _home(name: str) -> str:
     return {"napari": "matrix", "transformix": "elastix"}.get(name, name)
 
 
-def _with_unit(function: Callable[..., Any], verb: str, path: Path, *rest: Any) -> Any:
-    """Formats without units: numbers count what the setting says, and are written in the units of the images."""
-    setting: Setting = rest[-1]
+def _with_unit(function: Callable[..., Any], verb: str, name: str, path: Path, *rest: Any) -> Any:
+    """Formats without units: numbers count what the context says, and are written in the units of the images."""
+    context: ExchangeContext = rest[-1]
     if verb == "read":
-        return function(path, setting.unit)
+        return function(path, context.unit, context.axes) if name == "bigwarp" else function(path, context.unit)
     content = rest[0]
     if isinstance(content, LandmarkTable):
-        fixed, moving = content.fixed.in_unit(setting.fixed, "fixed"), content.moving.in_unit(setting.moving, "moving")
+        fixed, moving = content.fixed.in_unit(context.fixed, "fixed"), content.moving.in_unit(context.moving, "moving")
         content = LandmarkTable(fixed, moving, content.left_out)
     return function(path, content)
 
 
-def _read_table(path: str | Path, setting: Setting) -> LandmarkTable | PointTable:
+def _read_table(path: str | Path, context: ExchangeContext) -> LandmarkTable | PointTable:
     from correlight.exchange.table import holds_landmarks, read_landmarks, read_points
 
     return read_landmarks(path) if holds_landmarks(path) else read_points(path)
 
 
-def _write_table(path: str | Path, content: LandmarkTable | PointTable, setting: Setting) -> None:
+def _write_table(path: str | Path, content: LandmarkTable | PointTable, context: ExchangeContext) -> None:
     from correlight.exchange.table import write_landmarks, write_points
 
     if isinstance(content, LandmarkTable):
@@ -236,7 +257,7 @@ def _of_json(text: str) -> str:
 def _of_xml(text: str) -> str | None:
     if "<SpimData" in text:
         return "bdv"
-    if "_transform" in text and "class=" in text:
+    if "<trakem2" in text or ("_transform" in text and "class=" in text):
         return "trakem2"
     marks = ("<MatrixTransformation", "<transfoelements", "<transformation", "<pointspairs")
     return "ecclem" if any(mark in text for mark in marks) else None

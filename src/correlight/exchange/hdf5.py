@@ -6,43 +6,49 @@ composite the first group is the composite itself and has a type only. Old ITK v
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Seq
+from collections import abc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
-from correlight.errors import ReadError, WriteError
+from correlight.errors import WriteError
+from correlight.exchange.blocks import COMPOSITE, Block, named_block
+from correlight.exchange.bounded import read_arrays
+from correlight.parsing import open_regular
 
-if TYPE_CHECKING:
-    from correlight.exchange.itk import Block
-
-LIMIT = 4 * 2**30  # bytes of one list; what is declared beyond it is refused before any memory is taken
-_GROUP = "TransformGroup"
+_GROUP, _EXPECTED = "TransformGroup", "an ITK transform in HDF5"
 
 
-def write_blocks(path: str | Path, blocks: Seq[Block]) -> None:
+def write_blocks(path: str | Path, blocks: abc.Sequence[Block]) -> None:
     """Write the blocks of a transform as ITK reads them.
+
+    The file is made in memory and written in one piece: where a disk is full, HDF5 itself takes the process down.
 
     Raises
     ------
     WriteError
-        If the file cannot be written.
+        If the file cannot be written; nothing is left of it then.
     """
+    with h5py.File("transform.h5", "w", driver="core", backing_store=False) as file:
+        # Readers look for these; their values say who wrote the file and decide nothing.
+        for name in ("ITKVersion", "HDFVersion", "OSName", "OSVersion"):
+            file[name] = np.array([b"correlight"], dtype=h5py.string_dtype("ascii"))
+        for number, block in enumerate(blocks):
+            group = file.create_group(f"{_GROUP}/{number}")
+            name = f"{block.kind}_double_{block.ndim}_{block.ndim}"
+            group["TransformType"] = np.array([name.encode()], dtype=h5py.string_dtype("ascii"))
+            if block.kind != COMPOSITE:
+                group["TransformParameters"] = block.parameters
+                group["TransformFixedParameters"] = block.fixed_parameters
+        file.flush()
+        data = file.id.get_file_image()
+    target = Path(path)
     try:
-        with h5py.File(path, "w") as file:
-            # Readers look for these; their values say who wrote the file and decide nothing.
-            for name in ("ITKVersion", "HDFVersion", "OSName", "OSVersion"):
-                file[name] = np.array([b"correlight"], dtype=h5py.string_dtype("ascii"))
-            for number, block in enumerate(blocks):
-                group = file.create_group(f"{_GROUP}/{number}")
-                name = f"{block.kind}_double_{block.ndim}_{block.ndim}"
-                group["TransformType"] = np.array([name.encode()], dtype=h5py.string_dtype("ascii"))
-                if block.kind != "CompositeTransform":
-                    group["TransformParameters"] = block.parameters
-                    group["TransformFixedParameters"] = block.fixed_parameters
+        target.write_bytes(data)
     except OSError as error:
+        if target.is_file():
+            target.unlink()
         raise WriteError(f"The transform cannot be written to {path}: {error.strerror or error}.") from error
 
 
@@ -52,36 +58,10 @@ def read_blocks(path: str | Path) -> list[Block]:
     Raises
     ------
     ReadError
-        If the file is damaged or holds something else.
+        If the file is damaged, holds something else, refers to other files, or is more than can be read.
     """
-    from correlight.exchange.itk import named_block
-
-    try:
-        with h5py.File(path, "r") as file:
-            if _GROUP not in file:
-                raise ReadError(f"An ITK transform was expected in {path}, but the HDF5 file has no group {_GROUP}.")
-            groups = file[_GROUP]
-            blocks = []
-            for number in range(len(groups)):
-                group = groups[str(number)]
-                name = np.asarray(group["TransformType"]).ravel()[0]
-                text = name.decode() if isinstance(name, bytes) else str(name)
-                numbers, fixed = (_list(group, which, path) for which in ("Parameters", "FixedParameters"))
-                blocks.append(named_block(text, numbers, fixed, path))
-    except ReadError:
-        raise
-    except (OSError, KeyError, IndexError, ValueError, TypeError, RuntimeError, AttributeError) as error:
-        detail = " ".join(str(error).split())
-        raise ReadError(f"{path} is truncated or no ITK transform ({detail}); copy or export it again.") from error
-    return blocks
-
-
-def _list(group: Any, name: str, path: str | Path) -> Any:
-    """One list of numbers, under its name or the misspelt one; empty where there is none."""
-    for prefix in ("Transform", "Tranform"):
-        if prefix + name in group:
-            data = group[prefix + name]
-            if data.size * 8 > LIMIT:
-                raise ReadError(f"{path} declares {data.size * 8 / 2**30:,.1f} GiB of numbers; shrink the field first.")
-            return np.asarray(data[()], float).ravel()
-    return np.zeros(0)
+    with open_regular(path, _EXPECTED) as stream:
+        size = stream.seek(0, 2)
+    header, arrays = read_arrays(path, "hdf5", _EXPECTED, size)
+    names = header["names"]
+    return [named_block(name, arrays[2 * number], arrays[2 * number + 1], path) for number, name in enumerate(names)]

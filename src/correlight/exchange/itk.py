@@ -10,47 +10,61 @@ the edge; within half a pixel around the field both agree.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence as Seq
-from dataclasses import dataclass
+import io
+from collections import abc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from correlight.errors import ReadError, TransformError, WriteError
+from correlight.exchange.blocks import COMPOSITE, Block, named_block, numbers_of
 from correlight.exchange.bspline import BSpline, bspline_from_lists
-from correlight.exchange.parameters import affine_from_parameters, parameters_from_affine
-from correlight.exchange.setting import in_words
+from correlight.exchange.context import UNKNOWN, ExchangeContext, in_words
+from correlight.exchange.orientation import Oriented
+from correlight.exchange.parameters import Kind, affine_from_parameters, parameters_from_affine
+from correlight.exchange.place import moved_to_images
+from correlight.exchange.reading import reads
 from correlight.geometry import Grid
-from correlight.parsing import read_text
+from correlight.parsing import open_regular, read_bytes, read_text
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform, compose
 
 _HEADER = "#Insight Transform File V1.0"
-_LINEAR = {
+_LINEAR: dict[str, Kind] = {
+    "IdentityTransform": "identity",
+    "TranslationTransform": "translation",
+    "ScaleTransform": "scale",
+    "ScaleLogarithmicTransform": "log scale",
     "AffineTransform": "affine",
     "MatrixOffsetTransformBase": "affine",
-    "TranslationTransform": "translation",
+    "FixedCenterOfRotationAffineTransform": "affine",
+    "ScalableAffineTransform": "affine",
+    "Rigid2DTransform": "euler",
     "Euler2DTransform": "euler",
-    "Euler3DTransform": "euler",
-    "VersorRigid3DTransform": "versor",
     "Similarity2DTransform": "similarity",
+    "Rigid3DTransform": "affine",
+    "Euler3DTransform": "euler",
+    "VersorTransform": "turn",
+    "QuaternionRigidTransform": "quaternion",
+    "VersorRigid3DTransform": "versor",
     "Similarity3DTransform": "similarity",
+    "ScaleVersor3DTransform": "scaled versor",
+    "ScaleSkewVersor3DTransform": "skewed versor",
+    "ComposeScaleSkewVersor3DTransform": "composed versor",
+}
+# Classes that list their centre among the parameters: as what they are read, and how many numbers stand before it.
+_CENTRED: dict[str, tuple[Kind, int]] = {
+    "CenteredRigid2DTransform": ("euler", 1),
+    "CenteredSimilarity2DTransform": ("similarity", 2),
+    "CenteredEuler3DTransform": ("euler", 3),
+    "CenteredAffineTransform": ("affine", 0),  # one row for each axis: see `_linear`
 }
 _FIELD = "DisplacementFieldTransform"
-_COMPOSITE = "CompositeTransform"
 _SPLINE = "BSplineTransform"
-_READABLE = (*_LINEAR, _FIELD, _SPLINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One transform of an ITK file, as written: its class, number of axes, and two lists of numbers."""
-
-    kind: str
-    ndim: int
-    parameters: NDArray[np.float64]
-    fixed_parameters: NDArray[np.float64]
+_READABLE = (*_LINEAR, *_CENTRED, _FIELD, _SPLINE)
+_TEXT, _ANTS = "an ITK transform in text", "an ITK transform in the matrices of MATLAB"
+_LARGEST_ANTS = 2**20  # bytes
 
 
 def write_itk(path: str | Path, moving_from_fixed: Transform) -> None:
@@ -79,7 +93,7 @@ def write_itk(path: str | Path, moving_from_fixed: Transform) -> None:
     lines = [_HEADER]
     for number, block in enumerate(blocks):
         lines += [f"#Transform {number}", f"Transform: {block.kind}_double_{block.ndim}_{block.ndim}"]
-        if block.kind != _COMPOSITE:
+        if block.kind != COMPOSITE:
             lines.append(f"Parameters: {_numbers(block.parameters)}")
             lines.append(f"FixedParameters: {_numbers(block.fixed_parameters)}")
     try:
@@ -88,13 +102,17 @@ def write_itk(path: str | Path, moving_from_fixed: Transform) -> None:
         raise WriteError(f"The transform cannot be written to {path}: {error.strerror or error}.") from error
 
 
-def read_itk(path: str | Path) -> Transform:
+@reads("an ITK transform")
+def read_itk(path: str | Path, context: ExchangeContext = UNKNOWN) -> Transform:
     """Read an ITK transform, or a composite of several, from text or HDF5.
 
     Parameters
     ----------
     path : str or Path
-        A file that begins with ``#Insight Transform File``, or HDF5 as ITK writes it.
+        A file that begins with ``#Insight Transform File``, HDF5 as ITK writes it, or ``.mat`` of ANTs.
+    context : ExchangeContext
+        ``fixed_origin`` and ``moving_origin`` move the transform to images that have lost their origins, of which the
+        file states nothing.
 
     Returns
     -------
@@ -108,44 +126,30 @@ def read_itk(path: str | Path) -> Transform:
 
     Notes
     -----
-    Understood are affine transforms, translations, Euler, versor and similarity transforms in 2-D and 3-D, displacement
-    fields and cubic B-splines whose axes are those of the image, and composites of these. In a composite ITK applies
-    the last one first.
+    Understood are all linear classes of ITK, displacement fields and cubic B-splines with any origin and directions,
+    and composites of these. In a composite ITK applies the last one first. Positions are those of ITK's physical space:
+    an image whose file states an origin has it there as well. ANTs writes one linear transform as ``.mat``.
     """
-    try:
-        with Path(path).open("rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise ReadError(f"The transform {path} cannot be read: {error.strerror or error}.") from error
+    with open_regular(path, "an ITK transform") as file:
+        start = file.read(8)
     if start == b"\x89HDF\r\n\x1a\n":
         from correlight.exchange.hdf5 import read_blocks
 
         entries = read_blocks(path)
+    elif Path(path).suffix.lower() == ".mat":
+        entries = [_matlab_block(path)]
     else:
         entries = _text_blocks(path)
-    blocks = [block for block in entries if block.kind != _COMPOSITE]
+    blocks = [block for block in entries if block.kind != COMPOSITE]
     if not blocks:
         raise ReadError(f"The ITK file {path} names no transform; expected a line 'Transform: AffineTransform_...'.")
     if len({block.ndim for block in blocks}) > 1:
         raise ReadError(f"The transforms in {path} differ in dimension.")
-    return compose([_transform(block, path) for block in reversed(blocks)])
+    transform = compose([_transform(block, path) for block in reversed(blocks)])
+    return moved_to_images(transform, None, context, path)
 
 
-def named_block(name: str, parameters: ArrayLike, fixed_parameters: ArrayLike, path: str | Path) -> Block:
-    """A block from the name that ITK gives it, such as ``AffineTransform_double_2_2``.
-
-    Raises
-    ------
-    ReadError
-        If the name is not of that form, or input and output differ in dimension.
-    """
-    match = re.fullmatch(r"(\w+)_(?:double|float)_([23])_\2", name)
-    if match is None:
-        raise ReadError(f"A transform from 2-D to 2-D or 3-D to 3-D was expected in {path}; got {name[:60]!r}.")
-    return Block(match[1], int(match[2]), np.asarray(parameters, float), np.asarray(fixed_parameters, float))
-
-
-def _numbers(values: Seq[float] | NDArray[np.float64]) -> str:
+def _numbers(values: abc.Sequence[float] | NDArray[np.float64]) -> str:
     # repr is the shortest text that reads back as the same number; adding 0 turns -0 into 0.
     return " ".join(repr(float(value) + 0.0) for value in values)
 
@@ -154,7 +158,7 @@ def _blocks_of(transform: Transform) -> list[Block]:
     """The blocks of a transform; several are listed behind a composite, the one that is applied first at the end."""
     if isinstance(transform, Sequence):
         parts = [block for part in reversed(transform.parts) for block in _blocks_of(part)]
-        return [Block(_COMPOSITE, transform.ndim, np.zeros(0), np.zeros(0)), *parts]
+        return [Block(COMPOSITE, transform.ndim, np.zeros(0), np.zeros(0)), *parts]
     if isinstance(transform, Affine):
         numbers = np.asarray(parameters_from_affine(transform))
         return [Block("AffineTransform", transform.ndim, numbers, np.zeros(transform.ndim))]
@@ -178,8 +182,25 @@ def _blocks_of(transform: Transform) -> list[Block]:
     )
 
 
+def _matlab_block(path: str | Path) -> Block:
+    """The one transform of a file of ANTs: a matrix that is called as the class, and one called fixed."""
+    from scipy.io import loadmat, matlab, whosmat
+
+    data = read_bytes(path, _ANTS, limit=_LARGEST_ANTS)
+    # ANTs writes version 4; later versions hold objects and compressed parts, which nothing here needs.
+    # The stubs know names of files only.
+    stream: Any = io.BytesIO(data)
+    if matlab.matfile_version(stream)[0] != 0:
+        raise ReadError(f"Expected {_ANTS}, version 4, but {path} has another form; export it as .tfm.")
+    names = [name for name, _, _ in whosmat(stream)]
+    if len(names) != 2 or names[1] != "fixed":
+        raise ReadError(f"One transform and its centre were expected in {path}; got {', '.join(names)[:60]}.")
+    content = loadmat(stream)
+    return named_block(names[0], content[names[0]].ravel(), content["fixed"].ravel(), path)
+
+
 def _text_blocks(path: str | Path) -> list[Block]:
-    text = read_text(path, "an ITK transform in text")
+    text = read_text(path, _TEXT)
     if not text.startswith(_HEADER[:-5]):
         raise ReadError(f"An ITK transform in text begins with {_HEADER!r}; {path} does not.")
     entries: list[dict[str, str]] = []
@@ -195,7 +216,7 @@ def _text_blocks(path: str | Path) -> list[Block]:
     blocks = []
     for entry in entries:
         try:
-            lists = [np.array(entry.get(key, "").split(), dtype=float) for key in ("Parameters", "FixedParameters")]
+            lists = [numbers_of(entry.get(key, "")) for key in ("Parameters", "FixedParameters")]
         except ValueError as error:
             raise ReadError(f"The parameters of {entry['Transform']} in {path} are not all numbers.") from error
         blocks.append(named_block(entry["Transform"], lists[0], lists[1], path))
@@ -209,29 +230,36 @@ def _transform(block: Block, path: str | Path) -> Transform:
         size, origin, spacing, directions = np.split(block.fixed_parameters, np.arange(1, 4) * block.ndim)
         lists = [values.tolist() for values in (size, origin, spacing, directions)]
         return bspline_from_lists(block.parameters, lists, path)
-    if block.kind not in _LINEAR or (block.kind[-11:-9] in ("2D", "3D") and f"{block.ndim}D" not in block.kind):
+    return _linear(block, path)
+
+
+def _linear(block: Block, path: str | Path) -> Affine:
+    numbers, fixed = block.parameters, block.fixed_parameters
+    zyx = False
+    if block.kind in ("Euler3DTransform", "CenteredEuler3DTransform") and fixed.size == 4:
+        fixed, zyx = fixed[:3], bool(fixed[3])
+    kind = _LINEAR.get(block.kind)
+    if block.kind in _CENTRED:
+        kind, before = _CENTRED[block.kind]
+        before = before or block.ndim**2
+        numbers, fixed = np.delete(numbers, np.s_[before : before + block.ndim]), numbers[before : before + block.ndim]
+    elif kind in ("identity", "translation"):
+        fixed = np.zeros(block.ndim)  # without its centre a file is cut off; these have none
+    if kind is None or any(f"{d}D" in block.kind and d != block.ndim for d in (2, 3)):
         raise ReadError(
             f"The ITK file {path} holds a {block.kind}; only these can be read: {', '.join(_READABLE)} and composites."
         )
-    fixed = block.fixed_parameters
-    zyx = False
-    if block.kind == "Euler3DTransform" and fixed.size == 4:
-        fixed, zyx = fixed[:3], bool(fixed[3])
-    # Without its centre a file is cut off; only a translation has none.
-    centre = np.zeros(block.ndim) if block.kind == "TranslationTransform" else fixed
-    subject = f"The {block.kind} in {path}"
-    return affine_from_parameters(_LINEAR[block.kind], block.ndim, block.parameters, centre, subject, zyx=zyx)
+    return affine_from_parameters(kind, block.ndim, numbers, fixed, f"The {block.kind} in {path}", zyx=zyx)
 
 
-def _field(block: Block, path: str | Path) -> Displacement:
+def _field(block: Block, path: str | Path) -> Transform:
     """A displacement field; its fixed parameters are size, origin, spacing and directions."""
     d, fixed = block.ndim, block.fixed_parameters
     if fixed.size != 3 * d + d * d or not np.isfinite(fixed).all():
         raise ReadError(f"The {_FIELD} in {path} needs {3 * d + d * d} finite fixed parameters; got {fixed.size}.")
     size, origin, spacing, directions = np.split(fixed, [d, 2 * d, 3 * d])
-    if not np.array_equal(directions.reshape(d, d), np.eye(d)):
-        raise ReadError(f"The displacement field in {path} is turned against the image; resample it along its axes.")
-    if not (size == np.rint(size)).all() or size.min() < 1 or spacing.min() <= 0:
+    frame = Oriented.of(origin, directions, f"The displacement field in {path}")
+    if not (size == np.rint(size)).all() or size.min() < 1 or size.max() > 1e9 or spacing.min() <= 0:
         raise ReadError(f"The displacement field in {path} has an impossible size or spacing: {fixed[: 3 * d]}.")
     if block.parameters.size != d * np.prod(size) or not np.isfinite(block.parameters).all():
         raise ReadError(
@@ -240,4 +268,5 @@ def _field(block: Block, path: str | Path) -> Displacement:
         )
     shape = tuple(int(n) for n in size[::-1])
     grid = Grid.of(shape, tuple(spacing[::-1]), tuple(origin[::-1]), "micrometre")
-    return Displacement(block.parameters.reshape(*shape, d)[..., ::-1], grid)
+    vectors = frame.along_axes(block.parameters.reshape(*shape, d)[..., ::-1])
+    return frame.placed(Displacement(vectors, grid))

@@ -15,9 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError, TransformError, WriteError
-from correlight.exchange.setting import in_words
+from correlight.exchange.context import in_words
+from correlight.exchange.reading import reads
 from correlight.parsing import read_json, read_text
 from correlight.transforms import Affine, Projective, Transform
+
+_LIMIT = 2**20  # bytes; a result.json has some ten thousand
 
 
 def write_matrix(path: str | Path, moving_from_fixed: Transform) -> None:
@@ -69,6 +72,7 @@ def write_napari(path: str | Path, moving_from_fixed: Transform) -> None:
     _write(path, "".join(gap.join(repr(value) for value in row) + "\n" for row in rows))
 
 
+@reads("the affine of a napari layer")
 def read_napari(path: str | Path) -> Affine:
     """Read the ``affine`` of a napari layer, or a file of affinder, as `read_matrix` reads matrices.
 
@@ -91,6 +95,7 @@ def read_napari(path: str | Path) -> Affine:
         raise ReadError(f"The matrix in {path} is no transform: {error}") from error
 
 
+@reads("a matrix")
 def read_matrix(path: str | Path) -> Affine | Projective:
     """Read a matrix of numbers: rows of text (spaces or commas, ``#`` comments) or JSON.
 
@@ -103,12 +108,17 @@ def read_matrix(path: str | Path) -> Affine | Projective:
         If the file is missing or holds no matrix of 3 x 3 or 4 x 4 finite numbers.
     """
     written = Path(path).suffix.lower() == ".json"
-    rows = _json_rows(path) if written else _text_rows(read_text(path, "a matrix in text"))
+    rows = _json_rows(path) if written else _text_rows(read_text(path, "a matrix in text", limit=_LIMIT))
     try:
         matrix = np.array(rows, dtype=float)
     except (TypeError, ValueError) as error:
         raise ReadError(f"A matrix of numbers with rows of one length was expected in {path}.") from error
     return _transform(matrix, path)
+
+
+def says_its_direction(text: str) -> bool:
+    """Whether the start of a file with a matrix says which way it leads, as ours do."""
+    return "moving_from_fixed" in text
 
 
 def _write(path: str | Path, text: str) -> None:
@@ -124,7 +134,7 @@ def _text_rows(text: str) -> list[list[str]]:
 
 
 def _json_rows(path: str | Path) -> Any:
-    content = read_json(path, "a matrix")
+    content = read_json(path, "a matrix", limit=_LIMIT)
     for key in ("moving_from_fixed", "matrix"):
         if isinstance(content, dict) and key in content:
             content = content[key]

@@ -14,21 +14,23 @@ from typing import Any
 import numpy as np
 
 from correlight.errors import ReadError, TransformError, UsageError, WriteError
-from correlight.exchange.setting import UNKNOWN, Setting, affine_from_xyz, require_affine, xyz_from_affine
+from correlight.exchange.context import UNKNOWN, ExchangeContext, affine_from_xyz, require_affine, xyz_from_affine
+from correlight.exchange.reading import reads
 from correlight.parsing import read_json
 from correlight.transforms import Affine, Transform
 
 _VIEW = "correlight"
 
 
-def read_mobie(path: str | Path, setting: Setting = UNKNOWN) -> Affine:
+@reads("a view of MoBIE")
+def read_mobie(path: str | Path, context: ExchangeContext = UNKNOWN) -> Affine:
     """Read how a source is placed.
 
     Parameters
     ----------
     path : str or Path
         A file with ``views``, or a single view.
-    setting : Setting
+    context : ExchangeContext
         ``name`` chooses the source where the file moves several; ``ndim`` says how many axes to read.
 
     Returns
@@ -49,7 +51,7 @@ def read_mobie(path: str | Path, setting: Setting = UNKNOWN) -> Affine:
         for entry in view.get("sourceTransforms", []) if isinstance(view, dict) else []:
             affine = entry.get("affine") if isinstance(entry, dict) else None
             if not isinstance(affine, dict):
-                kinds = ", ".join(entry) if isinstance(entry, dict) else "none"
+                kinds = ", ".join(entry)[:60] if isinstance(entry, dict) else "none"
                 raise ReadError(f"Only affine transforms of sources can be read; {path} holds {kinds}.")
             sources = affine.get("sources", [])
             if not isinstance(sources, list) or not all(isinstance(source, str) for source in sources):
@@ -58,10 +60,10 @@ def read_mobie(path: str | Path, setting: Setting = UNKNOWN) -> Affine:
                 # Each view places a source anew.
                 if placed.setdefault(source, title) == title:
                     moves.setdefault(source, []).append(affine.get("parameters"))
-    name = setting.name if setting.name is not None else next(iter(moves), None)
-    if name not in moves or (setting.name is None and len(moves) > 1):
-        known = ", ".join(sorted(moves)) or "none"
-        raise ReadError(f"One moved source was expected in {path}, which moves {known}; choose one with --name.")
+    name = context.name if context.name is not None else next(iter(moves), None)
+    if name not in moves or (context.name is None and len(moves) > 1):
+        known = ", ".join(sorted(moves))[:200] or "none"
+        raise ReadError(f"One moved source was expected in {path}, which moves {known}; choose one by its name.")
     rows = np.eye(4)
     for parameters in moves[name]:
         try:
@@ -72,12 +74,12 @@ def read_mobie(path: str | Path, setting: Setting = UNKNOWN) -> Affine:
             raise ReadError(f"12 finite parameters were expected for {name} in {path}; got {str(parameters)[:60]}.")
         rows = np.vstack([numbers.reshape(3, 4), [0, 0, 0, 1]]) @ rows
     try:
-        return affine_from_xyz(rows[:3], setting.ndim, f"The transform in {path}").inverse()
+        return affine_from_xyz(rows[:3], context.ndim, f"The transform in {path}").inverse()
     except TransformError as error:
         raise ReadError(f"The transform in {path} cannot be used: {error}") from error
 
 
-def write_mobie(path: str | Path, moving_from_fixed: Transform, setting: Setting) -> None:
+def write_mobie(path: str | Path, moving_from_fixed: Transform, context: ExchangeContext) -> None:
     """Write a view that places the moving source.
 
     Parameters
@@ -86,7 +88,7 @@ def write_mobie(path: str | Path, moving_from_fixed: Transform, setting: Setting
         ``misc/views/<name>.json`` of the project.
     moving_from_fixed : Affine
         Takes fixed to moving positions.
-    setting : Setting
+    context : ExchangeContext
         ``name`` is the moving source as the dataset calls it.
 
     Raises
@@ -99,11 +101,11 @@ def write_mobie(path: str | Path, moving_from_fixed: Transform, setting: Setting
         If the file cannot be written.
     """
     affine = require_affine(moving_from_fixed, "MoBIE")
-    if not setting.name:
-        raise UsageError("A view of MoBIE names the source that it moves; give its name with --name.")
+    if not context.name:
+        raise UsageError("A view of MoBIE names the source that it moves; give its name.")
     # MoBIE's own validator asks for floats, which is what tolist gives.
     parameters = xyz_from_affine(affine.inverse()).ravel().tolist()
-    move = {"name": _VIEW, "sources": [setting.name], "parameters": parameters}
+    move = {"name": _VIEW, "sources": [context.name], "parameters": parameters}
     view = {"uiSelectionGroup": _VIEW, "isExclusive": False, "sourceTransforms": [{"affine": move}]}
     try:
         Path(path).write_text(json.dumps({"views": {_VIEW: view}}, indent=2) + "\n", encoding="utf-8", newline="\n")

@@ -17,8 +17,9 @@ import numpy as np
 import zarr
 
 from correlight.errors import ReadError, TransformError, WriteError
+from correlight.exchange.context import UNKNOWN, ExchangeContext, in_words
 from correlight.exchange.ngff_edges import System, edge_transform, system_of
-from correlight.exchange.setting import UNKNOWN, Setting, in_words
+from correlight.exchange.reading import reads
 from correlight.geometry import Unit
 from correlight.parsing import read_json
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform, compose
@@ -29,7 +30,7 @@ _FIELDS = "coordinateTransformations"
 Node = tuple[str, str]  # path of an image, empty for the scene itself, and name of the system
 
 
-def write_ngff(path: str | Path, moving_from_fixed: Transform, setting: Setting = UNKNOWN) -> None:
+def write_ngff(path: str | Path, moving_from_fixed: Transform, context: ExchangeContext = UNKNOWN) -> None:
     """Write a scene of two coordinate systems, "fixed" and "moving".
 
     Parameters
@@ -38,7 +39,7 @@ def write_ngff(path: str | Path, moving_from_fixed: Transform, setting: Setting 
         A Zarr group, made if it is not there.
     moving_from_fixed : Affine, Displacement, its inverse, or Sequence of these
         Takes fixed to moving positions.
-    setting : Setting
+    context : ExchangeContext
         The grids say which units the systems have.
 
     Raises
@@ -48,13 +49,13 @@ def write_ngff(path: str | Path, moving_from_fixed: Transform, setting: Setting 
     WriteError
         If the folder cannot be written.
     """
-    write_scene(path, moving_from_fixed, setting)
+    write_scene(path, moving_from_fixed, context)
 
 
 def write_scene(
     path: str | Path,
     moving_from_fixed: Transform,
-    setting: Setting = UNKNOWN,
+    context: ExchangeContext = UNKNOWN,
     *,
     fixed_image: str | None = None,
     moving_image: str | None = None,
@@ -68,7 +69,7 @@ def write_scene(
         A Zarr group, made if it is not there; a scene that it holds is replaced.
     moving_from_fixed : Affine, Displacement, its inverse, or Sequence of these
         Takes fixed to moving positions.
-    setting : Setting
+    context : ExchangeContext
         The grids say which units the systems have.
     fixed_image, moving_image : str, optional
         Paths of the images in the group.
@@ -88,7 +89,7 @@ def write_scene(
             raise TransformError(
                 f"OME-NGFF holds affine transforms and displacement fields; got {in_words(part)}, {_advice(part)}."
             )
-    fixed_unit, moving_unit = (setting.unit if grid is None else grid.unit for grid in (setting.fixed, setting.moving))
+    fixed_unit, moving_unit = (context.unit if grid is None else grid.unit for grid in (context.fixed, context.moving))
     # A field stays in the unit of its input; the first affine map leads to the unit of the moving image.
     units: list[Unit] = [fixed_unit]
     for part in parts:
@@ -129,14 +130,15 @@ def _advice(part: Transform) -> str:
     return "write it as .txt or .json instead" if isinstance(part, Projective) else "sample it on a grid first"
 
 
-def read_ngff(path: str | Path, setting: Setting = UNKNOWN) -> Transform:
+@reads("a scene of OME-NGFF 0.6")
+def read_ngff(path: str | Path, context: ExchangeContext = UNKNOWN) -> Transform:
     """Read the transform between two coordinate systems of a scene.
 
     Parameters
     ----------
     path : str or Path
         A Zarr group with a scene.
-    setting : Setting
+    context : ExchangeContext
         ``name`` is the moving system, or the path of its image, which a scene of more than two needs. The fixed system
         is the first that the scene declares.
 
@@ -155,7 +157,7 @@ def read_ngff(path: str | Path, setting: Setting = UNKNOWN) -> Transform:
     systems = _systems(root, scene)
     edges = [_ends(edge, root) for edge in scene.get(_FIELDS, [])]
     fixed = next(iter(systems))
-    moving = _moving(fixed, systems, edges, setting, root)
+    moving = _moving(fixed, systems, edges, context, root)
     # From the fixed system outwards; each system is reached once.
     reached: dict[Node, list[Transform]] = {fixed: []}
     queue = [fixed]
@@ -285,10 +287,12 @@ def _ends(edge: Any, root: Path) -> _Edge:
     return _Edge(_node(edge["input"], root), _node(edge["output"], root), edge)
 
 
-def _moving(fixed: Node, systems: Mapping[Node, System], edges: list[_Edge], setting: Setting, root: Path) -> Node:
+def _moving(
+    fixed: Node, systems: Mapping[Node, System], edges: list[_Edge], context: ExchangeContext, root: Path
+) -> Node:
     """The moving system: the one chosen, or the only end of the graph that is not the fixed one itself."""
-    if setting.name is not None:
-        chosen = [node for node in systems if setting.name in node and node != fixed]
+    if context.name is not None:
+        chosen = [node for node in systems if context.name in node and node != fixed]
     else:
         same = {node for edge in edges if edge.content.get("type") == "identity" for node in (edge.start, edge.end)}
         same = same if fixed in same else set()
@@ -296,7 +300,7 @@ def _moving(fixed: Node, systems: Mapping[Node, System], edges: list[_Edge], set
         chosen = [node for node in systems if node != fixed and node not in same and count[node] == 1]
     if len(chosen) != 1:
         known = ", ".join(_said(node) for node in systems if node != fixed)
-        raise ReadError(f"One moving system of {root} was expected; choose one of {known} with --name.")
+        raise ReadError(f"One moving system of {root} was expected; choose one of {known} by its name.")
     return chosen[0]
 
 

@@ -6,34 +6,48 @@ how they write the list down (ITK Software Guide, book 2, chapter 3; elastix man
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from correlight.errors import ReadError
 from correlight.transforms import Affine
 
+Kind = Literal[
+    "identity", "translation", "scale", "log scale", "euler", "turn", "quaternion", "versor", "similarity", "affine",
+    "scaled versor", "skewed versor", "composed versor",
+]  # fmt: skip
+# How many numbers each kind has for a plane and for a volume; what is not there does not exist.
 _COUNTS: dict[tuple[str, int], int] = {
-    ("translation", 2): 2,
-    ("translation", 3): 3,
+    **{("identity", d): 0 for d in (2, 3)},
+    **{("translation", d): d for d in (2, 3)},
+    **{("scale", d): d for d in (2, 3)},
+    **{("log scale", d): d for d in (2, 3)},
+    **{("affine", d): d * d + d for d in (2, 3)},
     ("euler", 2): 3,
     ("euler", 3): 6,
+    ("turn", 3): 3,
+    ("quaternion", 3): 7,
     ("versor", 3): 6,
     ("similarity", 2): 4,
     ("similarity", 3): 7,
-    ("affine", 2): 6,
-    ("affine", 3): 12,
+    ("scaled versor", 3): 9,
+    ("skewed versor", 3): 15,
+    ("composed versor", 3): 12,
 }
 
 
 def affine_from_parameters(
-    kind: str, ndim: int, parameters: ArrayLike, centre: ArrayLike, subject: str, *, zyx: bool = False
+    kind: Kind, ndim: int, parameters: ArrayLike, centre: ArrayLike, subject: str, *, zyx: bool = False
 ) -> Affine:
     """The affine map that a list of parameters stands for, turned to array order.
 
     Parameters
     ----------
-    kind : {"translation", "euler", "versor", "similarity", "affine"}
-        How the list is packed.
+    kind : Kind
+        How the list is packed: "turn" is a versor without shift, "scaled", "skewed" and "composed versor" are ITK's
+        ScaleVersor3D, ScaleSkewVersor3D and ComposeScaleSkewVersor3D.
     ndim : {2, 3}
         Number of axes.
     parameters, centre : array
@@ -59,7 +73,9 @@ def affine_from_parameters(
     array([4., 3.])
     """
     p, c = np.asarray(parameters, float), np.asarray(centre, float)
-    count = _COUNTS[kind, ndim]
+    count = _COUNTS.get((kind, ndim))
+    if count is None:
+        raise ReadError(f"{subject} has {ndim} axes, with which no such transform exists.")
     if p.size != count or c.size != ndim or not np.isfinite([*p, *c]).all():
         raise ReadError(f"{subject} needs {count} finite parameters and a centre of {ndim}; got {p.size} and {c.size}.")
     linear, shift = _unpacked(kind, ndim, p, zyx, subject)
@@ -77,8 +93,10 @@ def _unpacked(
     kind: str, ndim: int, p: NDArray[np.float64], zyx: bool, subject: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The linear part and the shift, x first."""
-    if kind == "translation":
-        return np.eye(ndim), p
+    if kind in ("identity", "translation"):
+        return np.eye(ndim), p if kind == "translation" else np.zeros(ndim)
+    if kind in ("scale", "log scale"):
+        return np.diag(p if kind == "scale" else np.exp(p)), np.zeros(ndim)
     if kind == "affine":
         return p[: ndim * ndim].reshape(ndim, ndim), p[ndim * ndim :]
     if ndim == 2:
@@ -87,8 +105,31 @@ def _unpacked(
     if kind == "euler":
         x, y, z = _turn(p[0], 1, 2, 3), _turn(p[1], 2, 0, 3), _turn(p[2], 0, 1, 3)
         return (z @ y @ x if zyx else z @ x @ y), p[3:]
-    scale = p[6] if kind == "similarity" else 1.0
-    return scale * _from_versor(p[:3], subject), p[3:6]
+    return _of_versors(kind, p, subject)
+
+
+def _of_versors(kind: str, p: NDArray[np.float64], subject: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The kinds that turn a volume by a versor, and then scale and shear it in their own ways."""
+    if kind == "quaternion":
+        length = np.linalg.norm(p[:4])
+        if abs(length - 1) > 1e-6:
+            raise ReadError(f"{subject} has a quaternion of the length {length:g}, which is no rotation.")
+        return _from_versor(p[:3] * (np.sign(p[3]) or 1.0), subject), p[4:]
+    turn = _from_versor(p[:3], subject)
+    if kind == "turn":
+        return turn, np.zeros(3)
+    if kind == "similarity":
+        return p[6] * turn, p[3:6]
+    if kind == "composed versor":
+        skew = np.array([[1, p[9], p[10]], [0, 1, p[11]], [0, 0, 1]])
+        return turn @ np.diag(p[6:9]) @ skew, p[3:6]
+    linear = turn.copy()
+    if kind in ("scaled versor", "skewed versor"):
+        # ITK adds these to the elements of the rotation; it does not multiply by them.
+        linear += np.diag(p[6:9] - 1.0)
+    if kind == "skewed versor":
+        linear[~np.eye(3, dtype=bool)] += p[9:]
+    return linear, p[3:6]
 
 
 def _turn(angle: float, first: int, second: int, ndim: int) -> NDArray[np.float64]:

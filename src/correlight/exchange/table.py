@@ -8,14 +8,29 @@ Points: ``name,unit,z,y,x``. Landmarks: ``name,fixed_y,fixed_x,moving_y,moving_x
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+import io
 from pathlib import Path
 
 import numpy as np
 
-from correlight.errors import ReadError, UsageError, WriteError
-from correlight.geometry import Grid, Points, Unit
+from correlight.errors import ReadError, WriteError
+from correlight.exchange.flat import FARTHEST, TABLE_LIMIT
+from correlight.exchange.reading import reads
+from correlight.geometry import Points, Unit
+from correlight.landmarks.tables import LandmarkTable, PointTable
+from correlight.parsing import open_regular, read_text
+
+__all__ = [
+    "LandmarkTable",
+    "PointTable",
+    "holds_landmarks",
+    "read_landmarks",
+    "read_points",
+    "write_landmarks",
+    "write_points",
+]
+
+_MOST_ROWS = 500_000  # about 300 MB of memory
 
 _UNITS: dict[str, Unit] = {
     **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometre", "micrometer"), "micrometre"),
@@ -23,92 +38,7 @@ _UNITS: dict[str, Unit] = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PointTable:
-    """Named places in one image.
-
-    Parameters
-    ----------
-    names : tuple of str
-        One per point.
-    points : (N, D) array
-        Array order.
-    unit : {"micrometre", "pixel"}
-        What the numbers count.
-
-    Raises
-    ------
-    UsageError
-        If names and points differ in number or the points are neither 2-D nor 3-D.
-    """
-
-    names: tuple[str, ...]
-    points: Points
-    unit: Unit
-
-    def __post_init__(self) -> None:
-        if self.points.ndim != 2 or self.points.shape[1] not in (2, 3) or len(self.points) != len(self.names):
-            raise UsageError(
-                f"One name per point in 2-D or 3-D was expected; got {len(self.names)} names and points of shape "
-                f"{self.points.shape}."
-            )
-
-    def positions(self, grid: Grid) -> Points:
-        """The points as positions in the frame of an image, shape ``(N, D)``.
-
-        Raises
-        ------
-        UsageError
-            If the table counts micrometres and the image has no calibration, or the dimensions differ.
-        """
-        if self.points.shape[1] != grid.ndim:
-            raise UsageError(f"Points with {grid.ndim} coordinates were expected; got {self.points.shape[1]}.")
-        if self.unit == "pixel":
-            return grid.points(self.points)
-        if not grid.calibrated:
-            raise UsageError("Points in micrometres need an image with a pixel size; give it or use pixels.")
-        return self.points
-
-    def in_unit(self, grid: Grid | None, role: str) -> PointTable:
-        """The same points in the unit of an image, for files that say no unit: micrometres where it is calibrated.
-
-        Raises
-        ------
-        UsageError
-            If the table counts pixels and nothing is known of the image.
-        """
-        if self.unit == "pixel" and grid is None:
-            raise UsageError(
-                f"The {role} points count pixels, and the file to be written has the unit of its image; give --{role} "
-                f"IMAGE or --{role}-spacing UM, 1 for an image without pixel size."
-            )
-        return self if grid is None else PointTable(self.names, self.positions(grid), grid.unit)
-
-    @classmethod
-    def at(cls, names: Sequence[str], positions: Points, grid: Grid, unit: Unit) -> PointTable:
-        """A table of positions in the frame of an image; in pixels where asked for or where nothing else is known."""
-        if unit == "micrometre" and grid.calibrated:
-            return cls(tuple(names), positions, unit)
-        return cls(tuple(names), grid.index(positions), "pixel")
-
-
-@dataclass(frozen=True, slots=True)
-class LandmarkTable:
-    """The same places in both images; row *n* of each is one landmark.
-
-    Parameters
-    ----------
-    fixed, moving : PointTable
-        Each with its own unit.
-    left_out : int
-        How many landmarks of the file are inactive or lack a partner.
-    """
-
-    fixed: PointTable
-    moving: PointTable
-    left_out: int = 0
-
-
+@reads("a table of points")
 def read_points(path: str | Path) -> PointTable:
     """Read points from a CSV file with the columns ``name,unit,z,y,x`` (name, unit and z optional).
 
@@ -140,6 +70,7 @@ def write_points(path: str | Path, table: PointTable) -> None:
         raise WriteError(f"The points cannot be written to {path}: {error.strerror or error}.") from error
 
 
+@reads("a table of landmarks")
 def read_landmarks(path: str | Path) -> LandmarkTable:
     """Read landmarks from a CSV file with the columns ``name,fixed_y,fixed_x,moving_y,moving_x``.
 
@@ -191,16 +122,18 @@ def write_landmarks(path: str | Path, landmarks: LandmarkTable) -> None:
 
 def _rows(path: str | Path) -> list[dict[str, str]]:
     """The lines of a CSV file as dictionaries, keys in lower case, everything stripped."""
+    text = read_text(path, "a table in CSV", limit=TABLE_LIMIT)
     try:
-        # A byte-order mark is what spreadsheets put first.
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file, strict=True)
-            header = [cell.strip().lower() for cell in next(reader, [])]
-            lines = [[cell.strip() for cell in line] for line in reader if any(cell.strip() for cell in line)]
-    except (UnicodeDecodeError, csv.Error) as error:
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = [cell.strip().lower() for cell in next(reader, [])]
+        lines: list[list[str]] = []
+        for line in reader:
+            if any(cell.strip() for cell in line):
+                lines.append([cell.strip() for cell in line])
+            if len(lines) > _MOST_ROWS:
+                raise ReadError(f"{path} has more than {_MOST_ROWS:,} rows; divide the table.")
+    except csv.Error as error:
         raise ReadError(f"A table in CSV was expected in {path}: {error}.") from error
-    except OSError as error:
-        raise ReadError(f"The table {path} cannot be read: {error.strerror or error}.") from error
     if not lines:
         raise ReadError(f"A header line and at least one row were expected in {path}; got none.")
     for number, line in enumerate(lines, start=1):
@@ -224,7 +157,7 @@ def _coordinates(rows: list[dict[str, str]], prefix: str, path: str | Path) -> P
         points = np.array([[float(row[axis]) for axis in axes] for row in rows])
     except ValueError as error:
         raise ReadError(f"Every coordinate in {path} must be a number: {error}.") from error
-    if not np.isfinite(points).all():
+    if not np.isfinite(points).all() or np.abs(points).max() > FARTHEST:
         raise ReadError(f"Every coordinate in {path} must be finite; remove the points without a place.")
     return points
 
@@ -243,7 +176,7 @@ def _unit(rows: list[dict[str, str]], columns: tuple[str, ...], path: str | Path
 def holds_landmarks(path: str | Path) -> bool:
     """Whether a file is a table of landmarks, judged by its header."""
     try:
-        with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
-            return "fixed_y" in file.readline(10_000).lower()
-    except OSError:
+        with open_regular(path, "a table in CSV") as file:
+            return b"fixed_y" in file.readline(10_000).lower()
+    except ReadError:
         return False

@@ -25,11 +25,12 @@ from correlight.images.validity.padding import percent
 from correlight.io import content as limits
 from correlight.io.axes import FIRST, Selection, choose_level, choose_scene, refuse_unknown, time_index
 from correlight.io.content import Content
-from correlight.io.door import Stamp, check_unchanged, measured, open_regular, sha256_of, stamp
+from correlight.io.door import Stamp, check_unchanged, measured, sha256_of, stamp
 from correlight.io.fallback import bioio_is_installed
 from correlight.io.sidecar import with_sidecar
 from correlight.io.views import Held
 from correlight.io.write import write_ome_tiff, write_tiff
+from correlight.parsing import open_regular
 
 __all__ = ["READABLE", "VENDORS", "Selection", "read", "read_mask", "unchanged", "write_ome_tiff", "write_tiff"]
 
@@ -282,7 +283,7 @@ def _kind(path: Path) -> str:
             return "bioio"
         ending = f"ending {path.suffix!r}" if path.suffix else "no ending"
         raise ReadError(f"Cannot read {path}, which has {ending}; export the image as one of {readable}.")
-    with open_regular(path) as file:
+    with open_regular(path, "an image file") as file:
         start = file.read(256)
     if not start:
         raise ReadError(f"Expected an image, but {path} is empty; copy or export it again.")

@@ -9,8 +9,8 @@ import numpy as np
 from correlight.errors import ReadError
 from correlight.io.axes import FIRST, Selection, choose_level, choose_scene, time_index
 from correlight.io.content import LIMIT, ON_DISK, Content, check_size, from_samples, large
-from correlight.io.door import open_regular
 from correlight.io.ondisk import Flat, left_on_disk
+from correlight.parsing import open_regular
 
 KNOWS = ("scene", "time")
 _CHANNELS = 16  # a longer first axis of three is a stack of unknown meaning, not channels
@@ -41,7 +41,7 @@ def read_npy(path: Path, *, calibrate: bool = True, choice: Selection = FIRST) -
     choose_scene(path, [path.stem], choice)
     choose_level(path, 1, choice)
     time_index(path, 1, choice)
-    with open_regular(path) as file:
+    with open_regular(path, "an image file") as file:
         version = np.lib.format.read_magic(file)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, backwards, dtype = header(file)

@@ -21,10 +21,9 @@ from correlight.io import calibration
 from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, time_index
 from correlight.io.content import NOT_STATED, Content, check_size, from_samples
 from correlight.io.czi_blocks import decoded, kind_of
-from correlight.io.door import open_regular
 from correlight.io.extras import known_in_part, losses_raised, reader
 from correlight.io.further import choose_views
-from correlight.parsing import parse_xml
+from correlight.parsing import open_regular, parse_xml
 
 KNOWS = ("scene", "time", "view")  # what can be chosen
 _METRE = 1e6  # micrometres

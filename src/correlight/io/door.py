@@ -12,9 +12,9 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from correlight.errors import ReadError
+from correlight.parsing import open_regular
 
 _BLOCK = 2**22  # bytes of a file that are hashed at a time
 
@@ -39,41 +39,6 @@ class Stamp:
     size: int
     modified: int
     sha256: str
-
-
-def open_regular(path: str | Path, expected: str = "an image file") -> BinaryIO:
-    """Open a file for reading, if it is one.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file; links are followed.
-    expected : str
-        What it should be, with its article, for the message of an error.
-
-    Raises
-    ------
-    ReadError
-        If it does not exist, cannot be opened, or is a folder, a pipe, a device or a socket.
-    """
-    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-    try:
-        # Looked at before it is opened, as opening a device may do something; and again, should it have been replaced.
-        _refuse_others(path, os.stat(path).st_mode, expected)
-        number = os.open(path, flags)
-        try:
-            _refuse_others(path, os.fstat(number).st_mode, expected)
-            return os.fdopen(number, "rb")
-        except BaseException:
-            os.close(number)
-            raise
-    except ReadError:
-        raise
-    except FileNotFoundError as error:
-        raise ReadError(f"Expected {expected}, but {path} does not exist; check the path.") from error
-    except (OSError, ValueError) as error:
-        detail = getattr(error, "strerror", None) or error
-        raise ReadError(f"Cannot open {path}: {detail}; check its permissions.") from error
 
 
 def check_regular(path: str | Path, expected: str = "an image file") -> None:
@@ -144,7 +109,7 @@ def sha256(path: str | Path) -> str:
         for entry in _files(path):
             total.update(f"{entry.relative_to(path).as_posix()}\0{sha256(entry)}\n".encode())
         return total.hexdigest()
-    with open_regular(path) as file:
+    with open_regular(path, "an image file") as file:
         total = hashlib.sha256()
         while block := file.read(_BLOCK):
             total.update(block)
@@ -167,17 +132,3 @@ def measured(path: Path) -> tuple[int, int]:
     """Size in bytes and time of the last change in nanoseconds of a file, or of all files of a folder together."""
     entries = [entry.stat() for entry in (_files(path) if path.is_dir() else [path])]
     return sum(entry.st_size for entry in entries), max((entry.st_mtime_ns for entry in entries), default=0)
-
-
-def _refuse_others(path: str | Path, mode: int, expected: str) -> None:
-    if stat.S_ISREG(mode):
-        return
-    kinds = (
-        (stat.S_ISDIR, "a folder"),
-        (stat.S_ISFIFO, "a pipe"),
-        (stat.S_ISCHR, "a device"),
-        (stat.S_ISBLK, "a device"),
-        (stat.S_ISSOCK, "a socket"),
-    )
-    what = next((name for test, name in kinds if test(mode)), "no regular file")
-    raise ReadError(f"Expected {expected}, but {path} is {what}; name a regular file.")

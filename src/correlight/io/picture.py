@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from correlight.errors import ReadError
 from correlight.images.image import Pixels
 from correlight.io.content import Content, check_size, from_samples
-from correlight.io.door import open_regular
 from correlight.io.meaning import from_cmyk
 from correlight.io.views import changed, orientation_said, turned
+from correlight.parsing import open_regular
 
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
@@ -87,7 +87,7 @@ def read_jpeg(path: Path, *, calibrate: bool = True) -> Content:
 @contextmanager
 def _mapped(path: Path) -> Iterator[mmap.mmap]:
     """The bytes of a file, of which only those that are looked at come into memory."""
-    with open_regular(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with open_regular(path, "an image file") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data
 
 

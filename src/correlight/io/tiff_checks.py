@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 import tifffile
 
 from correlight.errors import ReadError
-from correlight.io.door import check_regular, is_plain_name, open_regular
+from correlight.io.door import check_regular, is_plain_name
+from correlight.parsing import open_regular
 
 _UNCOMPRESSED = 1  # Compression
 _AT_MOST = {5: 1400, 8: 1040, 32773: 64, 32946: 1040}  # bytes that one of LZW, deflate and PackBits can unpack to
@@ -26,7 +27,7 @@ def check_directory(path: Path) -> None:
     tifffile passes over such tags and pages, and with them would go the pixel size, or channels.
     """
     size = path.stat().st_size
-    with open_regular(path) as file:
+    with open_regular(path, "an image file") as file:
         start = file.read(16)
         order, big = ("<" if start[:2] == b"II" else ">"), start[2:4] in (b"+\0", b"\0+")
         word, head, entry = (f"{order}{code}" for code in (("Q", "Q", "HHQ8s") if big else ("I", "H", "HHI4s")))

@@ -19,8 +19,8 @@ import tifffile
 from correlight.errors import ReadError
 from correlight.io import calibration
 from correlight.io.content import NOT_STATED
-from correlight.io.door import is_regular, open_regular
-from correlight.parsing import parse_xml
+from correlight.io.door import is_regular
+from correlight.parsing import open_regular, parse_xml
 
 _METRE, _NANOMETRE = 1e6, 1e-3  # micrometres
 _CENTIMETRE, _INCH = 1e4, 25_400.0

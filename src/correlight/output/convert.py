@@ -8,7 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from correlight.errors import TransformError, UsageError
-from correlight.exchange import FORMATS, UNKNOWN, Content, LandmarkTable, Setting, kind_of, read_file, write_file
+from correlight.exchange import (
+    FORMATS,
+    UNKNOWN,
+    Content,
+    ExchangeContext,
+    LandmarkTable,
+    kind_of,
+    read_file,
+    write_file,
+)
 from correlight.exchange.formats import choose, named, recognise
 from correlight.geometry import Grid
 from correlight.io import read
@@ -49,7 +58,7 @@ def convert(
     moving: str | Path | None = None,
     fixed_spacing: tuple[float, ...] | None = None,
     moving_spacing: tuple[float, ...] | None = None,
-    setting: Setting = UNKNOWN,
+    context: ExchangeContext = UNKNOWN,
     model: LinearModel | None = None,
     overwrite: bool = False,
 ) -> Converted:
@@ -67,8 +76,9 @@ def convert(
         The two images, for formats that count pixels or state sizes. Of a result folder both are known.
     fixed_spacing, moving_spacing : tuple of float, optional
         Micrometres per pixel, array order, in place of or beside the images.
-    setting : Setting
-        Name of the moving image, number of axes, dataset to write into, unit.
+    context : ExchangeContext
+        Name of the moving image, number of axes, dataset to write into, unit, and the origins of images that have
+        lost them.
     model : {"rigid", "similarity", "affine", "projective"}, optional
         The kind of transform to fit to landmarks where the output holds a transform.
     overwrite : bool
@@ -90,18 +100,18 @@ def convert(
     WriteError
         If the output cannot be written.
     """
-    setting = _with_images(source, setting, fixed, moving, fixed_spacing, moving_spacing)
-    content, notes = _read(source, read_as, setting), []
+    context = _with_images(source, context, fixed, moving, fixed_spacing, moving_spacing)
+    content, notes = _read(source, read_as, context), []
     if isinstance(content, LandmarkTable) and content.left_out:
         what = "landmark is" if content.left_out == 1 else "landmarks are"
         notes.append(f"{content.left_out} {what} inactive or without partner and left out")
     if isinstance(content, LandmarkTable):
-        notes.extend(_outside(content, setting))
+        notes.extend(_outside(content, context))
     entry = named(write_as) if write_as is not None else None
-    if entry is None and setting.into is not None:
-        entry = recognise(setting.into)
+    if entry is None and context.into is not None:
+        entry = recognise(context.into)
     if isinstance(content, LandmarkTable) and model is not None:
-        content = _fitted(content, setting, model, source)
+        content = _fitted(content, context, model, source)
         notes.append(f"the {model} transform that fits the landmarks best is written")
     kind = kind_of(content)
     try:
@@ -109,33 +119,31 @@ def convert(
     except TransformError as error:
         if kind == "landmarks" and model is None and _could_hold_a_transform(target):
             raise UsageError(
-                f"{source} holds landmarks and {target} would hold a transform; choose the kind to fit with --model."
+                f"{source} holds landmarks and {target} would hold a transform; choose the kind (model) to fit."
             ) from error
         raise
     if kind == "landmarks" and entry.writes == ("transform",):
-        raise UsageError(
-            f"{source} holds landmarks and {entry.title} a transform; choose the kind to fit with --model."
-        )
-    inputs = [path for path in (source, fixed, moving, setting.into) if path is not None]
+        raise UsageError(f"{source} holds landmarks and {entry.title} a transform; choose the kind (model) to fit.")
+    inputs = [path for path in (source, fixed, moving, context.into) if path is not None]
     out = Path(target)
     if entry.folder:
         with reserve(out, overwrite=overwrite, inputs=inputs) as folder:
-            write_file(folder, content, entry.name, setting)
+            write_file(folder, content, entry.name, context)
     else:
         with reserve_files(out, overwrite=overwrite, inputs=inputs) as folder:
-            write_file(folder / out.name, content, entry.name, setting)
+            write_file(folder / out.name, content, entry.name, context)
     return Converted(kind, entry.name, tuple(notes))
 
 
 def _with_images(
     source: str | Path,
-    setting: Setting,
+    context: ExchangeContext,
     fixed: str | Path | None,
     moving: str | Path | None,
     fixed_spacing: tuple[float, ...] | None,
     moving_spacing: tuple[float, ...] | None,
-) -> Setting:
-    """The setting with what is known of the images: from themselves, from numbers, or from the record beside."""
+) -> ExchangeContext:
+    """The context with what is known of the images: from themselves, from numbers, or from the record beside."""
     sides = {"fixed": (fixed, fixed_spacing), "moving": (moving, moving_spacing)}
     grids: dict[str, Grid | None] = {}
     sized = True
@@ -144,7 +152,7 @@ def _with_images(
         if path is not None:
             grids[role] = read(path, spacing=spacing).grid
         elif spacing is not None:
-            ndim = setting.ndim or (2 if len(spacing) == 1 else len(spacing))
+            ndim = context.ndim or (2 if len(spacing) == 1 else len(spacing))
             grids[role] = Grid.of((1,) * ndim, spacing, unit="micrometre")
             sized = False
     record = Path(source) / _RECORD if Path(source).is_dir() else Path(source).with_name(_RECORD)
@@ -153,7 +161,7 @@ def _with_images(
         if frames is not None:
             grids["fixed"] = grids["fixed"] or frames.fixed
             grids["moving"] = grids["moving"] or frames.moving
-    return replace(setting, fixed=grids["fixed"], moving=grids["moving"], sized=sized)
+    return replace(context, fixed=grids["fixed"], moving=grids["moving"], sized=sized)
 
 
 def _holds_result(source: str | Path) -> bool:
@@ -162,19 +170,19 @@ def _holds_result(source: str | Path) -> bool:
     return path.is_dir() or path.name == _RECORD or path.stem == "moving_from_fixed"
 
 
-def _read(source: str | Path, format_name: str | None, setting: Setting) -> Content:
+def _read(source: str | Path, format_name: str | None, context: ExchangeContext) -> Content:
     path = Path(source)
     is_result = path.name == _RECORD or (path.is_dir() and (path / _RECORD).is_file())
     # A result with an elastic transform only names the file that holds it.
     if is_result and format_name is None:
         return read_saved(path).moving_from_fixed
-    return read_file(path, format_name, setting)
+    return read_file(path, format_name, context)
 
 
-def _outside(landmarks: LandmarkTable, setting: Setting) -> list[str]:
+def _outside(landmarks: LandmarkTable, context: ExchangeContext) -> list[str]:
     """Landmarks that lie on no pixel of their image, where its size is known: a unit or an axis may be mistaken."""
     notes = []
-    for role, table, grid in (("fixed", landmarks.fixed, setting.fixed), ("moving", landmarks.moving, setting.moving)):
+    for role, table, grid in (("fixed", landmarks.fixed, context.fixed), ("moving", landmarks.moving, context.moving)):
         if grid is None or max(grid.shape) == 1 or table.points.shape[1] != grid.ndim:
             continue
         if table.unit == "micrometre" and not grid.calibrated:
@@ -185,9 +193,9 @@ def _outside(landmarks: LandmarkTable, setting: Setting) -> list[str]:
     return notes
 
 
-def _fitted(landmarks: LandmarkTable, setting: Setting, model: LinearModel, source: str | Path) -> Transform:
-    fixed = landmarks.fixed.in_unit(setting.fixed, "fixed")
-    moving = landmarks.moving.in_unit(setting.moving, "moving")
+def _fitted(landmarks: LandmarkTable, context: ExchangeContext, model: LinearModel, source: str | Path) -> Transform:
+    fixed = landmarks.fixed.in_unit(context.fixed, "fixed")
+    moving = landmarks.moving.in_unit(context.moving, "moving")
     try:
         return fit(fixed.points, moving.points, model)
     except TransformError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from correlight.exchange import LandmarkTable, Setting, read_landmarks
+from correlight.exchange import ExchangeContext, LandmarkTable, read_landmarks
 from correlight.exchange.formats import recognise
 from correlight.geometry import Grid
 from correlight.registration.from_landmarks import LandmarkResult
@@ -25,8 +25,8 @@ def read_pairs(path: str | Path, fixed: Grid, moving: Grid) -> LandmarkTable:
     ReadError
         If the file cannot be read or holds something else.
     """
-    setting = Setting(fixed=fixed, moving=moving)
-    table = read_landmarks(path, setting)
+    context = ExchangeContext(fixed=fixed, moving=moving)
+    table = read_landmarks(path, context)
     if recognise(path).name != "bigwarp":
         return table
     sides = (replace(table.fixed, unit=fixed.unit), replace(table.moving, unit=moving.unit))

@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike
 from correlight.errors import TransformError, UsageError
 from correlight.evidence.landmarks import judge
 from correlight.evidence.predicted_error import predict
-from correlight.exchange import LandmarkTable, PointTable
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.landmarks import Estimate, Kind, SplineEstimate, Suspect, estimate, suspects
 from correlight.landmarks.choose import choose_model
 from correlight.landmarks.estimate import Noise
+from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.methods.task import Candidate, Fit, ImagePair, Judgement
 from correlight.registration.finish import finish
 from correlight.registration.result import Result

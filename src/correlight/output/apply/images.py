@@ -117,6 +117,7 @@ def apply(
         given = fixed_spacing, moving_spacing
         images = read(like, spacing=fixed_spacing), read(moving, spacing=moving_spacing)
         (_, fixed), (image, grid) = placed(images, saved, given)
+        saved.check_place(fixed)
         notes: list[str] = []
         if saved.frames is not None:
             notes.extend(unlike_the_record(images[0], fixed, saved.frames.fixed, "fixed"))

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.errors import UsageError, WriteError
-from correlight.exchange.table import PointTable, read_points
+from correlight.exchange.table import read_points
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.images.pyramid import working_image
 from correlight.io import read
 from correlight.io.maps import read_map
+from correlight.landmarks.tables import PointTable
 from correlight.output.apply.saved import Saved, as_recorded, fixed_grid
 from correlight.output.section import flat, is_section
 
@@ -94,6 +95,7 @@ def move_points(
     """
     image = as_recorded(read(like, spacing=fixed_spacing), saved, "fixed")
     fixed, moving = fixed_grid(image, saved.frames, fixed_spacing), _moving_grid(saved, moving_spacing)
+    saved.check_place(fixed)
     table = read_points(points)
     if points_in == "fixed":
         places = _lifted(table, fixed).positions(fixed)

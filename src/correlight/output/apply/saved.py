@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from correlight.errors import ReadError, UsageError
-from correlight.exchange import read_transform
+from correlight.exchange import ExchangeContext, read_transform
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.output.section import in_space, is_section
@@ -54,10 +54,24 @@ class Saved:
         Takes fixed to moving positions.
     frames : Frames or None
         The record of its frames; None where there is none.
+    source : Path or None
+        The file that holds the transform.
     """
 
     moving_from_fixed: Transform
     frames: Frames | None
+    source: Path | None = None
+
+    def check_place(self, fixed: Grid) -> None:
+        """Refuse a fixed image in another place than the file states, without which the images miss each other.
+
+        Raises
+        ------
+        ReadError
+            If a parameter file of elastix states another origin.
+        """
+        if self.frames is None and self.source is not None and self.source.suffix.lower() == ".txt":
+            read_transform(self.source, context=ExchangeContext(fixed=fixed))
 
 
 def read_saved(path: str | Path) -> Saved:
@@ -79,8 +93,9 @@ def read_saved(path: str | Path) -> Saved:
         file = file / _RECORD
     record = file.with_name(_RECORD)
     content = _content(record) if record.is_file() else None
-    transform = read_transform(_holder(file, content) if content is not None and file.name == _RECORD else file)
-    return Saved(transform, None if content is None else _frames(record, content, transform))
+    source = _holder(file, content) if content is not None and file.name == _RECORD else file
+    transform = read_transform(source)
+    return Saved(transform, None if content is None else _frames(record, content, transform), source)
 
 
 def _content(record: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from correlight.transforms import Affine, Projective, Sequence, ThinPlate, Trans
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class ExchangeContext:
     """The two images that a transform connects, as far as they are known, and which of several is meant.
 
     Parameters
@@ -28,6 +28,9 @@ class Setting:
         Number of axes to read from files that always state three. Two is refused where the third is not left alone.
     into : Path or None
         A dataset of the same format into which the transform is written; all else in it stays as it is.
+    fixed_origin, moving_origin : tuple of float or None
+        Where the centre of the first pixel lies in the coordinates of the file, array order, for images that do not
+        say so themselves but had an origin when the transform was made.
     unit : {"micrometre", "pixel"}
         What numbers count in files of points that do not say.
     sized : bool
@@ -39,8 +42,16 @@ class Setting:
     name: str | None = None
     ndim: int | None = None
     into: Path | None = None
+    fixed_origin: tuple[float, ...] | None = None
+    moving_origin: tuple[float, ...] | None = None
     unit: Unit = "micrometre"
     sized: bool = True
+
+    @property
+    def axes(self) -> int | None:
+        """How many axes the images have: as asked for, or as the images themselves; None where nothing is known."""
+        known = {grid.ndim for grid in (self.fixed, self.moving) if grid is not None}
+        return self.ndim or (known.pop() if len(known) == 1 else None)
 
     def require_grids(self, format_name: str) -> tuple[Grid, Grid]:
         """Both grids.
@@ -53,13 +64,13 @@ class Setting:
         missing = [role for role, grid in (("fixed", self.fixed), ("moving", self.moving)) if grid is None]
         if self.fixed is None or self.moving is None:
             raise UsageError(
-                f"{format_name} counts pixels, so the pixel sizes of both images are needed; give "
-                f"{' and '.join(f'--{role} IMAGE or --{role}-spacing UM' for role in missing)}."
+                f"{format_name} counts pixels, so the pixel sizes of both images are needed; give the "
+                f"{' and the '.join(missing)} image or pixel size."
             )
         return self.fixed, self.moving
 
 
-UNKNOWN = Setting()
+UNKNOWN = ExchangeContext()
 """Nothing known of the images."""
 
 
