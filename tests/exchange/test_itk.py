@@ -200,7 +200,7 @@ def test_damaged_files_are_named(text: str, words: str, tmp_path: Path) -> None:
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ReadError, match="cannot be read"):
+    with pytest.raises(ReadError, match="does not exist"):
         read_itk(tmp_path / "none.tfm")
     with pytest.raises(WriteError, match="cannot be written"):
         write_itk(tmp_path / "none" / "a.tfm", Affine.identity())

@@ -129,7 +129,7 @@ def test_the_moving_system_must_be_chosen_among_several(tmp_path: Path) -> None:
         ([{"type": "identity"}], ["world", "lm"], "input and an output"),
         ([{"type": "identity", "input": {"path": "../x", "name": "p"}, "output": {"name": "lm"}}], ["lm"], "inside it"),
         ([edge("displacements", "world", "lm", path="../../etc")], ["world", "lm"], "inside it"),
-        ([edge("displacements", "world", "lm", path="none")], ["world", "lm"], "cannot be read"),
+        ([edge("displacements", "world", "lm", path="none")], ["world", "lm"], "does not exist"),
         ([edge("scale", "lm", "world", scale=[0.0, 0.0])], ["world", "lm"], "singular"),
     ],
 )  # fmt: skip
