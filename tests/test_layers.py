@@ -18,17 +18,20 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "correlight"
 
 # Lowest first. A room may use its own layer and all below it.
+BASE = {"errors", "progress"}
 GEOMETRY = {"geometry", "transforms", "landmarks"}
 PIXELS = {"images", "similarity", "appearance"}
 LAYERS = [
-    {"errors"},
+    BASE,
     GEOMETRY,
     PIXELS,
     {"search", "refine"},
     {"evidence"},
+    {"methods"},
+    {"intensity"},
     {"beads", "point_clouds"},
-    {"registration", "recipes"},
-    {"batch", "output"},
+    {"recipes", "registration"},
+    {"output", "batch"},
     {"cli", "napari"},
 ]
 # Rooms beside the road: what they know, and who may open their doors.

@@ -1,10 +1,12 @@
+"""The recipe point-clouds, from two images of organelles to a result."""
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from correlight import Affine, Grid, Image, register
 from correlight.errors import UsageError
-from correlight.point_clouds.method import Organelles, register_clouds
+from correlight.recipes import load
 from correlight.transforms import Displacement
 from correlight.transforms import Sequence as Chain
 
@@ -47,7 +49,7 @@ def error(found, moving_from_fixed: Affine) -> float:
 @pytest.mark.parametrize("seed", range(4))
 def test_labels_and_light_are_laid_onto_each_other(seed):
     labels = organelles(FIXED, 30, seed)
-    found = register_clouds(Image.from_array(labels, 0.05), light_of(labels, truth(seed), seed))
+    found = register(Image.from_array(labels, 0.05), light_of(labels, truth(seed), seed), "point-clouds")
     assert found.status == "accepted", found.verdict.reasons
     # Half a pixel of the light image, and no more than twice what was predicted.
     assert error(found, truth(seed)) < 0.06
@@ -60,7 +62,7 @@ def test_labels_and_light_are_laid_onto_each_other(seed):
 @pytest.mark.parametrize("seed", range(4))
 def test_organelles_of_another_specimen_are_not_accepted(seed):
     fixed, other = organelles(FIXED, 30, seed), organelles(FIXED, 30, seed + 100)
-    found = register_clouds(Image.from_array(fixed, 0.05), light_of(other, truth(seed), seed))
+    found = register(Image.from_array(fixed, 0.05), light_of(other, truth(seed), seed), "point-clouds")
     assert not found
     assert found.status == "refused"
     assert found.verdict.confidence < 0.3
@@ -69,7 +71,7 @@ def test_organelles_of_another_specimen_are_not_accepted(seed):
 
 def test_roles_may_be_exchanged():
     labels = organelles(FIXED, 30, 2)
-    found = register_clouds(light_of(labels, truth(2), 2), Image.from_array(labels, 0.05))
+    found = register(light_of(labels, truth(2), 2), Image.from_array(labels, 0.05), "point-clouds")
     places = MOVING.lattice(10)
     apart = np.linalg.norm(found.moving_from_fixed(places) - truth(2).inverse()(places), axis=1)
     assert found.status == "accepted"
@@ -84,7 +86,10 @@ def test_bending_is_followed_and_can_be_stored():
     back = there + 0.25 * np.sin(there[:, ::-1] / 3)
     seen = ndimage.map_coordinates(labels, FIXED.index(back).T, order=0).reshape(MOVING.shape)
     images = Image.from_array(labels, 0.05), Image.from_array(seen, 0.12)
-    stiff, bent = (register_clouds(*images, Organelles(beta=3.0), model=model) for model in ("affine", "non-rigid"))
+    stiff, bent = (
+        register(*images, load("point-clouds").with_settings("search", beta=3.0), model=model)
+        for model in ("affine", "elastic")
+    )
     assert bent.model == "elastic"
     assert isinstance(bent.moving_from_fixed, Chain)
     assert isinstance(bent.moving_from_fixed.parts[0], Displacement)
@@ -98,12 +103,12 @@ def test_bending_is_followed_and_can_be_stored():
 def test_the_recipe_leads_here():
     labels = organelles(FIXED, 30, 0)
     images = Image.from_array(labels, 0.05), light_of(labels, truth(0), 0)
-    found, direct = register(*images, "point-clouds"), register_clouds(*images)
+    found = register(*images, "point-clouds", pose=None)
     assert found.recipe == "point-clouds"
-    assert np.array_equal(found.poses[0].moving_from_fixed.matrix, direct.poses[0].moving_from_fixed.matrix)
-    with pytest.raises(UsageError, match="have no say"):
+    assert found.model_reason == "the recipe takes no other"
+    with pytest.raises(UsageError, match="cannot take a rotation of flat images into account; it takes mirror, start"):
         register(*images, "point-clouds", rotation=(0.0, 90.0))
-    with pytest.raises(UsageError, match="knows the models rigid"):
+    with pytest.raises(UsageError, match="one of rigid, similarity, affine, elastic; got 'projective'"):
         register(*images, "point-clouds", model="projective")
 
 
@@ -111,16 +116,17 @@ def test_blank_images_and_other_misuse_are_told():
     labels = Image.from_array(organelles(FIXED, 30, 0), 0.05)
     blank = Image.from_array(np.zeros(MOVING.shape, np.uint16), 0.12)
     with pytest.raises(UsageError, match="moving image shows 0 points of organelles"):
-        register_clouds(labels, blank)
-    with pytest.raises(UsageError, match="as many axes; got 2 and 3"):
-        register_clouds(labels, Image.from_array(np.zeros((1, 20, 20, 20), np.uint8)))
+        register(labels, blank, "point-clouds")
+    with pytest.raises(UsageError, match="registers flat images or stacks; got a section and a stack"):
+        register(labels, Image.from_array(np.zeros((1, 20, 20, 20), np.uint8)), "point-clouds")
 
 
 def test_what_holds_labels_can_be_said():
     """Bright ovals without noise look like labels; told to look for blobs, their sizes are found instead."""
     labels = (organelles(FIXED, 30, 1) > 0).astype(np.uint8) * 200
     fixed = Image.from_array(labels, 0.05)
-    as_blobs = register_clouds(fixed, light_of(labels, truth(1), 1), Organelles(fixed="blobs"))
+    recipe = load("point-clouds").with_settings("search", fixed="blobs")
+    as_blobs = register(fixed, light_of(labels, truth(1), 1), recipe)
     assert as_blobs.status == "accepted"
     assert error(as_blobs, truth(1)) < 0.1
 
@@ -130,7 +136,7 @@ def test_volumes_are_laid_onto_each_other():
     labels = organelles(grid, 40, 5)
     turn = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     moving = Image.from_array(np.ascontiguousarray(labels.transpose(1, 0, 2))[None], (0.1, 0.2, 0.1))
-    found = register_clouds(Image.from_array(labels[None], (0.2, 0.1, 0.1)), moving, model="rigid")
+    found = register(Image.from_array(labels[None], (0.2, 0.1, 0.1)), moving, "point-clouds", model="rigid")
     assert found.status == "accepted"
     assert np.allclose(found.poses[0].linear.linear, turn, atol=0.01)
 
@@ -138,5 +144,5 @@ def test_volumes_are_laid_onto_each_other():
 def test_the_same_call_gives_the_same_result():
     labels = organelles(FIXED, 30, 0)
     images = Image.from_array(labels, 0.05), light_of(labels, truth(0), 0)
-    first, again = register_clouds(*images), register_clouds(*images)
+    first, again = register(*images, "point-clouds"), register(*images, "point-clouds")
     assert np.array_equal(first.poses[0].moving_from_fixed.matrix, again.poses[0].moving_from_fixed.matrix)

@@ -7,7 +7,7 @@ import pytest
 
 from correlight.errors import UsageError
 from correlight.images.image import Image
-from correlight.recipes import Beads, load
+from correlight.recipes import load
 from correlight.registration.register import register
 from correlight.registration.result import Result
 from correlight.simulate import SimulatedPair, pair
@@ -62,19 +62,19 @@ def test_beads_alone_give_transform_verdict_and_error(couple: SimulatedPair) -> 
 def test_beads_give_the_start_and_the_image_the_check(couple: SimulatedPair) -> None:
     result = register(couple.fixed, couple.moving, "fiducials-then-image")
     assert error(result, couple) < 0.02 * max(couple.fixed.grid.extent)
-    names = {clue.name for clue in result.verdict.evidence}
+    names = {one.name for one in result.verdict.evidence}
     assert {"Beads against chance", "Ratio to wrong poses"} <= names
 
 
 def test_the_image_gives_the_start_and_beads_the_fit(couple: SimulatedPair) -> None:
     result = register(couple.fixed, couple.moving, "image-then-fiducials")
     assert error(result, couple) < 0.025
-    names = {clue.name for clue in result.verdict.evidence}
+    names = {one.name for one in result.verdict.evidence}
     assert {"Beads against chance", "Ratio to wrong poses"} <= names
 
 
 def test_a_recipe_may_say_how_large_beads_are(couple: SimulatedPair) -> None:
-    recipe = load("fiducials").model_copy(update={"beads": Beads(diameter=0.25, moving_psf=0.11)})
+    recipe = load("fiducials").with_settings("search", diameter=0.25, moving_psf=0.11)
     assert error(register(couple.fixed, couple.moving, recipe), couple) < 0.025
     unsized = Image.from_array(np.asarray(couple.moving.levels[0]))
     with pytest.raises(UsageError, match="moving image states no pixel size"):

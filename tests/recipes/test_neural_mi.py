@@ -9,8 +9,8 @@ from correlight.simulate import pair
 
 def test_the_recipe_needs_no_training_and_names_its_measure() -> None:
     recipe = load("neural-mi")
-    assert recipe.refine.measure == "neural mutual information"
-    assert recipe.search.channels == "classical"
+    assert recipe.parts["refinement"].settings.model_dump()["measure"] == "neural mutual information"
+    assert recipe.parts["appearance"].method == "edges"
 
 
 def test_it_registers_a_simulated_specimen_from_any_rotation() -> None:

@@ -17,8 +17,8 @@ from correlight.io import read
 from correlight.landmarks import estimate
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.apply import apply
-from correlight.registration.from_landmarks import from_landmarks, stored
-from correlight.transforms import Affine, Displacement, Projective
+from correlight.registration.from_landmarks import from_landmarks
+from correlight.transforms import Affine, Displacement, Projective, Sequence
 from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, write_images
 
 Write = Callable[[np.ndarray, np.ndarray], Path]
@@ -122,8 +122,9 @@ def test_a_spline_is_stored_so_that_every_tool_moves_the_same_pixels(model: str,
 def test_what_is_stored_is_the_spline(images: tuple[Image, Image]) -> None:
     fixed, moving = clicks(25, noise=0.0)
     moving += 2 * np.sin(fixed[:, ::-1] * 3)
-    found = estimate(fixed, moving, "thin-plate", moving_error=0.0)
-    kept = stored(found, images[0].grid)
+    outcome = from_landmarks(*images, table(fixed, moving), "thin-plate", error=0.0)
+    found, kept = outcome.estimate, outcome.result.moving_from_fixed
+    assert isinstance(kept, Sequence)
     assert isinstance(kept.parts[0], Displacement)
     places = np.random.default_rng(1).random((200, 2)) * images[0].grid.extent
     places += np.asarray(images[0].grid.corners().min(axis=0))

@@ -54,13 +54,15 @@ def test_one_odd_slice_is_no_gap() -> None:
 
 
 def test_a_stack_without_voxel_size_is_refused() -> None:
-    with pytest.raises(UsageError, match="--moving-spacing Z,Y,X"):
+    with pytest.raises(UsageError, match=r"moving stack states no voxel size; give it \(z, y, x, in micrometres\)"):
         checked_stack("moving", stack(spacing=None))
 
 
 @pytest.mark.parametrize("depth", [60.0, 0.0001])
 def test_an_absurd_distance_of_slices_is_refused(depth: float) -> None:
-    with pytest.raises(UsageError, match="give the right size as --fixed-spacing"):
+    with pytest.raises(
+        UsageError, match=r"fixed stack states voxels of .* where one side is .* give the right size \(z, y, x\)"
+    ):
         checked_stack("fixed", stack(spacing=(depth, 0.2, 0.2)))
 
 

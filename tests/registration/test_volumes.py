@@ -129,7 +129,7 @@ def test_a_section_is_found_in_the_stack(pair: VolumePair) -> None:
 
 def test_two_images_are_not_volumes() -> None:
     flat = Image.from_array(np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32), spacing=0.1)
-    with pytest.raises(UsageError, match="not volumes"):
+    with pytest.raises(UsageError, match="registers stacks or a section and a stack; got two flat images"):
         register(flat, flat, "log-mi-3d")
 
 
