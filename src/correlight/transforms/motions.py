@@ -87,31 +87,41 @@ class Motions:
 
     @cached_property
     def generators(self) -> NDArray[np.float64]:
-        """Derivative of the homogeneous matrix on centred positions by each parameter at zero, ``(P, D+1, D+1)``."""
+        """Derivative of the homogeneous matrix by each parameter at zero, ``(P, D+1, D+1)``.
+
+        On positions from which the centre was subtracted, in units of `size`; parameters are in that unit, too.
+        """
         ndim, size = len(self.half), self.size
         made: list[Matrix] = []
 
-        def add(length: float, *entries: tuple[int, int, float]) -> None:
+        def add(*entries: tuple[int, int, float]) -> None:
             one = np.zeros((ndim + 1, ndim + 1))
             for row, column, value in entries:
-                one[row, column] = value / length
+                one[row, column] = value
             made.append(one)
 
         for axis in range(ndim):
-            add(1.0, (axis, ndim, 1.0))
+            add((axis, ndim, 1.0))
         if self.model in ("rigid", "similarity"):
             for a, b in combinations(range(ndim), 2):
-                add(size, (a, b, -1.0), (b, a, 1.0))
+                add((a, b, -1.0), (b, a, 1.0))
         if self.model == "similarity":
-            add(size, *((axis, axis, 1.0) for axis in range(ndim)))
+            add(*((axis, axis, 1.0) for axis in range(ndim)))
         if self.model in ("affine", "projective"):
             for a in range(ndim):
                 for b in range(ndim):
-                    add(self.half[b], (a, b, 1.0))
+                    add((a, b, size / self.half[b]))
         if self.model == "projective":
             for axis in range(ndim):
-                add(self.half[axis] * size, (ndim, axis, 1.0))
+                add((ndim, axis, size / self.half[axis]))
         return np.stack(made)
+
+    @cached_property
+    def _to_unit(self) -> Matrix:
+        """Positions to positions from the centre in units of `size`."""
+        matrix = np.diag([*(1 / self.size for _ in self.half), 1.0])
+        matrix[:-1, -1] = -self.centre / self.size
+        return matrix
 
     @property
     def tilts(self) -> NDArray[np.bool_]:
@@ -127,8 +137,8 @@ class Motions:
         return slice(0, -1) if self.model == "rigid" or (self.model == "similarity" and in_space) else None
 
     def core(self, parameters: Parameters) -> Matrix:
-        """The motion as a ``(D+1, D+1)`` matrix on positions from which the centre was subtracted."""
-        return self._exponential(np.tensordot(parameters, self.generators, 1))
+        """The motion as a ``(D+1, D+1)`` matrix on positions from the centre in units of `size`."""
+        return self._exponential(np.tensordot(parameters / self.size, self.generators, 1))
 
     def _exponential(self, tangent: Matrix) -> Matrix:
         part = self._curved
@@ -138,12 +148,12 @@ class Motions:
         return matrix
 
     def core_and_slopes(self, parameters: Parameters) -> tuple[Matrix, NDArray[np.float64]]:
-        """`core`, and its derivative by each parameter, ``(P, D+1, D+1)``.
+        """`core`, and its derivative by each parameter over `size`, ``(P, D+1, D+1)``.
 
         The exponential of [[X, G], [0, X]] holds the derivative of the exponential of X along G in its upper right
         corner (Higham, Functions of Matrices, SIAM 2008, section 3.2; doi:10.1137/1.9780898717778).
         """
-        tangent, part = np.tensordot(parameters, self.generators, 1), self._curved
+        tangent, part = np.tensordot(parameters / self.size, self.generators, 1), self._curved
         matrix, slopes = np.eye(len(tangent)) + tangent, self.generators
         if part is None:
             return matrix, slopes
@@ -158,17 +168,16 @@ class Motions:
         return matrix, slopes
 
     def nearest(self, tangent: Matrix) -> Parameters:
-        """The parameters whose generators add up to a matrix on centred positions, as nearly as they can."""
+        """The parameters whose generators add up to a matrix, as nearly as they can."""
         columns = self.generators.reshape(self.count, -1).T
-        return np.asarray(np.linalg.lstsq(columns, tangent.ravel(), rcond=None)[0])
+        return np.asarray(self.size * np.linalg.lstsq(columns, tangent.ravel(), rcond=None)[0])
+
+    def _matrix(self, core: Matrix) -> Matrix:
+        return np.asarray(np.linalg.inv(self._to_unit) @ core @ self._to_unit)
 
     def by(self, parameters: Parameters) -> Affine | Projective:
         """The motion with given parameters, ``(P,)``; it need not be small."""
-        to_centre = np.eye(len(self.centre) + 1)
-        to_centre[:-1, -1] = -self.centre
-        back = np.eye(len(self.centre) + 1)
-        back[:-1, -1] = self.centre
-        matrix = back @ self.core(parameters) @ to_centre
+        matrix = self._matrix(self.core(parameters))
         if self.model == "projective":
             return Projective(matrix)
         matrix[-1] = np.eye(len(matrix))[-1]
@@ -176,23 +185,24 @@ class Motions:
 
     def at(self, points: Points) -> NDArray[np.float64]:
         """Displacement at each of ``(N, D)`` points by each small parameter, ``(N, D, P)``."""
-        centred = points - self.centre
-        extended = np.column_stack([centred, np.ones(len(points))])
+        unit = (points - self.centre) / self.size
+        extended = np.column_stack([unit, np.ones(len(points))])
         moved = np.einsum("pab,nb->nap", self.generators, extended)
         # A small tilt moves p by -p (v . p), where the last row of the matrix is v.
-        return np.asarray(moved[:, :-1] - centred[:, :, None] * moved[:, -1:])
+        return np.asarray(moved[:, :-1] - unit[:, :, None] * moved[:, -1:])
 
     def mapped(self, parameters: Parameters, points: Points) -> tuple[Points, PullBack]:
         """Where ``(N, D)`` points go, and what takes derivatives by those places back to the parameters."""
-        matrix, slopes = self.core_and_slopes(parameters)
-        centred = points - self.centre
-        places = centred @ matrix[:-1, :-1].T + matrix[:-1, -1]
+        core, slopes = self.core_and_slopes(parameters)
+        matrix = self._matrix(core)
+        places = points @ matrix[:-1, :-1].T + matrix[:-1, -1]
+        unit = (points - self.centre) / self.size
+        if self.model != "projective":
+            return places, PullBack(slopes, unit)
         # Only a projective map changes the last coordinate.
-        weight = None
-        if self.model == "projective":
-            weight = (centred @ matrix[-1, :-1] + matrix[-1, -1])[:, None]
-            places = places / weight
-        return places + self.centre, PullBack(slopes, centred, places, weight)
+        places = places / (points @ matrix[-1, :-1] + matrix[-1, -1])[:, None]
+        weight = unit @ core[-1, :-1] + core[-1, -1]
+        return places, PullBack(slopes, unit, (places - self.centre) / self.size, weight[:, None])
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,16 +210,16 @@ class PullBack:
     """The derivative of mapped places by the parameters of their motion, waiting for what it is multiplied with."""
 
     slopes: NDArray[np.float64]
-    centred: NDArray[np.float64]
-    places: Points
-    weight: NDArray[np.float64] | None
+    unit: NDArray[np.float64]
+    places: NDArray[np.float64] | None = None
+    weight: NDArray[np.float64] | None = None
 
     def __call__(self, gradient: NDArray[np.float64]) -> Parameters:
         """Derivative by the ``(P,)`` parameters from the ``(N, D)`` derivative by the places."""
         by_place = gradient if self.weight is None else gradient / self.weight
-        by_matrix = np.column_stack([by_place.T @ self.centred, by_place.sum(axis=0)])
-        if self.weight is None:
+        by_matrix = np.column_stack([by_place.T @ self.unit, by_place.sum(axis=0)])
+        if self.places is None:
             return np.asarray(np.tensordot(self.slopes[:, :-1], by_matrix, 2))
         last = -np.sum(by_place * self.places, axis=1)
-        by_last = np.append(last @ self.centred, last.sum())
+        by_last = np.append((last[:, None] * self.unit).sum(axis=0), last.sum())
         return np.asarray(np.tensordot(self.slopes, np.vstack([by_matrix, by_last]), 2))
