@@ -15,7 +15,7 @@ from correlight.methods.task import Candidate, ImagePair, Task
 from correlight.recipes import Part, Recipe, load
 from correlight.registration.register import register
 from correlight.search.limits import Limits
-from small_pairs import Couple, cell_with_beads, organelles, stacks
+from tests.small_pairs import Couple, cell_with_beads, organelles, stacks
 
 Read = dict[tuple[Kind, str], set[str]]
 # Deciding what is served, and validation, is not yet work: a field that only these read would change no result.
@@ -155,7 +155,7 @@ def test_the_least_overlap_is_kept(recipe: str, ndim: int) -> None:
     """Two fields are not laid where they belong if they share less there than is asked for."""
     couple = cut(cell_with_beads()) if ndim == 2 else stacks(0.0)
     made = load(recipe)
-    methods = {kind: made.make(kind) for kind in ("appearance", "search") if kind in made.parts}  # type: ignore[arg-type]
+    methods = {kind: made.make(kind) for kind in ("appearance", "search") if kind in made.parts}
     appearance = methods["appearance"].appearance if "appearance" in methods else None
     rotation = (110.0, 150.0) if ndim == 2 else (-20.0, 20.0)
     found = {}

@@ -19,7 +19,7 @@ from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.apply import apply
 from correlight.registration.from_landmarks import from_landmarks
 from correlight.transforms import Affine, Displacement, Projective, Sequence
-from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, write_images
+from tests.known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, write_images
 
 Write = Callable[[np.ndarray, np.ndarray], Path]
 
