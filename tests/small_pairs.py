@@ -83,9 +83,9 @@ def ovals(grid: Grid, count: int, seed: int) -> np.ndarray:
 
 
 def seen(values: np.ndarray, fixed: Grid, moving: Grid, moving_from_fixed: Affine) -> np.ndarray:
-    """Values of the fixed grid at the pixels of the moving one; zero beyond."""
+    """Values of the fixed grid at the pixels of the moving one, by cubic splines; zero beyond."""
     places = moving_from_fixed.inverse()(moving.lattice_of_pixels())
-    return np.asarray(ndimage.map_coordinates(values, fixed.index(places).T, order=1).reshape(moving.shape))
+    return np.asarray(ndimage.map_coordinates(values, fixed.index(places).T, order=3).reshape(moving.shape))
 
 
 @cache

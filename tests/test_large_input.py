@@ -28,7 +28,7 @@ from correlight.output.target import reserve
 from correlight.registration.register import register
 from correlight.simulate import SimulatedPair, pair
 from correlight.transforms import Affine
-from known_pair import known_result, texture
+from tests.known_pair import known_result, texture
 
 # A millionth of a pixel is beyond what any arithmetic on positions may change.
 EXACT = 1e-6

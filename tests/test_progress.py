@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import small_pairs
 from correlight.errors import Cancelled
 from correlight.io import write_ome_tiff
 from correlight.progress import checkpoint, in_threads, watched
 from correlight.registration.register import register
-from small_pairs import Couple
+from tests import small_pairs
+from tests.small_pairs import Couple
 
 # What is promised is half a second; other tests may have both cores of the machine, which then takes three times that.
 PROMISED, ON_A_BUSY_MACHINE = 0.5, 1.5

@@ -219,7 +219,7 @@ def test_score_maps_are_masked_normalised_correlations(rotation: float, mirror: 
     # The width that a map is divided by is common to all its shifts: the best factor for this sample of them.
     aligned = not masked and rotation % 90 == 0
     for shifts_now, tolerance in ((4 * (shifts // 4), 1e-5 if aligned else 0.03), (shifts, 0.03)):
-        expected = raw_scores(*canvases, shifts_now)
+        expected = raw_scores(*canvases, shifts_now)  # type: ignore[call-arg]
         found = np.array([scores[tuple(shifts_now.T)] for scores in maps])
         factor = np.sum(found * expected, axis=1) / np.sum(expected**2, axis=1)
         # Overlap and energies are exact at shifts by whole blocks of unmasked images. Between those they are
