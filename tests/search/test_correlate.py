@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from correlight.appearance.channels import classical, shrunk
-from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.search.correlate import ByFeatures, FeatureEngine, MakeEngine, Shift, shared_part
 from correlight.search.information import MutualInformationEngine
 from correlight.search.turns import turned
 from correlight.transforms import Affine
+from tests import phantoms
+from tests.phantoms import plane
 
 LEAST = 0.35
 RotationScale = Callable[[np.ndarray], np.ndarray]
@@ -34,13 +35,7 @@ both_engines = pytest.mark.parametrize("make", ENGINES.values(), ids=ENGINES.key
 
 def texture(shape: tuple[int, int], seed: int, sigma: float = 1.5) -> np.ndarray:
     """Smooth noise from 0 to 1."""
-    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), sigma)
-    return np.asarray((smooth - smooth.min()) / np.ptp(smooth), np.float32)
-
-
-def plane(values: np.ndarray, mask: np.ndarray | None = None) -> Plane:
-    values = np.ascontiguousarray(values, np.float32)
-    return Plane(values, np.ones(values.shape, bool) if mask is None else mask, Grid.of(values.shape))
+    return np.asarray(phantoms.texture(shape, seed, sigma), np.float32)
 
 
 def places(turn: RotationScale, shape: tuple[int, int], first: tuple[int, int]) -> np.ndarray:
