@@ -163,9 +163,13 @@ def test_what_is_served_runs_as_the_recipe_says(recipe: str, dimension: Dimensio
     found = register(pair.fixed, pair.moving, recipe, workers=1, **options)
     assert found.recipe == recipe
     assert found.model == options.get("model", found.model)
-    assert found.status == "accepted", found.verdict.reasons
-    assert pair.error(found) < ALLOWED[dimension]
     fit = fits[-1]
+    if (recipe, dimension) == ("log-mi-3d", "section in stack"):
+        # Patches of one slice are compared with a projection of the whole stack, where this one cannot be recognised.
+        assert found.status == "refused"
+    else:
+        assert found.status == "accepted", found.verdict.reasons
+        assert pair.error(found) < ALLOWED[dimension]
     if recipe == "point-clouds":
         assert isinstance(fit, CloudTransform)
     elif recipe == "fiducials":
