@@ -63,7 +63,7 @@ def cell_with_beads() -> Couple:
         data_bar=False,
     )
     strewn = with_beads(simulated, 1, beads=40, common=0.6, diameter=0.35)
-    channels = [strewn.moving.channel_index(name) for name in ("reflected", "beads")]
+    channels = [strewn.moving.channels.index(name) for name in ("reflected", "beads")]
     moving = replace(
         strewn.moving, levels=(np.asarray(strewn.moving.levels[0])[channels],), channels=("reflected", "beads")
     )
@@ -82,10 +82,10 @@ def ovals(grid: Grid, count: int, seed: int) -> np.ndarray:
     return labels.reshape(grid.shape)
 
 
-def seen(values: np.ndarray, fixed: Grid, moving: Grid, moving_from_fixed: Affine, order: int = 1) -> np.ndarray:
-    """Values of the fixed grid at the pixels of the moving one; zero beyond."""
+def seen(values: np.ndarray, fixed: Grid, moving: Grid, moving_from_fixed: Affine) -> np.ndarray:
+    """Values of the fixed grid at the pixels of the moving one, by cubic splines; zero beyond."""
     places = moving_from_fixed.inverse()(moving.lattice_of_pixels())
-    return np.asarray(ndimage.map_coordinates(values, fixed.index(places).T, order=order).reshape(moving.shape))
+    return np.asarray(ndimage.map_coordinates(values, fixed.index(places).T, order=3).reshape(moving.shape))
 
 
 @cache
@@ -116,7 +116,7 @@ def stacks(rotation: float = 40.0) -> Couple:
     turn = np.eye(3)
     turn[1:, 1:] = Affine.similarity(rotation).linear
     truth = Affine.of(turn, moving.centre + np.array([1.0, 3.0, -4.0]) - turn @ fixed.centre)
-    light = np.exp(-0.5 * seen(rough, fixed, moving, truth, order=3))
+    light = np.exp(-0.5 * seen(rough, fixed, moving, truth))
     light += 0.1 * np.random.default_rng(5).normal(size=moving.shape)
     return couple(
         Image.from_array((100 + 20 * rough)[None].astype(np.float32), fixed.spacing),

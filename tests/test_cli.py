@@ -28,7 +28,7 @@ from correlight.io import read, write_tiff
 from correlight.landmarks.tables import PointTable
 from correlight.output import folder as folders
 from correlight.registration.result import Result
-from known_pair import MOVING_FROM_FIXED, known_result, write_images
+from tests.known_pair import MOVING_FROM_FIXED, known_result, write_images
 
 
 class Road:

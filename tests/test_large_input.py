@@ -28,7 +28,7 @@ from correlight.output.target import reserve
 from correlight.registration.register import register
 from correlight.simulate import SimulatedPair, pair
 from correlight.transforms import Affine
-from known_pair import known_result, texture
+from tests.known_pair import known_result, texture
 
 # A millionth of a pixel is beyond what any arithmetic on positions may change.
 EXACT = 1e-6
@@ -208,7 +208,9 @@ def test_an_interruption_from_outside_stops_the_threads_and_leaves_nothing(tmp_p
     write_ome_tiff(tmp_path / "moving.ome.tif", fixed[None], Grid.of((300, 300)), ("a",))
     write_transform(tmp_path / "move.tfm", Affine.similarity(20, 0.04, source=(3000, 3000), target=(150, 150)))
     before = sorted(tmp_path.iterdir())
+    # A child that inherits an ignored signal, as under nohup, would never be interrupted.
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from correlight.output.apply import apply\n"
         "apply('move.tfm', 'moving.ome.tif', 'fixed.ome.tif', 'out', progress=lambda part: print(part, flush=True))\n"
     )

@@ -121,7 +121,7 @@ class TestEveryKind:
     def test_there_and_back(self, seed: int, ndim: int, kind: str) -> None:
         rng = np.random.default_rng(seed)
         moving_from_fixed = MAKERS[kind](rng, ndim)
-        fixed_from_moving = moving_from_fixed.inverse()
+        fixed_from_moving = moving_from_fixed.inverse()  # type: ignore[attr-defined]
         points = some_points(rng, ndim)
         # Newton stops at 1e-10 of the field, here at most 108 wide; matrices at their condition number times eps.
         limit = 2e-8 if kind == "displacement" else 1e-9
@@ -136,9 +136,9 @@ class TestEveryKind:
         points = some_points(rng, ndim)
         if kind == "displacement":
             # The slope jumps between two cells: keep the steps within one.
-            index = transform.grid.index(points)
+            index = transform.grid.index(points)  # type: ignore[attr-defined]
             points = points[np.all(np.abs(index - np.round(index)) > 1e-4, axis=1)]
-        jacobian = transform.jacobian(points)
+        jacobian = transform.jacobian(points)  # type: ignore[attr-defined]
         assert jacobian.shape == (len(points), ndim, ndim)
         np.testing.assert_allclose(jacobian, finite_differences(transform, points), rtol=1e-5, atol=1e-6)
 
@@ -167,8 +167,8 @@ class TestEveryKind:
     def test_no_points_give_no_points(self, kind: str) -> None:
         transform = MAKERS[kind](np.random.default_rng(0), 2)
         assert transform(np.empty((0, 2))).shape == (0, 2)
-        assert transform.inverse()(np.empty((0, 2))).shape == (0, 2)
-        assert transform.jacobian(np.empty((0, 2))).shape == (0, 2, 2)
+        assert transform.inverse()(np.empty((0, 2))).shape == (0, 2)  # type: ignore[attr-defined]
+        assert transform.jacobian(np.empty((0, 2))).shape == (0, 2, 2)  # type: ignore[attr-defined]
 
 
 class TestMatrices:

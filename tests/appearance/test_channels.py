@@ -12,6 +12,7 @@ from scipy import ndimage
 from correlight.appearance.channels import Group, classical, shrunk
 from correlight.images.image import Image
 from correlight.images.plane import Plane
+from tests import phantoms
 
 SHAPE = (60, 76)
 few = settings(max_examples=15)
@@ -31,8 +32,7 @@ TURNS: dict[str, Turn] = {
 
 def texture(seed: int, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     """Smooth noise from 0 to 1, of which one minus the value is exact in float32."""
-    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 2.0)
-    return np.asarray(np.round((smooth - smooth.min()) / np.ptp(smooth) * 4096) / 4096, np.float32)
+    return np.asarray(np.round(phantoms.texture(shape, seed, 2.0) * 4096) / 4096, np.float32)
 
 
 def hole(seed: int) -> np.ndarray:

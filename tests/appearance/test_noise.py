@@ -8,14 +8,13 @@ from scipy import ndimage
 from correlight.appearance.noise import denoised
 from correlight.geometry import Grid
 from correlight.images.plane import Plane, stretched
+from tests.phantoms import texture
 
 SHAPE = (300, 320)
 
 
 def structure(coarse: float) -> np.ndarray:
-    rng = np.random.default_rng(2)
-    texture = ndimage.gaussian_filter(rng.standard_normal(SHAPE), coarse)
-    return (texture - texture.min()) / np.ptp(texture)
+    return texture(SHAPE, 2, coarse)
 
 
 def plane(values: np.ndarray, mask: np.ndarray | None = None, spacing: float = 1.0) -> Plane:

@@ -39,8 +39,10 @@ def matched(pair: BeadPair) -> MatchedBeads:
 
 def judged(fixed: Grid, moving: Grid, found: MatchedBeads, rank: int = 1) -> tuple[BeadFit, Judgement]:
     """The transform of the match of a rank, and what the beads say of it; no pixel is looked at."""
-    images = (replace(Image.from_array(np.zeros((1, *grid.shape), np.uint8)), grid=grid) for grid in (fixed, moving))
-    task = Task(ImagePair(*images), Limits((0.1, 10.0)))
+    one, other = (
+        replace(Image.from_array(np.zeros((1, *grid.shape), np.uint8)), grid=grid) for grid in (fixed, moving)
+    )
+    task = Task(ImagePair(one, other), Limits((0.1, 10.0)))
     fit = bead_fit(task, BeadCandidate((0, 0), found.poses, found).of_rank(rank), found, MODELS)
     return fit, judged_by_beads(task, fit)
 
@@ -90,7 +92,7 @@ def test_stacks_go_the_same_way_from_pixels_to_verdict() -> None:
         grid = whole.resized((30, 120, 120))
         pixels = fluorescence_image(points, grid, rng, psf=(0.3, 0.12, 0.12), photons=6000)
         stacks.append(replace(Image.from_array(pixels[None], spacing=grid.spacing), grid=grid))
-    found = BeadSearch(*stacks, Limits((0.85, 1.15)))(0, 0)
+    found = BeadSearch(stacks[0], stacks[1], Limits((0.85, 1.15)))(0, 0)
     fit, said = judged(stacks[0].grid, stacks[1].grid, found)
     # A quarter of the common field lies between the 18 beads that match; nothing else speaks against them.
     assert said.verdict.status == "doubtful"

@@ -71,7 +71,7 @@ def test_marks_lie_where_the_truth_says(protocol):
         ]
         seen = [(a, b) for a, b in ends if a is not None and b is not None]
         assert len(seen) >= 3
-        apart = truth(np.array([a for a, _ in seen])) - np.array([b for _, b in seen])
+        apart = truth(np.array([a for a, _ in seen])) - np.array([b for _, b in seen])  # type: ignore[misc]
         # OpenCV places samples to 1/32 pixel; a convention that is off by half a pixel is far beyond.
         assert np.abs(apart).max() < 0.05
     assert hands == ({False} if protocol == "near" else {False, True})
@@ -82,7 +82,7 @@ def test_marks_lie_where_the_truth_says(protocol):
 def test_the_moving_texture_laid_back_by_the_truth_is_the_fixed_one(protocol):
     for seed in SEEDS:
         drawn = draw(_textured_pair(), protocol, seed)
-        places = drawn.moving_from_fixed(_pixels(drawn.fixed)).T
+        places = drawn.moving_from_fixed(_pixels(drawn.fixed)).T  # type: ignore[misc]
         laid = ndimage.map_coordinates(drawn.moving, places, order=1).reshape(drawn.fixed.shape)
         picture = ndimage.binary_erosion(_picture(drawn.moving), iterations=3)
         seen = ndimage.map_coordinates(picture.astype(float), places, order=1).reshape(drawn.fixed.shape) == 1
@@ -96,7 +96,7 @@ def test_half_of_the_fixed_window_is_in_the_moving_one_but_not_always_all(protoc
     pair = replace(_textured_pair(), moving_from_fixed=Affine.of(np.eye(2), (50.0, 60.0)))
     for seed in range(30):
         drawn = draw(pair, protocol, seed)
-        nearest = np.round(drawn.moving_from_fixed(_pixels(drawn.fixed))).astype(int)
+        nearest = np.round(drawn.moving_from_fixed(_pixels(drawn.fixed))).astype(int)  # type: ignore[misc]
         inside = np.all((nearest >= 0) & (nearest < drawn.moving.shape), axis=1)
         picture = _picture(drawn.moving)
         shares.append(np.mean(picture[tuple(nearest[inside].T)]) * np.mean(inside))
@@ -160,7 +160,7 @@ def test_the_control_keeps_the_frames_and_nothing_of_the_pixels():
         assert free.fixed.shape == control.fixed.shape
         assert np.ptp(control.fixed) > 0
         correlations.append(np.corrcoef(free.fixed.ravel(), control.fixed.ravel())[0, 1])
-        places = control.moving_from_fixed(_pixels(control.fixed)).T
+        places = control.moving_from_fixed(_pixels(control.fixed)).T  # type: ignore[misc]
         laid = ndimage.map_coordinates(control.moving, places, order=1)
         correlations.append(np.corrcoef(laid, control.fixed.ravel())[0, 1])
     # Some hundred independent grains per window: chance correlations of about 0.1.

@@ -19,7 +19,7 @@ from correlight.refine.planes import PlanePair
 from correlight.search.correlate import Shift
 from correlight.search.pose import Pose
 from correlight.transforms import Affine
-from phantoms import MIDDLE, mean_error, seen_through
+from tests.phantoms import MIDDLE, mean_error, seen_through
 
 # As measured on a clear real pair, and on images of two specimens.
 CLEAR = Findings(

@@ -9,7 +9,7 @@ from correlight.errors import ReadError, TransformError, UsageError
 from correlight.exchange import ExchangeContext
 from correlight.exchange.bdv import read_bdv, write_bdv
 from correlight.transforms import Affine, Projective
-from exchange.vector import FIXED_FROM_MOVING_3D, MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
+from tests.exchange.vector import FIXED_FROM_MOVING_3D, MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
 
 def setup(number: int, name: str, size: str, voxel: str, unit: str = "um") -> str:

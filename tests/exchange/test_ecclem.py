@@ -11,7 +11,7 @@ from correlight.exchange import ExchangeContext, LandmarkTable, PointTable
 from correlight.exchange.ecclem import read_ecclem, write_ecclem
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Projective
-from exchange.vector import FIXED_FROM_MOVING_3D, MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
+from tests.exchange.vector import FIXED_FROM_MOVING_3D, MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
 CELLS = {
     "m00": 0.8660254037844386, "m01": -0.5, "m02": 0, "m03": 3, "m10": 0.5, "m11": 0.8660254037844386, "m12": 0,

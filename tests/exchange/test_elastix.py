@@ -14,8 +14,8 @@ from correlight.exchange.elastix import read_elastix, read_transformix, write_el
 from correlight.exchange.parameters import affine_from_parameters
 from correlight.geometry import Grid
 from correlight.transforms import Affine
-from exchange.conftest import Elsewhere
-from exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
+from tests.exchange.conftest import Elsewhere
+from tests.exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "elastix"
 REAL = """(CenterOfRotationPoint 39.75 31.75)

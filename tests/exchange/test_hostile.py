@@ -13,7 +13,7 @@ from correlight.exchange import ExchangeContext, LandmarkTable, PointTable, read
 from correlight.exchange.bspline import BSpline
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Displacement, Sequence
-from exchange.test_bdv import EM, EM_SCALE, LM, LM_SCALE, VECTOR, dataset, registration
+from tests.exchange.test_bdv import EM, EM_SCALE, LM, LM_SCALE, VECTOR, dataset, registration
 
 RNG = np.random.default_rng(0)
 CONTEXT = ExchangeContext(

@@ -40,7 +40,7 @@ def test_simpleitk_moves_points_as_we_do(ndim: int, tmp_path: Path) -> None:
 def test_every_number_survives_the_round_trip(ndim: int, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("round") / "a.tfm"
     write_itk(path, random_affine(ndim, seed))
-    assert np.array_equal(read_itk(path).matrix, random_affine(ndim, seed).matrix)
+    assert np.array_equal(read_itk(path).matrix, random_affine(ndim, seed).matrix)  # type: ignore[attr-defined]
 
 
 def test_the_file_is_as_itk_writes_it(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_a_composite_is_applied_in_the_order_of_itk(tmp_path: Path) -> None:
 def test_files_without_final_newline_and_with_windows_lines_are_read(tmp_path: Path) -> None:
     text = HEADER + "Transform: TranslationTransform_double_2_2\nParameters: 3 4\nFixedParameters:"
     (tmp_path / "a.tfm").write_bytes(text.replace("\n", "\r\n").encode())
-    assert read_itk(tmp_path / "a.tfm").offset.tolist() == [4, 3]
+    assert read_itk(tmp_path / "a.tfm").offset.tolist() == [4, 3]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from correlight.exchange.table import read_points
 from correlight.geometry import Grid
 from correlight.parsing import parse_xml, read_bytes
 from correlight.transforms import Affine, Displacement, Sequence
-from exchange.test_bdv import EM, EM_SCALE, LM, LM_SCALE, VECTOR, dataset, registration
-from exchange.vector import MOVING_FROM_FIXED_3D, apart
+from tests.exchange.test_bdv import EM, EM_SCALE, LM, LM_SCALE, VECTOR, dataset, registration
+from tests.exchange.vector import MOVING_FROM_FIXED_3D, apart
 
 FIELD = Displacement(np.random.default_rng(0).normal(size=(4, 5, 2)), Grid.of((4, 5), 0.5, 1.0, "micrometre"))
 TYPE = np.array([b"TranslationTransform_double_2_2"], dtype=h5py.string_dtype("ascii"))
@@ -141,7 +141,7 @@ def test_a_reader_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.M
     write_file(tmp_path / "a.h5", FIELD)
     (tmp_path / "endless.py").write_text("while True: pass\n")
     monkeypatch.setattr(bounded, "_SECONDS", 1)
-    monkeypatch.setattr(bounded.bounded_process, "__file__", str(tmp_path / "endless.py"))
+    monkeypatch.setattr(bounded.bounded_process, "__file__", str(tmp_path / "endless.py"))  # type: ignore[attr-defined]
     with pytest.raises(ReadError, match="could not be read within 1 s"):
         read_itk(tmp_path / "a.h5")
 
@@ -149,7 +149,7 @@ def test_a_reader_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.M
 def test_a_reader_that_crashes_ends_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_file(tmp_path / "a.h5", FIELD)
     (tmp_path / "crash.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)\n")
-    monkeypatch.setattr(bounded.bounded_process, "__file__", str(tmp_path / "crash.py"))
+    monkeypatch.setattr(bounded.bounded_process, "__file__", str(tmp_path / "crash.py"))  # type: ignore[attr-defined]
     with pytest.raises(ReadError, match="truncated or damaged"):
         read_itk(tmp_path / "a.h5")
 

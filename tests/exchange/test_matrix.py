@@ -22,15 +22,15 @@ def test_every_number_survives_the_round_trip(ending: str, kind: type, size: int
     write_transform(path, kind(matrix))
     found = read_transform(path)
     assert type(found) is kind
-    assert np.array_equal(found.matrix, matrix)
+    assert np.array_equal(found.matrix, matrix)  # type: ignore[attr-defined]
 
 
 def test_an_affine_transform_goes_through_tfm_and_a_projective_one_does_not(tmp_path: Path) -> None:
     transform = Affine.similarity(33, 1.7, mirror=True, source=(3, 4), target=(50, 60))
     write_transform(tmp_path / "a.tfm", transform)
-    assert np.array_equal(read_transform(tmp_path / "a.tfm").matrix, transform.matrix)
+    assert np.array_equal(read_transform(tmp_path / "a.tfm").matrix, transform.matrix)  # type: ignore[attr-defined]
     (tmp_path / "itk.txt").write_bytes((tmp_path / "a.tfm").read_bytes())
-    assert np.array_equal(read_transform(tmp_path / "itk.txt").matrix, transform.matrix)
+    assert np.array_equal(read_transform(tmp_path / "itk.txt").matrix, transform.matrix)  # type: ignore[attr-defined]
     with pytest.raises(TransformError, match="ITK files hold no projective"):
         write_transform(tmp_path / "b.tfm", Projective(np.eye(3)))
 

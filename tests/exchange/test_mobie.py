@@ -10,7 +10,7 @@ import pytest
 from correlight.errors import ReadError, UsageError
 from correlight.exchange import ExchangeContext
 from correlight.exchange.mobie import read_mobie, write_mobie
-from exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
+from tests.exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
 C = 0.8660254037844386
 VECTOR = [C, -0.5, 0.0, 3.0, 0.5, C, 0.0, 2.0, 0.0, 0.0, 1.0, 1.0]

@@ -12,9 +12,9 @@ import pytest
 from correlight.errors import CorrelightError
 from correlight.exchange import ExchangeContext, LandmarkTable, PointTable, read_file, write_file
 from correlight.transforms import Projective
-from exchange.mutants import mutant
-from exchange.test_bdv import EM, EM_SCALE, LM, LM_SCALE, VECTOR, dataset, registration
-from exchange.test_hostile import AFFINE, CONTEXT, FILES
+from tests.exchange.mutants import mutant
+from tests.exchange.test_bdv import EM, EM_SCALE, LM, LM_SCALE, VECTOR, dataset, registration
+from tests.exchange.test_hostile import AFFINE, CONTEXT, FILES
 
 PROJECT = (
     '<trakem2><t2_layer_set oid="3"><t2_layer oid="5" z="0.0"><t2_patch oid="10" width="30" height="20" title="lm" '

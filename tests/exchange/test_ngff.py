@@ -13,8 +13,8 @@ from correlight.exchange import ExchangeContext, read_file, read_transform, writ
 from correlight.exchange.ngff import read_ngff, write_scene
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
-from exchange.conftest import Elsewhere
-from exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
+from tests.exchange.conftest import Elsewhere
+from tests.exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
 MICRON = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from correlight.geometry import Grid
 from correlight.io.write_zarr import ZarrBands
-from exchange.conftest import Elsewhere
+from tests.exchange.conftest import Elsewhere
 
 READ = """
 import numpy as np

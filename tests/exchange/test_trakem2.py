@@ -11,7 +11,7 @@ from correlight.exchange import ExchangeContext
 from correlight.exchange.trakem2 import read_trakem2, write_trakem2
 from correlight.geometry import Grid
 from correlight.transforms import Displacement, Projective
-from exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
+from tests.exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
 PIXELS = ExchangeContext(Grid.of((50, 60)), Grid.of((50, 60)))
 VOXELS = ExchangeContext(Grid.of((5, 50, 60)), Grid.of((5, 50, 60)))

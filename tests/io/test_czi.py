@@ -11,7 +11,7 @@ import pytest
 from correlight.errors import ReadError, UsageError
 from correlight.io import read
 from correlight.io.further import choose_views
-from vendor_files import CZI_METADATA, czi
+from tests.vendor_files import CZI_METADATA, czi
 
 pytest.importorskip("czifile", reason="czifile is not installed; it belongs to the extra formats")
 
@@ -69,7 +69,7 @@ def test_jpeg_blocks_keep_their_colours(tmp_path: Path) -> None:
     path = made(
         tmp_path / "a.czi", [(smooth, {})], CZI_METADATA, 1, lambda p: bytes(imagecodecs.jpeg_encode(p, level=99))
     )
-    assert np.abs(read(path).levels[0].astype(int) - np.moveaxis(smooth, -1, 0)).max() < 8
+    assert np.abs(read(path).levels[0].astype(int) - np.moveaxis(smooth, -1, 0)).max() < 8  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_twelve_bits_are_read_and_inverted_within_twelve_bits(tmp_path: Path, la
 
 def test_bits_in_the_other_order_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", GREY)
-    expected = read(path).levels[0].copy()
+    expected = read(path).levels[0].copy()  # type: ignore[attr-defined]
     data = bytearray(path.read_bytes())
     with tifffile.TiffFile(path) as file:
         offset, count = file.pages.first.dataoffsets[0], sum(file.pages.first.databytecounts)

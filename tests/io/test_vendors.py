@@ -11,7 +11,7 @@ import pytest
 
 from correlight.errors import ReadError, UsageError
 from correlight.io import read
-from vendor_files import CZI_METADATA, czi, dm, dm_image, lif
+from tests.vendor_files import CZI_METADATA, czi, dm, dm_image, lif
 
 RNG = np.random.default_rng(0)
 PAIR = RNG.integers(0, 60_000, (2, 40, 50)).astype(np.uint16)

@@ -44,7 +44,7 @@ def store(path: Path, pixels: Any = PIXELS, steps: list[dict[str, Any]] | None =
         "datasets": [{"path": "s0", "coordinateTransformations": steps or [scale]}],
     }
     about = {"multiscales": [image], "omero": {"channels": [{"label": text} for text in ("DAPI", "GFP", "RFP")]}}
-    group.attrs.update(about if kind == 2 else {"ome": {"version": "0.5", **about}})
+    group.attrs.update(about if kind == 2 else {"ome": {"version": "0.5", **about}})  # type: ignore[dict-item]
     return path
 
 
@@ -143,7 +143,7 @@ def test_every_codec_on_the_list_is_read(codec: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("codec", [None, "gzip", "zstd", "blosc"])
 @pytest.mark.parametrize("shards", [None, (3, 80, 80)])
 def test_shards_and_codecs_of_version_3_are_read(codec: str | None, shards: Any, tmp_path: Path) -> None:
-    kinds = {"gzip": zarr.codecs.GzipCodec, "zstd": zarr.codecs.ZstdCodec, "blosc": zarr.codecs.BloscCodec}
+    kinds = {"gzip": zarr.codecs.GzipCodec, "zstd": zarr.codecs.ZstdCodec, "blosc": zarr.codecs.BloscCodec}  # type: ignore[attr-defined]
     made = kinds[codec]() if codec else None
     image = read(store(tmp_path / "a.zarr", zarr_format=3, compressors=made, shards=shards))
     np.testing.assert_array_equal(image.levels[0], PIXELS)
@@ -227,7 +227,7 @@ def test_a_chunk_that_decodes_to_gigabytes_is_refused(kind: str, tmp_path: Path)
         (path / "s0" / "1.0.1").write_bytes(data)
     else:
         shards = (3, 80, 120) if kind == "shard" else None
-        path = store(tmp_path / "a.zarr", zarr_format=3, compressors=zarr.codecs.GzipCodec(), shards=shards)
+        path = store(tmp_path / "a.zarr", zarr_format=3, compressors=zarr.codecs.GzipCodec(), shards=shards)  # type: ignore[attr-defined]
         file = path / "s0" / "c" / ("0/0/0" if kind == "shard" else "1/0/1")
         if kind == "shard":
             index = np.tile(np.array([0, len(data)], "<u8"), 18).tobytes()

@@ -110,7 +110,7 @@ def test_an_axis_that_scatters_more_is_found(model: str) -> None:
         predicted.append(found.error(places) ** 2)
         squared = np.einsum("na,nab,nb->n", off, np.linalg.inv(found.covariances(places)), off)
         inside.append(np.mean(squared <= 3 * stats.f.ppf(0.95, 3, found.scatter_freedom)))
-        slopes = found.moving_from_fixed.linear
+        slopes = found.moving_from_fixed.linear  # type: ignore[attr-defined]
         along.append(np.diag(slopes @ found.landmark_covariances[0] @ slopes.T))
     # 120 draws know the root mean square to about 5 %.
     assert np.sqrt(np.mean(predicted) / np.mean(true)) == pytest.approx(1.0, abs=0.15)
@@ -153,7 +153,7 @@ def test_left_out_landmarks_are_predicted_by_the_others(seed: int, model: str, n
         assert np.linalg.norm(found.left_out, axis=1) == pytest.approx(leave_one_out(fixed, moving, model), rel=1e-9)
     others = np.arange(len(fixed)) != 3
     again = estimate(fixed[others], moving[others], model)
-    slope = again.moving_from_fixed.linear
+    slope = again.moving_from_fixed.linear  # type: ignore[attr-defined]
     expected = np.linalg.solve(slope, (moving[[3]] - again.moving_from_fixed(fixed[[3]]))[0])
     assert found.left_out[3] == pytest.approx(expected, abs=1e-9)
     assert np.all(np.linalg.eigvalsh(found.left_out_covariances[3] - again.covariances(fixed[[3]])[0]) > 0)

@@ -16,13 +16,13 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
-from correlight.appearance.descriptor import load, prepared  # noqa: E402
+from correlight.appearance.descriptor import STRIDE, load, prepared  # noqa: E402
 from correlight.errors import UsageError  # noqa: E402
 from correlight.learn.descriptor import scenes  # noqa: E402
 from correlight.learn.descriptor.export import export, initial_weights  # noqa: E402
 from correlight.learn.descriptor.modality import colour, record  # noqa: E402
 from correlight.learn.descriptor.network import Descriptor  # noqa: E402
-from correlight.learn.descriptor.task import SEARCHED, STRIDE, TEMPLATE, VIEW, batch, loss, scores  # noqa: E402
+from correlight.learn.descriptor.task import SEARCHED, TEMPLATE, VIEW, batch, loss, scores  # noqa: E402
 from correlight.learn.descriptor.train import Settings, train  # noqa: E402
 
 

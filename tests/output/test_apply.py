@@ -22,7 +22,7 @@ from correlight.output.apply.points import move_points
 from correlight.output.folder import write_result
 from correlight.output.target import reserve
 from correlight.transforms import Affine
-from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, known_result, texture, write_images
+from tests.known_pair import FIXED_SPACING, MOVING_FROM_FIXED, known_result, texture, write_images
 
 
 @pytest.fixture

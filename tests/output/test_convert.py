@@ -217,7 +217,7 @@ def test_a_store_of_images_is_not_replaced_by_a_transform(tmp_path: Path, capsys
     assert np.array_equal(read(tmp_path / "image.zarr").levels[0], pixels)
     for _ in range(2):
         assert run(tmp_path / "a.tfm", tmp_path / "b.zarr", "--to", "ngff", "--overwrite") == ACCEPTED
-    assert np.allclose(read_transform(tmp_path / "b.zarr").matrix, TRANSFORM.matrix)
+    assert np.allclose(read_transform(tmp_path / "b.zarr").matrix, TRANSFORM.matrix)  # type: ignore[attr-defined]
 
 
 def test_landmarks_outside_their_image_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ from correlight.output import moved as moves
 from correlight.output.folder import write_result
 from correlight.output.target import reserve
 from correlight.transforms import Projective
-from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, known_result, texture, write_images
+from tests.known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, known_result, texture, write_images
 
 EVERYTHING = {
     "result.json",
@@ -53,7 +53,7 @@ def test_an_accepted_result_is_complete_and_right(images: tuple[Image, Image], t
     record = json.loads((tmp_path / "result.json").read_text())
     assert (record["status"], record["fixed_unit"], record["moving_unit"]) == ("accepted", "micrometre", "pixel")
     assert record["poses"][1]["score"] is None
-    assert np.array_equal(read_transform(tmp_path / "moving_from_fixed.tfm").matrix, MOVING_FROM_FIXED.matrix)
+    assert np.array_equal(read_transform(tmp_path / "moving_from_fixed.tfm").matrix, MOVING_FROM_FIXED.matrix)  # type: ignore[attr-defined]
     registered = read(tmp_path / "registered.ome.tif")
     expected, footprint = warp(moving, moving.grid, MOVING_FROM_FIXED, fixed.grid)
     assert registered.channels == ("stain", "other")
@@ -102,8 +102,8 @@ def test_a_projective_transform_is_stored_as_a_matrix(images: tuple[Image, Image
     matrix[2, 0] = 1e-3
     write_result(tmp_path, known_result(fixed, moving, moving_from_fixed=Projective(matrix)), fixed, moving)
     assert content(tmp_path) == EVERYTHING - {"moving_from_fixed.tfm"} | {"moving_from_fixed.txt"}
-    assert np.array_equal(read_transform(tmp_path / "moving_from_fixed.txt").matrix, matrix)
-    assert np.array_equal(read_transform(tmp_path / "result.json").matrix, matrix)
+    assert np.array_equal(read_transform(tmp_path / "moving_from_fixed.txt").matrix, matrix)  # type: ignore[attr-defined]
+    assert np.array_equal(read_transform(tmp_path / "result.json").matrix, matrix)  # type: ignore[attr-defined]
 
 
 def test_the_registered_image_lies_on_the_grid_asked_for(images: tuple[Image, Image], tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from correlight.output.pair import binning_of, prepare_pair
 from correlight.refine.neural import refine_neural
 from correlight.simulate import pair
 from correlight.transforms import Affine
+from tests.phantoms import mean_error
 
 RATIO = 4.0
 SPACING = 0.02
@@ -49,8 +50,7 @@ def placed(centre: tuple[float, float], scale: float = 1.0) -> Affine:
 
 
 def error(found: Affine, truth: Affine, grid: Grid) -> float:
-    points = grid.lattice(6)
-    return float(np.mean(np.linalg.norm(found(points) - truth(points), axis=1))) / grid.spacing[0]
+    return mean_error(found, truth, grid, 6) / grid.spacing[0]
 
 
 @pytest.mark.parametrize("wrong", [0.9, 1.1])

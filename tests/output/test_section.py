@@ -21,7 +21,7 @@ from correlight.output.report.volumes import cuts_through, section_cut
 from correlight.output.section import filling
 from correlight.output.target import reserve
 from correlight.transforms import Displacement, Sequence
-from stack_and_section import SECTION, STACK, known, stack_and_section, stack_from_section
+from tests.stack_and_section import SECTION, STACK, known, stack_and_section, stack_from_section
 
 TILTS = (0.0, 4.0, 12.0)
 
@@ -204,7 +204,7 @@ def save(path: Path, image: Image) -> Path:
 def test_a_picture_in_place_of_a_stack_is_refused(tmp_path: Path) -> None:
     stack, section = stack_and_section()
     files = save(tmp_path / "stack.ome.tif", stack), save(tmp_path / "section.ome.tif", section)
-    out = written(tmp_path / "out", *(read(path) for path in files[::-1]), stack_from_section())
+    out = written(tmp_path / "out", *(read(path) for path in files[::-1]), stack_from_section())  # type: ignore[call-arg]
     other = save(tmp_path / "other.ome.tif", Image.from_array(stack.levels[0][0, 3], spacing=0.1))
     with pytest.raises(UsageError, match=r"a stack of 20 slices, and .*other\.ome\.tif is a single picture"):
         apply(out, other, files[1], tmp_path / "a.tif")

@@ -174,7 +174,7 @@ def test_what_appears_at_the_target_during_a_run_survives(tmp_path: Path) -> Non
 def test_a_folder_that_appears_at_the_last_moment_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the last look and the renaming there is nothing that could tell; renaming itself must refuse."""
     out = tmp_path / "out"
-    monkeypatch.setattr(targets_module.os.path, "lexists", lambda path: False)
+    monkeypatch.setattr(targets_module.os.path, "lexists", lambda path: False)  # type: ignore[attr-defined]
     with pytest.raises(WriteError, match="not empty"), reserve(out) as folder:
         put({folder / "result.json": "mine", out / "thesis.txt": "years of work"})
     assert content(out) == {"thesis.txt"}
@@ -200,7 +200,7 @@ def test_earlier_files_come_back_when_one_of_several_fails(
         def without(*_: object, **__: object) -> None:
             raise OSError(errno.EPERM, "Operation not permitted")
 
-        monkeypatch.setattr(targets_module.os, "link", without)
+        monkeypatch.setattr(targets_module.os, "link", without)  # type: ignore[attr-defined]
     paths = tmp_path / "a.tif", tmp_path / "b.tif"
     with reserve_files(*paths) as folder:
         for path in paths:
@@ -213,7 +213,7 @@ def test_earlier_files_come_back_when_one_of_several_fails(
             raise OSError(errno.EIO, "Input/output error")
         replace(source, target)
 
-    monkeypatch.setattr(targets_module.os, "replace", failing)
+    monkeypatch.setattr(targets_module.os, "replace", failing)  # type: ignore[attr-defined]
     with pytest.raises(WriteError, match="Input/output"), reserve_files(*paths, overwrite=True) as folder:
         put({folder / path.name: "second" for path in paths})
     assert content(tmp_path) == {"a.tif", "b.tif"}
@@ -410,7 +410,7 @@ def test_an_unreadable_input_is_blamed_and_not_the_output(tmp_path: Path) -> Non
 
 def test_patience_is_not_needed_for_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second interruption while the first one is being cleaned up after."""
-    rmtree, times = targets_module.shutil.rmtree, []
+    rmtree, times = targets_module.shutil.rmtree, []  # type: ignore[attr-defined]
 
     def interrupted(folder: Path, ignore_errors: bool) -> None:
         times.append(folder)
@@ -418,7 +418,7 @@ def test_patience_is_not_needed_for_cleaning_up(tmp_path: Path, monkeypatch: pyt
             raise KeyboardInterrupt
         rmtree(folder, ignore_errors)
 
-    monkeypatch.setattr(targets_module.shutil, "rmtree", interrupted)
+    monkeypatch.setattr(targets_module.shutil, "rmtree", interrupted)  # type: ignore[attr-defined]
     with pytest.raises(KeyboardInterrupt), reserve(tmp_path / "out") as folder:
         put({folder / "half": ""}, KeyboardInterrupt)
     monkeypatch.undo()

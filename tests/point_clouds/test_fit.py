@@ -85,7 +85,7 @@ def test_a_start_is_kept_to():
     for k in range(4):
         start = Affine.similarity(rotation=90.0 * k + 20, target=(0.5, 0.0))
         found = fit_clouds(fixed, fixed, start=start)
-        assert (found.moving_from_fixed.rotation - 90 * k + 180) % 360 - 180 == pytest.approx(0.0, abs=0.01)
+        assert (found.moving_from_fixed.rotation - 90 * k + 180) % 360 - 180 == pytest.approx(0.0, abs=0.01)  # type: ignore[attr-defined]
         assert np.isnan(found.margin)
 
 

@@ -1,5 +1,7 @@
 """The recipe point-clouds, from two images of organelles to a result."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -7,6 +9,7 @@ from scipy import ndimage
 from correlight import Affine, Grid, Image, register
 from correlight.errors import UsageError
 from correlight.recipes import load
+from correlight.registration.result import Result
 from correlight.transforms import Displacement
 from correlight.transforms import Sequence as Chain
 
@@ -46,17 +49,33 @@ def error(found, moving_from_fixed: Affine) -> float:
     return float(np.mean(np.linalg.norm(found.moving_from_fixed(places) - moving_from_fixed(places), axis=1)))
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_labels_and_light_are_laid_onto_each_other(seed):
+@cache
+def registered(seed: int) -> Result:
     labels = organelles(FIXED, 30, seed)
-    found = register(Image.from_array(labels, 0.05), light_of(labels, truth(seed), seed), "point-clouds")
+    return register(Image.from_array(labels, 0.05), light_of(labels, truth(seed), seed), "point-clouds")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_labels_and_light_are_laid_onto_each_other(seed: int) -> None:
+    found = registered(seed)
     assert found.status == "accepted", found.verdict.reasons
-    # Half a pixel of the light image, and no more than twice what was predicted.
+    # Half a pixel of the light image.
     assert error(found, truth(seed)) < 0.06
-    assert error(found, truth(seed)) < 2 * found.predicted_error.p95
     assert found.poses[0].linear.mirrored == bool(seed % 2)
     assert found.scale_found == pytest.approx(1.03 * 0.05 / 0.12, rel=0.01)
     assert found.recipe == "point-clouds"
+
+
+def test_the_true_error_is_below_its_bound_nearly_everywhere() -> None:
+    """Of 95 places in 100 that are meant, 93 were over these seeds; the halves of one lie closer by luck."""
+    shares = []
+    for seed in range(10):
+        predicted = registered(seed).predicted_error
+        known = np.isfinite(predicted.values)
+        places = predicted.grid.lattice_of_pixels()[known.ravel()]
+        back = truth(seed).inverse()(registered(seed).moving_from_fixed(places))
+        shares.append(np.mean(np.linalg.norm(back - places, axis=1) <= predicted.bound[known]))
+    assert np.mean(shares) > 0.9
 
 
 @pytest.mark.parametrize("seed", range(4))

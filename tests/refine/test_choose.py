@@ -9,8 +9,8 @@ from correlight.refine.choose import choose
 from correlight.refine.planes import PlanePair
 from correlight.transforms import Affine
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel
-from phantoms import GRID, MIDDLE, about_the_middle, mean_error, texture
-from phantoms import seen_through as seen
+from tests.phantoms import GRID, MIDDLE, about_the_middle, mean_error, texture
+from tests.phantoms import seen_through as seen
 
 SCENE = texture((400, 400), 5, 2.5)
 

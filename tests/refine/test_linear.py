@@ -13,8 +13,8 @@ from correlight.refine.planes import overlay as overlay_of
 from correlight.refine.samples import MeasureName, distance
 from correlight.transforms import Affine, Projective
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel, Motions
-from phantoms import GRID, MIDDLE, SHAPE, about_the_middle, fine_and_coarse, in_fixed_frame, mean_error, plane
-from phantoms import seen_through as planes_through
+from tests.phantoms import GRID, MIDDLE, SHAPE, about_the_middle, fine_and_coarse, in_fixed_frame, mean_error, plane
+from tests.phantoms import seen_through as planes_through
 
 MEASURES: tuple[MeasureName, ...] = ("features", "mutual information")
 NOISE = 0.05

@@ -13,7 +13,7 @@ from correlight.refine.places import ChannelStack
 from correlight.refine.planes import PlanePair
 from correlight.transforms import Affine, Projective
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel, Motions
-from phantoms import mean_error, plane, texture
+from tests.phantoms import mean_error, plane, texture
 
 
 def blobs(shape: tuple[int, ...], seed: int, width: float = 3.0) -> np.ndarray:

@@ -9,7 +9,7 @@ from correlight.refine.linear import refine
 from correlight.refine.volumes import BLOCKS, Level, VolumePair, levels_of
 from correlight.transforms import Affine
 from correlight.transforms.motions import LinearModel
-from phantoms import mean_error, volume, volumes_seen_through
+from tests.phantoms import mean_error, volume, volumes_seen_through
 
 TURN = Rotation.from_rotvec([0.03, 0.02, -0.02]).as_matrix()
 TRUTH = Affine.of(TURN, (0.5, -0.7, 0.9))

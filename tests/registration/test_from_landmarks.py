@@ -19,7 +19,7 @@ from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.apply import apply
 from correlight.registration.from_landmarks import from_landmarks
 from correlight.transforms import Affine, Displacement, Projective, Sequence
-from known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, write_images
+from tests.known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, write_images
 
 Write = Callable[[np.ndarray, np.ndarray], Path]
 
@@ -165,7 +165,7 @@ def test_landmarks_of_bigwarp_count_each_image_in_its_own_unit(home: Path) -> No
         writer.writerow(["Pt-99", "false", 1, 2, "Infinity", "Infinity"])
     assert cli.main([*COMMAND, "--model", "similarity"]) == 0
     record = json.loads((home / "out" / "result.json").read_text())
-    expected = estimate(fixed, moving, "similarity").moving_from_fixed.matrix
+    expected = estimate(fixed, moving, "similarity").moving_from_fixed.matrix  # type: ignore[attr-defined]
     assert np.array(record["moving_from_fixed"]["matrix"]) == pytest.approx(expected, rel=1e-9)
 
 

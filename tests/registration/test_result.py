@@ -105,7 +105,7 @@ def test_the_contract_of_result_json() -> None:
 def test_json_brings_the_matrix_back_to_the_last_bit() -> None:
     made = result(moving_from_fixed=Affine.similarity(33.3, 1 / 3, target=(0.1, 1e-17)))
     read = json.loads(json.dumps(made.to_json(), allow_nan=False))
-    np.testing.assert_array_equal(read["moving_from_fixed"]["matrix"], made.moving_from_fixed.matrix)
+    np.testing.assert_array_equal(read["moving_from_fixed"]["matrix"], made.moving_from_fixed.matrix)  # type: ignore[attr-defined]
 
 
 def test_what_is_not_finite_is_null() -> None:

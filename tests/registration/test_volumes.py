@@ -49,22 +49,36 @@ def test_rotation_mirror_direction_and_scale_are_found(pair: VolumePair, result:
     assert result.poses[0].linear.linear[0, 0] < 0
 
 
-def test_the_other_order_gives_the_way_back(pair: VolumePair, result: Result) -> None:
+@pytest.fixture(scope="module")
+def back(pair: VolumePair) -> Result:
+    """The same stacks in the other order."""
     swapped = pair.swapped()
-    back = register(swapped.fixed, swapped.moving)
-    assert off(swapped, back)[0] < 0.7
-    assert off(swapped, back)[1] < 1.8
+    return register(swapped.fixed, swapped.moving)
 
 
-def test_the_predicted_error_is_of_the_right_size(pair: VolumePair, result: Result) -> None:
-    total = float(np.hypot(*off(pair, result)))
-    assert total / 4 < result.predicted_error.median < 4 * total
-    assert result.predicted_error.grid.ndim == 3
+def test_the_other_order_gives_the_way_back(pair: VolumePair, back: Result) -> None:
+    assert off(pair.swapped(), back)[0] < 0.7
+    assert off(pair.swapped(), back)[1] < 1.8
 
 
-def test_strangers_are_refused() -> None:
-    strangers = volume_pair(seed=3, size=SIZE, specimens=(3, 1003))
-    assert register(strangers.fixed, strangers.moving).status != "accepted"
+def test_the_predicted_error_is_of_the_right_size(pair: VolumePair, result: Result, back: Result) -> None:
+    """The true error is below the bound of 95 in 100 at all places, and a third of what is predicted in the middle."""
+    for couple, found in ((pair, result), (pair.swapped(), back)):
+        predicted = found.predicted_error
+        assert predicted.grid.ndim == 3
+        known = np.isfinite(predicted.values)
+        places = predicted.grid.lattice_of_pixels()[known.ravel()]
+        apart = couple.moving_from_fixed.inverse()(found.moving_from_fixed(places)) - places
+        length = np.linalg.norm(apart, axis=1)
+        assert np.mean(length <= predicted.bound[known]) > 0.95
+        assert np.median(length) > predicted.median / 5
+
+
+def test_stacks_of_different_specimens_are_refused() -> None:
+    unrelated = volume_pair(seed=3, size=SIZE, specimens=(3, 1003))
+    found = register(unrelated.fixed, unrelated.moving)
+    assert found.status == "refused"
+    assert found.verdict.confidence < 0.1
 
 
 def test_a_start_is_taken_and_improved(pair: VolumePair) -> None:
@@ -86,7 +100,7 @@ def test_the_recipe_with_patches_finds_a_shift() -> None:
 
 
 def test_the_recipe_with_patches_does_not_take_a_turned_pair_for_a_shifted_one(pair: VolumePair) -> None:
-    assert register(pair.fixed, pair.moving, "log-mi-3d").status != "accepted"
+    assert register(pair.fixed, pair.moving, "log-mi-3d").status == "doubtful"
 
 
 def test_the_folder_holds_stacks_with_their_spacings(pair: VolumePair, result: Result, tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from correlight.appearance.channels import classical, shrunk
-from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.search.correlate import ByFeatures, FeatureEngine, MakeEngine, Shift, shared_part
 from correlight.search.information import MutualInformationEngine
 from correlight.search.turns import turned
 from correlight.transforms import Affine
+from tests import phantoms
+from tests.phantoms import plane
 
 LEAST = 0.35
 RotationScale = Callable[[np.ndarray], np.ndarray]
@@ -34,13 +35,7 @@ both_engines = pytest.mark.parametrize("make", ENGINES.values(), ids=ENGINES.key
 
 def texture(shape: tuple[int, int], seed: int, sigma: float = 1.5) -> np.ndarray:
     """Smooth noise from 0 to 1."""
-    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), sigma)
-    return np.asarray((smooth - smooth.min()) / np.ptp(smooth), np.float32)
-
-
-def plane(values: np.ndarray, mask: np.ndarray | None = None) -> Plane:
-    values = np.ascontiguousarray(values, np.float32)
-    return Plane(values, np.ones(values.shape, bool) if mask is None else mask, Grid.of(values.shape))
+    return np.asarray(phantoms.texture(shape, seed, sigma), np.float32)
 
 
 def places(turn: RotationScale, shape: tuple[int, int], first: tuple[int, int]) -> np.ndarray:
@@ -219,7 +214,7 @@ def test_score_maps_are_masked_normalised_correlations(rotation: float, mirror: 
     # The width that a map is divided by is common to all its shifts: the best factor for this sample of them.
     aligned = not masked and rotation % 90 == 0
     for shifts_now, tolerance in ((4 * (shifts // 4), 1e-5 if aligned else 0.03), (shifts, 0.03)):
-        expected = raw_scores(*canvases, shifts_now)
+        expected = raw_scores(*canvases, shifts_now)  # type: ignore[call-arg]
         found = np.array([scores[tuple(shifts_now.T)] for scores in maps])
         factor = np.sum(found * expected, axis=1) / np.sum(expected**2, axis=1)
         # Overlap and energies are exact at shifts by whole blocks of unmasked images. Between those they are

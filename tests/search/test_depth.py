@@ -12,7 +12,7 @@ from correlight.refine.volumes import Level, VolumePair
 from correlight.search.depth import in_space, search_depth, views
 from correlight.search.pose import Pose
 from correlight.transforms import Affine
-from phantoms import mean_error, volumes_seen_through
+from tests.phantoms import mean_error, volumes_seen_through
 
 
 def level(pose: Affine) -> Level:

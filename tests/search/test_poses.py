@@ -10,12 +10,12 @@ from scipy import ndimage
 from correlight.appearance.channels import Group, classical, shrunk
 from correlight.geometry import Grid
 from correlight.images.image import Image
-from correlight.images.plane import DIVISIBLE, Plane
+from correlight.images.plane import DIVISIBLE, Plane, working_planes
 from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.information import MutualInformationEngine
 from correlight.search.limits import Limits
 from correlight.search.pose import Pose
-from correlight.search.poses import PoseSearch, search_poses, working_planes
+from correlight.search.poses import PoseSearch, search_poses
 from correlight.search.ranking import distinct
 from correlight.transforms import Affine
 

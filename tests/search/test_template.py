@@ -2,22 +2,17 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.search.template import Range, match_template
 from correlight.transforms import Affine
+from tests.phantoms import mean_error, plane, texture
 
 
 def scene(seed: int, side: int = 400) -> np.ndarray:
-    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((side, side)), 3)
-    return ((smooth - smooth.min()) / np.ptp(smooth)).astype(np.float32)
-
-
-def plane(values: np.ndarray, spacing: float = 1.0) -> Plane:
-    return Plane(values, np.ones(values.shape, bool), Grid.of(values.shape, spacing))
+    return texture((side, side), seed, 3).astype(np.float32)
 
 
 def template(
@@ -31,8 +26,7 @@ def template(
 
 
 def error(found: Affine, truth: Affine, grid: Grid) -> float:
-    points = grid.lattice(5)
-    return float(np.mean(np.linalg.norm(found(points) - truth(points), axis=1)))
+    return mean_error(found, truth, grid, 5)
 
 
 @pytest.mark.parametrize("kind", ["edges", "zero-mean", "plain"])

@@ -9,15 +9,14 @@ from scipy.interpolate import BSpline
 
 from correlight.similarity import sample
 from correlight.similarity.mutual import BINS, MutualInformation, spread
+from tests import phantoms
 
 SHAPE = (96, 110)
 
 
 def texture(seed: int, sigma: float = 2.0, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     """Smooth noise in 256 grey values from 0 to 255/256, of which one minus the value is exact in float32."""
-    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), sigma)
-    levels = np.round((smooth - smooth.min()) / np.ptp(smooth) * 255)
-    return np.asarray(levels / 256, np.float32)
+    return np.asarray(np.round(phantoms.texture(shape, seed, sigma) * 255) / 256, np.float32)
 
 
 def pixels(shape: tuple[int, int], margin: int = 0) -> np.ndarray:

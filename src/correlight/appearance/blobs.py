@@ -16,7 +16,10 @@ from scipy import ndimage
 
 from correlight.errors import UsageError
 from correlight.images.image import Float, Mask
+from correlight.progress import checkpoint
 
+# Pixels that are smoothed before there is a chance to cancel.
+_AT_ONCE = 2**20
 # Scales that are tried, in pixels: four to an octave.
 _SCALES = tuple(float(s) for s in 2.0 ** np.arange(0.25, 4.01, 0.25))
 # A blob is deeper than this many robust standard deviations of the response at its scale.
@@ -71,14 +74,26 @@ def laplacian(
     True
     """
     single = values.astype(np.float32, copy=False)
-    if isinstance(sigma, float | int):
-        return np.asarray(sigma**2 * ndimage.gaussian_laplace(single, sigma, mode=mode), np.float32)
-    sigmas = np.asarray(sigma, float)
+    sigmas = np.broadcast_to(np.asarray(sigma, float), (values.ndim,))
     total = np.zeros(values.shape, np.float32)
     for axis, width in enumerate(sigmas):
-        order = [2 if other == axis else 0 for other in range(values.ndim)]
-        total += ndimage.gaussian_filter(single, sigmas, order=order, mode=mode) * np.float32(width**2)
-    return total
+        bent = single
+        for other, spread_along in enumerate(sigmas):
+            bent = _along(bent, float(spread_along), other, 2 if other == axis else 0, mode)
+        total += bent * np.float32(1 if np.ndim(sigma) == 0 else width**2)
+    return total * np.float32(sigma**2) if isinstance(sigma, float | int) else total
+
+
+def _along(values: Float, sigma: float, axis: int, order: int, mode: Literal["reflect", "nearest"]) -> Float:
+    """A Gaussian or its derivative along one axis, band after band so that it can be cancelled."""
+    across = (axis + 1) % values.ndim
+    step = max(1, _AT_ONCE * values.shape[across] // values.size)
+    out = np.empty(values.shape, np.float32)
+    for first in range(0, values.shape[across], step):
+        checkpoint()
+        band = tuple(slice(first, first + step) if other == across else slice(None) for other in range(values.ndim))
+        ndimage.gaussian_filter1d(values[band], sigma, axis, order, out[band], mode)
+    return out
 
 
 def bead_response(values: Float, sigmas: NDArray[np.float64]) -> Float:
@@ -105,6 +120,7 @@ def bead_response(values: Float, sigmas: NDArray[np.float64]) -> Float:
     one = np.ones(1, np.float32)
 
     def in_plane(plane: Float) -> Float:
+        checkpoint()
         return np.asarray(
             cv2.sepFilter2D(plane, cv2.CV_32F, one, kernels[-2]) + cv2.sepFilter2D(plane, cv2.CV_32F, kernels[-1], one)
         )
@@ -112,6 +128,7 @@ def bead_response(values: Float, sigmas: NDArray[np.float64]) -> Float:
     if values.ndim == 2:
         return in_plane(blurred)
     response = np.stack([in_plane(plane) for plane in blurred])
+    checkpoint()
     response += cv2.sepFilter2D(_columns(blurred), cv2.CV_32F, one, kernels[0]).reshape(values.shape)
     return response
 
@@ -123,6 +140,7 @@ def smoothed(values: Float, sigmas: NDArray[np.float64]) -> Float:
     """
 
     def in_plane(plane: Float) -> Float:
+        checkpoint()
         return np.asarray(cv2.GaussianBlur(plane, (0, 0), float(sigmas[-1]), sigmaY=float(sigmas[-2])))
 
     if values.ndim == 2:
@@ -130,6 +148,7 @@ def smoothed(values: Float, sigmas: NDArray[np.float64]) -> Float:
     planes = np.stack([in_plane(plane) for plane in values])
     # Sizes of the kernel as OpenCV chooses them for single precision; along x nothing is to be smoothed.
     along = cv2.getGaussianKernel(round(8 * float(sigmas[0]) + 1) | 1, float(sigmas[0]), cv2.CV_32F)
+    checkpoint()
     whole = cv2.sepFilter2D(_columns(planes), cv2.CV_32F, np.ones(1, np.float32), along)
     return np.asarray(whole, np.float32).reshape(values.shape)
 
@@ -153,6 +172,7 @@ def peaks(response: Float, reach: Sequence[int]) -> Mask:
     if response.ndim == 2:
         return np.asarray(response == cv2.dilate(response, box))
     highest: Float = np.stack([np.asarray(cv2.dilate(plane, box), np.float32) for plane in response])
+    checkpoint()
     along = cv2.dilate(_columns(highest), np.ones((sizes[0], 1), np.uint8))
     return np.asarray(response == along.reshape(response.shape))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from correlight.images.image import Float
 from correlight.images.plane import Plane, stretched
+from correlight.progress import checkpoint
 
 # Widths that are tried, in pixels of the level that is looked at. The first one stands for an image that needs none.
 _WIDTHS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
@@ -59,6 +60,7 @@ def _best_width(plane: Plane) -> float:
     weighted = plane.values * weight
     errors = []
     for width in _WIDTHS:
+        checkpoint()
         hole = _hole(width)
         total, share = (
             _blurred(picture, width) - cv2.filter2D(picture, -1, hole, borderType=cv2.BORDER_CONSTANT)

@@ -12,6 +12,7 @@ import numpy as np
 from correlight.beads.nearest import Index, Nearest, Single
 from correlight.beads.pose_limits import PoseLimits
 from correlight.beads.triangles import NEIGHBOURHOOD, Field, Numbers, Triangles
+from correlight.progress import checkpoint
 
 # So many mapped points fit into the cache together.
 _CHUNK = 60_000
@@ -122,6 +123,7 @@ def _support(fixed: Field, moving: Field, whole: Hypotheses, nearest: Nearest, n
     support = np.zeros(len(whole))
     step = max(1, _CHUNK // around.shape[1])
     for first in range(0, len(whole), step):
+        checkpoint()
         part = slice(first, first + step)
         centre, partner = whole.centre[part], whole.partner[part]
         own = [arm[centre] for arm in arms]

@@ -7,6 +7,7 @@ import numpy as np
 from correlight.beads.hypotheses import Hypotheses, tolerance_at
 from correlight.beads.nearest import Nearest, Single
 from correlight.beads.triangles import Field, Numbers
+from correlight.progress import checkpoint
 from correlight.transforms import Affine
 
 _STEPS = 4
@@ -49,6 +50,7 @@ def fit_hypotheses(
     widest = np.float32(_WIDEST * moving.spacing + 3 * noise)
     score = np.zeros(len(whole), np.float32)
     for _ in range(_STEPS):
+        checkpoint()
         mapped = _mapped(linear, place - np.einsum("hij,hj->hi", linear, middle), columns)
         away = np.sqrt(
             sum(((row - place[:, [n]].astype(np.float32)) ** 2 for n, row in enumerate(mapped)), np.float32(0))

@@ -12,7 +12,7 @@ from correlight.beads.matching import BeadSearch, MatchedBeads
 from correlight.beads.point_matching import STRETCH
 from correlight.evidence.predicted_error import predict
 from correlight.methods.protocols import Dimension, MethodSettings, Serves
-from correlight.methods.task import Candidate, Fit, Judgement, Task, models_for
+from correlight.methods.task import NOTHING_FOUND, Candidate, Fit, Judgement, Task, models_for
 from correlight.search.limits import near_start
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel
 
@@ -110,8 +110,10 @@ class ConstellationSearch:
         candidates = []
         for number, channels in enumerate(pairs):
             beads = search(*channels)
-            poses = near_start(list(beads.poses), task.start, task.pair.fixed.grid)
-            candidates.append(BeadCandidate(channels, tuple(poses), beads, nothing=beads.matching.reason))
+            near = near_start(list(beads.poses), task.start, task.pair.fixed.grid)
+            poses = tuple(pose for pose in near if pose.overlap >= task.limits.least_overlap)
+            nothing = NOTHING_FOUND if beads.poses else beads.matching.reason
+            candidates.append(BeadCandidate(channels, poses, beads, nothing=nothing))
             task.report("search", (number + 1) / len(pairs))
         return max(candidates, key=lambda candidate: candidate.beads.significance)
 

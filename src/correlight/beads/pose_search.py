@@ -22,6 +22,7 @@ from correlight.beads.pose_limits import PoseLimits
 from correlight.beads.triangles import Field, Numbers, SimilarTriangles, Triangles
 from correlight.errors import TransformError
 from correlight.geometry import Points
+from correlight.progress import checkpoint
 from correlight.transforms import Affine
 
 _Model = Literal["similarity", "affine"]
@@ -130,6 +131,7 @@ class PoseSearch:
             order = self._rng.permutation(len(self._fixed.points))
             first, tried, at_a_time = 0, 0, max(1, _FIRST_CENTRES // len(self._moving.points))
             while first < len(order) and tried < _MOST_PAIRS:
+                checkpoint()
                 centres = np.sort(order[first : first + at_a_time])
                 fixed = Triangles.of(self._fixed, centres, neighbours, True)
                 pairs = similar(fixed)
@@ -194,6 +196,7 @@ class PoseSearch:
         return [fit for fit in fits if fit is not None]
 
     def _tightened(self, pose: Affine, model: _Model) -> _Candidate | None:
+        checkpoint()
         tightest = TOLERANCES[-1] * self._noise
         widest = max(0.5 * self._moving.spacing + 3 * self._noise, tightest)
         one, other, apart = self._pairs(pose, widest)

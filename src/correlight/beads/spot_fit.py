@@ -13,6 +13,7 @@ from scipy.optimize import least_squares
 from scipy.spatial import KDTree
 
 from correlight.images.image import Float, Mask
+from correlight.progress import checkpoint
 
 Numbers = NDArray[np.float64]
 
@@ -74,6 +75,7 @@ def fit_spots(
         crowd = places[label == group]
         crowd = crowd[np.argsort(crowd @ np.ones(crowd.shape[1]), kind="stable")]
         for some in np.array_split(crowd, -(-len(crowd) // _CROWD)):
+            checkpoint()
             yield from _joint(signed, valid, some, pixels, part)
 
 
@@ -94,6 +96,7 @@ def axial_ratio(signed: Float, valid: Mask, place: NDArray[np.int64], pixels: Nu
     pixels : (3,) array
         Expected standard deviation along each axis.
     """
+    checkpoint()
     reach = np.maximum(np.ceil(pixels * _AXIAL_WINDOW), 2).astype(int)
     low, high = np.maximum(place - reach, 0), np.minimum(place + reach + 1, signed.shape)
     window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
@@ -192,6 +195,7 @@ def _least_squares(at: Numbers, values: Numbers, starts: Numbers) -> _Solution |
     damping = 1e-2
     state = _evaluated(at, values, parameters, ground, count)
     for _ in range(_ITERATIONS):
+        checkpoint()
         residual, jacobian = state.residual, state.jacobian
         normal, slope = jacobian.T @ jacobian, jacobian.T @ residual
         diagonal = np.diag(normal)

@@ -21,6 +21,7 @@ from correlight.beads.spot_fit import SpotFit, axial_ratio, fit_spots
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
 from correlight.images.image import Float, Mask
+from correlight.progress import checkpoint
 
 Polarity = Literal["bright", "dark", "auto"]
 Numbers = NDArray[np.float64]
@@ -189,6 +190,7 @@ def _without_hot_pixels(picture: Float) -> Float:
     # In a stack a hot pixel of the camera is hot in every plane, so only neighbours in the plane tell.
     if picture.ndim == 3:
         return np.stack([_without_hot_pixels(plane) for plane in picture])
+    checkpoint()
     around, ground = (cv2.medianBlur(picture, size) for size in (3, 5))
     mean = (9 * cv2.blur(picture, (3, 3)) - picture) / 8
     height = picture - ground
@@ -259,10 +261,13 @@ def _with_axial_width(signed: Float, valid: Mask, pixels: Numbers) -> Numbers:
 
 def _peaks(signed: Float, valid: Mask, pixels: Numbers, most: int) -> tuple[NDArray[np.int64], Numbers]:
     """Local maxima of the Laplacian of Gaussian, strongest first, and their height in deviations of all pixels."""
+    checkpoint()
     response = bead_response(signed, pixels)
     known = inner(valid, pixels, edge=False)
+    checkpoint()
     is_peak = peaks(response, [int(np.ceil(width)) for width in pixels]) & known
     deviation = spread(response[known])[1] if known.any() else 0.0
+    checkpoint()
     heights = response[is_peak] / max(deviation, 1e-9 * float(np.ptp(signed)), 1e-30)
     strong = float(np.percentile(np.sort(heights)[::-1][:100], 75)) if len(heights) else 0.0
     # The highest of so many normal deviates is seldom more than half a deviation above this.

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from correlight.geometry import level_factor
 from correlight.images.image import CoarseMask, Image, Mask, Pixels, cut_from
+from correlight.progress import checkpoint
 
 Smaller = Literal["mean", "nearest"]
 Array = NDArray[Any]
@@ -165,6 +166,7 @@ def reduced(pixels: Pixels, factors: Sequence[int]) -> Array:
     rest = tuple(slice(0, n * k) for n, k in zip(shape[1:], f[1:], strict=True))
     for channel in range(out.shape[0]):
         for top in range(0, shape[0], step):
+            checkpoint()
             bottom = min(top + step, shape[0])
             source = np.asarray(pixels[(channel, slice(top * f[0], bottom * f[0]), *rest)])
             out[channel, top:bottom] = _means(source, f)

@@ -12,6 +12,7 @@ from scipy import ndimage
 from correlight.geometry import Grid
 from correlight.images.image import Float, Image, Mask
 from correlight.images.plane import Plane, stretched
+from correlight.progress import checkpoint
 
 # A shrunk voxel votes if at least this much of it was valid.
 _VALID_SHARE = 0.75
@@ -68,6 +69,7 @@ class Volume:
         slices = factors[0] * max(1, _AT_ONCE // (factors[0] * image.grid.shape[1] * image.grid.shape[2]))
         means, shares = [], []
         for top in range(0, grid.shape[0] * factors[0], slices):
+            checkpoint()
             region = slice(top, min(top + slices, grid.shape[0] * factors[0]))
             pixels = image.levels[0]
             if channel is None:
@@ -87,6 +89,7 @@ class Volume:
             shares.append(share)
         mask = np.concatenate(shares) >= _VALID_SHARE
         values = np.concatenate(means)
+        checkpoint()
         even = stretched(values, mask)
         box = _content(even, mask) if cut else None
         if box is None:
@@ -121,7 +124,9 @@ class Volume:
         weight = self.mask.astype(np.float32)
         share = np.maximum(_boxed(weight), np.float32(1e-3))
         centred = np.asarray((self.values - _boxed(self.values * weight) / share) * weight, np.float32)
+        checkpoint()
         power = _boxed(centred * centred) / share
+        checkpoint()
         floor = _FLOOR * float(power[self.mask].mean()) + 1e-9
         even = (centred / np.sqrt(power + np.float32(floor))).astype(np.float32)
         return Volume(stretched(even, self.mask), self.mask, self.grid)
@@ -200,8 +205,10 @@ def _content(values: Float, mask: Mask) -> tuple[slice, ...] | None:
 
 def _boxed(values: Float) -> Float:
     """Means over a box around each voxel, three times smaller where an axis has few of them."""
-    size = [min(_BOX, 2 * (n // 6) + 1) for n in values.shape]
-    return np.asarray(ndimage.uniform_filter(values, size, mode="nearest"), np.float32)
+    for axis, count in enumerate(values.shape):
+        checkpoint()
+        values = ndimage.uniform_filter1d(values, min(_BOX, 2 * (count // 6) + 1), axis, mode="nearest")
+    return np.asarray(values, np.float32)
 
 
 def block_factors(grid: Grid, spacing: float) -> tuple[int, int, int]:

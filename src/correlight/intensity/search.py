@@ -107,13 +107,10 @@ class PatchSettings(MethodSettings):
 
     Parameters
     ----------
-    calibrated_tolerance : float
-        By how much the scale may differ from what both files claim.
     least_overlap : float
         Least common volume as a fraction of the smaller one.
     """
 
-    calibrated_tolerance: float = Field(default=0.15, gt=0, lt=1)
     least_overlap: float = Field(default=0.2, gt=0, lt=1)
 
 
@@ -122,11 +119,11 @@ class PatchSearch:
 
     Settings: ClassVar[type[MethodSettings]] = PatchSettings
     gives: ClassVar[tuple[type[Candidate], ...]] = (VolumeCandidate,)
-    # Stacks state their voxel sizes.
-    scale = (1.0, 1.0)
+    # Stacks state their voxel sizes, and patches are compared at the middle of the range of scales.
+    scale, calibrated_tolerance = (1.0, 1.0), 0.15
 
     def __init__(self, settings: PatchSettings) -> None:
-        self.calibrated_tolerance, self.least_overlap = settings.calibrated_tolerance, settings.least_overlap
+        self.least_overlap = settings.least_overlap
 
     def serves(self, dimension: Dimension) -> Serves:
         """Stacks only, and no rotation but that of a start."""

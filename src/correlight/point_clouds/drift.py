@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from correlight.geometry import Points
 from correlight.point_clouds.mixture import Mixture, Responsibilities, boxes
 from correlight.point_clouds.smooth import Basis, SmoothField
+from correlight.progress import checkpoint
 from correlight.transforms import Affine, Transform
 
 Float = NDArray[np.float64]
@@ -289,6 +290,7 @@ def drift(family: Family, mixture: Mixture, vector: Float, variance: float, tole
     loop = _Loop(family, mixture, vector)
     responsibilities, value = loop.expect(vector, variance)
     while loop.steps < most and responsibilities.total > 0:
+        checkpoint()
         first, first_variance = loop.step(responsibilities, variance)
         change = abs(np.log(first_variance / variance))
         moved = float(np.max(np.linalg.norm(family.points(first) - family.points(vector), axis=1)))

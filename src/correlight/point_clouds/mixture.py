@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.geometry import Points
+from correlight.progress import checkpoint
 
 Float = NDArray[np.float64]
 
@@ -113,6 +114,7 @@ class Mixture:
         likelihood = 0.0
         ends = np.append(self._starts[1:], len(self))
         for box, (first, last) in enumerate(zip(self._starts, ends, strict=True)):
+            checkpoint()
             chosen = np.repeat(near[box], lengths)
             middle = (self._low[box] + self._high[box]) / 2
             own = sorted_centroids[chosen] - middle

@@ -10,6 +10,7 @@ from scipy.linalg import solve_triangular
 
 from correlight.errors import TransformError
 from correlight.geometry import Grid, Points
+from correlight.progress import checkpoint
 from correlight.transforms import Displacement, Sequence, Transform
 from correlight.transforms.newton import Inverted
 from correlight.transforms.protocol import checked
@@ -170,6 +171,7 @@ class Basis:
         factor = np.empty((len(points), min(most, len(points))))
         chosen: list[int] = []
         for number in range(factor.shape[1]):
+            checkpoint()
             worst = int(np.argmax(left))
             if left[worst] < precision:
                 break

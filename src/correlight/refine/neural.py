@@ -254,6 +254,7 @@ def _look_round(
     tried = []
     for turn in turns:
         for down in shifts:
+            checkpoint()
             for across in shifts:
                 coefficients = motions.nearest(np.array([[0, -turn, down], [turn, 0, across], [0, 0, 0.0]]))
                 outer = level.index_from_moving @ start @ motions.core(coefficients)

@@ -19,6 +19,7 @@ from correlight.geometry import Points
 from correlight.images.image import Float
 from correlight.images.plane import Plane
 from correlight.images.volume import Volume
+from correlight.progress import checkpoint
 from correlight.search.pose import Pose
 from correlight.transforms import Affine
 
@@ -143,6 +144,7 @@ def shift_votes(cut: list[Float], searched: list[Float], side: int, sigma: float
             for describe, ways, count in ((value_codes, 2, len(_EDGES) + 1), (direction_codes, 1, 56)):
                 there = _histograms(describe(target), count, cell, to_corners)
                 for source in sources:
+                    checkpoint()
                     codes = describe(source)
                     for way in range(ways):
                         # Bins in the opposite order are those of the picture with inverted contrast.

@@ -7,6 +7,7 @@ from copy import copy
 import numpy as np
 from numpy.typing import NDArray
 
+from correlight.progress import checkpoint
 from correlight.similarity import Agreement, Places, sample
 
 BINS = 24
@@ -14,6 +15,8 @@ BINS = 24
 _MARGIN = 2
 # Grey values between 0 and 1 that differ by less than this differ by rounding.
 _LEAST_RANGE = 1e-5
+# Pixels that are computed before there is a chance to cancel.
+_AT_ONCE = 2**20
 
 
 class MutualInformation:
@@ -79,9 +82,14 @@ def spread(values: NDArray[np.float32], reference: NDArray[np.float32]) -> NDArr
     low, high = float(known[0]), float(known[-1])
     if high - low < _LEAST_RANGE:
         return np.zeros_like(values)
-    linear = np.clip((values - low) / (high - low), 0, 1)
-    ranks = np.interp(values, known, np.linspace(0, 1, len(known)))
-    return np.asarray(0.5 * (linear + ranks), np.float32)
+    flat, share = values.ravel(), np.linspace(0, 1, len(known))
+    out = np.empty(flat.shape, np.float32)
+    for first in range(0, len(flat), _AT_ONCE):
+        checkpoint()
+        part = flat[first : first + _AT_ONCE]
+        linear = np.clip((part - low) / (high - low), 0, 1)
+        out[first : first + _AT_ONCE] = 0.5 * (linear + np.interp(part, known, share))
+    return out.reshape(values.shape)
 
 
 def _cubic(fraction: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

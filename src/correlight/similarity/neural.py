@@ -20,6 +20,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from correlight.progress import checkpoint
 from correlight.similarity import Agreement, Places, sample
 from correlight.similarity.mutual import spread
 
@@ -233,6 +234,7 @@ class NeuralInformation:
             return
         best, kept, idle = -np.inf, self._critic.state(), 0
         for step in range(1, _MOST_STEPS + 1):
+            checkpoint()
             drawn = used[self._rng.integers(len(used), size=(2, min(_BATCH, len(used))))]
             self._critic.learn(*tuples(self._fixed[drawn[0]], moving[drawn[0]], moving[drawn[1]]))
             if step % _LOOK == 0:

@@ -61,7 +61,7 @@ def write(path: Path, case: Any) -> Page:
 def picture(address: str) -> np.ndarray:
     head, body = address.split(",", 1)
     assert head in ("data:image/png;base64", "data:image/jpeg;base64")
-    return cv2.imdecode(np.frombuffer(base64.b64decode(body), np.uint8), cv2.IMREAD_UNCHANGED)
+    return cv2.imdecode(np.frombuffer(base64.b64decode(body), np.uint8), cv2.IMREAD_UNCHANGED)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(
