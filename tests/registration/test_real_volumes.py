@@ -47,22 +47,14 @@ def test_light_made_of_labelled_membranes_is_found_without_a_start(name: str, da
     assert max(off(pair, found)) < 1
 
 
-def against(found: Result) -> set[str]:
-    """Names of the evidence that speaks against a result."""
-    return {one.name for one in found.verdict.evidence if not one.favours}
-
-
-def test_light_made_of_labelled_mitochondria_is_found_and_the_doubt_is_said(data: Path) -> None:
-    """They fill a twentieth of so small a field: found to a voxel, but half of them do not suffice to say so."""
+@pytest.mark.parametrize("from_a_start", [False, True])
+def test_light_made_of_labelled_mitochondria_is_found(from_a_start: bool, data: Path) -> None:
+    """They fill a twentieth of so small a field, and are found to a voxel all the same."""
     pair = real_pair("vnc mitochondria", 2, data)
-    blind = register(pair.stacks.fixed, pair.stacks.moving, workers=1)
-    assert max(off(pair, blind)) < 1
-    assert blind.status == "doubtful"
-    assert against(blind) == {"Margin of the search", "Two halves"}
-    found = register(pair.stacks.fixed, pair.stacks.moving, model="rigid", start=pair.start(), workers=1)
+    options = {"model": "rigid", "start": pair.start()} if from_a_start else {}
+    found = register(pair.stacks.fixed, pair.stacks.moving, workers=1, **options)
     assert max(off(pair, found)) < 1
-    assert found.status == "refused"
-    assert against(found) == {"Two halves"}
+    assert found.status == "accepted"
 
 
 def test_every_displacement_of_the_benchmark_turns_something_else() -> None:

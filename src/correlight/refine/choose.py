@@ -14,8 +14,6 @@ from correlight.refine.samples import Comparison, LinearTransform, MeasureName, 
 from correlight.transforms import Affine
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel
 
-# The halves are fitted from starts that are so many pixels of the level off along all axes, either way.
-_ASIDE = 0.7
 # A richer model must gain this many standard errors on the blocks that it was not fitted to. Any gain will do for a
 # free scale: pixel sizes that are stated are off by a few percent often enough.
 _LEAST_GAIN = 2.0
@@ -156,7 +154,7 @@ class _Trial:
         if model not in self._halves:
             pair, ndim = self._pair, self._pair.fixed_grid.ndim
             start = of_unit_scale(self.near, pair.fixed_grid.centre) if model == "rigid" else self.near
-            aside = _ASIDE * pair.pixel(start, self._level) * np.ones(ndim)
+            aside = pair.aside * pair.pixel(start, self._level) * np.ones(ndim)
             even, odd = (
                 refine(pair, beside, model, measure=self.measure, levels=(self._level,), half=half)
                 for half, beside in enumerate(start @ Affine.of(np.eye(ndim), side * aside) for side in (-1, 1))

@@ -56,6 +56,7 @@ class PlanePair:
 
     levels: ClassVar[tuple[int, ...]] = COARSE_TO_FINE
     weighing: ClassVar[int] = WEIGHING
+    aside: ClassVar[float] = 0.7
 
     @property
     def fixed_grid(self) -> Grid:

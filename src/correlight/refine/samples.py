@@ -149,6 +149,11 @@ class Comparison(Protocol):
         """The level at which kinds of transforms are compared with each other."""
         ...
 
+    @property
+    def aside(self) -> float:
+        """Fits to two halves start so many pixels off along all axes, either way, and stay where a measure is flat."""
+        ...
+
     def pixel(self, pose: LinearTransform, level: int) -> float:
         """About the size of a pixel at a level, in units of the fixed image."""
         ...

@@ -164,8 +164,9 @@ class _Walk:
                 break
         assert best is not None
         result, reading, task, candidate = best
-        if self._options.pose is not None:
-            result = self._concluded(task, candidate.of_rank(self._options.pose))
+        rank = self._options.pose
+        if rank is not None and rank != 1:
+            result = self._concluded(task, candidate.of_rank(rank))
         return result, reading
 
     def _readings(self) -> list[Reading]:
