@@ -86,7 +86,9 @@ def choose(
     best.second(richer)
     near = of_unit_scale(best.near, pair.fixed_grid.centre) if best.model == "rigid" else best.near
     transform = refine(pair, near, best.model, measure=best.measure)
-    return Choice(best.model, best.reason, transform, best.halves(best.model), best.measure)
+    # Where halves start from the pose itself, they start from the one that is handed over.
+    halves = best.halves(best.model) if pair.aside else best.halves_from(transform, best.model)
+    return Choice(best.model, best.reason, transform, halves, best.measure)
 
 
 class _Trial:
@@ -152,15 +154,19 @@ class _Trial:
     def halves(self, model: LinearModel) -> tuple[LinearTransform, LinearTransform]:
         """Fits to the two halves, from starts on either side: a measure that is flat there leaves them apart."""
         if model not in self._halves:
-            pair, ndim = self._pair, self._pair.fixed_grid.ndim
-            start = of_unit_scale(self.near, pair.fixed_grid.centre) if model == "rigid" else self.near
-            aside = pair.aside * pair.pixel(start, self._level) * np.ones(ndim)
-            even, odd = (
-                refine(pair, beside, model, measure=self.measure, levels=(self._level,), half=half)
-                for half, beside in enumerate(start @ Affine.of(np.eye(ndim), side * aside) for side in (-1, 1))
-            )
-            self._halves[model] = even, odd
+            start = of_unit_scale(self.near, self._pair.fixed_grid.centre) if model == "rigid" else self.near
+            self._halves[model] = self.halves_from(start, model)
         return self._halves[model]
+
+    def halves_from(self, start: LinearTransform, model: LinearModel) -> tuple[LinearTransform, LinearTransform]:
+        """Fits to the two halves, from a start moved aside by what the pair says."""
+        pair, ndim = self._pair, self._pair.fixed_grid.ndim
+        aside = pair.aside * pair.pixel(start, self._level) * np.ones(ndim)
+        even, odd = (
+            refine(pair, beside, model, measure=self.measure, levels=(self._level,), half=half)
+            for half, beside in enumerate(start @ Affine.of(np.eye(ndim), side * aside) for side in (-1, 1))
+        )
+        return even, odd
 
     def unsure(self, model: LinearModel) -> float:
         """Mean distance over the fixed field between the fits of a model to the two halves, in fixed units."""
