@@ -8,6 +8,7 @@ from correlight.evidence.predicted_error import PredictedError
 from correlight.evidence.verdict import Status, Verdict
 from correlight.images.image import Image
 from correlight.io import write_ome_tiff
+from correlight.registration.provenance import PARTS
 from correlight.registration.result import ImageRecord, Result
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Projective
@@ -75,4 +76,5 @@ def _record(image: Image) -> ImageRecord:
         image.channels[0],
         image.channels,
         image.findings,
+        {name: image.source[name] for name in PARTS if name in image.source},
     )

@@ -198,8 +198,6 @@ BAD = [
     (["register", *IMAGES, "extra", "-o", "out"], "extra"),
     (["register", *IMAGES, "-o", "out", "--nonsense", "3"], "--nonsense"),
     (["recipe"], "Unknown command"),
-    (["register", *IMAGES, "-o", "out", "--model", "elastic"], "not available yet; choose one of rigid"),
-    (["register", *IMAGES, "-o", "out", "--model", "round"], "'round'"),
     (["register", *IMAGES, "-o", "out", "--rotation", "nonsense"], "--rotation expects two numbers"),
     (["register", *IMAGES, "-o", "out", "--rotation", "30"], "--rotation expects two numbers"),
     (["register", *IMAGES, "-o", "out", "--rotation", "30..-30"], "ascending"),
@@ -247,6 +245,13 @@ def test_misuse_ends_in_one_sentence_and_nothing_written(
     assert words in sentence()
     assert road.asked == {}
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
+@pytest.mark.parametrize("model", ["elastic", "round"])
+def test_a_model_that_the_recipe_does_not_know_is_refused(model: str, home: Path, sentence: Sentence) -> None:
+    assert cli.main(["register", *IMAGES, "-o", "out", "--model", model]) == 2
+    assert f"is one of rigid, similarity, affine, projective; got '{model}'" in sentence()
+    assert not (home / "out").exists()
 
 
 def test_a_bad_image_ends_in_one_sentence(road: Road, home: Path, sentence: Sentence) -> None:
@@ -460,7 +465,7 @@ def test_closed_streams_are_no_failure(closed: str, tmp_path: Path) -> None:
     """As with ``correlight ... >&-``; no file of ours may take the number of a stream either."""
     (tmp_path / "a.txt").write_text("1 0 2\n0 1 3\n0 0 1\n")
     ends = " ".join(f"{number}>&-" for number in closed.split())
-    line = f'"{sys.executable}" -c "{PROGRAM}" convert a.txt b.json {ends}'
+    line = f'"{sys.executable}" -c "{PROGRAM}" convert --from matrix a.txt b.json {ends}'
     done = subprocess.run(["/bin/sh", "-c", line], cwd=tmp_path, capture_output=True, check=False)
     assert done.returncode == 0
     assert done.stderr == b""
@@ -493,7 +498,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path, unbuffered:
     """As with ``correlight convert ... | head -0``, whether the pipe breaks while something is said or at the end."""
     (tmp_path / "a.txt").write_text("1 0 2\n0 1 3\n0 0 1\n")
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "convert", "a.txt", "b.json"],
+        [sys.executable, "-c", PROGRAM, "convert", "--from", "matrix", "a.txt", "b.json"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
         stderr=subprocess.PIPE,

@@ -58,7 +58,7 @@ def test_scenes_of_a_tiff_are_chosen_by_number_or_name(tmp_path: Path) -> None:
         second = read(path, scene=scene)
         np.testing.assert_array_equal(second.levels[0][0], PIXELS[1, :60])
         assert second.grid.spacing == (3.0, 3.0)
-        assert second.findings == ()
+        assert second.findings == (said.replace("the first", "number 1"),)
         assert second.source["scene"] == scene
     with pytest.raises(UsageError, match=r"no scene 'up' in .*; it has 0 \(left, 80 x 120\), 1 \(right, 60 x 120\)"):
         read(path, scene="up")
@@ -71,7 +71,7 @@ def test_frames_of_a_series_are_chosen_by_number(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "a.ome.tif").levels[0], frames[0])
     last = read(tmp_path / "a.ome.tif", time=3)
     np.testing.assert_array_equal(last.levels[0], frames[3])
-    assert last.findings == ()
+    assert last.findings == ("the file holds 4 frames of a time series; number 3 is read",)
     with pytest.raises(UsageError, match="no frame 4"):
         read(tmp_path / "a.ome.tif", time=4)
 

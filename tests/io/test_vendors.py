@@ -41,7 +41,8 @@ def test_lif_images_with_their_names_sizes_and_stage(tmp_path: Path) -> None:
     assert first.grid.spacing == pytest.approx((0.2, 0.1), rel=1e-12)
     assert (first.channels, first.source["reader"]) == (("DAPI", "GFP"), "LIF")
     assert first.source["stage_position"] == (1000.0, 2000.0)
-    assert first.findings == ("the file holds 2 images; the first is read",)
+    assert first.findings == ("the file holds 2 images, 0 (one), 1 (two); the first is read",)
+    assert second.findings == ("the file holds 2 images, 0 (one), 1 (two); number 1 is read",)
     np.testing.assert_array_equal(second.levels[0], VOLUME)
     assert second.grid.spacing == pytest.approx((0.5, 0.2, 0.1), rel=1e-12)
     with pytest.raises(UsageError, match=r"it has 0 \(one\), 1 \(two\)"):
@@ -270,7 +271,14 @@ def test_nd2_positions_and_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(first.levels[0], PAIR)
     np.testing.assert_array_equal(second.levels[0], PAIR + 21)
     assert (first.channels, first.grid.spacing) == (("DAPI", "GFP"), (0.2, 0.1))
-    assert first.findings == ("the file holds 3 frames of a time series; the first is read",)
+    assert first.findings == (
+        "the file holds 2 images, 0 (A1), 1; number 0 is read",
+        "the file holds 3 frames of a time series; the first is read",
+    )
+    assert second.findings == (
+        "the file holds 2 images, 0 (A1), 1; number 1 is read",
+        "the file holds 3 frames of a time series; number 2 is read",
+    )
     assert second.source["stage_position"] == (-50.0, 102.0)
 
 
@@ -288,7 +296,10 @@ def test_nd2_loops_in_any_order(loops: dict[str, int], tmp_path: Path, monkeypat
     np.testing.assert_array_equal(plane, PAIR + expected)
     assert image.source["stage_position"] == (-50.0, 100.0 + 2 * ("T" in loops))
     if "U" in loops:
-        assert image.findings == ("the file holds 5 steps of a custom loop (axis U); the first is read",)
+        assert image.findings == (
+            "the file holds 2 images, 0 (A1), 1; number 1 is read",
+            "the file holds 5 steps of a custom loop (axis U); the first is read",
+        )
 
 
 def test_a_pixel_size_along_some_axes_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,7 +369,7 @@ def test_bioio_reads_what_nothing_else_does(tmp_path: Path, monkeypatch: pytest.
     np.testing.assert_array_equal(image.levels[0], PAIR + 21)
     assert (image.channels, image.grid.spacing, image.source["reader"]) == (("DAPI", "GFP"), (0.2, 0.1), "bioio")
     assert read(path).findings == (
-        "the file holds 2 images; the first is read",
+        "the file holds 2 images, 0 (left), 1 (right); the first is read",
         "the file holds 3 frames of a time series; the first is read",
     )
     with pytest.raises(ReadError, match=r"with bioio \(no plug-in reads this\)"):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Overwrite, Spacing, positive
-from correlight.cli.terminal import ACCEPTED, progress_bar
+from correlight.cli.options import Overwrite, Scene, Series, Spacing, Time, View, positive
+from correlight.cli.terminal import ACCEPTED, printable, progress_bar, tell_found, tell_notes
 from correlight.errors import UsageError
+
+if TYPE_CHECKING:
+    from correlight.io import Selection
 
 
 def apply(
@@ -27,6 +29,14 @@ def apply(
     stage_axes: Literal["right-down", "right-up", "left-down", "left-up"] = "right-down",
     fixed_spacing: Spacing = None,
     moving_spacing: Spacing = None,
+    fixed_scene: Scene = None,
+    moving_scene: Scene = None,
+    fixed_series: Series = None,
+    moving_series: Series = None,
+    fixed_time: Time = None,
+    moving_time: Time = None,
+    fixed_view: View = None,
+    moving_view: View = None,
     overwrite: Overwrite = False,
 ) -> int:
     """Move other channels, label images, crops or a table of points with a transform that was found before.
@@ -55,12 +65,21 @@ def apply(
     if not moving:
         raise UsageError("An image, or a CSV of images or of points, was expected after the transform.")
 
+    from correlight.io import Selection
     from correlight.output.apply import apply as run
     from correlight.output.apply import holds_session
 
+    parts = (
+        Selection(fixed_scene, 0, fixed_time, fixed_series, fixed_view),
+        Selection(moving_scene, 0, moving_time, moving_series, moving_view),
+    )
     if len(moving) > 1 or (moving[0].suffix.lower() == ".csv" and holds_session(moving[0])):
         spacings_given = fixed_spacing, moving_spacing
-        return _apply_many(transform, moving, like, output, order, labels, stage_axes, *spacings_given, overwrite)
+        return _apply_many(
+            transform, moving, like, output, order, labels, stage_axes, *spacings_given, *parts, overwrite
+        )
+    if moving[0].suffix.lower() == ".csv" and parts[1].anything:
+        raise UsageError(f"{moving[0]} is a table of points, of which there is no part to choose.")
     with progress_bar() as progress:
         moved = run(
             transform,
@@ -70,24 +89,24 @@ def apply(
             order="nearest" if labels else order,
             fixed_spacing=fixed_spacing,
             moving_spacing=moving_spacing,
+            fixed_part=parts[0],
+            moving_part=parts[1],
             points_in=points_in,
             stage_axes=stage_axes,
             overwrite=overwrite,
             progress=partial(progress, "write"),
         )
     for path in moved.files:
-        print(path)
-    for note in moved.notes:
-        print(f"correlight: note that {note}.", file=sys.stderr)
+        print(printable(str(path)))
+    notes = list(moved.notes)
     if moved.outside:
         names = ", ".join(moved.outside[:5]) + (" and others" if len(moved.outside) > 5 else "")
         there = "fixed" if points_in == "moving" else "moving"
-        print(
-            f"correlight: note that {len(moved.outside)} points lie outside the {there} image: {names}.",
-            file=sys.stderr,
-        )
+        notes.append(f"{len(moved.outside)} points lie outside the {there} image: {names}")
     if moved.status not in (None, "accepted"):
-        print(f"correlight: note that the registration behind {transform} was {moved.status}.", file=sys.stderr)
+        notes.append(f"the registration behind {transform} was {moved.status}")
+    tell_notes(notes)
+    tell_found(moved.findings)
     return ACCEPTED
 
 
@@ -101,13 +120,21 @@ def _apply_many(
     stage_axes: Literal["right-down", "right-up", "left-down", "left-up"],
     fixed_spacing: float | None,
     moving_spacing: float | None,
+    fixed_part: Selection,
+    moving_part: Selection,
     overwrite: bool,
 ) -> int:
     """Move the images that are given, or those that a table names."""
     from correlight.output.apply import Member, apply_session, read_session
 
     if len(moving) > 1:
-        members = tuple(Member(path, moving_spacing, offset=(0.0, 0.0), labels=labels) for path in moving)
+        members = tuple(
+            Member(path, moving_spacing, offset=(0.0, 0.0), labels=labels, part=moving_part) for path in moving
+        )
+    elif moving_part.anything:
+        raise UsageError(
+            f"Which parts of the images in {moving[0]} are meant belongs into its columns scene, series, time and view."
+        )
     elif moving_spacing is not None:
         raise UsageError(f"The pixel sizes of the images in {moving[0]} belong into its column spacing.")
     else:
@@ -120,6 +147,7 @@ def _apply_many(
             output,
             order="nearest" if labels else order,
             fixed_spacing=fixed_spacing,
+            fixed_part=fixed_part,
             stage_axes=stage_axes,
             overwrite=overwrite,
             inputs=tuple(moving),
@@ -127,9 +155,7 @@ def _apply_many(
         )
     for entry in done:
         if entry.file is not None:
-            print(entry.file)
-        if entry.sentence:
-            print(f"correlight: note that {entry.sentence}", file=sys.stderr)
-        for note in entry.notes:
-            print(f"correlight: note that {note}.", file=sys.stderr)
+            print(printable(str(entry.file)))
+        tell_notes([*([entry.sentence.removesuffix(".")] if entry.sentence else []), *entry.notes])
+        tell_found(entry.findings)
     return ACCEPTED

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from correlight.cli.options import Overwrite, Signed, position, spacings
-from correlight.cli.terminal import ACCEPTED
+from correlight.cli.terminal import ACCEPTED, tell_notes
 
 
 def convert(
@@ -92,6 +91,5 @@ def convert(
         overwrite=overwrite,
     )
     print(f"{target}: {done.kind}, {done.format}")
-    for note in done.notes:
-        print(f"correlight: note that {note}.", file=sys.stderr)
+    tell_notes(done.notes)
     return ACCEPTED

@@ -46,7 +46,7 @@ def demo(
         truth = pair(kind, seed)
         files = write_pair(folder, truth)
         progress("simulate", 1.0)
-        fixed_image, moving_image = (_settled(opened(path, None, None), output) for path in (files.fixed, files.moving))
+        fixed_image, moving_image = (_settled(opened(path), output) for path in (files.fixed, files.moving))
         result = run(fixed_image, moving_image, seed=seed, progress=progress)
         (folder / "result").mkdir()
         write_result(folder / "result", result, fixed_image, moving_image)
@@ -63,5 +63,8 @@ def demo(
 
 
 def _settled(image: Image, folder: Path) -> Image:
-    """The same image, remembering the folder that its file will lie in rather than the provisional one."""
-    return replace(image, source={**image.source, "path": str(folder / Path(image.source["path"]).name)})
+    """The same image, remembering the folder that its files will lie in rather than the provisional one."""
+    files = tuple(replace(entry, path=str(folder / Path(entry.path).name)) for entry in image.source["files"])
+    return replace(
+        image, source={**image.source, "path": str(folder / Path(image.source["path"]).name), "files": files}
+    )

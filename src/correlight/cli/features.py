@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Overwrite, Spacing, positive
-from correlight.cli.terminal import ACCEPTED, opened
+from correlight.cli.options import Overwrite, Scene, Series, Spacing, Time, View, positive
+from correlight.cli.terminal import ACCEPTED, opened, tell_findings
 from correlight.errors import UsageError
 
 
@@ -20,6 +20,10 @@ def features(
     channel: str | None = None,
     at: Annotated[float | None, Parameter(name="--at")] = None,
     spacing: Spacing = None,
+    scene: Scene = None,
+    series: Series = None,
+    time: Time = None,
+    view: View = None,
     overwrite: Overwrite = False,
 ) -> int:
     """Write the learned features of an image, by which other programs can compare it with another instrument's.
@@ -43,15 +47,18 @@ def features(
     import numpy as np
 
     from correlight.appearance.features import features as run
-    from correlight.io import write_ome_tiff
+    from correlight.io import unchanged, write_ome_tiff
     from correlight.output.target import reserve_files
 
     with reserve_files(output, overwrite=overwrite, inputs=[image]) as folder:
-        made = run(opened(image, spacing, None), channel, at)
+        whole = opened(image, spacing, part={"scene": scene, "series": series, "time": time, "view": view})
+        made = run(whole, channel, at)
         part = folder / output.name
         if output.suffix.lower() == ".npy":
             np.save(part, np.asarray(made.levels[0]))
         else:
             write_ome_tiff(part, made.levels[0], made.grid, made.channels)
+        unchanged(whole)
     print(f"{output}: {' x '.join(map(str, made.levels[0].shape))}")
+    tell_findings(whole)
     return ACCEPTED

@@ -6,8 +6,19 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from correlight.cli.options import Output, Overwrite, Signed, Spacing, grid_choice, positive
-from correlight.cli.terminal import ACCEPTED, UNSURE, opened, tell
+from correlight.cli.options import (
+    Output,
+    Overwrite,
+    Scene,
+    Series,
+    Signed,
+    Spacing,
+    Time,
+    View,
+    grid_choice,
+    positive,
+)
+from correlight.cli.terminal import ACCEPTED, UNSURE, opened, tell, tell_findings
 from correlight.errors import UsageError
 
 
@@ -24,6 +35,14 @@ def landmarks(
     without: str | None = None,
     fixed_spacing: Spacing = None,
     moving_spacing: Spacing = None,
+    fixed_scene: Scene = None,
+    moving_scene: Scene = None,
+    fixed_series: Series = None,
+    moving_series: Series = None,
+    fixed_time: Time = None,
+    moving_time: Time = None,
+    fixed_view: View = None,
+    moving_view: View = None,
     grid: Annotated[str, Signed] = "fixed",
     overwrite: Overwrite = False,
 ) -> int:
@@ -53,17 +72,23 @@ def landmarks(
     if error is not None and not (math.isfinite(error) and error >= 0):
         raise UsageError(f"--error expects a length that is not negative; got {error:g}.")
     onto = grid_choice(grid)
+    of_fixed = {"scene": fixed_scene, "series": fixed_series, "time": fixed_time, "view": fixed_view}
+    of_moving = {"scene": moving_scene, "series": moving_series, "time": moving_time, "view": moving_view}
 
+    from correlight.io import unchanged
     from correlight.output.folder import write_result
     from correlight.output.landmarks import read_names, read_pairs, write_landmark_table
     from correlight.output.target import reserve
     from correlight.registration.from_landmarks import from_landmarks
 
     with reserve(output, overwrite=overwrite, inputs=[points, fixed, moving]) as folder:
-        images = opened(fixed, fixed_spacing, None), opened(moving, moving_spacing, None)
+        images = opened(fixed, fixed_spacing, part=of_fixed), opened(moving, moving_spacing, part=of_moving)
         table = read_pairs(points, images[0].grid, images[1].grid)
         done = from_landmarks(*images, table, model, error=error, noise=noise, without=read_names(without))
         notes = write_result(folder, done.result, *images, grid=onto)
         write_landmark_table(folder / "landmarks.csv", done)
+        for image in images:
+            unchanged(image)
     tell(done.result, output, notes)
+    tell_findings(*images)
     return ACCEPTED if done.result else UNSURE

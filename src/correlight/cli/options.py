@@ -21,6 +21,17 @@ Spacings = Annotated[
     str | None, Parameter(help="Micrometres per pixel, one number or Z,Y,X, in place of what the file states.")
 ]
 Signed = Parameter(allow_leading_hyphen=True)
+Scene = Annotated[
+    str | None, Parameter(help="Which of several images in the file, by 0-based number or name; the first without.")
+]
+Series = Annotated[
+    int | None, Parameter(help="Which series of pages of a TIFF file, from 0; the first that is no preview without.")
+]
+Time = Annotated[int | None, Parameter(help="Which frame of a time series, counted from 0; the first without.")]
+View = Annotated[
+    str | None,
+    Parameter(help="Which view (angle, phase, illumination), a number from 0 or as V=1,H=0; the first without."),
+]
 
 
 def interval(text: str | None, option: str, *, positive: bool = False) -> tuple[float, float] | None:

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Output, Signed, Spacing, interval, positive
-from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar
+from correlight.cli.options import Output, Scene, Series, Signed, Spacing, Time, View, interval, positive
+from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell_findings
 from correlight.errors import UsageError
 
 
@@ -23,6 +23,14 @@ def pair(
     moving_channel: str | None = None,
     fixed_spacing: Spacing = None,
     moving_spacing: Spacing = None,
+    fixed_scene: Scene = None,
+    moving_scene: Scene = None,
+    fixed_series: Series = None,
+    moving_series: Series = None,
+    fixed_time: Time = None,
+    moving_time: Time = None,
+    fixed_view: View = None,
+    moving_view: View = None,
     match: Literal["edges", "zero-mean", "plain"] = "edges",
     padding: Literal["grey", "edge", "masked"] = "grey",
     rotation: Annotated[str, Signed] = "-8..8",
@@ -57,15 +65,18 @@ def pair(
     positive(fixed_spacing, "--fixed-spacing")
     positive(moving_spacing, "--moving-spacing")
     turns = interval(rotation, "--rotation")
+    of_fixed = {"scene": fixed_scene, "series": fixed_series, "time": fixed_time, "view": fixed_view}
+    of_moving = {"scene": moving_scene, "series": moving_series, "time": moving_time, "view": moving_view}
     if seed < 0:
         raise UsageError(f"A seed is a whole number from 0; got {seed}.")
 
+    from correlight.io import unchanged
     from correlight.output.pair import prepare_pair, write_pair
     from correlight.output.target import reserve
 
     with reserve(output, overwrite=overwrite, inputs=[fixed, moving]) as folder:
-        fixed_image = opened(fixed, fixed_spacing, None)
-        moving_image = opened(moving, moving_spacing, None)
+        fixed_image = opened(fixed, fixed_spacing, part=of_fixed)
+        moving_image = opened(moving, moving_spacing, part=of_moving)
         with progress_bar() as progress:
             made = prepare_pair(
                 fixed_image,
@@ -80,7 +91,10 @@ def pair(
                 progress=progress,
             )
             write_pair(folder, made, moving_image, seed)
+        unchanged(fixed_image)
+        unchanged(moving_image)
     print(made.sentence)
     print(f"Matched by the channel {made.channel}; {100 * made.moving.valid().mean():.0f} % of the field is covered.")
     print(f"Folder: {output}")
+    tell_findings(fixed_image, moving_image)
     return ACCEPTED if made else UNSURE

@@ -8,8 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Output, Overwrite, Signed, Spacings, box, grid_choice, interval, spacings
-from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell
+from correlight.cli.options import (
+    Output,
+    Overwrite,
+    Scene,
+    Series,
+    Signed,
+    Spacings,
+    Time,
+    View,
+    box,
+    grid_choice,
+    interval,
+    spacings,
+)
+from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell, tell_findings
 from correlight.errors import TransformError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +42,14 @@ def register(
     moving_channel: str | None = None,
     fixed_spacing: Spacings = None,
     moving_spacing: Spacings = None,
+    fixed_scene: Scene = None,
+    moving_scene: Scene = None,
+    fixed_series: Series = None,
+    moving_series: Series = None,
+    fixed_time: Time = None,
+    moving_time: Time = None,
+    fixed_view: View = None,
+    moving_view: View = None,
     fixed_mask: Path | None = None,
     moving_mask: Path | None = None,
     roi: Annotated[str | None, Signed] = None,
@@ -85,10 +106,13 @@ def register(
         raise UsageError(f"Poses are counted from 1; got {pose}.")
     if seed < 0:
         raise UsageError(f"A seed is a whole number from 0; got {seed}.")
-    of_fixed, of_moving = spacings(fixed_spacing, "--fixed-spacing"), spacings(moving_spacing, "--moving-spacing")
+    sizes = spacings(fixed_spacing, "--fixed-spacing"), spacings(moving_spacing, "--moving-spacing")
+    of_fixed = {"scene": fixed_scene, "series": fixed_series, "time": fixed_time, "view": fixed_view}
+    of_moving = {"scene": moving_scene, "series": moving_series, "time": moving_time, "view": moving_view}
     turns, scales = interval(rotation, "--rotation"), interval(scale, "--scale", positive=True)
     region, onto = box(roi), grid_choice(grid)
 
+    from correlight.io import unchanged
     from correlight.output.folder import write_result
     from correlight.output.target import reserve
     from correlight.registration.register import register as run
@@ -96,8 +120,8 @@ def register(
     files = (fixed, moving, fixed_mask, moving_mask, start, Path(recipe) if recipe.endswith(".toml") else None)
     inputs = [path for path in files if path is not None]
     with reserve(output, overwrite=overwrite, inputs=inputs) as folder:
-        fixed_image = opened(fixed, of_fixed, fixed_mask)
-        moving_image = opened(moving, of_moving, moving_mask)
+        fixed_image = opened(fixed, sizes[0], fixed_mask, of_fixed)
+        moving_image = opened(moving, sizes[1], moving_mask, of_moving)
         if isinstance(onto, float) and not fixed_image.grid.calibrated:
             raise UsageError(
                 f"--grid {grid} counts micrometres and {fixed} states no pixel size; give --fixed-spacing, or choose "
@@ -125,7 +149,10 @@ def register(
             written = partial(progress, "write")
             notes = write_result(folder, result, fixed_image, moving_image, grid=onto, progress=written)
             progress("write", 1.0)
+        unchanged(fixed_image)
+        unchanged(moving_image)
     tell(result, output, notes)
+    tell_findings(fixed_image, moving_image)
     return ACCEPTED if result else UNSURE
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from correlight.images.image import Image
@@ -17,11 +17,16 @@ ACCEPTED, FAILED, MISUSED, UNSURE = 0, 1, 2, 3
 STOPPED = 129, 130, 143  # 128 and the number of the signal
 
 
-def opened(path: Path, spacing: float | Sequence[float] | None, mask: Path | None) -> Image:
-    """The image in a file, without what a mask excludes."""
+def opened(
+    path: Path,
+    spacing: float | Sequence[float] | None = None,
+    mask: Path | None = None,
+    part: Mapping[str, Any] | None = None,
+) -> Image:
+    """The image in a file, or the part of it that was chosen, without what a mask excludes."""
     from correlight.io import read, read_mask
 
-    image = read(path, spacing=spacing)
+    image = read(path, spacing=spacing, **(part or {}))
     if mask is None:
         return image
     return image.with_mask(read_mask(mask, image.grid.shape), f"pixels outside the given mask {mask.name} are ignored")
@@ -48,15 +53,41 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
         yield show
 
 
+def tell_findings(*images: Image) -> None:
+    """What was found on reading, on standard error: which part of a file was read, what else it holds, what it lacks.
+
+    A file that was given twice says everything once.
+    """
+    from correlight.output.apply.saved import findings_of
+
+    tell_found(findings_of(*images))
+
+
+def tell_found(sentences: Sequence[str]) -> None:
+    """The same of sentences that begin with the name of a file."""
+    for sentence in sentences:
+        print(printable(f"correlight: note on {sentence}."), file=sys.stderr)
+
+
+def tell_notes(notes: Sequence[str]) -> None:
+    """What else should be known, on standard error."""
+    for note in notes:
+        print(printable(f"correlight: note that {note}."), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """Words without characters that would steer a terminal; names of files and what they state may hold such."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text)
+
+
 def tell(result: Result, folder: Path, notes: Sequence[str] = ()) -> None:
     """The verdict in a few lines on standard output, and what else should be known on standard error."""
     error = result.predicted_error
     print(f"{result.status.capitalize()} (confidence {result.verdict.confidence:.2f}), model {result.model}.")
     for reason in result.verdict.reasons:
-        print(f"  {reason}")
+        print(printable(f"  {reason}"))
     if math.isfinite(error.median):
         symbol = error.grid.frame.symbol
         print(f"Predicted error: median {error.median:.3g} {symbol}, 95 % below {error.p95:.3g} {symbol}.")
-    print(f"Report: {folder / 'report.html'}")
-    for note in notes:
-        print(f"correlight: note that {note}.", file=sys.stderr)
+    print(printable(f"Report: {folder / 'report.html'}"))
+    tell_notes(notes)

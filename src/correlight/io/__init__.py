@@ -23,7 +23,8 @@ from correlight.images.pyramid import all_valid, factors_to, stays_on_disk, with
 from correlight.images.validity import find_valid_channels
 from correlight.images.validity.padding import percent
 from correlight.io import content as limits
-from correlight.io.axes import FIRST, Selection, choose_level, choose_scene, refuse_unknown, time_index
+from correlight.io.axes import FIRST as WHOLE
+from correlight.io.axes import Selection, choose_level, choose_scene, refuse_unknown, time_index
 from correlight.io.content import Content
 from correlight.io.door import Stamp, check_unchanged, measured, sha256_of, stamp
 from correlight.io.fallback import bioio_is_installed
@@ -32,7 +33,17 @@ from correlight.io.views import Held
 from correlight.io.write import write_ome_tiff, write_tiff
 from correlight.parsing import open_regular
 
-__all__ = ["READABLE", "VENDORS", "Selection", "read", "read_mask", "unchanged", "write_ome_tiff", "write_tiff"]
+__all__ = [
+    "READABLE",
+    "VENDORS",
+    "WHOLE",
+    "Selection",
+    "read",
+    "read_mask",
+    "unchanged",
+    "write_ome_tiff",
+    "write_tiff",
+]
 
 READABLE = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".npy", ".zarr")
 VENDORS = (".czi", ".nd2", ".lif", ".mrc", ".map", ".rec", ".st", ".dm3", ".dm4")  # most need the extra "formats"
@@ -296,7 +307,7 @@ def _kind(path: Path) -> str:
     raise ReadError(f"Expected an image, but {path} does not begin like any of {readable}; export it again.")
 
 
-def _content(path: Path, kind: str, *, calibrate: bool, choice: Selection = FIRST) -> Content:
+def _content(path: Path, kind: str, *, calibrate: bool, choice: Selection = WHOLE) -> Content:
     name, function = _KINDS[kind]
     module = import_module(name)
     reader = cast(Callable[..., Content], getattr(module, function))
@@ -360,6 +371,9 @@ def _validity(path: Path, content: Content, pixels: NDArray[Any]) -> tuple[Mask 
         greys = [pixels.mean(axis=0, dtype=np.float32)] if content.rgb else list(pixels)
         validity = find_valid_channels(greys)
         mask, findings = validity.mask, validity.findings
+        if not mask.any() and pixels.dtype.kind != "f":
+            # Constant regions can be padding of a picture and not all of it: these are labels, or a drawing.
+            mask, findings = np.ones(pixels.shape[1:], bool), ()
     else:
         mask = np.isfinite(pixels).all(axis=0) if pixels.dtype.kind == "f" else np.ones(pixels.shape[1:], bool)
     opaque = _opaque(content, pixels.shape[1:])

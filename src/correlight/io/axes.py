@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from correlight.errors import ReadError, UsageError
 
+_SHOWN = 20  # images of a file that are listed by name
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -61,7 +63,7 @@ class Selection:
         return bool(self.level or any(part is not None for part in parts))
 
     @property
-    def stated(self) -> dict[str, int | str]:
+    def stated(self) -> dict[str, Any]:
         """What was asked for, by name."""
         parts = {"scene": self.scene, "series": self.series, "time": self.time, "view": self.view}
         asked = {name: part for name, part in parts.items() if part is not None}
@@ -114,14 +116,19 @@ def choose_scene(path: Path, names: Sequence[str], choice: Choice) -> tuple[int,
         If there is no such scene.
     """
     wanted = choice.scene
-    if wanted is None:
-        many = (f"the file holds {len(names)} images; the first is read",) if len(names) > 1 else ()
-        return 0, many
+    telling = ["" if name == str(number) else name for number, name in enumerate(names)]
+    known = ", ".join(f"{number} ({name})" if name else str(number) for number, name in enumerate(telling[:_SHOWN]))
+    known += f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    number: int | None = None
     if isinstance(wanted, str) and wanted in names:
-        return names.index(wanted), ()
-    if str(wanted).isdecimal() and int(wanted) < len(names):
-        return int(wanted), ()
-    known = ", ".join(f"{number} ({name})" if name else str(number) for number, name in enumerate(names[:20]))
+        number = names.index(wanted)
+    elif str(wanted).isdecimal() and int(str(wanted)) < len(names):
+        number = int(str(wanted))
+    if wanted is None or number is not None:
+        which = "the first" if number is None else f"number {number}"
+        listed = f", {known}" if any(telling) else ""
+        said = (f"the file holds {len(names)} images{listed}; {which} is read",) if len(names) > 1 else ()
+        return number or 0, said
     raise UsageError(f"There is no scene {wanted!r} in {path}; it has {known}.")
 
 
@@ -146,12 +153,11 @@ def time_index(path: Path, count: int, choice: Choice) -> tuple[int, tuple[str, 
     UsageError
         If the series has no such frame.
     """
-    if choice.time is None:
-        many = (f"the file holds {count} frames of a time series; the first is read",) if count > 1 else ()
-        return 0, many
-    if choice.time >= count:
+    if choice.time is not None and choice.time >= count:
         raise UsageError(f"There is no frame {choice.time} in {path}; it has {count}, counted from 0.")
-    return choice.time, ()
+    which = "the first" if choice.time is None else f"number {choice.time}"
+    said = (f"the file holds {count} frames of a time series; {which} is read",) if count > 1 else ()
+    return choice.time or 0, said
 
 
 def index_of(path: Path, axes: str, shape: Sequence[int], choice: Choice) -> tuple[tuple[Any, ...], tuple[str, ...]]:

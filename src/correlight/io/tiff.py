@@ -199,7 +199,8 @@ def _chosen_series(opened: _Opened, choice: Selection) -> tuple[int, tuple[str, 
     if len(set(wanted)) > 1:
         raise UsageError(f"Scene {choice.scene!r} and series {choice.series} of {opened.path} are not the same image.")
     if wanted:
-        return wanted[0], ()
+        said = f"the file holds {len(series)} images, {known}; number {wanted[0]} is read"
+        return wanted[0], (said,) if len(series) > 1 else ()
     first = next((number for number, entry in enumerate(series) if not _is_preview(entry)), 0)
     if len(series) == 1:
         return first, ()

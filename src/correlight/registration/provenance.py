@@ -11,6 +11,8 @@ import psutil
 from correlight.images.image import Image
 from correlight.registration.result import ImageRecord
 
+PARTS = ("scene", "series", "time", "view", "level")
+"""What a reader notes in the source of an image when a part of the file was asked for."""
 _PACKAGES = ("correlight", "numpy", "scipy", "opencv-python-headless", "onnxruntime", "tifffile")
 
 
@@ -28,6 +30,7 @@ def image_record(image: Image, channel: int | None) -> ImageRecord:
         channel=image.channel_name(channel),
         channels=image.channels,
         findings=image.findings,
+        part={name: image.source[name] for name in PARTS if name in image.source},
     )
 
 

@@ -35,6 +35,8 @@ class ImageRecord:
         All channels.
     findings : tuple of str
         What was found on reading: data bars, padding.
+    part : mapping of str to int or str
+        Which scene, series, frame or view of the file was asked for; empty if none was.
     """
 
     path: str | None
@@ -46,6 +48,7 @@ class ImageRecord:
     channel: str
     channels: tuple[str, ...]
     findings: tuple[str, ...]
+    part: Mapping[str, int | str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The record as it stands in ``result.json``."""

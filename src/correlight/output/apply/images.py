@@ -7,10 +7,10 @@ from pathlib import Path
 
 from correlight.errors import UsageError
 from correlight.images.kernel import Order
-from correlight.io import read
+from correlight.io import WHOLE, Selection, read, unchanged
 from correlight.output.apply.moving import move, moved_how
 from correlight.output.apply.points import PointsIn, StageAxes, move_points, write_moved_points
-from correlight.output.apply.saved import placed, read_saved, unlike_the_record
+from correlight.output.apply.saved import findings_of, other_part, placed, read_saved, unlike_the_record
 from correlight.output.moved import Progress, picture_name
 from correlight.output.target import reserve, reserve_files
 
@@ -31,12 +31,15 @@ class Moved:
         Names of points that do not lie on the image they were taken to.
     notes : tuple of str
         What else a user should know: channels moved as labels, little overlap, images unlike those on record.
+    findings : tuple of str
+        What was found on reading the images, each with the name of its file.
     """
 
     files: tuple[Path, ...]
     status: str | None
     outside: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
 
 def apply(
@@ -48,6 +51,8 @@ def apply(
     order: Order | None = None,
     fixed_spacing: float | None = None,
     moving_spacing: float | None = None,
+    fixed_part: Selection = WHOLE,
+    moving_part: Selection = WHOLE,
     points_in: PointsIn = "moving",
     stage_axes: StageAxes = "right-down",
     overwrite: bool = False,
@@ -72,6 +77,8 @@ def apply(
         Without it linear, but nearest neighbour for channels that hold labels, and a note says so.
     fixed_spacing, moving_spacing : float, optional
         Micrometres per pixel, in place of what files and record say.
+    fixed_part, moving_part : Selection, optional
+        Which scene, series, frame or view of each file; the first without.
     points_in : {"moving", "fixed"}
         The image that points were seen in; they come out in the other one.
     stage_axes : {"right-down", "right-up", "left-down", "left-up"}
@@ -104,10 +111,12 @@ def apply(
     status = None if saved.frames is None else saved.frames.status
     if points:
         with reserve_files(target, overwrite=overwrite, inputs=inputs) as folder:
-            moved = move_points(saved, moving, like, fixed_spacing, moving_spacing, points_in, stage_axes)
+            fixed_image = read(like, spacing=fixed_spacing, **fixed_part.stated)
+            moved = move_points(saved, moving, fixed_image, fixed_spacing, moving_spacing, points_in, stage_axes)
             write_moved_points(folder / target.name, moved)
+            unchanged(fixed_image)
         outside = tuple(name for name, inside in zip(moved.table.names, moved.inside, strict=True) if not inside)
-        return Moved((target,), status, outside)
+        return Moved((target,), status, outside, findings=findings_of(fixed_image))
     kept = "footprint.tif" if not target.suffix else f"{_stem(target)}_footprint.tif"
     if not target.suffix:
         reserved = reserve(target, overwrite=overwrite, inputs=inputs)
@@ -115,20 +124,28 @@ def apply(
         reserved = reserve_files(target, target.with_name(kept), overwrite=overwrite, inputs=inputs)
     with reserved as folder:
         given = fixed_spacing, moving_spacing
-        images = read(like, spacing=fixed_spacing), read(moving, spacing=moving_spacing)
+        images = (
+            read(like, spacing=fixed_spacing, **fixed_part.stated),
+            read(moving, spacing=moving_spacing, **moving_part.stated),
+        )
         (_, fixed), (image, grid) = placed(images, saved, given)
         saved.check_place(fixed)
         notes: list[str] = []
         if saved.frames is not None:
             notes.extend(unlike_the_record(images[0], fixed, saved.frames.fixed, "fixed"))
             notes.extend(unlike_the_record(images[1], grid, saved.frames.moving, "moving"))
+            notes.extend(
+                (*other_part(images[0], saved.frames, "fixed"), *other_part(images[1], saved.frames, "moving"))
+            )
         name = picture_name(image, fixed) if not target.suffix else target.name
         places = folder / name, folder / kept
         how = moved_how(image, order)
         overlap = move(places, image, grid, saved.moving_from_fixed, fixed, how, progress)
         notes.extend((*how.notes, *overlap.must_not_be_empty(Path(moving).name, Path(like).name)))
+        for image in images:
+            unchanged(image)
     home = target.parent if target.suffix else target
-    return Moved((home / name, home / kept), status, notes=tuple(notes))
+    return Moved((home / name, home / kept), status, notes=tuple(notes), findings=findings_of(*images))
 
 
 def _stem(target: Path) -> str:

@@ -60,7 +60,7 @@ class MovedPoints:
 def move_points(
     saved: Saved,
     points: str | Path,
-    like: str | Path,
+    like: str | Path | Image,
     fixed_spacing: float | None = None,
     moving_spacing: float | None = None,
     points_in: PointsIn = "moving",
@@ -77,7 +77,7 @@ def move_points(
         The transform with its record.
     points : str or Path
         Table of points.
-    like : str or Path
+    like : str, Path or Image
         The fixed image.
     fixed_spacing, moving_spacing : float, optional
         Micrometres per pixel, in place of what files and record say.
@@ -93,7 +93,8 @@ def move_points(
     UsageError
         If units do not fit the transform.
     """
-    image = as_recorded(read(like, spacing=fixed_spacing), saved, "fixed")
+    whole = like if isinstance(like, Image) else read(like, spacing=fixed_spacing)
+    image = as_recorded(whole, saved, "fixed")
     fixed, moving = fixed_grid(image, saved.frames, fixed_spacing), _moving_grid(saved, moving_spacing)
     saved.check_place(fixed)
     table = read_points(points)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.output.section import in_space, is_section
 from correlight.parsing import read_json
+from correlight.registration.provenance import PARTS
 from correlight.transforms import Transform
 
 _RECORD, _ERRORS = "result.json", "predicted_error.tif"
@@ -34,6 +36,8 @@ class Frames:
         The verdict.
     errors : Path or None
         The map of the predicted error, where it lies beside the record.
+    fixed_part, moving_part : mapping of str to int or str
+        Which scene, series, frame or view of each file was registered, where one was asked for.
     """
 
     fixed: Grid
@@ -42,6 +46,8 @@ class Frames:
     moving_sha256: str | None
     status: str
     errors: Path | None = None
+    fixed_part: Mapping[str, Any] = field(default_factory=dict)
+    moving_part: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,7 @@ def _frames(record: Path, content: dict[str, Any], transform: Transform) -> Fram
         }
         status = str(content["status"])
         sums = [content[role].get("sha256") for role in ("fixed", "moving")]
+        parts = [dict(content[role].get("part") or {}) for role in ("fixed", "moving")]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ReadError(
             f"The record of a registration was expected in {record}, which is incomplete; restore it or move the "
@@ -129,7 +136,16 @@ def _frames(record: Path, content: dict[str, Any], transform: Transform) -> Fram
     if any(grid.ndim != transform.ndim for grid in grids.values()):
         raise ReadError(f"The transform and {record} differ in dimension, so they do not belong together.")
     errors = record.with_name(_ERRORS)
-    return Frames(grids["fixed"], grids["moving"], sums[0], sums[1], status, errors if errors.is_file() else None)
+    return Frames(
+        grids["fixed"],
+        grids["moving"],
+        sums[0],
+        sums[1],
+        status,
+        errors if errors.is_file() else None,
+        parts[0],
+        parts[1],
+    )
 
 
 def placed(
@@ -163,8 +179,8 @@ def placed(
     if frames is None:
         return (fixed, fixed.grid), (moving, moving.grid)
     return (
-        (fixed, in_frame(fixed, frames.fixed, frames.fixed_sha256, given[0], "fixed")),
-        (moving, in_frame(moving, frames.moving, frames.moving_sha256, given[1], "moving")),
+        (fixed, in_frame(fixed, frames, given[0], "fixed")),
+        (moving, in_frame(moving, frames, given[1], "moving")),
     )
 
 
@@ -227,10 +243,41 @@ def unlike_the_record(image: Image, grid: Grid, recorded: Grid, role: str) -> tu
 
 def fixed_grid(image: Image, frames: Frames | None, given: float | None) -> Grid:
     """The grid of the fixed image in the frame of a transform; `given` is a pixel size in place of what is recorded."""
-    return image.grid if frames is None else in_frame(image, frames.fixed, frames.fixed_sha256, given, "fixed")
+    return image.grid if frames is None else in_frame(image, frames, given, "fixed")
 
 
-def in_frame(image: Image, recorded: Grid, sha256: str | None, given: float | None, role: str) -> Grid:
+def findings_of(*images: Image) -> tuple[str, ...]:
+    """What was found on reading images, each sentence once and with the name of the file."""
+    named = ((Path(str(image.source.get("path", "an image"))).name, image.findings) for image in images)
+    return tuple(dict.fromkeys(f"{name}: {finding}" for name, findings in named for finding in findings))
+
+
+def other_part(image: Image, frames: Frames, role: Literal["fixed", "moving"]) -> tuple[str, ...]:
+    """What to say of the registered file if another part of it is read now than was registered."""
+    _, sha256, recorded = _recorded(frames, role)
+    part = part_of(image)
+    if sha256 is None or image.source.get("sha256") != sha256 or part == recorded:
+        return ()
+    here, there = (", ".join(f"{name} {value}" for name, value in which.items()) for which in (part, recorded))
+    name = Path(str(image.source.get("path", "the file"))).name
+    return (f"{there or 'the first image'} of {name} was registered, and {here or 'the first image'} is used here",)
+
+
+def part_of(image: Image) -> dict[str, str]:
+    """Which part of its file an image is, as far as one was asked for; numbers as text, as the command line has them."""
+    return {name: str(image.source[name]) for name in PARTS if name in image.source}
+
+
+def _recorded(frames: Frames, role: Literal["fixed", "moving"]) -> tuple[Grid, str | None, dict[str, str]]:
+    grid, sha256, part = (
+        (frames.fixed, frames.fixed_sha256, frames.fixed_part)
+        if role == "fixed"
+        else (frames.moving, frames.moving_sha256, frames.moving_part)
+    )
+    return grid, sha256, {name: str(value) for name, value in part.items()}
+
+
+def in_frame(image: Image, frames: Frames, given: float | None, role: Literal["fixed", "moving"]) -> Grid:
     """The grid of an image in the frame of a transform, whose unit it must share.
 
     Raises
@@ -238,14 +285,15 @@ def in_frame(image: Image, recorded: Grid, sha256: str | None, given: float | No
     UsageError
         If it does not, or a pixel size is given for a frame that counts pixels.
     """
+    recorded, sha256, part = _recorded(frames, role)
     if given is not None:
         if not recorded.calibrated:
             raise UsageError(
-                f"The transform counts pixels of the {role} image, which was registered without a pixel size; leave "
-                f"out --{role}-spacing."
+                f"The transform counts pixels of the {role} image, which was registered without a pixel size; give "
+                f"none for the {role} image."
             )
         return image.grid
-    same_file = sha256 is not None and image.source.get("sha256") == sha256
+    same_file = sha256 is not None and image.source.get("sha256") == sha256 and part_of(image) == part
     if same_file or (image.grid.unit != recorded.unit and image.grid.shape == recorded.shape):
         return recorded
     if image.grid.unit == recorded.unit:
@@ -253,5 +301,5 @@ def in_frame(image: Image, recorded: Grid, sha256: str | None, given: float | No
     found, stated = ("a pixel size", "none") if recorded.calibrated else ("no pixel size", "one")
     raise UsageError(
         f"The transform was found with {found} for the {role} image, and this file of another shape states {stated}; "
-        f"give a file of {' x '.join(map(str, recorded.shape))} pixels, or its pixel size with --{role}-spacing."
+        f"give a file of {' x '.join(map(str, recorded.shape))} pixels, or give a pixel size for the {role} image."
     )

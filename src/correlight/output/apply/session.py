@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,18 @@ from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.kernel import Order
-from correlight.io import read
+from correlight.io import WHOLE, Selection, read, unchanged
 from correlight.output.apply.moving import move, moved_how
 from correlight.output.apply.points import SIGNS, StageAxes
-from correlight.output.apply.saved import Frames, as_recorded, read_saved
+from correlight.output.apply.saved import Frames, as_recorded, findings_of, other_part, read_saved
 from correlight.output.apply.saved import fixed_grid as grid_of_fixed
 from correlight.output.moved import Progress
 from correlight.output.target import reserve
 from correlight.transforms import Transform
 
 SUMMARY = "applied.csv"
-_COLUMNS = ("image", "spacing", "magnification", "offset_y", "offset_x", "stage_y", "stage_x", "unit", "labels")
+_COLUMNS = ("image", "spacing", "magnification", "offset_y", "offset_x", "stage_y", "stage_x", "unit", "labels",
+            "scene", "series", "time", "view")  # fmt: skip
 _YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
 
 
@@ -54,6 +55,8 @@ class Member:
         Of the offset: pixels of the image that was registered, or micrometres.
     labels : bool
         Whether the image holds labels.
+    part : Selection
+        Which scene, series, frame or view of the file.
     """
 
     path: Path
@@ -63,6 +66,11 @@ class Member:
     stage: tuple[float, float] | None = None
     unit: str = "pixel"
     labels: bool = False
+    part: Selection = WHOLE
+
+    def read(self) -> Image:
+        """The image, or the part of the file that is meant."""
+        return read(self.path, spacing=self.spacing, **self.part.stated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,9 @@ class Applied:
     covered : float
         Share of the fixed image that it covers.
     notes : tuple of str
-        Channels that were moved as labels.
+        Channels that were moved as labels, and another part of the registered file.
+    findings : tuple of str
+        What was found on reading the image, each with the name of its file.
     """
 
     image: Path
@@ -88,6 +98,7 @@ class Applied:
     used: float
     covered: float
     notes: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -151,6 +162,7 @@ def apply_session(
     *,
     order: Order | None = None,
     fixed_spacing: float | None = None,
+    fixed_part: Selection = WHOLE,
     stage_axes: StageAxes = "right-down",
     overwrite: bool = False,
     inputs: tuple[str | Path, ...] = (),
@@ -173,6 +185,8 @@ def apply_session(
         that do.
     fixed_spacing : float, optional
         Micrometres per pixel of the fixed image, in place of what file and record say.
+    fixed_part : Selection, optional
+        Which scene, series, frame or view of its file; the first without.
     stage_axes : {"right-down", "right-up", "left-down", "left-up"}
         Which way the coordinates of the stage grow on the screen, x first.
     overwrite : bool
@@ -205,19 +219,26 @@ def apply_session(
     paths = [member.path for member in members]
     done: list[Applied] = []
     with reserve(out, overwrite=overwrite, inputs=[transform, like, *inputs, *paths]) as folder:
-        fixed = grid_of_fixed(as_recorded(read(like, spacing=fixed_spacing), saved, "fixed"), frames, fixed_spacing)
+        fixed_image = read(like, spacing=fixed_spacing, **fixed_part.stated)
+        fixed = grid_of_fixed(as_recorded(fixed_image, saved, "fixed"), frames, fixed_spacing)
         reference = _reference(members, frames)
         for member, name in zip(members, _names(members), strict=True):
-            image = as_recorded(read(member.path, spacing=member.spacing), saved, "moving")
+            whole = member.read()
+            image = as_recorded(whole, saved, "moving")
             grid = _place(image, member, reference, frames, SIGNS[stage_axes])
             told = None if progress is None else _share(progress, len(done), len(members))
             onto = saved.moving_from_fixed, fixed
-            done.append(_move(image, grid, member, *onto, order, folder / name, Path(out), told))
+            moved = _move(image, grid, member, *onto, order, folder / name, Path(out), told)
+            notes = (*moved.notes, *other_part(whole, frames, "moving"))
+            done.append(replace(moved, notes=notes, findings=findings_of(whole)))
+            # Before the next one is read, so that no more than one image is held at a time.
+            unchanged(whole)
         if all(entry.file is None for entry in done):
             raise UsageError(
                 f"None of the {len(done)} images lies on {like}, so nothing was written; check that the transform "
                 "belongs to them, and their pixel sizes and places."
             )
+        unchanged(fixed_image)
         _summarise(folder / SUMMARY, done, _told_apart(paths))
     return tuple(done)
 
@@ -274,6 +295,12 @@ def _member(row: dict[str, Any], table: Path, number: int) -> Member:
             raise ReadError(f"Both {name}_y and {name}_x were expected in row {number} of {table}, or neither.")
         return None if y is None or x is None else (y, x)
 
+    def whole(name: str) -> int | None:
+        text = cells.get(name, "")
+        if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
+            raise ReadError(f"A whole number from 0 was expected as {name} in row {number} of {table}.")
+        return int(text) if text else None
+
     if not cells["image"]:
         raise ReadError(f"The name of an image was expected in row {number} of {table}.")
     unit = {"": "pixel", "px": "pixel", "pixel": "pixel", "um": "micrometre", "µm": "micrometre"}.get(
@@ -290,6 +317,7 @@ def _member(row: dict[str, Any], table: Path, number: int) -> Member:
         place("stage"),
         unit,
         labels in _YES,
+        Selection(cells.get("scene") or None, 0, whole("time"), whole("series"), cells.get("view") or None),
     )
 
 
@@ -306,7 +334,7 @@ def _reference(members: tuple[Member, ...], frames: Frames) -> _Reference:
     if not any(member.magnification or member.stage for member in members):
         return _Reference()
     for member in members:
-        image = read(member.path)
+        image = member.read()
         if frames.moving_sha256 is not None and image.source.get("sha256") == frames.moving_sha256:
             return _Reference(member.magnification, member.stage or _stage_in(image))
     return _Reference()
