@@ -1,5 +1,6 @@
 """The command line keeps its contract: what it hands on, what it says, how it ends."""
 
+import ast
 import errno
 import json
 import os
@@ -252,6 +253,31 @@ def test_a_model_that_the_recipe_does_not_know_is_refused(model: str, home: Path
     assert cli.main(["register", *IMAGES, "-o", "out", "--model", model]) == 2
     assert f"is one of rigid, similarity, affine, projective; got '{model}'" in sentence()
     assert not (home / "out").exists()
+
+
+def test_only_the_command_line_names_its_options() -> None:
+    """Messages of the core are read in Python and napari, too."""
+    home = Path(cli.__file__).parents[1]
+    words = {}
+    for path in home.rglob("*.py"):
+        if home / "cli" not in path.parents and path.name != "__main__.py":
+            strings = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+            words[path] = [text for text in strings if isinstance(text, str) and re.search(r"--[a-z]", text)]
+    words |= {path: re.findall(r"<code>--[a-z]+", path.read_text()) for path in home.rglob("*.j2")}
+    assert len(words) > 100
+    assert {path: found for path, found in words.items() if found} == {}
+
+
+def test_a_sentence_names_the_options_that_do_what_it_says(road: Road, home: Path, sentence: Sentence) -> None:
+    assert cli.main(["register", *IMAGES, "-o", "out"]) == 0
+    write_tiff(home / "other.tif", np.arange(6400, dtype=np.uint16).reshape(80, 80), Grid.of((80, 80)))
+    assert cli.main(["apply", "out", IMAGES[1], "--like", "other.tif", "-o", "a.tif"]) == 2
+    assert "give a pixel size for the fixed image (--fixed-spacing)" in sentence()
+    spaced = ["apply", "out", IMAGES[1], "--like", IMAGES[0], "-o", "a.tif", "--moving-spacing", "1"]
+    assert cli.main(spaced) == 2
+    assert "give none for the moving image (no --moving-spacing)" in sentence()
+    assert cli.main(["features", IMAGES[0], "-o", "a.npy", "--at", "1"]) == 2
+    assert "choose a smaller pixel size to work at (--at)" in sentence()
 
 
 def test_a_bad_image_ends_in_one_sentence(road: Road, home: Path, sentence: Sentence) -> None:

@@ -96,8 +96,8 @@ def test_every_decision_is_on_the_first_page() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [program.register, program.apply, program.convert, program.landmarks, program.pair, program.demo],  # type: ignore[attr-defined]
-    ids=["register", "apply", "convert", "landmarks", "pair", "demo"],
+    [program.register, program.apply, program.convert, program.landmarks, program.pair, program.features, program.demo],  # type: ignore[attr-defined]
+    ids=["register", "apply", "convert", "landmarks", "pair", "features", "demo"],
 )
 def test_the_page_of_the_command_line_names_every_option_and_no_other(command: Callable[..., Any]) -> None:
     start = f"\n## `correlight {command.__name__}"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import KDTree
 
-from correlight.beads.spots import Spots, find_spots, richest_channel
+from correlight.beads.spots import Spots, find_spots
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
 from correlight.simulate.beads import bead_pair, electron_image, fluorescence_image
@@ -119,13 +119,6 @@ def test_places_are_in_the_unit_of_the_grid() -> None:
     one, other = find_spots(image, LIGHT), find_spots(image, moved)
     assert np.allclose(one.points + np.array([100.0, -5.0]), other.points)
     assert np.allclose(one.errors, other.errors)
-
-
-def test_the_channel_with_the_beads_is_told_from_one_with_structure() -> None:
-    rng = np.random.default_rng(12)
-    beads = find_spots(fluorescence_image(places(30, 13), LIGHT, rng), LIGHT)
-    patches = find_spots(fluorescence_image(np.empty((0, 2)), LIGHT, rng, dirt=25), LIGHT)
-    assert richest_channel({0: patches, 1: beads}) == 1
 
 
 def test_an_empty_picture_has_no_beads_and_nonsense_is_misuse() -> None:

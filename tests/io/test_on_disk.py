@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import tifffile
 import zarr
@@ -110,7 +109,11 @@ def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def handles() -> set[str]:
-    return {file.path for file in psutil.Process().open_files()}
+    """The files that this process has open."""
+    home = Path("/proc/self/fd")
+    if not home.is_dir():
+        pytest.skip("which files are open is asked of Linux")
+    return {os.readlink(entry) for entry in home.iterdir() if entry.is_symlink()} - {f"/proc/{os.getpid()}/fd"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

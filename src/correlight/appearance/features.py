@@ -64,7 +64,7 @@ def features(image: Image, channel: int | str | None = None, spacing: float | No
         if min(plane.values.shape) < _LEAST_SIDE:
             raise UsageError(
                 f"At this pixel size the image has {plane.values.shape[0]} x {plane.values.shape[1]} pixels; at least "
-                f"{_LEAST_SIDE} per side are needed; choose a smaller --spacing."
+                f"{_LEAST_SIDE} per side are needed; choose a smaller pixel size to work at."
             )
         planes, support = shipped().planes(plane.values, plane.mask)
         made.append(planes * support)

@@ -8,7 +8,7 @@ fit, is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -159,17 +159,6 @@ def find_spots(
     widths = None if diameter is None else np.sqrt(diameter**2 / 8 + np.broadcast_to(psf, grid.ndim) ** 2)
     found = [_of_sign(smooth, valid, grid, sign, widths, most) for sign in signs]
     return max(found, key=_worth)
-
-
-def richest_channel(channels: Mapping[int | None, Spots]) -> int | None:
-    """The channel where beads are: many spots, few of which were left out.
-
-    Parameters
-    ----------
-    channels : mapping of channel number to Spots
-        At least one.
-    """
-    return max(channels, key=lambda number: _worth(channels[number]))
 
 
 def _worth(spots: Spots) -> float:

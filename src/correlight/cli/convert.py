@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from correlight.cli.options import Overwrite, Signed, position, spacings
-from correlight.cli.terminal import ACCEPTED, tell_notes
+from correlight.cli.terminal import ACCEPTED, printable, tell_notes
 
 
 def convert(
@@ -90,6 +90,6 @@ def convert(
         model=model,
         overwrite=overwrite,
     )
-    print(f"{target}: {done.kind}, {done.format}")
+    print(printable(f"{target}: {done.kind}, {done.format}"))
     tell_notes(done.notes)
     return ACCEPTED

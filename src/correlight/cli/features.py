@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from correlight.cli.options import Overwrite, Scene, Series, Spacing, Time, View, positive
-from correlight.cli.terminal import ACCEPTED, opened, tell_findings
+from correlight.cli.terminal import ACCEPTED, opened, printable, tell_findings
 from correlight.errors import UsageError
 
 
@@ -59,6 +59,6 @@ def features(
         else:
             write_ome_tiff(part, made.levels[0], made.grid, made.channels)
         unchanged(whole)
-    print(f"{output}: {' x '.join(map(str, made.levels[0].shape))}")
+    print(printable(f"{output}: {' x '.join(map(str, made.levels[0].shape))}"))
     tell_findings(whole)
     return ACCEPTED

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from correlight.cli.options import Output, Scene, Series, Signed, Spacing, Time, View, interval, positive
-from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell_findings
+from correlight.cli.terminal import ACCEPTED, UNSURE, opened, printable, progress_bar, tell_findings
 from correlight.errors import UsageError
 
 
@@ -94,7 +94,8 @@ def pair(
         unchanged(fixed_image)
         unchanged(moving_image)
     print(made.sentence)
-    print(f"Matched by the channel {made.channel}; {100 * made.moving.valid().mean():.0f} % of the field is covered.")
-    print(f"Folder: {output}")
+    covered = 100 * made.moving.valid().mean()
+    print(printable(f"Matched by the channel {made.channel}; {covered:.0f} % of the field is covered."))
+    print(printable(f"Folder: {output}"))
     tell_findings(fixed_image, moving_image)
     return ACCEPTED if made else UNSURE

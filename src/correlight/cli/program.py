@@ -19,11 +19,19 @@ from correlight.cli.features import features
 from correlight.cli.landmarks import landmarks
 from correlight.cli.pair import pair
 from correlight.cli.register import register
-from correlight.cli.terminal import ACCEPTED, FAILED, MISUSED
+from correlight.cli.terminal import ACCEPTED, FAILED, MISUSED, printable
 from correlight.errors import CorrelightError, ReadError
 
 # Words of messages that a user of the command line can act upon by an option, and that option.
-_OPTIONS = {"allow it to be overwritten": "--overwrite"}
+_OPTIONS = {
+    "allow it to be overwritten": "--overwrite",
+    "give a pixel size for the fixed image": "--fixed-spacing",
+    "give a pixel size for the moving image": "--moving-spacing",
+    "give none for the fixed image": "no --fixed-spacing",
+    "give none for the moving image": "no --moving-spacing",
+    "give the ratio of their pixel sizes": "--ratio",
+    "choose a smaller pixel size to work at": "--at",
+}
 # What a disk or a kernel says when it, and not the user, is at its end.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
@@ -50,7 +58,7 @@ def _code(error: BaseException) -> int:
 
 
 def _fail(sentence: str, code: int) -> int:
-    print(f"correlight: {' '.join(sentence.split())}", file=sys.stderr)
+    print(printable(f"correlight: {' '.join(sentence.split())}"), file=sys.stderr)
     return code
 
 

@@ -127,13 +127,6 @@ def ome_images(xml: str) -> list[ElementTree.Element]:
     return [element for element in root.iter() if local_name(element) == "Image"]
 
 
-def ome_pixels(xml: str, scene: int = 0) -> ElementTree.Element | None:
-    """The ``Pixels`` element of an image of an OME-XML text."""
-    images = ome_images(xml)
-    found = images[scene] if scene < len(images) else ()
-    return next((element for element in found if local_name(element) == "Pixels"), None)
-
-
 def ome_stage(pixels: ElementTree.Element) -> tuple[float, ...] | None:
     """Where the stage stood at the first plane, micrometres, (y, x); None where it is not stated in a length."""
     plane = next((element for element in pixels if local_name(element) == "Plane"), None)
@@ -144,18 +137,6 @@ def ome_stage(pixels: ElementTree.Element) -> tuple[float, ...] | None:
         length = unit_length(plane.get(f"Position{axis}Unit", "reference frame"))
         place.append(math.nan if length is None else number(plane.get(f"Position{axis}")) * length)
     return tuple(place) if all(math.isfinite(value) for value in place) else None
-
-
-def ome_spacing(pixels: ElementTree.Element, axes: str) -> tuple[float, ...] | None:
-    """Micrometres per pixel for the given axes ("YX" or "ZYX") from OME-XML; None where any is not stated."""
-    sizes = []
-    for axis in axes:
-        stated = pixels.get(f"PhysicalSize{axis}")
-        length = unit_length(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
-        if stated is None or length is None:
-            return None
-        sizes.append(number(stated) * length)
-    return tuple(sizes)
 
 
 def ome_channels(pixels: ElementTree.Element) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +86,6 @@ class Content:
     def ndim(self) -> int:
         """Number of axes of space, 2 or 3."""
         return len(self.pixels.shape) - 1
-
-    def with_finding(self, sentence: str) -> Content:
-        """The same content with one more finding."""
-        return replace(self, findings=(*self.findings, sentence))
 
 
 def from_samples(pixels: NDArray[Any]) -> Content:

@@ -206,7 +206,7 @@ def prepare_pair(
     if not found:
         raise UsageError(
             "The field of the fixed image is larger than the moving image at every ratio that was tried; exchange the "
-            "images, or give the ratio of their pixel sizes (--ratio)."
+            "images, or give the ratio of their pixel sizes."
         )
     channel = max(found, key=lambda number: _margin(found[number]))
     place = found[channel][0].moving_from_fixed

@@ -6,8 +6,6 @@ import sys
 from importlib.metadata import version
 from platform import python_version
 
-import psutil
-
 from correlight.images.image import Image
 from correlight.registration.result import ImageRecord
 
@@ -37,12 +35,35 @@ def image_record(image: Image, channel: int | None) -> ImageRecord:
 def peak_memory_mb() -> float:
     """Largest resident memory of the process so far, in MiB."""
     if sys.platform == "win32":
-        return float(psutil.Process().memory_info().peak_wset) / 2**20
+        return _peak_on_windows() / 2**20
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts kilobytes, macOS bytes.
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _peak_on_windows() -> float:
+    """Largest working set of the process in bytes, as Windows counts it (PROCESS_MEMORY_COUNTERS); 0 if it does not."""
+    if sys.platform != "win32":
+        return 0.0
+    import ctypes
+    from ctypes import wintypes
+
+    class Counters(ctypes.Structure):
+        _fields_ = [
+            ("cb", wintypes.DWORD),
+            ("PageFaultCount", wintypes.DWORD),
+            *((f"size_{number}", ctypes.c_size_t) for number in range(8)),  # the first is PeakWorkingSetSize
+        ]
+
+    counters = Counters()
+    counters.cb = ctypes.sizeof(counters)
+    kernel = ctypes.WinDLL("kernel32")
+    kernel.GetCurrentProcess.restype = wintypes.HANDLE
+    ask = kernel.K32GetProcessMemoryInfo
+    ask.argtypes = [wintypes.HANDLE, ctypes.POINTER(Counters), wintypes.DWORD]
+    return float(counters.size_0) if ask(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.cb) else 0.0
 
 
 def versions() -> dict[str, str]:

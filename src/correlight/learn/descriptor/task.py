@@ -28,7 +28,6 @@ FIELD, SEARCHED, VIEW, TEMPLATE = 288, 192, 144, 96
 # What the poses of a coarse search leave over: degrees, and fractions of the scale and of the angle between the axes.
 _ROTATION, _SCALE, _SHEAR = 4.5, 0.06, 0.03
 _LEAST_ENERGY = 0.3
-_SHIFTS = SEARCHED // STRIDE - TEMPLATE // STRIDE + 1
 
 
 @dataclass(frozen=True, eq=False)

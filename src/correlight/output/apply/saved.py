@@ -264,7 +264,7 @@ def other_part(image: Image, frames: Frames, role: Literal["fixed", "moving"]) -
 
 
 def part_of(image: Image) -> dict[str, str]:
-    """Which part of its file an image is, as far as one was asked for; numbers as text, as the command line has them."""
+    """Which part of its file an image is, where one was asked for; numbers as text, as the command line has them."""
     return {name: str(image.source[name]) for name in PARTS if name in image.source}
 
 
