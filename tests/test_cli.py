@@ -204,6 +204,11 @@ BAD = [
     (["register", *IMAGES, "-o", "out", "--rotation", "30..-30"], "ascending"),
     (["register", *IMAGES, "-o", "out", "--rotation", "0..1e999"], "--rotation expects"),
     (["register", *IMAGES, "-o", "out", "--scale", "-1..2"], "--scale expects two positive"),
+    (["register", *IMAGES, "-o", "out", "--rotation", "-1e308..1e308"], "from -360 to 360"),
+    (["register", *IMAGES, "-o", "out", "--scale", "1e-300..1e300"], "from 0.001 to 1000"),
+    (["pair", *IMAGES, "-o", "out", "--rotation", "-400..0"], "from -360 to 360"),
+    (["register", *IMAGES, "-o", "out", "--grid", "1e-300"], "at most 4,294,967,296 are written"),
+    (["register", *IMAGES, "-o", "out", "--grid", "0.00001"], "at most 4,294,967,296 are written"),
     (["register", *IMAGES, "-o", "out", "--roi", "1,2,3"], "--roi expects"),
     (["register", *IMAGES, "-o", "out", "--roi", "9,2,3,8"], "--roi expects"),
     (["register", *IMAGES, "-o", "out", "--fixed-spacing", "-1"], "--fixed-spacing expects a positive"),
@@ -404,7 +409,7 @@ def test_the_demo_measures_against_the_truth(
     ("text", "expected"), [("-10..10", (-10, 10)), (" .5 .. 1e1 ", (0.5, 10)), ("0...5", (0, 0.5)), ("3..3", (3, 3))]
 )
 def test_intervals_are_read(text: str, expected: tuple[float, float]) -> None:
-    assert interval(text, "--rotation") == expected
+    assert interval(text, "--rotation", (-360.0, 360.0)) == expected
 
 
 def heard() -> None:

@@ -1,5 +1,7 @@
 """The error that is predicted from landmarks is the error that is made."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from scipy import stats
 from correlight.errors import TransformError, UsageError
 from correlight.exchange import read_landmarks
 from correlight.landmarks import Estimate, estimate, fit, leave_one_out
-from correlight.landmarks.estimate import ellipses
+from correlight.landmarks.estimate import Kind, LinearEstimate, ellipses
 from correlight.transforms import Affine
 
 LINEAR = ("rigid", "similarity", "affine", "projective")
@@ -234,3 +236,23 @@ def test_a_fly_brain_is_predicted_better_by_what_bends(data) -> None:
         assert expected / errors[model] == pytest.approx(1.0, abs=0.2)
     assert errors["thin-plate"] < 0.8 * errors["affine"]
     assert errors["elastic"] < 0.8 * errors["affine"]
+
+
+@pytest.mark.parametrize("model", ["rigid", "similarity", "affine", "projective"])
+@pytest.mark.parametrize("options", [{}, {"fixed_error": 1.0}, {"noise": "anisotropic"}])
+def test_leaving_out_all_at_once_is_as_one_by_one(model: Kind, options: dict[str, Any]) -> None:
+    rng = np.random.default_rng(6)
+    fixed = rng.random((120, 2)) * 1000
+    moving = fixed @ [[0.6, -0.8], [0.8, 0.6]] + rng.normal(scale=2, size=fixed.shape)
+    found = estimate(fixed, moving, model, **options)
+    assert isinstance(found, LinearEstimate)
+    for index in (0, 50, 119):
+        others = np.arange(120) != index
+        told = estimate(fixed[others], moving[others], model, **options)
+        apart = np.linalg.solve(
+            told.moving_from_fixed.jacobian(fixed[[index]])[0],
+            (moving[[index]] - told.moving_from_fixed(fixed[[index]]))[0],
+        )
+        assert found.left_out[index] == pytest.approx(apart, abs=0.02)
+        expected = told.covariances(fixed[[index]])[0] + told.landmark_covariances.mean(axis=0)
+        assert found.left_out_covariances[index] == pytest.approx(expected, rel=0.05, abs=0.2)

@@ -1,8 +1,11 @@
 """Slips of the finger are named, and nothing else is."""
 
+import time
+
 import numpy as np
 import pytest
 
+from correlight.errors import TransformError
 from correlight.landmarks import estimate, next_place, suspects
 from correlight.landmarks.choose import choose_model
 
@@ -138,3 +141,45 @@ def test_the_model_is_as_rich_as_the_landmarks_carry() -> None:
     few = choose_model(fixed[:2], fixed[:2] @ turn, models[1:])
     assert few.estimate.model == "similarity"
     assert "too few" in few.reason
+
+
+@pytest.mark.parametrize("model", ["rigid", "similarity", "affine", "projective"])
+def test_thousands_of_landmarks_are_judged_at_once(model: str) -> None:
+    """By one fit each and not by one fit per landmark; all pairs of 3,000 would take minutes."""
+    rng = np.random.default_rng(4)
+    fixed = rng.random((3000, 2)) * 1000
+    moving = fixed @ [[0.6, -0.8], [0.8, 0.6]] + [20, 200] + rng.normal(scale=0.5, size=fixed.shape)
+    moving[7] += 40
+    fixed[20], moving[20] = fixed[10], moving[10]
+    fixed[30] = fixed[10]
+    began = time.process_time()
+    found = suspects(fixed, moving, model)  # type: ignore[arg-type]
+    assert time.process_time() - began < 30
+    assert {(suspect.pairs, suspect.fault) for suspect in found if len(suspect.pairs) == 2} == {
+        ((10, 20), "twice"),
+        ((10, 30), "same place"),
+    }
+    assert {suspect.pairs for suspect in found if len(suspect.pairs) == 1} == {(7,), (30,)}
+
+
+def test_many_landmarks_in_one_place_are_not_told_pair_by_pair() -> None:
+    fixed, moving = clicks(400, 1)
+    fixed[100:], moving[100:] = fixed[0], moving[0]
+    found = [suspect for suspect in suspects(fixed, moving, "affine") if suspect.fault == "twice"]
+    assert [suspect.pairs for suspect in found] == [(0, index) for index in range(100, 400)]
+
+
+def test_slips_among_many_landmarks_of_a_spline_are_found() -> None:
+    fixed, moving = clicks(90, 2, noise=0.2)
+    moving += 3 * np.sin(fixed[:, ::-1] / 15)
+    moving[11] += [30, -20]
+    assert [suspect.pairs for suspect in suspects(fixed, moving, "thin-plate")] == [(11,)]
+
+
+def test_a_spline_of_too_many_landmarks_is_refused_or_left_out() -> None:
+    fixed, moving = clicks(1001, 3)
+    with pytest.raises(TransformError, match="at most 1,000 landmarks"):
+        estimate(fixed, moving, "thin-plate")
+    choice = choose_model(fixed, moving)
+    assert choice.estimate.model in ("similarity", "affine")
+    assert "a thin-plate spline was not tried, as there are more than 1,000 landmarks" in choice.reason

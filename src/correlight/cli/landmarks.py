@@ -78,11 +78,14 @@ def landmarks(
     from correlight.io import unchanged
     from correlight.output.folder import write_result
     from correlight.output.landmarks import read_names, read_pairs, write_landmark_table
+    from correlight.output.moved import must_be_bounded, output_pixels
     from correlight.output.target import reserve
     from correlight.registration.from_landmarks import from_landmarks
 
     with reserve(output, overwrite=overwrite, inputs=[points, fixed, moving]) as folder:
         images = opened(fixed, fixed_spacing, part=of_fixed), opened(moving, moving_spacing, part=of_moving)
+        if isinstance(onto, float):
+            must_be_bounded(output_pixels(images[0], onto), images[1])
         table = read_pairs(points, images[0].grid, images[1].grid)
         done = from_landmarks(*images, table, model, error=error, noise=noise, without=read_names(without))
         notes = write_result(folder, done.result, *images, grid=onto)

@@ -14,6 +14,10 @@ from correlight.errors import UsageError
 # No point at the end: in "0...5" the first number would otherwise swallow a point of the two that separate.
 _NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 
+# What `correlight.search.limits` takes for plausible; here as well, so that help does not wait for NumPy.
+ROTATIONS = -360.0, 360.0
+SCALES = 1e-3, 1e3
+
 Output = Annotated[Path, Parameter(name=("--output", "-o"), help="Folder to make; it appears whole or not at all.")]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier result.")]
 Spacing = Annotated[float | None, Parameter(help="Micrometres per pixel, in place of what the file states.")]
@@ -34,13 +38,16 @@ View = Annotated[
 ]
 
 
-def interval(text: str | None, option: str, *, positive: bool = False) -> tuple[float, float] | None:
+def interval(
+    text: str | None, option: str, within: tuple[float, float], *, positive: bool = False
+) -> tuple[float, float] | None:
     """The two numbers of ``A..B``, or None for None.
 
     Raises
     ------
     UsageError
-        If there are not two finite numbers in ascending order, or one that must be positive is not.
+        If there are not two finite numbers in ascending order, one that must be positive is not, or one lies outside
+        of what is plausible.
     """
     if text is None:
         return None
@@ -50,6 +57,8 @@ def interval(text: str | None, option: str, *, positive: bool = False) -> tuple[
         kind = "positive numbers" if positive else "numbers"
         example = "0.5..2" if positive else "-10..10"
         raise UsageError(f"{option} expects two {kind} in ascending order, such as {example}; got {text!r}.")
+    if not (within[0] <= low and high <= within[1]):
+        raise UsageError(f"{option} expects numbers from {within[0]:g} to {within[1]:g}; got {text!r}.")
     return low, high
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Output, Scene, Series, Signed, Spacing, Time, View, interval, positive
+from correlight.cli.options import ROTATIONS, Output, Scene, Series, Signed, Spacing, Time, View, interval, positive
 from correlight.cli.terminal import ACCEPTED, UNSURE, opened, printable, progress_bar, tell_findings
 from correlight.errors import UsageError
 
@@ -64,7 +64,7 @@ def pair(
     """
     positive(fixed_spacing, "--fixed-spacing")
     positive(moving_spacing, "--moving-spacing")
-    turns = interval(rotation, "--rotation")
+    turns = interval(rotation, "--rotation", ROTATIONS)
     of_fixed = {"scene": fixed_scene, "series": fixed_series, "time": fixed_time, "view": fixed_view}
     of_moving = {"scene": moving_scene, "series": moving_series, "time": moving_time, "view": moving_view}
     if seed < 0:

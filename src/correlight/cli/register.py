@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from correlight.cli.options import (
+    ROTATIONS,
+    SCALES,
     Output,
     Overwrite,
     Scene,
@@ -109,11 +111,13 @@ def register(
     sizes = spacings(fixed_spacing, "--fixed-spacing"), spacings(moving_spacing, "--moving-spacing")
     of_fixed = {"scene": fixed_scene, "series": fixed_series, "time": fixed_time, "view": fixed_view}
     of_moving = {"scene": moving_scene, "series": moving_series, "time": moving_time, "view": moving_view}
-    turns, scales = interval(rotation, "--rotation"), interval(scale, "--scale", positive=True)
+    turns = interval(rotation, "--rotation", ROTATIONS)
+    scales = interval(scale, "--scale", SCALES, positive=True)
     region, onto = box(roi), grid_choice(grid)
 
     from correlight.io import unchanged
     from correlight.output.folder import write_result
+    from correlight.output.moved import must_be_bounded, output_pixels
     from correlight.output.target import reserve
     from correlight.registration.register import register as run
 
@@ -127,6 +131,8 @@ def register(
                 f"--grid {grid} counts micrometres and {fixed} states no pixel size; give --fixed-spacing, or choose "
                 "--grid fixed or moving."
             )
+        if isinstance(onto, float):
+            must_be_bounded(output_pixels(fixed_image, onto), moving_image)
         with progress_bar() as progress:
             result = run(
                 fixed_image,

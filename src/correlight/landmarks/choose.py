@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from correlight.errors import TransformError
-from correlight.landmarks.estimate import Estimate, Kind, LinearEstimate, Noise, SplineEstimate, estimate
+from correlight.landmarks.estimate import (
+    MOST_OF_SPLINES,
+    Estimate,
+    Kind,
+    LinearEstimate,
+    Noise,
+    SplineEstimate,
+    estimate,
+)
 
 # A spline needs something left over to find its smoothness from.
 _SPARE_FOR_SPLINES = 4
@@ -79,6 +87,9 @@ def choose_model(
 
     best, tried = of(models[0]), []
     for model in models[1:]:
+        if model in ("thin-plate", "elastic") and len(fixed) > MOST_OF_SPLINES:
+            tried.append(f"{_a(model)} was not tried, as there are more than {MOST_OF_SPLINES:,} landmarks")
+            break
         try:
             richer = of(model)
         except TransformError:

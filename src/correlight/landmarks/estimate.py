@@ -30,6 +30,12 @@ Noise = Literal["isotropic", "anisotropic"]
 
 # Resistance to changes of area over resistance to shear of a body with Poisson's ratio 0.3, as of many resins.
 _ELASTIC = 3.5
+# More landmarks than these would keep a spline busy for many minutes.
+MOST_OF_SPLINES = 1000
+# Up to this many landmarks, each is left out of a fit of its own; of more, all are at once, to first order.
+_ONE_BY_ONE = 100
+# Share of a fit that a landmark may decide before the others are taken to tell nothing there.
+_ALONE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +174,8 @@ class LinearEstimate(Estimate):
     def _others(self) -> tuple[Float, Float]:
         """Every landmark against a fit to the others: how far off it lies, and the covariance of that."""
         count, ndim = self.fixed.shape
+        if count > _ONE_BY_ONE:
+            return self._others_at_once()
         apart, expected = np.full((count, ndim), np.nan), np.full((count, ndim, ndim), np.nan)
         for index in range(count):
             kept = np.arange(count) != index
@@ -181,6 +189,35 @@ class LinearEstimate(Estimate):
             apart[index] = np.linalg.solve(slope, (self.moving[[index]] - told.moving_from_fixed(place))[0])
             own = told.landmark_covariances.mean(axis=0) if weights is None else self.landmark_covariances[index]
             expected[index] = told.covariances(place)[0] + own
+        return apart, expected
+
+    def _others_at_once(self) -> tuple[Float, Float]:
+        """The same to first order, from one fit: exact where the transform is linear in its parameters.
+
+        A landmark draws a fit of covariance S at its place towards itself by the share S / C of its own covariance C;
+        without it lies off by C (C - S)^-1 times its residual, and S becomes S + S (C - S)^-1 S (Woodbury).
+        """
+        count, ndim = self.fixed.shape
+        even = np.broadcast_to(np.eye(ndim), (count, ndim, ndim))
+        own = self.landmark_covariances
+        if self.weights is None:
+            own = pulled(self.moving_from_fixed.jacobian(self.fixed), even)
+        at, certain, left = self.motions.at(self.fixed), np.linalg.inv(own), self.residuals
+        normal = np.einsum("nap,nab,nbq->pq", at, certain, at, optimize=True)
+        fitted = np.einsum("nap,pq,nbq->nab", at, np.linalg.pinv(normal, hermitian=True), at, optimize=True)
+        # Where a landmark alone decides, the others tell nothing.
+        told = np.abs(np.linalg.eigvals(certain @ fitted)).max(axis=1) < 1 - _ALONE
+        gap = np.linalg.inv(np.where(told[:, None, None], own - fitted, even))
+        apart = np.einsum("nab,nbc,nc->na", own, gap, left)
+        expected = fitted + fitted @ gap @ fitted
+        if self.weights is None:
+            squares = np.einsum("na,nab,nb->n", left, certain, left)
+            saved = np.einsum("na,nab,nb->n", left, gap, left)
+            scale = np.maximum(squares.sum() - saved, 0.0) / (self.freedom - ndim)
+            expected = scale[:, None, None] * (expected + (own.sum(axis=0) - own) / (count - 1))
+        else:
+            expected = expected + own
+        apart[~told], expected[~told] = np.nan, np.nan
         return apart, expected
 
     def covariance_between(self, a: ArrayLike, b: ArrayLike) -> Float:
@@ -292,6 +329,11 @@ def estimate(
     if noise not in get_args(Noise):
         raise UsageError(f"The noise of landmarks is isotropic or anisotropic; got {noise!r}.")
     if model == "thin-plate" or model == "elastic":
+        if len(fixed) > MOST_OF_SPLINES:
+            raise TransformError(
+                f"A spline takes at most {MOST_OF_SPLINES:,} landmarks, as its time grows with their third power; got "
+                f"{len(fixed):,}."
+            )
         if noise == "anisotropic" and fixed_error is None and moving_error is None:
             raise TransformError("A spline takes its error for the same along all axes; state the error of each axis.")
         base = fit(fixed, moving, "affine")

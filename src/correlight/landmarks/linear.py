@@ -176,7 +176,9 @@ def _projective(fixed: Points, moving: Points) -> Projective:
         row[:, axis] = extended
         row[:, -1] = -m[:, [axis]] * extended
         rows.append(row.reshape(len(f), -1))
-    _, strength, vt = np.linalg.svd(np.vstack(rows))
+    system = np.vstack(rows)
+    # The left vectors of many landmarks would fill the memory, and are not needed.
+    _, strength, vt = np.linalg.svd(system, full_matrices=len(system) < system.shape[1])
     # One free direction is the scale of the matrix; a second one means that many matrices fit equally well.
     if len(strength) >= vt.shape[0] - 1 and strength[vt.shape[0] - 2] < _FLAT * strength[0]:
         raise TransformError(

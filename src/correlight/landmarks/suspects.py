@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from scipy import sparse, spatial, special
 
 from correlight.errors import TransformError
 from correlight.geometry import Points
@@ -30,6 +30,9 @@ _MOST_SHARE, _MOST, _MOST_OF_SPLINES = 1 / 3, 10, 4
 _SAME = 1e-6
 # Among more landmarks than this, two that are exchanged do not hide each other, and trying all pairs takes long.
 _MOST_TO_CROSS = 40
+# Among more landmarks than this, those that stand out from a spline are taken away together: a fit takes long then, and
+# one landmark of so many hardly moves it elsewhere.
+_MOST_ONE_BY_ONE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +137,23 @@ def suspects(fixed_points: ArrayLike, moving_points: ArrayLike, model: Kind = "a
 
 
 def _in_one_place(fixed: Points, moving: Points) -> Iterator[Suspect]:
-    for first, second in combinations(range(len(fixed)), 2):
-        same = [
-            float(np.linalg.norm(points[first] - points[second])) <= _SAME * _spread(points)
-            for points in (fixed, moving)
-        ]
+    near = [(points, _SAME * _spread(points)) for points in (fixed, moving)]
+    for first, second in sorted({pair for points, reach in near for pair in _together(points, reach)}):
+        same = [float(np.linalg.norm(points[first] - points[second])) <= reach for points, reach in near]
         if any(same):
             yield Suspect((first, second), "twice" if all(same) else "same place", np.nan, np.nan, np.nan)
+
+
+def _together(points: Points, reach: float) -> Iterator[tuple[int, int]]:
+    """The first landmark in each place with every other one there; not all pairs, of which there may be millions."""
+    places, at = np.unique(points, axis=0, return_inverse=True)
+    close = spatial.cKDTree(places).query_pairs(reach, output_type="ndarray")
+    joined = sparse.coo_array((np.ones(len(close)), (close[:, 0], close[:, 1])), shape=(len(places),) * 2)
+    labels = sparse.csgraph.connected_components(joined, directed=False)[1][at.ravel()]
+    _, first, back = np.unique(labels, return_index=True, return_inverse=True)
+    for index, one in enumerate(first[back.ravel()].tolist()):
+        if one != index:
+            yield one, index
 
 
 def _uncrossed(
@@ -180,8 +193,11 @@ def _uncrossed(
 def _outliers(fixed: Points, moving: Points, model: Kind, indices: list[int]) -> list[int]:
     """The landmarks that do not belong to the others, worst first."""
     kept, taken, significant = np.array(indices), [], 0
-    most = _MOST_OF_SPLINES if model in ("thin-plate", "elastic") else _MOST
+    spline = model in ("thin-plate", "elastic")
+    most = _MOST_OF_SPLINES if spline else _MOST
     try:
+        if spline and len(kept) > _MOST_ONE_BY_ONE:
+            return _outliers_together(fixed, moving, model, kept, most)
         found = estimate(fixed[kept], moving[kept], model)
         for _ in range(min(int(_MOST_SHARE * len(indices)), most)):
             worst = int(np.nanargmax(_standing_out(found)))
@@ -201,6 +217,15 @@ def _outliers(fixed: Points, moving: Points, model: Kind, indices: list[int]) ->
     kept = np.array([index for index in indices if index not in wrong])
     belongs = _Fits(estimate(fixed[kept], moving[kept], model), fixed, moving, len(indices))
     return [index for index in wrong if not belongs(fixed[[index]], moving[[index]])[0]]
+
+
+def _outliers_together(fixed: Points, moving: Points, model: Kind, kept: NDArray[np.intp], most: int) -> list[int]:
+    """The same by two fits: with all landmarks, and without those that stand out most."""
+    out = np.nan_to_num(_standing_out(estimate(fixed[kept], moving[kept], model)), nan=-1.0)
+    worst = kept[np.argsort(-out, kind="stable")[:most]]
+    rest = np.setdiff1d(kept, worst)
+    belongs = _Fits(estimate(fixed[rest], moving[rest], model), fixed, moving, len(kept))
+    return [int(index) for index in worst if not belongs(fixed[[index]], moving[[index]])[0]]
 
 
 class _Fits:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from correlight.images.labels import label_channels
 from correlight.images.pyramid import shown_image
 from correlight.images.resample import output_grid, warp
 from correlight.io.write import write_tiff
-from correlight.output.moved import GridChoice, Progress, picture_name, write_moved, write_moved_volume
+from correlight.output.moved import GridChoice, Progress, must_be_bounded, picture_name, write_moved, write_moved_volume
 from correlight.output.report import write_overlay, write_report
 from correlight.output.report.content import NEAREST
 from correlight.output.report.volumes import write_volume_report
@@ -123,6 +124,8 @@ def _write_pictures(
     if grid == "none":
         return
     onto = output_grid(fixed.grid, moving.grid, result.moving_from_fixed, grid)
+    if grid != "fixed":
+        must_be_bounded(math.prod(onto.shape), moving)
     files = folder / picture_name(moving, onto), folder / "footprint.tif"
     write_moved(*files, moving, moving.grid, result.moving_from_fixed, onto, order=orders, progress=progress)
 
@@ -142,6 +145,8 @@ def _write_stacks(
     if grid == "none" or result.status == "refused":
         return
     onto = output_grid_in_space(fixed.grid, moving.grid, result.moving_from_fixed, grid)
+    if grid != "fixed":
+        must_be_bounded(math.prod(onto.shape), moving)
     if not is_section(fixed.grid):
         write_moved_volume(folder, moving, result.moving_from_fixed, onto, order=orders, progress=progress)
         return

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import CoarseMask, Image, Mask
 from correlight.images.pyramid import Smaller
@@ -24,6 +25,7 @@ from correlight.transforms import Transform
 Progress = Callable[[float], None]
 GridChoice = Literal["fixed", "moving", "none"] | float
 
+MOST_PIXELS = 2**32  # numbers in all channels of an output that is finer than the fixed image
 _SLAB = 8_000_000  # voxels of a volume that are resampled at a time
 _LARGEST_FILE = 2 * 2**30  # bytes of pixels; above, the registered image is a store of many files
 
@@ -70,6 +72,28 @@ def write_moved_volume(
             stack.enter_context(writer)
         covered = folder / "footprint.tif"
         _write_bands(writers, covered, image, image.grid, moving_from_fixed, onto, order, None, progress)
+
+
+def output_pixels(fixed: Image, size: float) -> float:
+    """How many pixels of a size in micrometres the field of an image in the plane takes, by slices of a stack."""
+    slices = fixed.grid.shape[0] if fixed.ndim == 3 else 1
+    # In floating point, where nothing overflows however small the pixels are.
+    return slices * math.prod(float(length) / size for length in fixed.grid.extent[-2:])
+
+
+def must_be_bounded(pixels: float, moving: Image) -> None:
+    """Refuse an output that would take hours to write; what the fixed image has itself is never too much.
+
+    Raises
+    ------
+    UsageError
+        If there would be more than 4,294,967,296 numbers in all channels.
+    """
+    if pixels * len(moving.channels) > MOST_PIXELS:
+        raise UsageError(
+            f"The registered image would have {pixels:.3g} pixels in {len(moving.channels)} channels, and at most "
+            f"{MOST_PIXELS:,} are written; choose a coarser grid, or that of the fixed image."
+        )
 
 
 def picture_name(image: Image, onto: Grid) -> str:

@@ -10,7 +10,7 @@ from correlight.images.image import Image
 from correlight.methods.protocols import DIMENSIONS, OPTIONS, Dimension, EvidenceMethod, Option, Refinement, Search
 from correlight.methods.registry import KINDS
 from correlight.recipes import Recipe
-from correlight.search.limits import Clicks, Start
+from correlight.search.limits import ROTATIONS, SCALES, Clicks, Start
 from correlight.transforms import Affine
 
 
@@ -85,6 +85,14 @@ def check(recipe: Recipe, methods: Methods, dimension: Dimension, options: Optio
             f"The recipe {recipe.name} cannot take a {' or a '.join(refused)} of {words[dimension]} into account; "
             f"it takes {', '.join(name for name in OPTIONS if name in heeded) or 'none'}."
         )
+    for name, span, (least, most) in (
+        ("rotation", options.rotation, ROTATIONS),
+        ("scale", options.scale, SCALES),
+    ):
+        if span is not None and not least <= span[0] <= span[1] <= most:
+            raise UsageError(
+                f"A {name} to search is two numbers in ascending order from {least:g} to {most:g}; got {span}."
+            )
     models = tuple(dict.fromkeys((*search.models, *refinement.models)))
     if options.model is not None and options.model not in models:
         raise UsageError(

@@ -11,6 +11,9 @@ from correlight.geometry import Grid, Points
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Transform
 
+# What anybody may ask for: degrees, and moving pixels per fixed pixel.
+ROTATIONS = -360.0, 360.0
+SCALES = 1e-3, 1e3
 # Around a given start the search looks this far: degrees, relative scale, and shift as a share of the width.
 _START_ROTATION, _START_SCALE, _START_SHIFT = 15.0, 0.15, 0.3
 # A place that somebody clicked in both images lies within this share of the width of where a pose puts it, and two such
