@@ -1,0 +1,70 @@
+"""Small sound files of every kind that can be written here, by the libraries that write them elsewhere."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import imagecodecs
+import mrcfile
+import numpy as np
+import tifffile
+import zarr
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from exchange.test_mutants import FILES, written
+
+GREY = (np.add.outer(np.arange(48) * 5, np.arange(64) * 3) % 251).astype(np.uint8)
+COLOURS = np.stack([GREY, GREY.T[:48, :48].repeat(2, 1)[:, :64], 255 - GREY], axis=-1)
+DEEP = GREY.astype(np.uint16) * 257
+
+
+def _mrc(path: Path) -> None:
+    with mrcfile.new(path, overwrite=True) as file:
+        file.set_data(DEEP.astype(np.float32))
+        file.voxel_size = 10.0
+
+
+def _zarr(path: Path, version: int) -> None:
+    group = zarr.open_group(str(path), mode="w", zarr_format=version)
+    array = group.create_array("0", shape=(2, 48, 64), chunks=(1, 32, 32), dtype="uint8")
+    array[...] = np.stack([GREY, 255 - GREY])
+    step = {"type": "scale", "scale": [1.0, 0.2, 0.1]}
+    axes = [{"name": "c", "type": "channel"}, *({"name": a, "type": "space", "unit": "micrometer"} for a in "yx")]
+    image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [step]}]}
+    if version == 2:
+        group.attrs["multiscales"] = [{**image, "version": "0.4"}]
+    else:
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+
+
+IMAGES: dict[str, Callable[[Path], object]] = {
+    "plain.tif": lambda path: tifffile.imwrite(path, GREY),
+    "tiles.tif": lambda path: tifffile.imwrite(path, DEEP, tile=(16, 16), compression="zlib", predictor=True),
+    "big.tif": lambda path: tifffile.imwrite(path, COLOURS, photometric="rgb", bigtiff=True, rowsperstrip=8),
+    "imagej.tif": lambda path: tifffile.imwrite(
+        path, np.stack([DEEP] * 3), imagej=True, resolution=(10, 10), metadata={"axes": "ZYX", "unit": "um"}
+    ),
+    "set.ome.tif": lambda path: tifffile.imwrite(
+        path, np.stack([GREY, 255 - GREY]), ome=True, metadata={"axes": "CYX", "PhysicalSizeX": 0.1}
+    ),
+    "a.png": lambda path: path.write_bytes(imagecodecs.png_encode(COLOURS)),
+    "a.jpg": lambda path: path.write_bytes(imagecodecs.jpeg_encode(COLOURS)),
+    "a.npy": lambda path: np.save(path, DEEP),
+    "a.mrc": _mrc,
+    "two.zarr": lambda path: _zarr(path, 2),
+    "three.zarr": lambda path: _zarr(path, 3),
+}
+TRANSFORMS = (*FILES, "project.xml", "affine.zarr")
+NAMES = (*IMAGES, *(f"transform-{name}" for name in TRANSFORMS))
+
+
+def write(name: str, folder: Path) -> Path:
+    """Write the seed of a name into a folder of its own; its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name.removeprefix("transform-")
+    if name in IMAGES:
+        IMAGES[name](path)
+    else:
+        written(path.name, path)
+    return path
