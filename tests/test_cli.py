@@ -542,3 +542,14 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path, unbuffered:
     process.stderr.close()
     assert process.wait(60) == 0
     assert (tmp_path / "b.json").stat().st_size > 0
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.float16])
+def test_pixels_that_cannot_be_written_are_refused_before_the_work(
+    dtype: Any, road: Road, home: Path, sentence: Sentence
+) -> None:
+    np.save(home / "odd.npy", read(home / IMAGES[1]).levels[0][0].astype(dtype) // 64)
+    assert cli.main(["register", IMAGES[0], "odd.npy", "-o", "out"]) == 2
+    assert f"got {np.dtype(dtype).name}, convert them first" in sentence()
+    assert road.asked == {}
+    assert cli.main(["register", IMAGES[0], "odd.npy", "-o", "out", "--grid", "none"]) == 0

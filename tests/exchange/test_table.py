@@ -146,3 +146,12 @@ def test_landmarks_clicked_on_real_images_give_their_transform(data: Path, pairs
     assert errors.mean() == pytest.approx(3.4, abs=0.05)
     assert errors.max() == pytest.approx(6.8, abs=0.05)
     assert found.matrix[:2] == pytest.approx(np.array(pair["moving_from_fixed_px_yx"]), rel=1e-5)
+
+
+def test_names_that_a_spreadsheet_would_run_are_written_as_text(tmp_path: Path) -> None:
+    names = ("=HYPERLINK(1)", "+cmd", "@sum", "-1", "'quoted", "-a")
+    table = PointTable(names, np.arange(12.0).reshape(6, 2), "pixel")
+    write_points(tmp_path / "a.csv", table)
+    cells = [line.partition(",")[0] for line in (tmp_path / "a.csv").read_text().splitlines()[1:]]
+    assert cells == ["'=HYPERLINK(1)", "'+cmd", "'@sum", "-1", "'quoted", "'-a"]
+    assert read_points(tmp_path / "a.csv").names == names

@@ -145,3 +145,22 @@ def test_a_region_keeps_its_place_when_the_pixel_size_changes() -> None:
 def test_misuse(build, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         build()
+
+
+def test_whatever_numpy_takes_for_an_array_is_an_image_or_a_sentence() -> None:
+    grey = np.arange(1600.0).reshape(40, 40)
+    assert np.array_equal(Image.from_array(grey.tolist()).levels[0][0], grey)
+    hidden = np.ma.masked_where(grey < 100, grey)
+    assert np.array_equal(Image.from_array(hidden).valid(), grey >= 100)
+    assert np.array_equal(Image.from_array(np.ma.stack([hidden, grey])).valid(), grey >= 100)
+    holes = np.where(grey > 1500, np.nan, grey)
+    given = np.zeros((40, 40), bool)
+    given[:39] = True
+    assert np.array_equal(Image.from_array(holes, mask=given).valid(), given & (grey <= 1500))
+    assert Image.from_array(grey).mask is None
+    for wrong in (3.0, [], np.zeros(5), np.zeros((2, 2, 2, 2, 2)), grey + 1j, np.array([["a", "b"]]), np.zeros((0, 4))):
+        with pytest.raises(UsageError, match="An image of real numbers with"):
+            Image.from_array(wrong)
+    for nothing in (np.full((40, 40), np.nan), np.ma.masked_all((40, 40))):
+        with pytest.raises(UsageError, match="No pixel of the image is valid"):
+            Image.from_array(nothing)

@@ -76,6 +76,7 @@ def landmarks(
     of_moving = {"scene": moving_scene, "series": moving_series, "time": moving_time, "view": moving_view}
 
     from correlight.io import unchanged
+    from correlight.io.write import check_type
     from correlight.output.folder import write_result
     from correlight.output.landmarks import read_names, read_pairs, write_landmark_table
     from correlight.output.moved import must_be_bounded, output_pixels
@@ -84,6 +85,8 @@ def landmarks(
 
     with reserve(output, overwrite=overwrite, inputs=[points, fixed, moving]) as folder:
         images = opened(fixed, fixed_spacing, part=of_fixed), opened(moving, moving_spacing, part=of_moving)
+        if onto != "none":
+            check_type(images[1].dtype)
         if isinstance(onto, float):
             must_be_bounded(output_pixels(images[0], onto), images[1])
         table = read_pairs(points, images[0].grid, images[1].grid)

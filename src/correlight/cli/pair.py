@@ -71,12 +71,14 @@ def pair(
         raise UsageError(f"A seed is a whole number from 0; got {seed}.")
 
     from correlight.io import unchanged
+    from correlight.io.write import check_type
     from correlight.output.pair import prepare_pair, write_pair
     from correlight.output.target import reserve
 
     with reserve(output, overwrite=overwrite, inputs=[fixed, moving]) as folder:
         fixed_image = opened(fixed, fixed_spacing, part=of_fixed)
         moving_image = opened(moving, moving_spacing, part=of_moving)
+        check_type(moving_image.dtype)
         with progress_bar() as progress:
             made = prepare_pair(
                 fixed_image,

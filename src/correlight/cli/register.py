@@ -116,6 +116,7 @@ def register(
     region, onto = box(roi), grid_choice(grid)
 
     from correlight.io import unchanged
+    from correlight.io.write import check_type
     from correlight.output.folder import write_result
     from correlight.output.moved import must_be_bounded, output_pixels
     from correlight.output.target import reserve
@@ -126,6 +127,8 @@ def register(
     with reserve(output, overwrite=overwrite, inputs=inputs) as folder:
         fixed_image = opened(fixed, sizes[0], fixed_mask, of_fixed)
         moving_image = opened(moving, sizes[1], moving_mask, of_moving)
+        if onto != "none":
+            check_type(moving_image.dtype)
         if isinstance(onto, float) and not fixed_image.grid.calibrated:
             raise UsageError(
                 f"--grid {grid} counts micrometres and {fixed} states no pixel size; give --fixed-spacing, or choose "

@@ -51,6 +51,20 @@ def read_points(path: str | Path) -> PointTable:
     return PointTable(_names(rows), _coordinates(rows, "", path), _unit(rows, ("unit",), path))
 
 
+def cell(name: str) -> str:
+    """A name as a cell of CSV that no spreadsheet takes for a formula: those get an apostrophe in front.
+
+    Numbers with a sign are what they look like.
+    """
+    if not name.lstrip().startswith(("=", "+", "-", "@")):
+        return name
+    try:
+        float(name)
+    except ValueError:
+        return f"'{name}"
+    return name
+
+
 def write_points(path: str | Path, table: PointTable) -> None:
     """Write points as ``name,unit,z,y,x`` (no z in 2-D); every number reads back as the same number.
 
@@ -65,7 +79,7 @@ def write_points(path: str | Path, table: PointTable) -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["name", "unit", *axes])
             for name, point in zip(table.names, table.points, strict=True):
-                writer.writerow([name, table.unit, *(repr(float(value) + 0.0) for value in point)])
+                writer.writerow([cell(name), table.unit, *(repr(float(value) + 0.0) for value in point)])
     except OSError as error:
         raise WriteError(f"The points cannot be written to {path}: {error.strerror or error}.") from error
 
@@ -112,7 +126,7 @@ def write_landmarks(path: str | Path, landmarks: LandmarkTable) -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header)
             for number, name in enumerate(landmarks.fixed.names):
-                row = [name]
+                row = [cell(name)]
                 for table in sides.values():
                     row += [table.unit, *(repr(float(value) + 0.0) for value in table.points[number])]
                 writer.writerow(row)
@@ -143,7 +157,12 @@ def _rows(path: str | Path) -> list[dict[str, str]]:
 
 
 def _names(rows: list[dict[str, str]]) -> tuple[str, ...]:
-    return tuple(row.get("name", "") or str(number) for number, row in enumerate(rows, start=1))
+    return tuple(_uncell(row.get("name", "")) or str(number) for number, row in enumerate(rows, start=1))
+
+
+def _uncell(text: str) -> str:
+    """The name in a cell that `cell` wrote."""
+    return text[1:] if text.startswith("'") and cell(text[1:]) == text else text
 
 
 def _coordinates(rows: list[dict[str, str]], prefix: str, path: str | Path) -> Points:

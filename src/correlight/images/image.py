@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid, level_factor
@@ -163,7 +163,7 @@ class Image:
     @classmethod
     def from_array(
         cls,
-        pixels: NDArray[Any],
+        pixels: ArrayLike,
         spacing: float | Sequence[float] | None = None,
         channels: Sequence[str] | None = None,
         rgb: bool = False,
@@ -173,7 +173,7 @@ class Image:
 
         Parameters
         ----------
-        pixels : array
+        pixels : array_like
             Any integer or float type.
         spacing : float or sequence of float, optional
             Micrometres per pixel, array order; without it the grid is uncalibrated.
@@ -182,9 +182,32 @@ class Image:
         rgb : bool
             Whether three channels are the colours of one picture.
         mask : (Y, X) array of bool, optional
-            Which pixels are valid.
+            Which pixels are valid. What a masked array masks, and what is not a finite number, in any channel, is not.
+
+        Raises
+        ------
+        UsageError
+            If these are no two to four axes of real numbers, or no pixel is valid.
         """
-        array = pixels[None] if pixels.ndim == 2 else pixels
+        valid = ~np.ma.getmaskarray(pixels) if isinstance(pixels, np.ma.MaskedArray) else None
+        array = np.ma.getdata(pixels) if isinstance(pixels, np.ma.MaskedArray) else np.asanyarray(pixels)
+        if array.dtype.kind not in "buif" or array.ndim not in (2, 3, 4) or not array.size:
+            raise UsageError(
+                "An image of real numbers with 2 or 3 axes of space was expected, (Y, X), (C, Y, X) or (C, Z, Y, X); got an array of "
+                f"{array.dtype} and shape {array.shape}."
+            )
+        if array.dtype.kind == "f" and not isinstance(array, np.memmap):
+            finite = np.isfinite(array)
+            valid = finite if valid is None else valid & finite
+        if valid is not None and not valid.all():
+            inside: Mask = np.asarray(valid if valid.ndim == 2 else valid.all(axis=0), bool)
+            # A mask of another shape is refused below.
+            mask = (
+                inside & mask if mask is not None and mask.shape == inside.shape else inside if mask is None else mask
+            )
+            if not mask.any():
+                raise UsageError("No pixel of the image is valid: all are masked or not finite numbers.")
+        array = array[None] if array.ndim == 2 else array
         names = tuple(channels) if channels is not None else default_channels(array.shape[0], rgb)
         grid = Grid.of(
             array.shape[1:], 1.0 if spacing is None else spacing, unit="pixel" if spacing is None else "micrometre"

@@ -85,6 +85,18 @@ def bands_of(pixels: Pixels, rows: int) -> Iterator[NDArray[Any]]:
             yield np.asarray(pixels[(slice(None), *plane, *window)])
 
 
+def check_type(dtype: np.dtype[Any]) -> None:
+    """Refuse pixels of a type that OME-TIFF does not have, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        If so; the types that there are stand in the message.
+    """
+    if dtype.kind != "b" and dtype.name not in _TYPES:
+        raise UsageError(f"OME-TIFF holds pixels of {', '.join(_TYPES)}; got {dtype.name}, convert them first.")
+
+
 class TiffBands:
     """An OME-TIFF that is written band by band; use it in a ``with`` statement, whose end completes the file.
 
@@ -131,9 +143,8 @@ class TiffBands:
             raise UsageError(f"Pixels of shape {shape} do not fit {len(channels)} channels on a grid of {grid.shape}.")
         if rgb and (shape[0] != 3 or grid.ndim != 2):
             raise UsageError(f"Three channels of (Y, X) make a picture in colours; got the shape {shape}.")
+        check_type(dtype)
         dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
-        if dtype.name not in _TYPES:
-            raise UsageError(f"OME-TIFF holds pixels of {', '.join(_TYPES)}; got {dtype.name}, convert them first.")
         self.path, self.grid, self.channels, self.rgb = Path(path), grid, tuple(channels), rgb
         self.dtype = dtype.newbyteorder("=")
         longer = max(shape[-2:])

@@ -10,6 +10,7 @@ import numpy as np
 
 from correlight.exchange import ExchangeContext, LandmarkTable, read_landmarks
 from correlight.exchange.formats import recognise
+from correlight.exchange.table import cell
 from correlight.geometry import Grid
 from correlight.registration.from_landmarks import LandmarkResult
 
@@ -56,7 +57,7 @@ def write_landmark_table(path: str | Path, outcome: LandmarkResult) -> None:
             numbers = [repr(float(value) + 0.0) for value in places]
             figures = [f"{value:.6g}" if np.isfinite(value) else "" for value in measured]
             units = [table.fixed.unit, table.moving.unit]
-            writer.writerow([name, *units, *numbers, *figures, "yes" if index in doubted else "no"])
+            writer.writerow([cell(name), *units, *numbers, *figures, "yes" if index in doubted else "no"])
 
 
 def read_names(text: str | None) -> tuple[str, ...]:

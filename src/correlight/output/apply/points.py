@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.errors import UsageError, WriteError
-from correlight.exchange.table import read_points
+from correlight.exchange.table import cell, read_points
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.images.pyramid import working_image
@@ -129,7 +129,7 @@ def write_moved_points(path: str | Path, moved: MovedPoints) -> None:
             writer.writerow(["name", "unit", *"zyx"[-table.points.shape[1] :], "error", "inside", *stage])
             for index, (name, point) in enumerate(zip(table.names, table.points, strict=True)):
                 error = moved.error[index]
-                row = [name, table.unit, *(repr(float(value) + 0.0) for value in point)]
+                row = [cell(name), table.unit, *(repr(float(value) + 0.0) for value in point)]
                 row += [f"{error:.4g}" if np.isfinite(error) else "", "yes" if moved.inside[index] else "no"]
                 if moved.stage is not None:
                     row += [f"{value:.4f}" for value in moved.stage[index]]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from correlight.errors import ReadError, UsageError
+from correlight.exchange.table import cell
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.kernel import Order
@@ -430,4 +431,4 @@ def _summarise(path: Path, done: list[Applied], images: list[str]) -> None:
         writer.writerow(["image", "file", "share_on_fixed", "share_of_fixed_covered"])
         for image, entry in zip(images, done, strict=True):
             name = "" if entry.file is None else entry.file.name
-            writer.writerow([image, name, f"{entry.used:.4f}", f"{entry.covered:.4f}"])
+            writer.writerow([cell(image), cell(name), f"{entry.used:.4f}", f"{entry.covered:.4f}"])
