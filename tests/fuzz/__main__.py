@@ -5,9 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from fuzz.run import run
+from tests.fuzz.run import run
 
 
 def main() -> int:

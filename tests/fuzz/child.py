@@ -10,7 +10,8 @@ import numpy as np
 from correlight.errors import CorrelightError
 from correlight.exchange import read_file
 from correlight.io import read
-from exchange.test_mutants import FILES, known, usable
+from tests.exchange.test_hostile import FILES
+from tests.exchange.test_mutants import known, usable
 
 MEMORY = 12 * 2**30  # bytes of address space; a reader may take 2 GiB, libraries and threads reserve the rest
 

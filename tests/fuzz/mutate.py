@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from exchange.mutants import mutant as structured
+from tests.exchange.mutants import mutant as structured
 
 Rng = np.random.Generator
 EXTREMES = [0, 1, 2, 3, 7, 8, 16, 255, 256, 32767, 65535, 65536, 2**24, 2**31 - 1, 2**31, 2**32 - 1]

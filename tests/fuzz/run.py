@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fuzz import seeds
-from fuzz.mutate import change
+from tests.fuzz import seeds
+from tests.fuzz.mutate import change
 
-TESTS = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0  # seconds for one mutant; a busy machine takes long
 _TRIES = 60  # to make a finding smaller
 
@@ -31,9 +31,9 @@ class Reader:
     def outcome(self, name: str, path: Path) -> str:
         """As `child.outcome`, or that the process ended or did not answer."""
         if self.process is None:
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "fuzz.child"],
+                [sys.executable, "-m", "tests.fuzz.child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

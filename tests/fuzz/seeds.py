@@ -1,8 +1,8 @@
 """Small sound files of every kind that can be written here, by the libraries that write them elsewhere."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import imagecodecs
 import mrcfile
@@ -10,9 +10,8 @@ import numpy as np
 import tifffile
 import zarr
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from exchange.test_mutants import FILES, written
+from tests.exchange.test_hostile import FILES
+from tests.exchange.test_mutants import written
 
 GREY = (np.add.outer(np.arange(48) * 5, np.arange(64) * 3) % 251).astype(np.uint8)
 COLOURS = np.stack([GREY, GREY.T[:48, :48].repeat(2, 1)[:, :64], 255 - GREY], axis=-1)
@@ -31,7 +30,7 @@ def _zarr(path: Path, version: int) -> None:
     array[...] = np.stack([GREY, 255 - GREY])
     step = {"type": "scale", "scale": [1.0, 0.2, 0.1]}
     axes = [{"name": "c", "type": "channel"}, *({"name": a, "type": "space", "unit": "micrometer"} for a in "yx")]
-    image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [step]}]}
+    image: dict[str, Any] = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [step]}]}
     if version == 2:
         group.attrs["multiscales"] = [{**image, "version": "0.4"}]
     else:

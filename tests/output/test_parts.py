@@ -20,7 +20,7 @@ from correlight.output.apply import Member, apply, apply_session
 from correlight.output.pair import PreparedPair
 from correlight.registration.result import Result
 from correlight.transforms import Affine
-from known_pair import MOVING_FROM_FIXED, SHAPE, known_result, texture
+from tests.known_pair import MOVING_FROM_FIXED, SHAPE, known_result, texture
 
 MOVING_SHAPE = 120, 140
 

@@ -193,8 +193,8 @@ class Image:
         array = np.ma.getdata(pixels) if isinstance(pixels, np.ma.MaskedArray) else np.asanyarray(pixels)
         if array.dtype.kind not in "buif" or array.ndim not in (2, 3, 4) or not array.size:
             raise UsageError(
-                "An image of real numbers with 2 or 3 axes of space was expected, (Y, X), (C, Y, X) or (C, Z, Y, X); got an array of "
-                f"{array.dtype} and shape {array.shape}."
+                "An image of real numbers with 2 or 3 axes of space was expected, (Y, X), (C, Y, X) or (C, Z, Y, X); "
+                f"got an array of {array.dtype} and shape {array.shape}."
             )
         if array.dtype.kind == "f" and not isinstance(array, np.memmap):
             finite = np.isfinite(array)
