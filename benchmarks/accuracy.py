@@ -246,7 +246,7 @@ def _wait(process: subprocess.Popen[bytes], until: float, stop: threading.Event)
 
 
 def as_saved(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Colours last, as NumPy files of RGB pictures have them."""
+    """Colours last, as NumPy files of RGB images have them."""
     return np.ascontiguousarray(np.moveaxis(pixels, 0, -1) if pixels.ndim == 3 else pixels)
 
 

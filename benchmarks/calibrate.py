@@ -30,7 +30,7 @@ TARGET = ROOT / "src" / "correlight" / "evidence" / "confidence.toml"
 PROTOCOLS = ("free", "prior", "unrelated")
 NAMES = {
     "wrong_ratio": "Ratio to wrong poses",
-    "wrong_poses": "Height above wrong poses",
+    "wrong_poses": "Score above wrong poses",
     "margin": "Margin over rivals",
     "second_measure": "Second measure",
     "halves": "Two halves",
@@ -138,7 +138,7 @@ def cross_validated(cases: Cases, without: str | None = None) -> Numbers:
     """The probability of each case by numbers fitted without its specimen."""
     sure = np.zeros(len(cases.right))
     for specimen in np.unique(cases.specimen):
-        # A couple of strangers shares a specimen with every result on either of them.
+        # An unrelated pair shares a specimen with every result on either of them.
         own = set(specimen.split(" with "))
         others = np.array([not own & set(name.split(" with ")) for name in cases.specimen])
         here = cases.specimen == specimen
@@ -216,10 +216,10 @@ def page(
     cases: Cases, sure: Numbers, rows: Sequence[dict[str, Any]], exact: Sequence[dict[str, Any]], scale: float
 ) -> str:
     """The results in words and tables; draws the two curves beside it."""
-    strangers = int((~cases.related).sum())
+    unrelated = int((~cases.related).sum())
     intro = (
         f"`python -m benchmarks.calibrate --data FOLDER`, {commit('src')}: {len(sure)} results, {cases.real.sum()} on "
-        f"real pairs, {(~cases.real).sum()} simulated; {strangers} of two specimens. Each is judged by numbers fitted "
+        f"real pairs, {(~cases.real).sum()} simulated; {unrelated} of two specimens. Each is judged by numbers fitted "
         "without its specimen; intervals draw specimens."
     )
     return "\n".join(

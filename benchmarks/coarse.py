@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.coarse --data FOLDER --channels descriptor --size 72 --scale-step 0.15`` appends a line per pair
 to ``benchmarks/results/coarse.md``: the rank of the first pose that is right to 8 % of the width in the list of all
-turns, and its score over the best wrong one. Scales are searched within 30 % of the truth, so that a comparison of
+candidates, and its score over the best wrong one. Scales are searched within 30 % of the truth, so that a comparison of
 settings takes minutes. Seconds are processor seconds of one thread.
 """
 
@@ -23,7 +23,7 @@ from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.search.correlate import ByFeatures
 from correlight.search.limits import Limits
-from correlight.search.poses import PoseSearch, SearchLevel, scales_of, turns_of
+from correlight.search.poses import PoseSearch, SearchLevel, candidates_at, scales_of
 
 _RANGE, _NEAR, _FAR = 1.3, 0.08, 0.2
 _HEAD = "| channels | size | rotation step | scale step | pair | seed | rank | score over the best wrong | seconds |\n"
@@ -68,13 +68,13 @@ def _one(drawn: Draw, channels: str, level: SearchLevel) -> tuple[str, float, fl
     appearance = APPEARANCES[channels]
     began = time.process_time()
     rounds = PoseSearch(fixed, moving, limits, ByFeatures(appearance.search, appearance.stride), 1)
-    turns = [turn for one in scales_of(limits, level) for turn in turns_of(limits, level, one)]
-    found = rounds.evaluate(level, turns, lambda done: None)
+    candidates = [candidate for one in scales_of(limits, level) for candidate in candidates_at(limits, level, one)]
+    found = rounds.evaluate(level, candidates, lambda done: None)
     seconds = time.process_time() - began
     points = fixed.grid.lattice(6)
     back = drawn.moving_from_fixed.inverse()
-    last = max(item.vote for item in found)
-    poses = sorted((item.pose for item in found if item.vote == last), key=lambda pose: -pose.score)
+    last = max(item.group for item in found)
+    poses = sorted((item.pose for item in found if item.group == last), key=lambda pose: -pose.score)
     errors = np.array(
         [np.mean(np.linalg.norm(back(pose.moving_from_fixed(points)) - points, axis=1)) for pose in poses]
     )

@@ -63,7 +63,7 @@ def draw_cropped(pair: Pair, percent: int, seed: int) -> Cropped:
         if np.all((there >= 0) & (there <= size - 1)):
             break
     else:
-        raise ValueError(f"{pair.name}: no part of {percent} % lies whole in the other image.")
+        raise ValueError(f"{pair.name}: no part of {percent} % lies completely in the other image.")
     windows = {role: (first, cut), ("moving" if role == "fixed" else "fixed"): (start, size)}
     fixed, moving = (windowed(getattr(pair, name), *windows[name]) for name in ("fixed", "moving"))
     moved, canvas_from_moving = moved_freely(moving, rng)

@@ -114,7 +114,7 @@ def simulated(ndim: int, model: Kind, errors: str, draws: int, rng: np.random.Ge
         covariances = found.covariances(places)
         true.append(np.sum(off**2, axis=1))
         predicted.append(np.trace(covariances, axis1=1, axis2=2))
-        inside.append(within(off, covariances, None if found.given else found.scatter_freedom).mean())
+        inside.append(within(off, covariances, None if found.given else found.scatter_degrees_of_freedom).mean())
     return Tally(np.array(true), np.array(predicted), float(np.mean(inside)))
 
 
@@ -139,7 +139,7 @@ def left_out(fixed: Float, moving: Float, model: Kind, kept: int, draws: int, rn
         expected = found.covariances(fixed[others]) + found.landmark_covariances.mean(axis=0)
         true.append(np.sum(off**2, axis=1))
         predicted.append(np.trace(expected, axis1=1, axis2=2))
-        inside.append(within(off, expected, found.scatter_freedom).mean())
+        inside.append(within(off, expected, found.scatter_degrees_of_freedom).mean())
     return Tally(np.array(true), np.array(predicted), float(np.mean(inside)))
 
 

@@ -137,7 +137,7 @@ def iterations(cases: list[Case], seconds: float) -> list[str]:
 
 
 def _one_frame(case: Case, start: Affine) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Both pictures on the fixed grid, as the thesis prepares them; grey where the light image ends."""
+    """Both images on the fixed grid, as the thesis prepares them; grey where the light image ends."""
     values, inside = warp(case.moving.values[None], case.moving.grid, start, case.fixed.grid)
     moved = np.where(inside, values[0], np.median(values[0][inside]))
     return tuple((255 * picture).astype(np.uint8) for picture in (case.fixed.values, moved))  # type: ignore[return-value]
@@ -251,7 +251,7 @@ def measures() -> list[str]:
         "off by 1 %": case.start(0, 0.01, 0),
         "off by 5 %": case.start(0, 0.05, 0),
         "off by 10 % and 15°": case.start(15, 0.1, 0),
-        "turned by 180°": case.start(180, 0, 0),
+        "rotated by 180°": case.start(180, 0, 0),
     }
     fields = [(name, case, pose) for name, pose in poses.items()]
     fields.append(("another specimen", replace(case, moving=other.moving), other.moving_from_fixed))

@@ -38,14 +38,14 @@ correlight and took a few steps, which says whether that answer is one of its ow
 
 
 def clouds(count: int, axes: int, model: CloudModel, seed: int) -> tuple[Points, Points, Points]:
-    """Outlines of organelles in two images: most points of one have a mate in the other, some have none.
+    """Outlines of organelles in two images: most points of one have a correspondence in the other, some have none.
 
     Returns
     -------
     fixed : (count, axes) array
         Of unit root mean square radius.
     moving : (count, axes) array
-        85 % mates with noise of a fifth of the spacing, 15 % anywhere.
+        85 % correspondences with noise of a fifth of the spacing, 15 % anywhere.
     truth : (count, axes) array
         Where the fixed points belong.
     """
@@ -61,7 +61,7 @@ def clouds(count: int, axes: int, model: CloudModel, seed: int) -> tuple[Points,
     turn = np.eye(axes)
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     truth: Points = np.asarray(
-        fixed + 0.08 * np.sin(2 * fixed[:, ::-1]) if model == "non-rigid" else 1.07 * fixed @ turn.T + 0.1
+        fixed + 0.08 * np.sin(2 * fixed[:, ::-1]) if model == "elastic" else 1.07 * fixed @ turn.T + 0.1
     )
     if model == "affine":
         truth = truth @ (np.eye(axes) + 0.1 * rng.standard_normal((axes, axes)))
@@ -92,7 +92,7 @@ def by_pycpd(
         options |= {"sigma2": near.spread**2, "tolerance": 0.0} | _as_start(near, fixed, model)
     displacement = options.pop("W", None)
     began = time.process_time()
-    if model == "non-rigid":
+    if model == "elastic":
         # Its criterion is the change of the variance, here far below the default of 0.001.
         fit = pycpd.DeformableRegistration(alpha=2.0, beta=2.0, **{"tolerance": 1e-7, **options})
     else:
@@ -123,7 +123,7 @@ def _as_start(near: CloudFit, fixed: Points, model: CloudModel) -> dict[str, Any
 def by_correlight(fixed: Points, moving: Points, model: CloudModel) -> tuple[CloudFit, float]:
     """The same with correlight."""
     began = time.process_time()
-    beta = 2.0 if model == "non-rigid" else None
+    beta = 2.0 if model == "elastic" else None
     size = float(np.sqrt(np.mean(np.sum((moving - moving.mean(axis=0)) ** 2, axis=1))))
     # The weight of smoothness counts in lengths of the moving cloud's radius.
     found = fit_clouds(
@@ -142,7 +142,7 @@ def by_correlight(fixed: Points, moving: Points, model: CloudModel) -> tuple[Clo
 def main(arguments: list[str] | None = None) -> int:
     """Measure one case and append it to the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.points", description="Clouds against pycpd.")
-    parser.add_argument("--model", choices=["similarity", "affine", "non-rigid"], required=True)
+    parser.add_argument("--model", choices=["similarity", "affine", "elastic"], required=True)
     parser.add_argument("--axes", type=int, choices=[2, 3], required=True)
     parser.add_argument("--points", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)

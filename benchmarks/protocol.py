@@ -4,7 +4,7 @@ Each image of a pair is first cut by a random window of its own, because in most
 betray the pose. The moving image is then turned, mirrored, scaled and shifted on a canvas grown so that nothing more
 is cut; the canvas is filled with the image's median. No mask and no pixel size goes with it.
 
-Two more protocols keep the figures honest: control, where smooth noise takes the place of the pixels and only frames
+Two more protocols check the figures: control, where smooth noise takes the place of the pixels and only frames
 could betray the pose, and unrelated, where the two images show different specimens and no pose is right.
 """
 
@@ -51,7 +51,7 @@ class Draw:
     """A pair at a random pose, ready to be registered; arrays are ``(Y, X)`` or ``(3, Y, X)`` for RGB.
 
     The truth is None where the images show different specimens. ``moving_mask`` ``(Y, X)`` is where the canvas shows
-    the picture, for programs that are to be told; None with different specimens.
+    the image, for programs that are to be told; None with different specimens.
     """
 
     name: str
@@ -198,7 +198,7 @@ def _cut(pair: Pair, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[An
 
 
 def moved_freely(pixels: NDArray[Any], rng: np.random.Generator) -> tuple[NDArray[Any], Affine]:
-    """Any rotation, mirrored or not, scale 0.5 to 2, on a canvas; the map from picture to canvas."""
+    """Any rotation, mirrored or not, scale 0.5 to 2, on a canvas; the map from image to canvas."""
     rotation, scale, mirror = rng.uniform(0, 360), 2.0 ** rng.uniform(-1, 1), bool(rng.random() < 0.5)
     return _on_canvas(pixels, rotation, scale, mirror, np.zeros(2))
 
@@ -220,12 +220,12 @@ def _smooth_noise(pixels: NDArray[Any], rng: np.random.Generator) -> NDArray[Any
 def _on_canvas(
     pixels: NDArray[Any], rotation: float, scale: float, mirror: bool, shift: NDArray[np.float64]
 ) -> tuple[NDArray[Any], Affine]:
-    """Move a picture without cutting it; what lies outside becomes its median."""
+    """Move an image without cutting it; what lies outside becomes its median."""
     shape = np.array(pixels.shape[-2:])
     middle = (shape - 1) / 2
     turn = Affine.similarity(rotation, scale, mirror, middle)
     edges = turn(np.array([[y, x] for y in (-0.5, shape[0] - 0.5) for x in (-0.5, shape[1] - 0.5)]))
-    # The shift shows as empty canvas on the side that the picture moved away from.
+    # The shift shows as empty canvas on the side that the image moved away from.
     low = np.floor(edges.min(0) + np.minimum(shift, 0) + 0.5)
     high = np.ceil(edges.max(0) + np.maximum(shift, 0) - 0.5)
     size = (high - low + 1).astype(int)

@@ -1,7 +1,7 @@
 """What real electron micrographs add to training over simulation alone: two short runs, judged on real pairs.
 
 ``python -m benchmarks.real_em train --out FOLDER --steps 1500 --pictures DIR`` trains a descriptor on a quarter of the
-usual scenes, with the pictures beside them or, without ``--pictures``, on simulation alone. ``python -m
+usual scenes, with the images beside them or, without ``--pictures``, on simulation alone. ``python -m
 benchmarks.real_em compare --data FOLDER A.onnx B.onnx`` then lays real pairs on each other as they truly lie, scores
 them by the features of each descriptor, and prints the score over the best of 46 deliberately wrong poses.
 """

@@ -46,7 +46,7 @@ class Kept:
 def run(
     fixed: NDArray[np.uint8], moving: NDArray[np.uint8], iterations: Sequence[int], seconds: float, seed: int = 0
 ) -> list[Kept]:
-    """Register two pictures of one frame.
+    """Register two images of one frame.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def _pyramid(picture: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
 
 
 def _level(fixed: NDArray[np.float32], moving: NDArray[np.float32]) -> tuple[Any, Any, Any]:
-    """Fixed values on edges, the whole moving picture, and where the edges are, x first, from -1 to 1."""
+    """Fixed values on edges, the whole moving image, and where the edges are, x first, from -1 to 1."""
     import torch
 
     pictures = [(level - level.min()) / max(float(np.ptp(level)), 1e-9) for level in (fixed, moving)]

@@ -1,15 +1,15 @@
 """Results whose truth is known, right and wrong, for the calibration of the verdict.
 
 ``python -m benchmarks.trust --couples 50`` simulates couples of specimens, each in an electron and a light image, and
-registers the four pairs of these: two of one specimen, and two of strangers, half of which are of one kind. It appends
-a line for each pair to ``benchmarks/results/trust.jsonl``; runs that stand there are passed over. Strangers take three
-times as long as relatives, and ``--strangers`` says of how many couples they are wanted. ``python -m
+registers the four pairs of these: two of one specimen, and two unrelated ones, half of which are of one kind. It
+appends a line for each pair to ``benchmarks/results/trust.jsonl``; runs that are in it already are skipped. Unrelated
+pairs take three times as long as related ones; ``--unrelated`` limits them to so many couples. ``python -m
 benchmarks.calibrate`` fits the numbers of ``correlight/evidence/confidence.toml`` to these lines and to those of
 `benchmarks.accuracy`.
 
 Seven of ten couples state pixel sizes, whose ratio is wrong by up to 10 %; the others state none, and their pixels
-differ by a factor of at most 2.5. One channel of the light image votes, drawn at random; never the one of sparse
-particles, which show no structure.
+differ by a factor of at most 2.5. One channel of the light image is registered, drawn at random; never the one of
+sparse particles, which show no structure.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ Row = dict[str, Any]
 
 
 def main() -> None:
-    """Make the runs that no line stands for yet."""
+    """Make the runs that are not recorded yet."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trust")
     parser.add_argument("--couples", type=int, default=0, help="couples of specimens; each gives four pairs")
     parser.add_argument(
-        "--strangers", type=int, help="of so many couples the strangers are registered, too (default all)"
+        "--unrelated", type=int, help="couples of which the unrelated pairs are registered, too (default all)"
     )
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS / "trust.jsonl")
@@ -58,8 +58,8 @@ def main() -> None:
         os.environ[variable] = "1"
     done = {(row["related"], row["seed"]) for row in load(asked.out)}
     with ProcessPoolExecutor(asked.jobs) as pool, asked.out.open("a") as file:
-        strangers = asked.couples if asked.strangers is None else asked.strangers
-        runs = [pool.submit(run, number, done, strangers=number < strangers) for number in range(asked.couples)]
+        unrelated = asked.couples if asked.unrelated is None else asked.unrelated
+        runs = [pool.submit(run, number, done, unrelated=number < unrelated) for number in range(asked.couples)]
         for number, made in enumerate(as_completed(runs), 1):
             for row in made.result():
                 file.write(json.dumps(row) + "\n")
@@ -76,10 +76,10 @@ def load(file: Path) -> list[Row]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def run(number: int, done: Collection[tuple[bool, int]] = (), *, strangers: bool = True) -> list[Row]:
-    """The lines of one couple, with or without its strangers, but for those that are done."""
+def run(number: int, done: Collection[tuple[bool, int]] = (), *, unrelated: bool = True) -> list[Row]:
+    """The lines of one couple, with or without its unrelated pairs, but for those that are done."""
     seeds = 2 * number, 2 * number + 1
-    wanted = (True, False) if strangers else (True,)
+    wanted = (True, False) if unrelated else (True,)
     missing = [(related, seed) for seed in seeds for related in wanted if (related, seed) not in done]
     if not missing:
         return []
@@ -101,7 +101,7 @@ def run(number: int, done: Collection[tuple[bool, int]] = (), *, strangers: bool
 
 
 def _kinds(number: int) -> tuple[Kind, Kind]:
-    """The kinds of the two specimens of a couple: every other time of a round through all kinds they are the same."""
+    """The kinds of the two specimens of a couple: every other time through all kinds they are the same."""
     one, turn = number % len(KINDS), number // len(KINDS)
     further = 0 if turn % 2 == 0 else 1 + turn // 2 % (len(KINDS) - 1)
     return KINDS[one], KINDS[(one + further) % len(KINDS)]
@@ -115,7 +115,7 @@ def _line(specimen: str, related: bool, seed: int, stated: bool, couple: Simulat
 
     cv2.setNumThreads(1)
     rng = np.random.default_rng([seed, int(related), 71])
-    # A few particles tell no place.
+    # A few particles determine no pose.
     channels = [name for name in couple.moving.channels if name != "particles"]
     channel = channels[rng.integers(len(channels))]
     fixed, moving = _as_claimed(couple, stated, rng)
@@ -131,7 +131,7 @@ def _line(specimen: str, related: bool, seed: int, stated: bool, couple: Simulat
         "success": False,
         "status": result.status,
         "confidence": result.verdict.confidence,
-        "evidence": {clue.name: clue.value for clue in result.verdict.evidence},
+        "evidence": {one.name: one.value for one in result.verdict.evidence},
         "error_scale": calibration().error_scale,
         "seconds": round(seconds, 2),
         "commit": commit(),
@@ -140,7 +140,7 @@ def _line(specimen: str, related: bool, seed: int, stated: bool, couple: Simulat
         return row
 
     def off(grid: Grid) -> NDArray[np.float64]:
-        """Error at every point of a grid over the fixed image, in its unit; pixels are what files cannot lie about."""
+        """Error at each point of a grid over the fixed image, in its unit, independent of the metadata."""
         places = grid.lattice_of_pixels()
         found = moving.grid.index(result.moving_from_fixed(places))
         true = couple.moving.grid.index(couple.moving_from_fixed(couple.fixed.grid.points(fixed.grid.index(places))))

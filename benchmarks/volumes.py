@@ -76,7 +76,7 @@ def by_correlight(pair: VolumePair, recipe: str, **options: Any) -> tuple[Affine
     """One of our own recipes."""
     result = register(pair.fixed, pair.moving, recipe, workers=1, **options)
     assert isinstance(result.moving_from_fixed, Affine)
-    margins = {clue.name: round(clue.value, 4) for clue in result.verdict.evidence}
+    margins = {one.name: round(one.value, 4) for one in result.verdict.evidence}
     return result.moving_from_fixed, {
         "status": result.status,
         "confidence": round(result.verdict.confidence, 4),

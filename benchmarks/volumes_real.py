@@ -137,6 +137,6 @@ def _rendered(data: Path, name: str, move: int) -> RealPair:
 
 
 def _slices(folder: Path) -> NDArray[Any]:
-    """Every picture of a folder in the order of the numbers that they are called by."""
+    """Every image of a folder in the order of the numbers that they are called by."""
     paths = sorted(folder.iterdir(), key=lambda path: int(path.stem))
     return np.stack([np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)) for path in paths])

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             seed=asked.seed,
             workers=asked.threads,
         )
-        # `result.json` sums the predicted error up; its places stand in a picture of their own.
+        # `result.json` sums the predicted error up; its places stand in an image of their own.
         places = result.predicted_error.values.tolist()
         outcome = {"result": result.to_json() | {"predicted_places": places}, "error": None}
     except CorrelightError as error:

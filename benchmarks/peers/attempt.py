@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Task:
-    """Two grey images, where the moving one shows the picture and not padding, and how its pixels compare.
+    """Two grey images, where the moving one shows the image and not padding, and how its pixels compare.
 
     ``spacing`` is the size of a moving pixel in fixed pixels; both images are ``(Y, X)`` float32. ``widest_turn`` is
     the largest rotation of the protocol in degrees, for peers that can be told how far to search.

@@ -56,7 +56,7 @@ def _affine(source: NDArray[Any], target: NDArray[Any]) -> tuple[NDArray[Any] | 
 
 
 def _eight_bit(pixels: NDArray[np.float32], mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    """SIFT takes 8 bits only; the whole range of the picture is spread over them."""
+    """SIFT takes 8 bits only; the whole range of the image is spread over them."""
     low, high = np.percentile(pixels if mask is None else pixels[mask], [0.1, 99.9])
     if high <= low:
         low, high = float(pixels.min()), float(pixels.max())

@@ -1,4 +1,4 @@
-"""correlight: one trusted overlay from two microscopes.
+"""correlight: registration of images of one specimen from different microscopes.
 
 The public names are loaded when they are first used, so that importing the package stays cheap.
 """

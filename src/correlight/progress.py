@@ -17,9 +17,9 @@ from typing import TypeVar
 
 from correlight.errors import Cancelled
 
-# Told a stage and the fraction of it that is done.
+# Called with a stage and the fraction of it that is done.
 Progress = Callable[[str, float], None]
-# Told the fraction alone.
+# Called with the fraction alone.
 Fraction = Callable[[float], None]
 
 Item = TypeVar("Item")
@@ -71,7 +71,7 @@ def watched(listener: Progress | None) -> Iterator[Progress]:
     Parameters
     ----------
     listener : callable, optional
-        Told the stage and the fraction done, always from the thread that runs the block.
+        Called with the stage and the fraction done, always from the thread that runs the block.
 
     Yields
     ------

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from correlight.appearance.channels import Group, classical, shrunk
+from correlight.appearance.channels import Group, edges, shrunk
 from correlight.images.image import Image
 from correlight.images.plane import Plane
 from tests import phantoms
@@ -53,7 +53,7 @@ def assert_same(ones: tuple[Group, ...], others: tuple[Group, ...], tolerance: f
 
 
 def test_there_are_directions_and_strength() -> None:
-    groups = classical(texture(0), np.ones(SHAPE, bool))
+    groups = edges(texture(0), np.ones(SHAPE, bool))
     assert [group.planes.shape for group in groups] == [(2, *SHAPE), (1, *SHAPE)]
     assert [group.stride for group in groups] == [1, 1]
     assert all(group.planes.dtype == np.float32 for group in groups)
@@ -64,7 +64,7 @@ def test_there_are_directions_and_strength() -> None:
 def test_planes_have_zero_mean_and_unit_mean_energy_over_their_support(seed: int) -> None:
     mask = hole(seed)
     depth = ndimage.distance_transform_cdt(np.pad(mask, 1), "chessboard")[1:-1, 1:-1]
-    for group in classical(texture(seed), mask):
+    for group in edges(texture(seed), mask):
         support = group.planes.any(axis=0)
         assert support[depth >= 6].all()
         assert not support[depth <= 2].any()
@@ -77,7 +77,7 @@ def test_planes_have_zero_mean_and_unit_mean_energy_over_their_support(seed: int
 @given(seed=SEEDS)
 def test_bright_on_dark_equals_dark_on_bright(seed: int) -> None:
     values, mask = texture(seed), hole(seed)
-    assert_same(classical(values, mask), classical(1 - values, mask), 5e-5)
+    assert_same(edges(values, mask), edges(1 - values, mask), 5e-5)
 
 
 @few
@@ -86,7 +86,7 @@ def test_contrast_and_brightness_do_not_matter(seed: int, contrast: float, offse
     values, mask = texture(seed), hole(seed)
     changed = np.float32(contrast) * values + np.float32(offset)
     # An offset costs up to five bits of the values of a faint image, whose slopes are some hundredths of its range.
-    assert_same(classical(values, mask), classical(changed, mask), 1e-3)
+    assert_same(edges(values, mask), edges(changed, mask), 1e-3)
 
 
 @few
@@ -95,7 +95,7 @@ def test_masked_pixels_of_an_image_do_not_matter(seed: int) -> None:
     values, mask = texture(seed), hole(seed)
     other = np.where(mask, values, np.random.default_rng(seed).normal(0, 100, SHAPE)).astype(np.float32)
     planes = [Plane.of(Image.from_array(pixels, mask=mask), 0) for pixels in (values, other)]
-    one, two = (classical(plane.values, plane.mask) for plane in planes)
+    one, two = (edges(plane.values, plane.mask) for plane in planes)
     assert_same(one, two, 0)
 
 
@@ -107,7 +107,7 @@ def test_the_edge_of_a_mask_is_no_edge(seed: int) -> None:
     for fill in (0.0, 1.0, rng.random(SHAPE)):
         other = np.where(mask, values, fill).astype(np.float32)
         # The outermost weight of the smoothing, 4e-4, may reach over the edge of the mask; a full edge would show as 1.
-        assert_same(classical(values, mask), classical(other, mask), 0.02)
+        assert_same(edges(values, mask), edges(other, mask), 0.02)
 
 
 @pytest.mark.parametrize("degrees", [0, 20, 45, 75, 90, 130])
@@ -117,7 +117,7 @@ def test_directions_are_those_of_the_structure(degrees: float) -> None:
     rows, columns = np.indices((81, 81)) - 40
     patch = 1.0 * (np.hypot(rows, columns) < 18)
     sine = 0.5 + 0.5 * np.sin(0.8 * (columns * np.cos(wave) + rows * np.sin(wave))) * patch
-    (directions, *_) = classical(sine.astype(np.float32), np.ones(sine.shape, bool))
+    (directions, *_) = edges(sine.astype(np.float32), np.ones(sine.shape, bool))
     cosine, sine_of_it = directions.planes[:, 30:51, 30:51].mean(axis=(1, 2))
     apart = np.arctan2(sine_of_it, cosine) - 2 * wave
     assert np.rad2deg(np.abs((apart + np.pi) % (2 * np.pi) - np.pi)) <= 2
@@ -130,7 +130,7 @@ def test_planes_of_a_shrunk_image_lie_where_their_stride_says(stride: int) -> No
     row, column = 20 * stride, 15 * stride
     cv2.circle(values, (column, row), 2 * stride, 1.0, -1)
     values = cv2.GaussianBlur(values, (0, 0), 0.5 * stride)
-    (*_, strength) = shrunk(classical, stride)(values, mask)
+    (*_, strength) = shrunk(edges, stride)(values, mask)
     assert strength.stride == stride
     assert strength.planes.shape[1:] == (192 // stride, 256 // stride)
     weight = np.where(strength.planes[0] > 0.5 * strength.planes[0].max(), 1.0, 0.0)
@@ -138,14 +138,12 @@ def test_planes_of_a_shrunk_image_lie_where_their_stride_says(stride: int) -> No
     assert centre == pytest.approx([20, 15], abs=0.1)
     mask[:, 200:] = False
     changed = np.where(mask, values, 5.0).astype(np.float32)
-    for one, other in zip(
-        shrunk(classical, stride)(values, mask), shrunk(classical, stride)(changed, mask), strict=True
-    ):
+    for one, other in zip(shrunk(edges, stride)(values, mask), shrunk(edges, stride)(changed, mask), strict=True):
         assert np.array_equal(one.planes, other.planes)
         assert np.array_equal(one.support, other.support)
 
 
 @pytest.mark.parametrize("mask", [np.ones(SHAPE, bool), np.zeros(SHAPE, bool)], ids=["constant", "nothing valid"])
 def test_a_blank_plane_has_no_features(mask: np.ndarray) -> None:
-    for group in classical(np.full(SHAPE, 0.5, np.float32), mask):
+    for group in edges(np.full(SHAPE, 0.5, np.float32), mask):
         assert np.array_equal(group.planes, np.zeros_like(group.planes))

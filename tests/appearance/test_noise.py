@@ -47,21 +47,21 @@ def test_a_little_noise_on_fine_structure_stays() -> None:
 
 def test_counts_become_what_they_are_a_map_of() -> None:
     few = plane(counts(0.3))
-    calm = denoised(few)
+    smooth = denoised(few)
     assert likeness(few.values, structure(10.0)) < 0.35
-    assert likeness(calm.values, structure(10.0)) > 0.85
-    assert calm.values.min() >= 0
-    assert calm.values.max() <= 1
-    assert np.ptp(calm.values) > 0.9
+    assert likeness(smooth.values, structure(10.0)) > 0.85
+    assert smooth.values.min() >= 0
+    assert smooth.values.max() <= 1
+    assert np.ptp(smooth.values) > 0.9
 
 
 def test_a_smoothed_image_has_no_finer_pixels_than_it_has_structure() -> None:
     """Fewer quanta leave fewer pixels, over the same field; a clean image keeps all of its own."""
     few, fewer = (plane(counts(quanta)) for quanta in (1.0, 0.05))
     assert np.prod(SHAPE) >= denoised(few).values.size > denoised(fewer).values.size
-    for calm in (denoised(few), denoised(fewer)):
-        np.testing.assert_allclose(calm.grid.extent, few.grid.extent)
-        np.testing.assert_allclose(calm.grid.centre, few.grid.centre)
+    for smooth in (denoised(few), denoised(fewer)):
+        np.testing.assert_allclose(smooth.grid.extent, few.grid.extent)
+        np.testing.assert_allclose(smooth.grid.centre, few.grid.centre)
 
 
 def test_fewer_quanta_are_smoothed_further() -> None:
@@ -96,8 +96,8 @@ def test_oblong_pixels_are_smoothed_alike_in_micrometres() -> None:
     few = np.random.default_rng(3).poisson(0.1 * truth).astype(float)
     mask = np.ones((few.shape[0], few.shape[1] // 2), bool)
     oblong = Plane(stretched(few[:, ::2].astype(np.float32), mask), mask, Grid.of(mask.shape, (1.0, 2.0)))
-    calm = denoised(oblong)
-    assert calm.grid.spacing[0] == pytest.approx(calm.grid.spacing[1], rel=0.02)
-    across, down = (np.abs(np.diff(calm.values, axis=axis)).mean() for axis in (1, 0))
+    smooth = denoised(oblong)
+    assert smooth.grid.spacing[0] == pytest.approx(smooth.grid.spacing[1], rel=0.02)
+    across, down = (np.abs(np.diff(smooth.values, axis=axis)).mean() for axis in (1, 0))
     assert 0.75 < across / down < 1.3
-    assert likeness(calm.values, truth[:, ::2]) > 0.8
+    assert likeness(smooth.values, truth[:, ::2]) > 0.8

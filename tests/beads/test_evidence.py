@@ -162,4 +162,4 @@ def test_beads_and_images_that_lead_to_different_places_are_doubted() -> None:
     assert beads_and_images(good, good, 0.01).status == "accepted"
     doubted = beads_and_images(good, good, 0.1)
     assert doubted.status == "doubtful"
-    assert doubted.reasons == ("Beads and images lead 10.0 % of the width apart.",)
+    assert doubted.reasons == ("Transforms from beads and from images differ by 10.0 % of the width.",)

@@ -1,4 +1,4 @@
-"""Spots: beads found to a fraction of a pixel with an honest error, and what is no bead left out."""
+"""Spots: beads found to a fraction of a pixel with a correct predicted error, and what is no bead left out."""
 
 import numpy as np
 import pytest

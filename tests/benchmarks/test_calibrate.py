@@ -60,7 +60,7 @@ def test_the_curve_of_the_fit_is_that_of_the_verdict() -> None:
     assert sure[0] == pytest.approx(probability(Findings(**evidence)))  # type: ignore[arg-type]
 
 
-def test_honest_probabilities_have_no_calibration_error() -> None:
+def test_calibrated_probabilities_have_no_calibration_error() -> None:
     rng = np.random.default_rng(1)
     sure = rng.random(20_000)
     assert expected_calibration_error(sure, rng.random(20_000) < sure) < 0.02

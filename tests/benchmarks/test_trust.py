@@ -23,7 +23,7 @@ def test_every_other_couple_is_of_one_kind_and_the_others_are_of_all() -> None:
 
 def test_couples_that_stand_in_the_file_are_not_run_again() -> None:
     assert trust.run(3, {(related, seed) for related in (True, False) for seed in (6, 7)}) == []
-    assert trust.run(3, {(True, 6), (True, 7)}, strangers=False) == []
+    assert trust.run(3, {(True, 6), (True, 7)}, unrelated=False) == []
 
 
 def test_stated_pixel_sizes_are_wrong_by_a_tenth_at_most_and_pixels_are_those_of_the_file() -> None:

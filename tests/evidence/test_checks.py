@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from correlight.appearance.channels import classical
+from correlight.appearance.channels import edges
 from correlight.evidence.checks import IndependentFits, independent_fits, predicted_error, shares_apart
 from correlight.evidence.confidence import Findings, Kind, calibration, judge
 from correlight.evidence.null_poses import ScoreStatistics, score_statistics
@@ -177,7 +177,7 @@ def test_fits_that_check_a_result_do_not_rest_on_it() -> None:
     """From a result that is a few pixels off, the other measure and the exchanged images lead back to the truth."""
     truth = Affine.similarity(2.0, source=MIDDLE)
     off = Affine.of(truth.linear, truth.offset + 1.5)
-    pair = PlanePair(*seen_through(truth), classical)
+    pair = PlanePair(*seen_through(truth), edges)
     fits = independent_fits(pair, Choice("rigid", "", off, (off, off), "features"))
     assert mean_error(fits.found, truth, pair.fixed_grid) == pytest.approx(np.hypot(1.5, 1.5))
     assert fits.by_other_measure is not None

@@ -66,6 +66,6 @@ def test_a_start_leaves_nothing_to_say_about_the_search() -> None:
     verdict = judge(replace(GOOD, search=float("nan")))
     assert verdict.status == "accepted"
     named = [one.name for one in verdict.evidence]
-    assert "Margin of the search" not in named
+    assert "Margin in the plane" not in named
     # Nor is anything weighed that only planes have.
     assert set(named) == {"Margin over rivals", "Two halves", "Exchanged images", "Overlap"}

@@ -28,14 +28,14 @@ def test_a_plane_is_one_uncalibrated_channel() -> None:
     image = Image.from_array(PIXELS[0])
     assert image.grid == Grid.of((4, 5))
     assert not image.grid.calibrated
-    assert (image.channels, image.votes, image.ndim, image.dtype) == (("channel 0",), (0,), 2, np.uint16)
+    assert (image.channels, image.usable_channels, image.ndim, image.dtype) == (("channel 0",), (0,), 2, np.uint16)
     assert image.valid().all()
 
 
 def test_a_volume_keeps_its_channels_first() -> None:
     image = Image.from_array(np.zeros((2, 3, 4, 5), np.float32), spacing=(0.05, 0.01, 0.01), channels=["DAPI", "GFP"])
     assert image.grid == Grid.of((3, 4, 5), (0.05, 0.01, 0.01), unit="micrometre")
-    assert (image.ndim, image.votes) == (3, (0, 1))
+    assert (image.ndim, image.usable_channels) == (3, (0, 1))
 
 
 def test_channels_are_found_by_number_and_by_name() -> None:
@@ -59,7 +59,7 @@ def test_the_only_channel_needs_no_name() -> None:
 
 def test_a_picture_in_colours_is_one_image() -> None:
     image = Image.from_array(np.stack([np.full((4, 5), v, np.uint8) for v in (30, 60, 255)]), rgb=True)
-    assert (image.votes, image.channels) == ((None,), ("red", "green", "blue"))
+    assert (image.usable_channels, image.channels) == ((None,), ("red", "green", "blue"))
     assert image.channel_index(None) is None
     assert image.channel_index("green") == 1
     assert image.channel_name(None) == "RGB"

@@ -1,4 +1,4 @@
-"""Volumes are averaged before they shrink, and what is invalid has no vote."""
+"""Volumes are averaged before they shrink, and what is invalid is not used."""
 
 import numpy as np
 import pytest

@@ -168,7 +168,7 @@ def test_any_picture_comes_back(tmp_path: Path, pixels: Any, spacing: tuple[floa
     [
         (np.zeros((2, 40, 50)), ("a",), False, "do not fit 1 channels"),
         (np.zeros((1, 40, 51)), ("a",), False, "do not fit"),
-        (np.zeros((2, 40, 50), np.uint8), ("a", "b"), True, "in colours"),
+        (np.zeros((2, 40, 50), np.uint8), ("a", "b"), True, "a colour image"),
         (np.zeros((1, 40, 50), np.int64), ("a",), False, "got int64"),
         (np.zeros((1, 40, 50), np.complex64), ("a",), False, "got complex64"),
     ],

@@ -111,7 +111,7 @@ def test_an_axis_that_scatters_more_is_found(model: str) -> None:
         true.append(np.sum(off**2, axis=1))
         predicted.append(found.error(places) ** 2)
         squared = np.einsum("na,nab,nb->n", off, np.linalg.inv(found.covariances(places)), off)
-        inside.append(np.mean(squared <= 3 * stats.f.ppf(0.95, 3, found.scatter_freedom)))
+        inside.append(np.mean(squared <= 3 * stats.f.ppf(0.95, 3, found.scatter_degrees_of_freedom)))
         slopes = found.moving_from_fixed.linear  # type: ignore[attr-defined]
         along.append(np.diag(slopes @ found.landmark_covariances[0] @ slopes.T))
     # 120 draws know the root mean square to about 5 %.
@@ -177,7 +177,7 @@ def test_without_a_landmark_to_spare_nothing_is_known() -> None:
     fixed, truth, places = world(2)
     for model, count in (("similarity", 2), ("affine", 3), ("thin-plate", 3)):
         found = estimate(fixed[:count], truth(fixed[:count]), model)
-        assert found.freedom == 0
+        assert found.degrees_of_freedom == 0
         assert np.isnan(found.error(places)).all()
         assert np.isnan(found.ellipses(places)[0]).all()
         assert np.isnan(found.left_out).all()

@@ -17,7 +17,7 @@ def clicks(count: int, seed: int, noise: float = 0.5) -> tuple[np.ndarray, np.nd
     return fixed, turned + rng.normal(scale=noise, size=fixed.shape)
 
 
-def test_honest_landmarks_are_not_suspected() -> None:
+def test_correct_landmarks_are_not_suspected() -> None:
     """One set in a thousand may be, so that one of 30 already happens in three runs of a hundred."""
     accused = 0
     for seed in range(30):
@@ -137,7 +137,7 @@ def test_the_model_is_as_rich_as_the_landmarks_carry() -> None:
     for expected, moving in cases.items():
         choice = choose_model(fixed, moving + noise, models, symbol="µm")
         assert choice.estimate.model == expected
-        assert "left out lie" in choice.reason
+        assert "left out of the fit are" in choice.reason
     few = choose_model(fixed[:2], fixed[:2] @ turn, models[1:])
     assert few.estimate.model == "similarity"
     assert "too few" in few.reason

@@ -206,9 +206,9 @@ def test_a_picture_in_place_of_a_stack_is_refused(tmp_path: Path) -> None:
     files = save(tmp_path / "stack.ome.tif", stack), save(tmp_path / "section.ome.tif", section)
     out = written(tmp_path / "out", *(read(path) for path in files[::-1]), stack_from_section())  # type: ignore[call-arg]
     other = save(tmp_path / "other.ome.tif", Image.from_array(stack.levels[0][0, 3], spacing=0.1))
-    with pytest.raises(UsageError, match=r"a stack of 20 slices, and .*other\.ome\.tif is a single picture"):
+    with pytest.raises(UsageError, match=r"a stack of 20 slices, and .*other\.ome\.tif is a flat image"):
         apply(out, other, files[1], tmp_path / "a.tif")
     (tmp_path / "alone.tfm").write_bytes((out / "moving_from_fixed.tfm").read_bytes())
-    with pytest.raises(UsageError, match="both images are single pictures"):
+    with pytest.raises(UsageError, match="both images are flat"):
         apply(tmp_path / "alone.tfm", other, files[1], tmp_path / "a.tif")
     assert not list(tmp_path.glob("*a.tif*"))

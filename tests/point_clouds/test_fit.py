@@ -71,7 +71,7 @@ def test_smooth_bending_is_followed(ndim):
         return there + 0.5 * np.sin(there[:, ::-1] / 4)
 
     moving = rng.permutation(truth(fixed) + 0.02 * rng.normal(size=fixed.shape))
-    stiff, bent = (fit_clouds(fixed, moving, model, beta=6.0, outliers=0.02) for model in ("affine", "non-rigid"))
+    stiff, bent = (fit_clouds(fixed, moving, model, beta=6.0, outliers=0.02) for model in ("affine", "elastic"))
     assert error(bent, truth, fixed) < 0.05 < 0.15 < error(stiff, truth, fixed)
     # The map is good between the points it was fitted to as well.
     between = fixed + rng.normal(size=fixed.shape)
@@ -163,7 +163,7 @@ def test_misuse_is_told_in_one_sentence(change, expected):
         fit_clouds(**arguments)
 
 
-@pytest.mark.parametrize("model", ["similarity", "affine", "non-rigid"])
+@pytest.mark.parametrize("model", ["similarity", "affine", "elastic"])
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.filterwarnings("ignore")
 def test_pycpd_climbs_to_the_same_place(ndim, model):
@@ -182,7 +182,7 @@ def test_pycpd_climbs_to_the_same_place(ndim, model):
     theirs = {
         "similarity": pycpd.RigidRegistration,
         "affine": pycpd.AffineRegistration,
-        "non-rigid": lambda **more: pycpd.DeformableRegistration(alpha=2.0, beta=2.0, **more),
+        "elastic": lambda **more: pycpd.DeformableRegistration(alpha=2.0, beta=2.0, **more),
     }[model](**options)
     placed, _ = theirs.register()
     # A hundredth of the distance of neighbours, which is some 0.06.

@@ -52,7 +52,7 @@ def test_beads_alone_give_transform_verdict_and_error(couple: SimulatedPair) -> 
     assert result.status == "accepted"
     assert result.recipe == "fiducials"
     assert result.moving.channel == "beads"
-    assert any("beads match where chance gives" in reason for reason in result.verdict.reasons)
+    assert any("are expected by chance" in reason for reason in result.verdict.reasons)
     # Half a pixel of the electron image, a quarter of one of the light image.
     assert error(result, couple) < 0.025
     assert register(couple.fixed, couple.moving, "fiducials").to_json()["poses"] == result.to_json()["poses"]
@@ -91,14 +91,14 @@ def test_beads_give_the_start_and_the_image_the_check(couple: SimulatedPair) -> 
     result = register(couple.fixed, couple.moving, "fiducials-then-image")
     assert error(result, couple) < 0.02 * max(couple.fixed.grid.extent)
     names = {one.name for one in result.verdict.evidence}
-    assert {"Beads against chance", "Ratio to wrong poses"} <= names
+    assert {"Significance of the beads", "Ratio to wrong poses"} <= names
 
 
 def test_the_image_gives_the_start_and_beads_the_fit(couple: SimulatedPair) -> None:
     result = register(couple.fixed, couple.moving, "image-then-fiducials")
     assert error(result, couple) < 0.025
     names = {one.name for one in result.verdict.evidence}
-    assert {"Beads against chance", "Ratio to wrong poses"} <= names
+    assert {"Significance of the beads", "Ratio to wrong poses"} <= names
 
 
 def test_a_recipe_may_say_how_large_beads_are(couple: SimulatedPair) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from correlight.appearance.channels import Channels, Group, classical, group
+from correlight.appearance.channels import Channels, Group, edges, group
 from correlight.images.image import Float, Mask
 from correlight.refine.choose import choose
 from correlight.refine.planes import PlanePair
@@ -15,7 +15,7 @@ from tests.phantoms import seen_through as seen
 SCENE = texture((400, 400), 5, 2.5)
 
 
-def seen_through(moving_from_fixed: Affine, noise: float = 0.05, channels: Channels = classical) -> PlanePair:
+def seen_through(moving_from_fixed: Affine, noise: float = 0.05, channels: Channels = edges) -> PlanePair:
     """One texture on a fixed grid and, with other contrast and noise, on a moving grid."""
     return PlanePair(*seen(moving_from_fixed, noise=noise, scene=SCENE), channels)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from correlight.appearance.channels import classical
+from correlight.appearance.channels import edges
 from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.refine.linear import refine
@@ -25,11 +25,11 @@ COUNTS = {model: Motions(model, MIDDLE, MIDDLE).count for model in LINEAR_MODELS
 
 def seen_through(moving_from_fixed: Affine | Projective, seed: int = 5, noise: float = NOISE) -> PlanePair:
     """One specimen on a fixed grid and, with inverted contrast, on a moving grid; noise of its own in each."""
-    return PlanePair(*planes_through(moving_from_fixed, seed, noise), classical)
+    return PlanePair(*planes_through(moving_from_fixed, seed, noise), edges)
 
 
 def overlay(fixed: Plane, moving: Plane, pose: Affine | Projective, size: float) -> Overlay:
-    return overlay_of(fixed, moving, pose, size, classical)
+    return overlay_of(fixed, moving, pose, size, edges)
 
 
 def tilted(first: Affine, tilt: tuple[float, float]) -> Projective:
@@ -118,7 +118,7 @@ def test_physical_units_of_both_sides_change_nothing(measure: MeasureName) -> No
     fixed, moving = (
         Plane(one.values, one.mask, grid) for one, grid in ((pair.fixed, nanometres), (pair.moving, coarse))
     )
-    found = refine(PlanePair(fixed, moving, classical), start, "rigid", measure=measure)
+    found = refine(PlanePair(fixed, moving, edges), start, "rigid", measure=measure)
     assert isinstance(found, Affine)
     back = Affine(np.linalg.inv(coarse.matrix)) @ found @ Affine(nanometres.matrix)
     assert off(back, truth) < 3 * reachable("rigid", 30_000)
@@ -155,7 +155,7 @@ def test_blank_planes_leave_the_pose_where_it_is(model: LinearModel, measure: Me
     blank = plane(np.zeros(SHAPE))
     start = TRUTH["rigid"]
     for pair in ((fixed, blank), (blank, fixed), (blank, blank)):
-        assert off(refine(PlanePair(*pair, classical), start, model, measure=measure), start) < 1e-9
+        assert off(refine(PlanePair(*pair, edges), start, model, measure=measure), start) < 1e-9
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -165,7 +165,7 @@ def test_an_overlap_that_is_saturated_gives_a_pose_without_a_warning(model: Line
     fixed = seen_through(TRUTH["rigid"]).fixed
     white = plane(np.ones(SHAPE))
     for pair in ((fixed, white), (white, fixed), (white, white)):
-        found = refine(PlanePair(*pair, classical), TRUTH["rigid"], model, measure=measure)
+        found = refine(PlanePair(*pair, edges), TRUTH["rigid"], model, measure=measure)
         # Six working pixels along each parameter and on each level are the limit of what can be followed.
         assert off(found, TRUTH["rigid"]) < 2 * 6 * WORKING_PIXEL * np.sqrt(COUNTS[model])
 
@@ -187,10 +187,10 @@ def test_a_laid_plane_is_a_linear_interpolation() -> None:
     laid = lay(moving, pose, fixed.grid)
     places = pose(fixed.grid.lattice_of_pixels()).T
     expected = ndimage.map_coordinates(moving.values.astype(float), places, order=1).reshape(fixed.grid.shape)
-    votes = ndimage.map_coordinates(moving.mask.astype(float), places, order=1, cval=0.0).reshape(fixed.grid.shape)
+    valid = ndimage.map_coordinates(moving.mask.astype(float), places, order=1, cval=0.0).reshape(fixed.grid.shape)
     assert laid.grid == fixed.grid
-    # A pixel votes if nothing invalid entered its value.
-    np.testing.assert_array_equal(laid.mask, votes > 0.999)
+    # A pixel is used if nothing invalid entered its value.
+    np.testing.assert_array_equal(laid.mask, valid > 0.999)
     assert 0.3 < laid.mask.mean() < 0.9
     # Fractions of pixel indices up to 100 are rounded to float32 only after the index is taken off.
     np.testing.assert_allclose(laid.values[laid.mask], expected[laid.mask], rtol=0, atol=2e-6)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from correlight.appearance.channels import classical
+from correlight.appearance.channels import edges
 from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
@@ -168,7 +168,7 @@ def test_images_without_structure_move_nothing(couple: tuple[Plane, Plane, Affin
 def test_the_ordinary_refinement_takes_it_as_a_measure(couple: tuple[Plane, Plane, Affine]) -> None:
     fixed, moving, truth = couple
     start = truth @ Affine.similarity(1, 1.0, False, fixed.grid.centre, np.add(fixed.grid.centre, (2, 2)))
-    pair = PlanePair(fixed, moving, classical)
+    pair = PlanePair(fixed, moving, edges)
     for half in (None, 0):
         found = refine(pair, start, "similarity", measure="neural mutual information", levels=(96, 192), half=half)
         assert error(found.matrix, truth, fixed.grid) < 1.0

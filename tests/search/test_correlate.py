@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from correlight.appearance.channels import classical, shrunk
+from correlight.appearance.channels import edges, shrunk
 from correlight.images.plane import Plane
 from correlight.search.correlate import ByFeatures, FeatureEngine, MakeEngine, Shift, shared_part
 from correlight.search.information import MutualInformationEngine
-from correlight.search.turns import turned
+from correlight.search.rotation import rotated
 from correlight.transforms import Affine
 from tests import phantoms
 from tests.phantoms import plane
@@ -20,7 +20,7 @@ from tests.phantoms import plane
 LEAST = 0.35
 RotationScale = Callable[[np.ndarray], np.ndarray]
 TURNS: dict[str, RotationScale] = {
-    "not turned": lambda array: array,
+    "unrotated": lambda array: array,
     "90": lambda array: np.rot90(array, 1),
     "180": lambda array: np.rot90(array, 2),
     "mirrored": lambda array: array[:, ::-1],
@@ -29,7 +29,7 @@ TURNS: dict[str, RotationScale] = {
 SEEDS = st.integers(0, 10_000)
 
 
-ENGINES: dict[str, MakeEngine] = {"features": ByFeatures(classical), "mutual information": MutualInformationEngine}
+ENGINES: dict[str, MakeEngine] = {"features": ByFeatures(edges), "mutual information": MutualInformationEngine}
 both_engines = pytest.mark.parametrize("make", ENGINES.values(), ids=ENGINES.keys())
 
 
@@ -172,7 +172,7 @@ def raw_scores(fixed: Plane, moving: Plane, shifts: np.ndarray) -> np.ndarray:
     """Masked normalised correlation of each group at each shift, shape (groups, shifts), pixel by pixel."""
     (rows, columns), (height, width) = fixed.mask.shape, moving.mask.shape
     result = []
-    for one, other in zip(classical(fixed.values, fixed.mask), classical(moving.values, moving.mask), strict=True):
+    for one, other in zip(edges(fixed.values, fixed.mask), edges(moving.values, moving.mask), strict=True):
         scores = []
         for down, across in shifts:
             on_fixed = (
@@ -202,14 +202,14 @@ def test_score_maps_are_masked_normalised_correlations(rotation: float, mirror: 
         mask[:, :13], mask[50:, 60:] = False, False
     fixed, moving = plane(values, mask), plane(texture((60, 72), 1))
     moving.values[10:50, 10:60] = 1 - values[20:60, 30:80]
-    engine = FeatureEngine(fixed, moving, classical, LEAST)
+    engine = FeatureEngine(fixed, moving, edges, LEAST)
     linear = Affine.similarity(rotation, 1, mirror).linear
     maps, _, views = engine.score_maps(linear)
     # The fixed image takes the quarter turns, the moving image the rest; together they are the turn that was asked for.
     turns = [view.canvas_from_image[:2, :2] for view in views]
     assert turns[0].T @ turns[1] == pytest.approx(linear.T)
     assert np.abs(turns[0]) == pytest.approx(np.rint(np.abs(turns[0])))
-    canvases = [plane(*turned(one, turn)[:2]) for one, turn in zip((fixed, moving), turns, strict=True)]
+    canvases = [plane(*rotated(one, turn)[:2]) for one, turn in zip((fixed, moving), turns, strict=True)]
     shifts = np.random.default_rng(0).integers((-10, -10), (20, 20), (40, 2))
     # The width that a map is divided by is common to all its shifts: the best factor for this sample of them.
     aligned = not masked and rotation % 90 == 0
@@ -229,7 +229,7 @@ def test_score_maps_are_masked_normalised_correlations(rotation: float, mirror: 
 def test_with_a_stride_a_cut_out_is_found_to_a_pixel_of_a_plane(stride: int, mirror: bool) -> None:
     fixed = texture((180, 220), 0, 4.0)
     where = places((lambda array: array[:, ::-1]) if mirror else (lambda array: array), (96, 120), (34, 66))
-    engine = ByFeatures(shrunk(classical, stride), stride)(plane(fixed), plane(fixed[tuple(where)]), LEAST)
+    engine = ByFeatures(shrunk(edges, stride), stride)(plane(fixed), plane(fixed[tuple(where)]), LEAST)
     expected = matrix_of(where)
     for shift in engine.best_shifts(np.linalg.inv(expected)[:2, :2]):
         assert shift.fixed_from_moving == pytest.approx(expected, abs=stride)
@@ -259,7 +259,7 @@ def test_with_a_step_channels_are_turned_and_scaled_the_rest_of_the_way(
     truth = Affine.similarity(rotation, scale, mirror, source=(99.5, 109.5), target=(59.5, 64.5))
     index = np.indices((120, 130)).reshape(2, -1).T
     values = ndimage.map_coordinates(fixed, truth.inverse()(index).T, order=1).reshape(120, 130)
-    kept = ByFeatures(shrunk(classical, 2), 2)
+    kept = ByFeatures(shrunk(edges, 2), 2)
     asked = truth.linear
     stepped, fresh = (kept(plane(fixed), plane(values), LEAST, step) for step in (7.5, 0.0))
     corners = np.array([[y, x] for y in (0.0, 119.0) for x in (0.0, 129.0)])
@@ -279,7 +279,7 @@ def test_an_engine_with_a_step_computes_channels_at_its_multiples_only() -> None
 
     def counted(values: np.ndarray, mask: np.ndarray):
         looks.append(values.shape)
-        return classical(values, mask)
+        return edges(values, mask)
 
     engine = ByFeatures(counted)(plane(texture((90, 90), 0)), plane(texture((60, 60), 1)), LEAST, 7.5)
     for rotation in np.linspace(26.5, 33.5, 9):
@@ -289,7 +289,7 @@ def test_an_engine_with_a_step_computes_channels_at_its_multiples_only() -> None
 
 
 def test_scores_are_in_units_of_their_spread() -> None:
-    engine = FeatureEngine(plane(texture((84, 96), 0)), plane(texture((60, 72), 1)), classical, LEAST)
+    engine = FeatureEngine(plane(texture((84, 96), 0)), plane(texture((60, 72), 1)), edges, LEAST)
     maps, overlap, _ = engine.score_maps(np.eye(2))
     shifts = 16 * np.sum(overlap >= LEAST * 60 * 72)
     for scores in maps:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from correlight.appearance.channels import Group, classical, shrunk
+from correlight.appearance.channels import Group, edges, shrunk
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.plane import DIVISIBLE, Plane, working_planes
@@ -22,7 +22,7 @@ from correlight.transforms import Affine
 FIXED_SHAPE = (130, 150)
 
 
-FEATURES = ByFeatures(classical)
+FEATURES = ByFeatures(edges)
 
 
 def scene(seed: int, shape: tuple[int, int] = (420, 420)) -> np.ndarray:
@@ -179,7 +179,7 @@ def test_unusual_scales_can_wait() -> None:
     fixed, moving = (known_pair(0.0, seed=seed)[0] for seed in (0, 5))
     limits = Limits((0.25, 4.0), (0.0, 20.0), (False,))
     rounds = PoseSearch(fixed, moving, limits, FEATURES, 2)
-    usual = rounds.ranked(usual=True)
+    usual = rounds.ranked(common_scales=True)
     assert not rounds.complete
     # Scales are tried in portions of four from the middle of the range outwards.
     assert all(1 / 3.5 < pose.linear.scale < 3.5 for pose in usual)
@@ -196,14 +196,14 @@ def test_searches_with_an_image_in_common_look_at_it_once() -> None:
 
     def counted(values: np.ndarray, mask: np.ndarray) -> tuple[Group, ...]:
         looked.append(values.tobytes())
-        return shrunk(classical, 2)(values, mask)
+        return shrunk(edges, 2)(values, mask)
 
     fixed, moving, _ = known_pair(0.0)
-    stranger = known_pair(0.0, seed=5)[0].cut((0, 0), (100, 100))
+    unrelated = known_pair(0.0, seed=5)[0].cut((0, 0), (100, 100))
     limits, planes = Limits((0.25, 4.0), (0.0, 20.0), (False,)), {}
     engine = ByFeatures(counted, 2)
-    first = PoseSearch(fixed, stranger, limits, engine, 1, planes)
-    first.ranked(usual=True)
+    first = PoseSearch(fixed, unrelated, limits, engine, 1, planes)
+    first.ranked(common_scales=True)
     first.ranked()
     assert len(looked) == len(set(looked))
     alone = len(looked)
@@ -215,7 +215,7 @@ def test_searches_with_an_image_in_common_look_at_it_once() -> None:
 def test_a_search_that_decided_needs_no_unusual_scales() -> None:
     fixed, moving, truth = known_pair(12.0)
     rounds = PoseSearch(fixed, moving, Limits((0.25, 4.0), (0.0, 30.0), (False,)), FEATURES, 2)
-    assert error(rounds.ranked(usual=True)[0], truth, fixed.grid) <= NEAR
+    assert error(rounds.ranked(common_scales=True)[0], truth, fixed.grid) <= NEAR
     assert rounds.complete
 
 
@@ -231,7 +231,7 @@ def test_without_enough_overlap_the_list_is_empty(make: MakeEngine) -> None:
 
 def test_without_valid_pixels_the_list_is_empty() -> None:
     fixed, moving, _ = known_pair(0.0)
-    # Scattered pixels: too few of every shrunk pixel is valid for it to vote.
+    # Scattered pixels: too few of every shrunk pixel is valid for it to be used.
     scattered = np.random.default_rng(0).random(moving.grid.shape) < 0.4
     sparse = Plane(moving.values, scattered, moving.grid)
     limits = Limits((0.5, 0.5), (-8.0, 8.0), (False,))
@@ -259,7 +259,7 @@ def test_working_planes_divide_pixels_no_further_than_they_may_be() -> None:
     for plane in working_planes(fixed, moving, 1.0, 3000):
         assert plane.grid.spacing == pytest.approx((1 / DIVISIBLE, 1 / DIVISIBLE))
     # Of one that holds nothing finer neither the pixels nor those of the other are divided.
-    small = working_planes(replace(fixed, smoothed=True), moving, 1.0, 3000)
+    small = working_planes(replace(fixed, denoised=True), moving, 1.0, 3000)
     assert small[1] is moving
     np.testing.assert_array_equal(small[0].values, fixed.values)
 

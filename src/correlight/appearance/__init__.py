@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from correlight.appearance.channels import Channels, classical, directions, joined, shrunk
+from correlight.appearance.channels import Channels, directions, edges, joined, shrunk
 from correlight.appearance.descriptor import STRIDE, learned, unusualness
 from correlight.images.image import Float, Mask
 from correlight.images.plane import Plane
@@ -46,9 +46,9 @@ class Appearance:
 
 
 APPEARANCES = {
-    "edges": Appearance(classical, 1, classical),
+    "edges": Appearance(edges, 1, edges),
     "descriptor": Appearance(learned, STRIDE, learned, unusualness),
     "descriptor and edges": Appearance(
-        joined(learned, shrunk(directions, STRIDE)), STRIDE, joined(classical, learned), unusualness
+        joined(learned, shrunk(directions, STRIDE)), STRIDE, joined(edges, learned), unusualness
     ),
 }

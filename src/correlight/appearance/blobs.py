@@ -100,7 +100,7 @@ def bead_response(values: Float, sigmas: NDArray[np.float64]) -> Float:
     """Response to small bright blobs: minus the second differences of the smoothed image, times the variances.
 
     What `laplacian` gives but for its sign and the step of a pixel over which differences are taken. As the image is
-    smoothed once instead of once per axis, and by OpenCV, it takes a fifth to a tenth of the time, and beads are looked
+    smoothed once instead of once per axis, and by OpenCV, it takes a fifth to a tenth of the time, and beads are sought
     for at many scales.
 
     Parameters

@@ -24,7 +24,7 @@ _EDGE_FLOOR = 0.5
 # Edge energies of grey values between 0 and 1 that may be rounding, and the least mean energy of a whitened plane that
 # shows anything: rounding must not be blown up to structure.
 _ROUNDING, _LEAST_ENERGY = np.float32(1e-9), 1e-3
-# A pixel of a shrunk image votes if at least this much of what it averages was valid.
+# A pixel of a shrunk image is valid if at least this much of what it averages was valid.
 _VALID_SHARE = 0.75
 # Share of the mean energy that evens out a region with nothing in it.
 _ENERGY_FLOOR = 0.3
@@ -58,7 +58,7 @@ class Group:
 Channels = Callable[[Float, Mask], tuple[Group, ...]]
 
 
-def classical(values: Float, mask: Mask) -> tuple[Group, ...]:
+def edges(values: Float, mask: Mask) -> tuple[Group, ...]:
     """Two groups: directions of edges, and how strong they are.
 
     Directions are those of the structure tensor without their sign, as in normalised gradient fields (Haber and
@@ -83,7 +83,7 @@ def classical(values: Float, mask: Mask) -> tuple[Group, ...]:
 
 
 def directions(values: Float, mask: Mask) -> tuple[Group, ...]:
-    """The first of the two groups of `classical` alone."""
+    """The first of the two groups of `edges` alone."""
     return (_edges(values, mask)[1],)
 
 

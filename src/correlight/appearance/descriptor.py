@@ -1,6 +1,6 @@
 """The learned descriptor: features of an image that another instrument's image of the same place shares.
 
-A small convolutional network, trained by `correlight.learn.descriptor` on pictures rendered twice by random
+A small convolutional network, trained by `correlight.learn.descriptor` on images rendered twice by random
 instruments, such that plain correlation of the features of two images peaks where they show the same. It ships as
 an ONNX file and runs through onnxruntime. What looks at many turned images takes a second file of the same network: in
 numbers of eight bits, with the planes that hold nearly all of the energy.
@@ -166,7 +166,7 @@ def prepared(values: Float, mask: Mask) -> Float:
 
 
 def summary(hidden: Float, mask: Float | Mask) -> Float:
-    """One vector that tells what kind of image it is: the mean of each hidden channel over the valid pixels.
+    """One vector that characterises an image: the mean of each hidden channel over the valid pixels.
 
     Parameters
     ----------

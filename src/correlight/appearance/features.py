@@ -19,7 +19,7 @@ def features(image: Image, channel: int | str | None = None, spacing: float | No
     """The learned features of an image, in the place where the image lies.
 
     Two images of one specimen by unlike instruments have like features where they show the same, provided that both
-    were computed at the same pixel size and lie the same way round: features do not turn with the image.
+    were computed at the same pixel size and have the same orientation: features are not rotation invariant.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def features(image: Image, channel: int | str | None = None, spacing: float | No
     Examples
     --------
     >>> import numpy as np
-    >>> picture = np.random.default_rng(0).random((64, 96), dtype=np.float32)
-    >>> described = features(Image.from_array(picture))
+    >>> image = np.random.default_rng(0).random((64, 96), dtype=np.float32)
+    >>> described = features(Image.from_array(image))
     >>> described.levels[0].shape, described.grid.spacing
     ((16, 16, 24), (4.0, 4.0))
     """

@@ -1,4 +1,4 @@
-"""Noise: where pixels hold little more than chance, an image is smoothed as far as its own pixels call for."""
+"""Noise: where counts are few, an image is denoised as far as its own pixels require."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from correlight.images.image import Float
 from correlight.images.plane import Plane, stretched
 from correlight.progress import checkpoint
 
-# Widths that are tried, in pixels of the level that is looked at. The first one stands for an image that needs none.
+# Widths that are tried, in pixels of the level that is used. The first one stands for an image that needs none.
 _WIDTHS = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 # What lies within this many pixels of a pixel does not predict it: detectors and interpolation spread noise so far.
 _HOLE = 2.3
 # Side of a pixel of a smoothed image in widths of the Gaussian. On finer ones features would look for structure where
 # there is none; coarser ones lose some.
 _PIXEL = 1 / 3
-# Side in pixels of a square with the area of the level that is looked at; no stage compares finer ones.
+# Side in pixels of a square with the area of the level that is used; no stage compares finer ones.
 _LOOKED_AT = 512
 
 
@@ -32,7 +32,7 @@ def denoised(plane: Plane) -> Plane:
     Parameters
     ----------
     plane : Plane
-        At any size; a level of about 512 x 512 pixels is looked at.
+        At any size; a level of about 512 x 512 pixels is used.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def denoised(plane: Plane) -> Plane:
     weight = seen.mask.astype(np.float32)
     values = _blurred(seen.values * weight, width) / np.maximum(_blurred(weight, width), np.float32(1e-3))
     smooth = Plane(stretched(values.astype(np.float32), seen.mask), seen.mask, seen.grid)
-    return replace(smooth.shrunk(width * _PIXEL * float(np.mean(seen.grid.spacing))), smoothed=True)
+    return replace(smooth.shrunk(width * _PIXEL * float(np.mean(seen.grid.spacing))), denoised=True)
 
 
 def _best_width(plane: Plane) -> float:

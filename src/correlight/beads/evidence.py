@@ -1,4 +1,4 @@
-"""What matched beads say: the transform fitted to all of them, whether to trust it, and the error to expect."""
+"""Evidence from matched beads: the transform fitted to all of them, its verdict, and the predicted error."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def transform_from_beads(found: MatchedBeads, models: Sequence[LinearModel], sym
 
 
 def judge(match: Match, evidence: Sequence[Evidence]) -> Verdict:
-    """Believe beads that chance cannot explain and that nothing speaks against."""
+    """Accept significant matches if no evidence is against."""
     confidence = float(np.clip(1 - 10 ** -max(match.significance, 0.0), 0.0, _MOST))
     status: Status = "accepted"
     if match.significance < LEAST_SIGNIFICANCE:
@@ -129,8 +129,8 @@ def beads_and_images(image: Verdict, beads: Verdict, apart: float) -> Verdict:
         "Beads and images",
         apart,
         _APART_LIMIT,
-        f"Beads and images lead to the same place within {percent}.",
-        f"Beads and images lead {percent} apart.",
+        f"Transforms from beads and from images agree within {percent}.",
+        f"Transforms from beads and from images differ by {percent}.",
         below=True,
     )
     return more_cautious(beads, image, agreement, _MOST if agreement.favours else _NOT_QUITE)
@@ -148,20 +148,22 @@ def evidence_of(
     symbol, width = fixed.frame.symbol, max(fixed.extent)
     count, of_fixed, of_moving = len(match), len(found.fixed), len(found.moving)
     beyond = match.significance >= LEAST_SIGNIFICANCE
-    said = f"{count} of {of_fixed} and {of_moving} beads match where chance gives {match.by_chance:.1f}"
-    said += "." if beyond else ", which unrelated beads may do as well once all poses are tried."
-    evidence = [Evidence("Beads against chance", match.significance, LEAST_SIGNIFICANCE, beyond, said)]
+    said = f"{count} of {of_fixed} and {of_moving} beads match; {match.by_chance:.1f} are expected by chance"
+    said += "." if beyond else ", and unrelated beads may match as often, as many poses are tried."
+    evidence = [Evidence("Significance of the beads", match.significance, LEAST_SIGNIFICANCE, beyond, said)]
     rivals = [len(other) for number, other in enumerate(found.matching.matches) if number != fitted.rank]
     margin = count / max(1, max(rivals, default=0))
     said = f"The next best pose matches {max(rivals)} beads." if rivals else "No other pose matches beads."
     if margin < _MARGIN_LIMIT:
         said = f"Another pose matches almost as many beads ({max(rivals)} against {count})."
     evidence.append(Evidence("Margin over rivals", margin, _MARGIN_LIMIT, margin >= _MARGIN_LIMIT, said))
-    spare = estimate.freedom / estimate.ndim
-    said = f"{count} beads are {spare:.3g} more than the transform takes."
+    spare = estimate.degrees_of_freedom / estimate.ndim
+    said = f"{count} beads are {spare:.3g} more than the transform needs."
     evidence.append(Evidence("Beads to spare", spare, _SPARE_LIMIT, spare >= _SPARE_LIMIT, said))
     left_out = left_out_error(estimate)
-    said = f"Beads left out lie {left_out:.3g} {symbol} (root mean square) from where the others put them."
+    said = (
+        f"Beads left out of the fit are {left_out:.3g} {symbol} (root mean square) from where the others predict them."
+    )
     evidence.append(Evidence("Left out", left_out, _ERROR_LIMIT * width, left_out <= _ERROR_LIMIT * width, said))
     said = f"The predicted error is {predicted.median:.3g} {symbol} (median)."
     good = predicted.median <= _ERROR_LIMIT * width

@@ -31,9 +31,9 @@ class Hypotheses:
     partner : (H,) array of int
         Moving bead on which it falls.
     side : (H,) array
-        Longer side of the moving triangle: how far the hypothesis can be trusted.
+        Longer side of the moving triangle: a measure of its accuracy.
     support : (H,) array
-        How many neighbours of the centre fit beyond what chance gives.
+        How many neighbours of the centre fit beyond those expected by chance.
     """
 
     linear: Numbers
@@ -113,7 +113,7 @@ def hypotheses_of(
 
 
 def _support(fixed: Field, moving: Field, whole: Hypotheses, nearest: Nearest, noise: float, stretch: float) -> Numbers:
-    """How many neighbours of the centre fall on a bead, less what chance gives at the tolerance that they need."""
+    """Neighbours of the centre that coincide with a bead, less those expected by chance at the tolerance needed."""
     around = fixed.nearest[:, :NEIGHBOURHOOD]
     ndim = fixed.points.shape[1]
     arms = [(axis[around] - axis[:, None]).astype(np.float32) for axis in fixed.points.T]

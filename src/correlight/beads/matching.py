@@ -21,7 +21,7 @@ from correlight.search.pose import Pose
 from correlight.transforms import Affine
 
 # Beads are never together better than to this share of their distance: sections shrink unevenly, and beads lie at
-# different depths. Photon statistics, which the errors of the spots rest on, know nothing of that.
+# different depths. The errors of the spots follow from photon statistics, which do not include that.
 _LEAST_NOISE = 0.02
 # Nor need they be known better than to this, in pixels of the coarser image.
 _LEAST_PIXELS = 0.25
@@ -40,7 +40,7 @@ class MatchedBeads:
     matching : BeadMatching
         How they match; falsy where nothing stands out.
     poses : tuple of Pose
-        Best first; the score is the number of matched beads beyond what chance gives.
+        Best first; the score is the number of matched beads beyond those expected by chance.
     """
 
     fixed: Spots
@@ -68,7 +68,7 @@ class BeadSearch:
     limits : Limits
         Which poses are possible; in stacks rotations are not limited but by ``near``.
     diameter : float, optional
-        Of a bead, in micrometres; found from the pictures without.
+        Of a bead, in micrometres; found from the images without.
     fixed_psf, moving_psf : float
         Standard deviation of the point-spread function of either instrument, in micrometres.
     stretch : float
@@ -121,7 +121,7 @@ class BeadSearch:
         Parameters
         ----------
         fixed_channel, moving_channel : int or None
-            0-based; None for all colours of a picture.
+            0-based; None for all colours of an image.
         near : Affine, optional
             A pose that is right to a few per cent and degrees; beads are matched near it only, in stacks as well.
         """
@@ -155,9 +155,9 @@ class BeadSearch:
 
 
 def searched_image(image: Image) -> Image:
-    """The image in which beads are looked for: in memory, and of a stack at most 2**24 voxels of a channel.
+    """The image in which beads are detected: in memory, and of a stack at most 2**24 voxels of a channel.
 
-    A picture is taken as it is, or the finest level in memory of one that stays on disk. A larger stack is taken at the
+    An image is taken as it is, or the finest level in memory of one that stays on disk. A larger stack is taken at the
     finest level of its file that is small enough; where there is none, voxels are averaged along the axes on which they
     are shortest, so that slices stay apart where they are few.
 

@@ -119,7 +119,7 @@ class ConstellationSearch:
 
 
 def lively_channels(task: Task) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-    """The channels of either image in which beads are looked for; in the plane without those that show nothing."""
+    """The channels of either image in which beads are detected; in the plane without those that show nothing."""
     if task.pair.ndim == 3:
         return task.pair.channels
     of_fixed, of_moving = task.pair.planes
@@ -166,7 +166,7 @@ def bead_fit(task: Task, candidate: Candidate, beads: MatchedBeads, models: tupl
 
 
 class BeadEvidence:
-    """What matched beads say: more of them than chance gives, and how well those left out are predicted."""
+    """Evidence from matched beads: their significance, and how well those left out are predicted."""
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     takes: ClassVar[tuple[type[Fit], ...]] = (BeadFit,)

@@ -1,4 +1,4 @@
-"""Beads of two images matched by their places, and whether the match is more than chance.
+"""Beads of two images matched by their positions, and the significance of the match.
 
 Neither rotation, mirror, scale nor shift need be known, and most beads may be missing from the other image.
 """
@@ -18,7 +18,7 @@ from correlight.search.limits import Limits
 
 # Share of lengths by which the true transform may differ from a similarity.
 STRETCH = 0.04
-# A match is believed from this significance on: one such pose is expected in a thousand pairs of unrelated images.
+# A match is accepted from this significance on: one such pose is expected in a thousand pairs of unrelated images.
 LEAST_SIGNIFICANCE = 3.0
 # A rival that matches so large a share of the beads that the best does is as good.
 _AS_GOOD = 0.8
@@ -26,16 +26,16 @@ _AS_GOOD = 0.8
 
 @dataclass(frozen=True, eq=False)
 class BeadMatching:
-    """How beads of two images match; falsy if nothing stands out from chance.
+    """How beads of two images match; falsy if no match is significant.
 
     Parameters
     ----------
     matches : tuple of Match
         Distinct poses, the most significant first. There may be some even if none stands out.
     reason : str
-        Why the first is believed, or why none is, in one sentence.
+        Why the first is accepted, or why none is, in one sentence.
     found : bool
-        Whether the first stands out from chance and from its rivals.
+        Whether the first is significant and better than its rivals.
     """
 
     matches: tuple[Match, ...]
@@ -60,7 +60,7 @@ def match_beads(
     stretch: float = STRETCH,
     rng: np.random.Generator | None = None,
 ) -> BeadMatching:
-    """Find the transform that brings the most beads of two fields together, and compare it with chance.
+    """Find the transform that matches the most beads of two fields, and test its significance.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def match_beads(
     Returns
     -------
     BeadMatching
-        Falsy where nothing stands out from chance, or two poses fit equally well.
+        Falsy where no match is significant, or two poses fit equally well.
 
     Raises
     ------
@@ -123,18 +123,18 @@ def _checked(fixed: ArrayLike, moving: ArrayLike) -> tuple[Points, Points]:
 
 
 def _too_few(fixed: int, moving: int) -> str:
-    return f"There are {fixed} and {moving} beads; it takes at least {FEWEST} in each image to recognise them."
+    return f"There are {fixed} and {moving} beads; at least {FEWEST} in each image are needed to match them."
 
 
 def _judged(matches: list[Match], fixed: int, moving: int) -> BeadMatching:
     if not matches:
-        return BeadMatching((), f"No pose brings {FEWEST} of the {fixed} and {moving} beads together.", False)
+        return BeadMatching((), f"No pose matches {FEWEST} of the {fixed} and {moving} beads.", False)
     best = matches[0]
     if best.significance < LEAST_SIGNIFICANCE:
         return BeadMatching(
             tuple(matches),
-            f"The best pose matches {len(best)} of {fixed} and {moving} beads, which unrelated beads do as well "
-            f"(chance alone gives {best.by_chance:.1f} at one pose, and many poses were tried).",
+            f"The best pose matches {len(best)} of {fixed} and {moving} beads; unrelated beads would match as many "
+            f"({best.by_chance:.1f} are expected by chance at one pose, and many poses were tried).",
             False,
         )
     if len(matches) > 1 and matches[1].significance >= LEAST_SIGNIFICANCE and len(matches[1]) >= _AS_GOOD * len(best):
@@ -146,6 +146,6 @@ def _judged(matches: list[Match], fixed: int, moving: int) -> BeadMatching:
     rival = f"; the next best pose matches {max(map(len, matches[1:]))}" if len(matches) > 1 else ""
     return BeadMatching(
         tuple(matches),
-        f"{len(best)} of {fixed} and {moving} beads match where chance gives {best.by_chance:.1f}{rival}.",
+        f"{len(best)} of {fixed} and {moving} beads match; {best.by_chance:.1f} are expected by chance{rival}.",
         True,
     )

@@ -38,7 +38,7 @@ _COARSEST_SHAPE = 0.08
 _MOST_FITTED, _EXACT = 200_000, 24
 # Significance from which more neighbours are not worth their time, and beyond any doubt.
 _SIGNIFICANT_ENOUGH, _BEYOND_DOUBT = 4.0, 9.0
-# Fewer beads than this cannot stand out from chance, and fewer than the other cannot tell shear from noise.
+# Fewer beads than this cannot be significant, and fewer than the other cannot separate shear from noise.
 FEWEST, FEWEST_AFFINE = 4, 8
 # Fits from the loosest to the tightest tolerance; distinct poses that are listed, and by how much of the width they
 # differ.

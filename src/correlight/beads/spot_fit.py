@@ -212,9 +212,9 @@ def _least_squares(at: Numbers, values: Numbers, starts: Numbers) -> _Solution |
             if damping > 1e6:
                 break
     residual, jacobian, linear, model = state.residual, state.jacobian, state.linear, state.model
-    freedom = len(values) - len(parameters) - len(linear)
+    degrees_of_freedom = len(values) - len(parameters) - len(linear)
     flat = values - ground @ np.linalg.lstsq(ground, values, rcond=None)[0]
-    if freedom < 1 or not np.isfinite(residual).all() or float(flat @ flat) <= 0:
+    if degrees_of_freedom < 1 or not np.isfinite(residual).all() or float(flat @ flat) <= 0:
         return None
     squares = float(residual @ residual)
     inverse = np.linalg.pinv(jacobian.T @ jacobian, hermitian=True)
@@ -226,7 +226,14 @@ def _least_squares(at: Numbers, values: Numbers, starts: Numbers) -> _Solution |
     centres = parameters[:-1].reshape(count, ndim)
     explained = 1 - squares / float(flat @ flat)
     return _Solution(
-        centres, linear[:count], float(parameters[-1]), covariance, model, squares, explained, squares / freedom
+        centres,
+        linear[:count],
+        float(parameters[-1]),
+        covariance,
+        model,
+        squares,
+        explained,
+        squares / degrees_of_freedom,
     )
 
 

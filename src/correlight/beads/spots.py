@@ -26,7 +26,7 @@ from correlight.progress import checkpoint
 Polarity = Literal["bright", "dark", "auto"]
 Numbers = NDArray[np.float64]
 
-# A peak counts from this many standard deviations of the filtered picture, and from this share of the strong peaks.
+# A peak counts from this many standard deviations of the filtered image, and from this share of the strong peaks.
 _LEAST_CONTRAST, _LEAST_SHARE = 5.0, 0.2
 # Sizes that are tried where none is given: standard deviations in pixels, and steps between them.
 _SMALLEST, _STEP = 0.9, 1.25
@@ -67,7 +67,7 @@ class Spots:
     widths : (N,) array
         Standard deviation of the Gaussian that fits, in the unit of the grid (of the last axis).
     rejected : int
-        Candidates left out because of their size or their looks.
+        Candidates left out because of their size or shape.
     """
 
     points: Points
@@ -111,7 +111,7 @@ def find_spots(
     mask : array of bool, optional
         Valid pixels, same shape.
     diameter : float, optional
-        Of a bead, in the unit of the grid; found from the picture without.
+        Of a bead, in the unit of the grid; found from the image without.
     psf : float or sequence of float
         Standard deviation of the point-spread function, per axis or the same along all, in the unit of the grid. Counts
         where the diameter is given.
@@ -162,7 +162,7 @@ def find_spots(
 
 
 def _worth(spots: Spots) -> float:
-    """Beads, counted for less where candidates were none or sizes differ, and for more where they are clear."""
+    """Beads, counted for less where candidates were none or sizes differ, and for more where they are bright."""
     if not len(spots):
         return 0.0
     alike = 1 / (1 + _UNLIKE * float(np.std(spots.widths) / np.mean(spots.widths)))

@@ -21,7 +21,7 @@ Numbers = NDArray[np.float64]
 _FLAT = 0.2
 # A side as long as the other to this share may be taken for the other one.
 _SAME_LENGTH = 0.9
-# Neighbours that speak for or against a hypothesis.
+# Neighbours that support or contradict a hypothesis.
 NEIGHBOURHOOD = 24
 
 

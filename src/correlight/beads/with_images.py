@@ -49,7 +49,7 @@ class NearPoseSettings(MethodSettings):
 
 @dataclass(frozen=True, eq=False)
 class ImageFitBesideBeads(ImageFit):
-    """A transform fitted to what images show, where beads were looked for as well.
+    """A transform fitted to what images show, where beads were detected as well.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class BeadsNearPose:
         return Serves(dimensions=IN_THE_PLANE, models=LINEAR_MODELS, appearance=True)
 
     def fit(self, task: Task, candidate: Candidate) -> Fit:
-        """The fit to beads if they are to be believed, otherwise the fit to the images."""
+        """The fit to beads if they are significant, otherwise the fit to the images."""
         known = self._settings
         search = BeadSearch(
             task.pair.fixed,
@@ -138,7 +138,7 @@ def _under_beads(task: Task, fit: BeadFit) -> ImageFit:
 
 
 def _beads_of(fit: ImageFit) -> MatchedBeads:
-    """The beads that gave the pose, or those that were looked for near it."""
+    """The beads that gave the pose, or those that were detected near it."""
     if isinstance(fit, ImageFitBesideBeads):
         return fit.beads
     origin = fit.candidate.found_by if isinstance(fit.candidate, PlaneCandidate) else None

@@ -46,7 +46,7 @@ def apply(
     transform
         A result folder, its result.json, or a transform file (.tfm, .h5, .txt, .json).
     moving
-        Images in the frame of the moving image, a CSV that names images and where they lie, or a CSV of points.
+        Images in the frame of the moving image, a CSV of images and their positions, or a CSV of points.
     like
         The fixed image, whose pixels the output has.
     output

@@ -40,9 +40,9 @@ def convert(
     target
         The file to write; its ending says the format where it can.
     from_
-        Format to read, where the file does not tell.
+        Format to read, where the file does not determine it.
     to
-        Format to write, where the ending does not tell.
+        Format to write, where the ending does not determine it.
     fixed
         The fixed image, for formats that count pixels or state sizes.
     moving
@@ -59,7 +59,7 @@ def convert(
     model
         The kind of transform to fit to landmarks.
     name
-        What the moving image is called in a file that speaks of several.
+        Name of the moving image in a file that describes several.
     into
         A dataset of the same format to write into; all else in it stays as it is.
     dimensions

@@ -1,4 +1,4 @@
-"""``correlight landmarks``: the same result from places set by hand."""
+"""``correlight landmarks``: the same result from landmarks set by hand."""
 
 from __future__ import annotations
 
@@ -51,19 +51,20 @@ def landmarks(
     Parameters
     ----------
     points
-        Pairs of places: a CSV (name,fixed_y,fixed_x,moving_y,moving_x), or a file of BigWarp or eC-CLEM.
+        Landmark pairs: a CSV (name,fixed_y,fixed_x,moving_y,moving_x), or a file of BigWarp or eC-CLEM.
     fixed
         The image that stays as it is.
     moving
-        The image that is laid onto it.
+        The image that is registered to it.
     model
-        Kind of transform; without it, only as rich as the landmarks carry.
+        Kind of transform; without it, only as rich as the landmarks support.
     error
-        How far a landmark may be off along each axis, in the unit of the fixed image; without it their scatter tells.
+        How far a landmark may be off along each axis, in the unit of the fixed image; without it, it is estimated from
+        their scatter.
     noise
         Whether an error that is found from scatter is the same along all axes.
     without
-        Names of landmarks to leave out, parted by commas.
+        Names of landmarks to leave out, separated by commas.
     grid
         Pixels of the registered image: fixed, moving, a pixel size in micrometres, or none to leave it out.
     """

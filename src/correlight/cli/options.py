@@ -18,7 +18,7 @@ _NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 ROTATIONS = -360.0, 360.0
 SCALES = 1e-3, 1e3
 
-Output = Annotated[Path, Parameter(name=("--output", "-o"), help="Folder to make; it appears whole or not at all.")]
+Output = Annotated[Path, Parameter(name=("--output", "-o"), help="Output folder; written completely or not at all.")]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier result.")]
 Spacing = Annotated[float | None, Parameter(help="Micrometres per pixel, in place of what the file states.")]
 Spacings = Annotated[

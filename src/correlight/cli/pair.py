@@ -46,19 +46,19 @@ def pair(
     moving
         The image of the wide field.
     output
-        Folder to make; it appears whole or not at all.
+        Output folder; written completely or not at all.
     ratio
-        Fixed pixels per moving pixel, as far as known; without it the files are asked.
+        Fixed pixels per moving pixel, as far as known; without it, the pixel sizes in the files are used.
     fixed_channel
         Channel to match, by 0-based number or name; without it the first.
     moving_channel
         The same for the moving image; without it every channel is tried.
     match
-        What is compared: edges, grey values less their means, or grey values as they are.
+        What is compared: edges, grey values minus their means, or grey values as they are.
     padding
-        What stands where the moving image ends: grey, the nearest pixel (edge), or zero (masked).
+        Fill value outside the moving image: grey, the nearest pixel (edge), or zero (masked).
     rotation
-        A..B: degrees, counter-clockwise, by which the fields may be turned against each other.
+        A..B: degrees, counter-clockwise, by which the fields may be rotated against each other.
     seed
         Seed of every random draw.
     """

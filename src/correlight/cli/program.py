@@ -38,7 +38,7 @@ _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, er
 app = App(
     name="correlight",
     version=__version__,
-    help="Lays images of one specimen from different microscopes on top of each other, and says how far to trust it.",
+    help="Registers images of one specimen from different microscopes, and reports how reliable the result is.",
 )
 for command in (register, apply, convert, landmarks, features, pair, demo):
     app.command(command)

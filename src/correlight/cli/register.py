@@ -1,4 +1,4 @@
-"""``correlight register``: two images in, one trusted overlay out."""
+"""``correlight register``: two images in, one checked overlay out."""
 
 from __future__ import annotations
 
@@ -71,16 +71,17 @@ def register(
     fixed
         The image that stays as it is.
     moving
-        The image that is laid onto it.
+        The image that is registered to it.
     output
-        Folder to make; it appears whole or not at all.
+        Output folder; written completely or not at all.
     recipe
         Name of a recipe, or a TOML file.
     model
-        rigid, similarity, affine, projective or elastic, as far as the recipe knows it; without it, only as rich as the
-        evidence carries.
+        rigid, similarity, affine, projective or elastic, as far as the recipe offers it; without it, only as rich as
+        the evidence supports.
     fixed_channel
-        Channel used for registration, by 0-based number or name; without it channels are tried until one is clear.
+        Channel used for registration, by 0-based number or name; without it, channels are tried until the result
+        is unambiguous.
     moving_channel
         The same for the moving image.
     fixed_mask
@@ -145,7 +146,7 @@ def register(
                 fixed_channel=fixed_channel,
                 moving_channel=moving_channel,
                 roi=region,
-                # The limits of the search understand clicks, and nothing else of the registration looks at the start.
+                # The limits of the search take landmarks, and nothing else of the registration uses the start.
                 start=_start(start, fixed_image, moving_image),
                 rotation=turns,
                 scale=scales,
@@ -186,7 +187,7 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
     try:
         if len(places[0]) < 3:
             return Clicks(*places)
-        # A few clicks cannot tell shear from a shaky hand, and a start need not.
+        # A few rough landmarks cannot separate shear from their error, and a start need not.
         return fit(*places, "affine" if len(places[0]) >= 6 else "similarity")
     except (TransformError, UsageError) as error:
         raise UsageError(f"{path} gives no start: {error}") from error

@@ -117,7 +117,7 @@ def shares_apart(fits: IndependentFits, fixed: Grid) -> dict[str, float]:
 def findings_of_planes(
     pair: PlanePair, fits: IndependentFits, found: LinearTransform, scores: ScoreStatistics, appearance: Appearance
 ) -> Findings:
-    """Everything that speaks for or against a pose of two planes.
+    """The findings about a pose of two planes.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def findings_of_planes(
 
 
 def _apart(rival: Pose, found: LinearTransform, fixed: Plane) -> tuple[bool, float, float, float]:
-    """Whether a rival is mirrored against a pose, and its turn in degrees, scale and shift as a share of the width."""
+    """Whether a rival is mirrored against a pose; its rotation (degrees), scale, and shift as a share of the width."""
     other, own = rival.linear, Affine.of(found.linear, found.offset)
     turn = abs((other.rotation - own.rotation + 180) % 360 - 180)
     middle = fixed.grid.centre[None]
@@ -162,19 +162,19 @@ def _apart(rival: Pose, found: LinearTransform, fixed: Plane) -> tuple[bool, flo
 
 
 def _way_to(rival: Pose, found: LinearTransform, fixed: Plane) -> str:
-    """What a rival pose does otherwise, as the subject of a sentence."""
+    """How a rival pose differs, as the subject of a sentence."""
     mirrored, turn, scale, shift = _apart(rival, found, fixed)
     if mirrored:
         return "The mirror image"
     if turn > _OTHERWISE_TURNED:
-        return f"The image turned by {turn:.0f} degrees"
+        return f"The image rotated by {turn:.0f} degrees"
     if abs(np.log(scale)) > _OTHERWISE_SCALED:
-        return f"The image at {scale:.2g} times the size"
+        return f"The image scaled by {scale:.2g}"
     return f"The image shifted by {100 * shift:.0f} % of the width"
 
 
 def _other_way_round(rival: Pose, found: LinearTransform, fixed: Plane) -> bool:
-    """Whether a rival shows the same part at the same size, turned or mirrored: what a symmetric specimen does."""
+    """Whether a rival shows the same part at the same size, rotated or mirrored, as for a symmetric specimen."""
     mirrored, turn, scale, shift = _apart(rival, found, fixed)
     alike = abs(np.log(scale)) < _SAME_SCALE and shift < _SAME_PLACE
     return bool(alike and (mirrored or turn > _OTHERWISE_TURNED))
@@ -189,7 +189,7 @@ def _unusual(fixed: Plane, moving: Plane, appearance: Appearance) -> float:
 
 
 def _above_displaced(laid: Overlay) -> float:
-    """How far mutual information at the pose stands above mutual information after wrong shifts."""
+    """Mutual information at the pose above that after wrong shifts, in standard deviations."""
     samples = laid.samples
     if not samples:
         return 0.0

@@ -1,9 +1,9 @@
 """Findings to a probability that a result is right, and to accepted, doubtful or refused.
 
-The probability is a logistic curve over the findings. Its few numbers stand beside this file: in ``confidence.toml``
+The probability is a logistic curve over the findings. Its few numbers are beside this file: in ``confidence.toml``
 for images in the plane, fitted by ``python -m benchmarks.calibrate`` to results whose truth is known, and in
 ``confidence-volumes.toml`` for volumes, set by hand so that simulated pairs (``benchmarks/results/volumes.md``) are
-judged rightly.
+judged correctly.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict
 
 from correlight.evidence.verdict import Evidence, Status, Verdict, measured, verdict_of
 
-# Where findings turn from speaking for a result to speaking against it, for the sentences; what counts is the
+# Limits at which findings count as for or against a result in the sentences; the status follows from the
 # probability.
 _RATIO_LIMIT, _MARGIN_LIMIT, _HEIGHT_LIMIT, _SECOND_LIMIT = 1.35, 1.15, 6.0, 2.0
 _UNUSUAL_LIMIT = 1.0
-# A symmetric specimen leaves open which way round it lies, however well its place is known.
+# A symmetric specimen leaves its orientation open, however well its place is known.
 _ONE_OF_TWO = 0.5
 
 
@@ -59,7 +59,7 @@ class Findings:
     rival : str
         What has to be done to the moving image to come from this pose to its best rival, in words.
     symmetric : bool
-        Whether that rival lays the same part of the moving image onto the fixed one, only another way round.
+        Whether that rival lays the same part of the moving image onto the fixed one, only in another orientation.
     tried : int
         How many deliberately wrong poses there were.
     """
@@ -84,18 +84,18 @@ class _Strict(BaseModel):
 
 
 class Limits(_Strict):
-    """Where findings begin to count, and where they count no further.
+    """Limits within which findings count.
 
     Parameters
     ----------
     margin : (float, float)
-        Margins beyond these say no more.
+        Margins beyond these count no further.
     apart : float
-        Estimates that lie further apart than this share of the width speak against a result.
+        Estimates that lie further apart than this share of the width count against a result.
     most_apart : float
         How many times that they are counted at most.
     overlap : float
-        A smaller overlap speaks against a result.
+        A smaller overlap counts against a result.
     """
 
     margin: tuple[float, float]
@@ -144,7 +144,7 @@ def calibration(kind: Kind = "images") -> Calibration:
 
 
 def support(findings: Findings, known: Calibration | None = None) -> dict[str, float]:
-    """What speaks for a result, before it is weighted: how far it stands above wrong poses and above its best rival."""
+    """Support for a result, before weighting: how much it scores above wrong poses and above its best rival."""
     low, high = (known or calibration()).limits.margin
     told = {
         "ratio": float(np.log(np.clip(findings.wrong_ratio, 0.5, 2.5))),
@@ -155,7 +155,7 @@ def support(findings: Findings, known: Calibration | None = None) -> dict[str, f
 
 
 def doubts(findings: Findings, known: Calibration | None = None) -> dict[str, float]:
-    """What speaks against a result, from 0 up, before it is weighted."""
+    """Doubts about a result, from 0 up, before weighting."""
     limits = (known or calibration()).limits
     told = {
         "second": float(np.clip(_SECOND_LIMIT - findings.second_measure, 0.0, 1.0)),
@@ -163,7 +163,7 @@ def doubts(findings: Findings, known: Calibration | None = None) -> dict[str, fl
             name: float(np.clip(getattr(findings, name) / limits.apart - 1, 0.0, limits.most_apart))
             for name in ("halves", "measures", "backward")
         },
-        # What the features were never trained on may fool them in ways that no wrong pose of the pair shows.
+        # What the features were never trained on may mislead them in ways that no wrong pose of the pair shows.
         "unusual": float(np.clip(findings.unusual - _UNUSUAL_LIMIT, 0.0, 2.0)),
         "overlap": float(findings.overlap < limits.overlap),
     }
@@ -173,7 +173,7 @@ def doubts(findings: Findings, known: Calibration | None = None) -> dict[str, fl
 def probability(findings: Findings, known: Calibration | None = None) -> float:
     """The probability that a result with these findings is right.
 
-    However far a pose stands out, estimates that lead elsewhere can still bring it down.
+    However high the score of a pose, independent fits that disagree lower it.
     """
     known = known or calibration()
     most = float(np.log(known.most / (1 - known.most)))
@@ -222,7 +222,7 @@ def evidence_of(f: Findings, limits: Limits) -> tuple[Evidence, ...]:
             f"Deliberately wrong poses of this pair score nearly as much ({f.wrong_ratio:.2f} times the best of them).",
         ),
         measured(
-            "Height above wrong poses",
+            "Score above wrong poses",
             f.wrong_poses,
             _HEIGHT_LIMIT,
             f"Its score lies {f.wrong_poses:.0f} standard deviations above the mean of those wrong poses.",
@@ -236,20 +236,20 @@ def evidence_of(f: Findings, limits: Limits) -> tuple[Evidence, ...]:
             f"{f.rival or 'Another pose'} fits almost as well (the best scores {f.margin:.2f} times the runner-up).",
         ),
         measured(
-            "Margin of the search",
+            "Margin in the plane",
             f.search,
             _MARGIN_LIMIT,
-            f"Projections of the volumes match {f.search:.1f} times as well here as in the best rival pose.",
-            f"Projections of the volumes match about as well elsewhere ({f.search:.2f} times the best rival).",
+            f"Projections of the volumes score {f.search:.1f} times as much in this pose as in the best rival pose.",
+            f"Projections of the volumes score nearly as much in another pose ({f.search:.2f} times the best rival).",
         ),
         measured(
             "Second measure",
             f.second_measure,
             _SECOND_LIMIT,
             "Mutual information, which the search did not use, agrees: it is "
-            f"{f.second_measure:.1f} standard deviations higher here than nearby.",
-            "Mutual information, which the search did not use, sees nothing special at this place "
-            f"({f.second_measure:.1f} standard deviations above nearby places).",
+            f"{f.second_measure:.1f} standard deviations above nearby positions.",
+            "Mutual information, which the search did not use, does not support this pose "
+            f"({f.second_measure:.1f} standard deviations above nearby positions).",
         ),
         measured(
             "Two halves",
@@ -263,32 +263,32 @@ def evidence_of(f: Findings, limits: Limits) -> tuple[Evidence, ...]:
             "Other measure",
             f.measures,
             limits.apart,
-            f"Features and mutual information lead to the same place within {measures} of the width.",
-            f"Features and mutual information lead to places {measures} of the width apart.",
+            f"Refinements by features and by mutual information agree within {measures} of the width.",
+            f"Refinements by features and by mutual information differ by {measures} of the width.",
             below=True,
         ),
         measured(
             "Exchanged images",
             f.backward,
             limits.apart,
-            f"Registering in the other direction leads back within {back} of the width.",
-            f"Registering in the other direction leads {back} of the width elsewhere.",
+            f"Registration with fixed and moving exchanged agrees within {back} of the width.",
+            f"Registration with fixed and moving exchanged differs by {back} of the width.",
             below=True,
         ),
         measured(
             "Overlap",
             f.overlap,
             limits.overlap,
-            f"The images share {100 * f.overlap:.0f} % of the smaller field.",
-            f"The images share only {100 * f.overlap:.0f} % of the smaller field.",
+            f"The common area is {100 * f.overlap:.0f} % of the smaller field.",
+            f"The common area is only {100 * f.overlap:.0f} % of the smaller field.",
         ),
         measured(
             "Out-of-distribution score",
             f.unusual,
             _UNUSUAL_LIMIT,
-            "Both images look like what the learned features were trained on.",
-            f"One of the images is unlike anything that the learned features were trained on ({f.unusual:.1f} times as "
-            "far from the usual as nearly all of that).",
+            "Both images are similar to the training images of the learned features.",
+            f"One of the images is unlike the training images of the learned features ({f.unusual:.1f} times "
+            "the distance that 95 % of them keep).",
             below=True,
         ),
     )

@@ -56,7 +56,7 @@ def judge(
 
     Notes
     -----
-    The confidence is the chance that the true error stays below two hundredths of the width: the scatter of few
+    The confidence is the probability that the true error stays below two hundredths of the width: the scatter of few
     landmarks may be small by luck, which the distribution of chi-squared takes into account. It is limited from above
     where something is known to be wrong.
     """
@@ -66,7 +66,7 @@ def judge(
     if known:
         evidence.append(_left_out(found, symbol, width))
         evidence.append(_size(predicted, symbol, width))
-    if found.given and found.freedom and found.fle > 0:
+    if found.given and found.degrees_of_freedom and found.fle > 0:
         evidence.append(_stated(found))
     evidence += [Evidence("Wrong pair", np.nan, 0.0, False, suspect.sentence(names, symbol)) for suspect in wrong]
     evidence.append(_between(found, fixed, moving, sure=known and predicted.p95 <= _GOOD * width))
@@ -91,21 +91,25 @@ def _chance(error: float, limit: float, found: Estimate) -> float:
     """Probability that a root mean square error predicted from scatter is below a limit."""
     if found.given or error == 0:
         return _MOST if error <= limit else 1 - _MOST
-    return float(special.chdtrc(found.freedom, found.freedom * (error / limit) ** 2))
+    return float(special.chdtrc(found.degrees_of_freedom, found.degrees_of_freedom * (error / limit) ** 2))
 
 
 def _redundancy(found: Estimate) -> Evidence:
-    count = found.freedom / found.ndim
-    said = f"{len(found.fixed)} landmarks are {count:.3g} more than the transform takes, so their scatter is known."
-    if not found.freedom:
-        said = f"{len(found.fixed)} landmarks just determine the transform; nothing would show a wrong one, set more."
-    return Evidence("Landmarks to spare", count, 0.5, found.freedom > 0, said)
+    count = found.degrees_of_freedom / found.ndim
+    said = f"{len(found.fixed)} landmarks are {count:.3g} more than the transform needs, so their scatter is known."
+    if not found.degrees_of_freedom:
+        said = (
+            f"{len(found.fixed)} landmarks just determine the transform, so a wrong one would go unnoticed; set more."
+        )
+    return Evidence("Landmarks to spare", count, 0.5, found.degrees_of_freedom > 0, said)
 
 
 def _left_out(found: Estimate, symbol: str, width: float) -> Evidence:
     error = left_out_error(found)
     favours = not error > _BAD / 2 * width
-    said = f"Landmarks left out lie {error:.3g} {symbol} (root mean square) from where the others put them."
+    said = (
+        f"Landmarks left out of the fit are {error:.3g} {symbol} (root mean square) from where the others predict them."
+    )
     if not np.isfinite(error):
         said = "There are too few landmarks to leave one out."
     return Evidence("Left out", error, _BAD / 2 * width, favours, said)
@@ -123,7 +127,7 @@ def _stated(found: Estimate) -> Evidence:
     ratio = float(np.sqrt(np.nanmean(squared) / found.ndim))
     said = f"Landmarks scatter {ratio:.2g} times as much as their stated error says."
     if ratio > _STATED_LIMIT:
-        said = f"Landmarks scatter {ratio:.2g} times as much as their stated error says, and so may all be off."
+        said = f"Landmarks scatter {ratio:.2g} times as much as their stated error says, so all of them may be wrong."
     return Evidence("Stated error", ratio, _STATED_LIMIT, ratio <= _STATED_LIMIT, said)
 
 
@@ -137,7 +141,7 @@ def _between(found: Estimate, fixed: Grid, moving: Grid, *, sure: bool) -> Evide
             share = float(np.mean(spatial.Delaunay(found.fixed).find_simplex(common) >= 0))
         except spatial.QhullError:
             share = 0.0
-    # What is extrapolated is less certain, and the predicted error knows by how much.
+    # What is extrapolated is less certain, and the predicted error includes it.
     favours = share >= _BETWEEN_LIMIT or sure
     said = f"{100 * share:.0f} % of the common field lie between landmarks"
     said += "." if favours else "; elsewhere the transform is extrapolated, so spread them wider."
@@ -170,7 +174,7 @@ def _advice(found: Estimate, fixed: Grid, moving: Grid, symbol: str) -> Evidence
     candidates, field = (part[moving.contains(found.moving_from_fixed(part))] for part in (candidates, field))
     if not len(candidates) or not len(field):
         return Evidence(
-            "Next landmark", np.nan, np.nan, True, "The images share nothing where a landmark could be set."
+            "Next landmark", np.nan, np.nan, True, "The images have no common area in which a landmark could be set."
         )
     best = next_place(found, candidates, field)
     where = ", ".join(f"{value:.4g}" for value in best.place)

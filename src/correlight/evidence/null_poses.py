@@ -99,7 +99,7 @@ def score_statistics(
     engine, least_overlap, workers
         As in the search.
     known : ScoreStatistics, optional
-        Of a pose of the same images; if it lies nearly alike, its wrong poses are not looked at again.
+        Of a pose of the same images; if it lies nearly alike, its wrong poses are not considered again.
     """
     linear = Affine.of(found.linear, found.offset)
     small, other = working_planes(fixed, moving, linear.scale, _NULL_SIZE * engine.stride)

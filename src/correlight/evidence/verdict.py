@@ -1,4 +1,4 @@
-"""Evidence and verdict: what speaks for and against a result, and whether to trust it."""
+"""Evidence and verdict: what favours and contradicts a result, and whether it is accepted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Evidence:
     limit : float
         What it is compared with.
     favours : bool
-        Whether it speaks for the result.
+        Whether it favours the result.
     sentence : str
         The finding in words, with the number in it.
     """
@@ -48,7 +48,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a result may be trusted, and why.
+    """Whether a result is accepted, and why.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def measured(
     name, value, limit
         As for `Evidence`.
     good, bad : str
-        The sentence where the number speaks for the result, and where it speaks against it; the same without ``bad``.
+        The sentence where the number favours the result, and where it does not; the same without ``bad``.
     below : bool
         Whether small values are good.
     """
@@ -93,7 +93,7 @@ def measured(
 def verdict_of(evidence: Sequence[Evidence], confidence: float, status: Status, first: Sequence[str] = ()) -> Verdict:
     """A verdict whose reasons are the sentences of its evidence.
 
-    What is accepted gives its three strongest reasons and its weak sides; what is not accepted says only what speaks
+    What is accepted gives its three strongest reasons and its weak sides; what is not accepted gives only what is
     against it.
 
     Parameters

@@ -16,7 +16,7 @@ from correlight.geometry import Grid, Points
 from correlight.transforms import Sequence, Transform
 from correlight.transforms.newton import Inverted
 
-_LOOKS = {2: 41, 3: 17}  # places per axis at which a map is looked at to see whether it folds
+_LOOKS = {2: 41, 3: 17}  # places per axis at which a map is used to see whether it folds
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ class ExchangeContext:
     fixed, moving : Grid or None
         Grids of the images. Formats that count pixels cannot be read or written without them.
     name : str or None
-        What the moving image is called in a file that speaks of several: a source of MoBIE, a setup of BigDataViewer,
+        Name of the moving image in a file that describes several: a source of MoBIE, a setup of BigDataViewer,
         a coordinate system of OME-NGFF.
     ndim : {2, 3} or None
         Number of axes to read from files that always state three. Two is refused where the third is not left alone.

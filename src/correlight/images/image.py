@@ -1,4 +1,4 @@
-"""Image: pixels that may stay on disk, the grid they lie on, channel names, and which pixels may vote."""
+"""Image: pixels that may stay on disk, the grid they lie on, channel names, and which pixels are valid."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class Image:
     channels : tuple of str
         One name per channel.
     rgb : bool
-        Whether the three channels are the colours of one picture, which then counts as one image.
+        Whether the three channels are the colours of one RGB image, which is registered as a single channel.
     mask : array of bool, CoarseMask or None
         Valid pixels at full resolution, shape ``grid.shape``; None where every pixel is valid. A `CoarseMask`
         where the image stays on disk.
@@ -158,7 +158,7 @@ class Image:
         if self.mask is not None and self.mask.shape != self.grid.shape:
             raise UsageError(f"The mask has shape {self.mask.shape}, the image {self.grid.shape}.")
         if self.rgb and shape[0] != 3:
-            raise UsageError(f"An RGB picture has three channels; got {shape[0]}.")
+            raise UsageError(f"An RGB image has three channels; got {shape[0]}.")
 
     @classmethod
     def from_array(
@@ -225,8 +225,8 @@ class Image:
         return np.dtype(self.levels[0].dtype)
 
     @property
-    def votes(self) -> tuple[int | None, ...]:
-        """The channels that can be registered on their own; ``(None,)`` for a picture in colours."""
+    def usable_channels(self) -> tuple[int | None, ...]:
+        """The channels that can be registered on their own; ``(None,)`` for a colour image."""
         return (None,) if self.rgb else tuple(range(len(self.channels)))
 
     def channel_index(self, channel: int | str | None) -> int | None:
@@ -249,7 +249,7 @@ class Image:
         raise UsageError(f"There is no channel {channel!r}; this image has {known}.")
 
     def channel_name(self, channel: int | None) -> str:
-        """How a channel is called in a report; an RGB picture taken as one image is "RGB"."""
+        """How a channel is called in a report; an RGB image taken as one image is "RGB"."""
         return "RGB" if channel is None else self.channels[channel]
 
     def grey(self, channel: int | None = None, level: int = 0) -> Float:

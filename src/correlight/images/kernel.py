@@ -138,7 +138,7 @@ def _inner_block(
 def _fetched(
     four: Array, rows: NDArray[np.int16], columns: NDArray[np.int16], weight: NDArray[np.float32]
 ) -> tuple[Array, Array]:
-    """What lies between the two neighbours in the upper row, and in the lower row, of places in a picture of fours."""
+    """What lies between the two neighbours in the upper row, and in the lower row, of places in an image of fours."""
     a, b, c, d = cv2.split(cv2.remap(four, cv2.merge([columns, rows]), np.empty(0), cv2.INTER_NEAREST))
     return _mixed(a, b, weight, cv2.CV_32F), _mixed(c, d, weight, cv2.CV_32F)
 

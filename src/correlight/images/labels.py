@@ -12,7 +12,7 @@ from correlight.images.image import Image, Pixels
 
 # Of the neighbours of a pixel of a label, at least this share carries the same label; so for this share of labels.
 _AGREE, _SUCH = 0.5, 0.8
-# Rows that are looked at together, and pixels that are not the most frequent number after which no more are needed.
+# Rows that are examined together, and pixels that are not the most frequent number after which no more are needed.
 _ROWS, _ENOUGH = 512, 200_000
 
 
@@ -20,7 +20,7 @@ def are_labels(pixels: NDArray[np.generic]) -> bool:
     """Whether pixels are labels: whole numbers, nearly each of which lies in patches.
 
     A label is a number most of whose neighbours carry the same number, however many labels there are. Grey values are
-    not, even where a picture is dark, saturated or has few of them, because they come in steps from one to the next.
+    not, even where an image is dark, saturated or has few of them, because they come in steps from one to the next.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def are_labels(pixels: NDArray[np.generic]) -> bool:
 
 
 def label_channels(image: Image) -> tuple[int, ...]:
-    """The channels of an image that hold labels, by number; none of a picture in colours.
+    """The channels of an image that hold labels, by number; none of a colour image.
 
     Reads a few rows (slices of a volume) at a time, and no more than are needed to tell.
     """
@@ -60,7 +60,7 @@ def _holds_labels(pixels: Pixels, channel: int) -> bool:
 
 
 def _parts(pixels: Pixels, channel: int) -> Iterator[NDArray[Any]]:
-    """Rows of a picture or slices of a volume, from the middle on, where more is to be seen than at an edge."""
+    """Rows of an image or slices of a volume, from the middle on, where more is to be seen than at an edge."""
     count = pixels.shape[1]
     step = _ROWS if len(pixels.shape) == 3 else 1
     starts = sorted(range(0, count, step), key=lambda start: abs(start + step / 2 - count / 2))

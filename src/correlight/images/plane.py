@@ -15,22 +15,22 @@ from correlight.geometry import Grid
 from correlight.images.image import Float, Image, Mask
 from correlight.images.pyramid import working_image
 
-# A pixel of a sharp image may be divided by this: features of small images tell more where structure is as large as in
-# the images that they were made for, though nothing is added to it.
+# A pixel of a sharp image may be divided by this: features of small images are more distinctive where structure is as
+# large as in the images that they were made for, though nothing is added to it.
 DIVISIBLE = 3.0
-# A shrunk pixel votes if at least this much of it was valid.
+# A shrunk pixel is valid if at least this much of it was valid.
 _VALID_SHARE = 0.75
 # Grey values are stretched between these percentiles of the valid pixels: hot pixels must not set the scale.
 _STRETCH = (0.5, 99.5)
 # A field this many times longer than the working size is enough context for the smaller one.
 _LARGEST_FIELD = 2.5
-# So many pixels tell the percentiles of a picture; sorting all of a large one takes seconds.
+# So many pixels determine the percentiles of an image; sorting all of a large one takes seconds.
 _ENOUGH = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """Grey values between 0 and 1 on a 2-D grid, with the pixels that may vote.
+    """Grey values between 0 and 1 on a 2-D grid, with the valid pixels.
 
     Parameters
     ----------
@@ -40,15 +40,15 @@ class Plane:
         Valid pixels.
     grid : Grid
         Where the pixels lie.
-    smoothed : bool
+    denoised : bool
         Whether it was smoothed for want of counts: then its pixels are not divided where the plane is compared on finer
-        ones, and its edges tell little.
+        ones, and its edges are uninformative.
     """
 
     values: Float
     mask: Mask
     grid: Grid
-    smoothed: bool = False
+    denoised: bool = False
 
     @classmethod
     def of(cls, image: Image, channel: int | None) -> Plane:
@@ -76,7 +76,7 @@ class Plane:
     @property
     def finest(self) -> tuple[float, ...]:
         """The least pixel size along each axis on which the plane may be compared."""
-        return tuple(step / (1.0 if self.smoothed else DIVISIBLE) for step in self.grid.spacing)
+        return tuple(step / (1.0 if self.denoised else DIVISIBLE) for step in self.grid.spacing)
 
     def shrunk(self, spacing: float) -> Plane:
         """The plane at about the given isotropic pixel size, by area averaging; never finer than it is.

@@ -1,7 +1,7 @@
 """Smaller copies of large images: made from a few rows at a time, and used wherever the full resolution is not needed.
 
 Pixels of an image that does not fit into memory are never asked for at once. Whatever looks at the whole of it (the
-search, the refinement, pictures for a report) looks at a level; whatever needs every pixel walks over bands of rows.
+search, the refinement, images for a report) looks at a level; whatever needs every pixel walks over bands of rows.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Cascade:
         Yields
         ------
         level, plane, row : int
-            Where a band lies: number of the slice (0 in a picture) and first row.
+            Where a band lies: number of the slice (0 in a flat image) and first row.
         band : (C, rows, X) array
             In the type of the pixels.
         """
@@ -114,7 +114,7 @@ class Cascade:
         odd = self._odd[level]
         if odd is not None:
             band = np.concatenate([odd, band], 1)
-        # A picture of one row stays one; otherwise what is left over at the far edge is dropped.
+        # An image of one row stays one; otherwise what is left over at the far edge is dropped.
         pairs = band.shape[1] // 2 * 2
         self._odd[level] = band[:, pairs:].copy() if pairs < band.shape[1] and not ends else None
         if self.shapes[level][-2] == 1:
@@ -219,7 +219,7 @@ def working_image(image: Image) -> Image:
     """The image as methods look at it: itself if it is in memory, else the finest level that is.
 
     Positions mean the same on every level, so a transform that is found between levels holds for the full images.
-    Methods compare pictures of about a thousand pixels a side at most, so that nothing is lost.
+    Methods compare images of about a thousand pixels a side at most, so that nothing is lost.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def working_image(image: Image) -> Image:
 
 
 def shown_image(image: Image) -> Image:
-    """The image as pictures show it: at most 2**24 pixels of a channel, all of them in memory."""
+    """The image for display: at most 2**24 pixels of a channel, all of them in memory."""
     image = working_image(image)
     factors = factors_to(image.grid.shape)
     if max(factors) == 1:

@@ -98,7 +98,7 @@ def warp(
 
     Notes
     -----
-    About 0.02 s per megapixel of output for the first channel and 0.01 s for each further one where a picture of 8 or
+    About 0.02 s per megapixel of output for the first channel and 0.01 s for each further one where an image of 8 or
     16 bits is moved by an affine map (0.05 s per million voxels of a volume), 0.1 s and 0.04 s otherwise (one core).
 
     Examples
@@ -146,7 +146,7 @@ def warp_bands(
     mask: Mask | CoarseMask | None = None,
     block: int = 1024,
 ) -> Iterator[tuple[Array, Mask]]:
-    """Resample a picture band by band, from the first row to the last, for writers; parameters as in `warp`.
+    """Resample an image band by band, from the first row to the last, for writers; parameters as in `warp`.
 
     Yields
     ------

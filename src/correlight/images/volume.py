@@ -14,7 +14,7 @@ from correlight.images.image import Float, Image, Mask
 from correlight.images.plane import Plane, stretched
 from correlight.progress import checkpoint
 
-# A shrunk voxel votes if at least this much of it was valid.
+# A shrunk voxel is valid if at least this much of it was valid.
 _VALID_SHARE = 0.75
 # What stands out by so many deviations is content; the box leaves out this share of it at each end, has a rim of this
 # share of its side, and is not worth cutting if it holds most of the stack.
@@ -29,7 +29,7 @@ _AT_ONCE = 16_000_000
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Grey values between 0 and 1 on a 3-D grid, with the voxels that may vote.
+    """Grey values between 0 and 1 on a 3-D grid, with the valid voxels.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class Volume:
         return Volume(stretched(even, self.mask), self.mask, self.grid)
 
     def turned_axes(self, linear: NDArray[np.float64]) -> Volume:
-        """The same voxels with axes exchanged and turned round, as a signed permutation of (z, y, x) says.
+        """The same voxels with axes exchanged and reversed, as a signed permutation of (z, y, x) says.
 
         Position p of this volume is at ``linear @ (p - centre) + centre`` of the result, where each ``centre`` is that
         of its own grid.
@@ -165,7 +165,7 @@ class Volume:
         return float(np.mean(centred**3)) > _SKEW * max(float(values.std()), 1e-9) ** 3
 
     def flat(self, first: int, last: int) -> Plane:
-        """What is looked at in the plane: the maximum of a sparse stack, the mean of a dense one."""
+        """What is used in the plane: the maximum of a sparse stack, the mean of a dense one."""
         return self.projection(first, last) if self.sparse else self.slab(first, last)
 
     def projection(self, first: int = 0, last: int | None = None) -> Plane:

@@ -99,13 +99,13 @@ def find(task: Task, engine: MakeEngine, hypotheses: int) -> PlaneCandidate:
         PoseSearch(one.fixed, one.moving, task.limits, engine, task.workers, task.pair.working) for one in candidates
     ]
     refined: list[dict[LinearTransform, LinearTransform]] = [{} for _ in candidates]
-    for usual in (True, False):
+    for common in (True, False):
         for number, search in enumerate(searches):
             if search.complete:
                 continue
             candidate = candidates[number]
-            told = partial(_part_done, task.report, (number + (0 if usual else last + 1)) / 2, last + 1)
-            poses = near_start(search.ranked(told, usual=usual), task.start, candidate.fixed.grid)
+            told = partial(_part_done, task.report, (number + (0 if common else last + 1)) / 2, last + 1)
+            poses = near_start(search.ranked(told, common_scales=common), task.start, candidate.fixed.grid)
             poses = _hypotheses(candidate, poses[:hypotheses], task, refined[number])
             candidate = replace(candidate, poses=tuple(search.rescored(poses)))
             if candidate.margin >= _UNAMBIGUOUS and not (all(one.complete for one in searches) and number == last):

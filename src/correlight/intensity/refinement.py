@@ -92,7 +92,7 @@ class ImageRefinement:
         lost = candidate.scores.ratio < 1
         choice = choose(pair, top, models[:1] if lost else models, self._measures(pair))
         if lost and len(models) > 1:
-            choice = replace(choice, reason="poses that are wrong for sure score more, so no richer one was tried")
+            choice = replace(choice, reason="deliberately wrong poses score more, so no richer model was tried")
         return ImageFit(candidate, choice.transform, choice.transform, choice.model, choice.reason, choice, pair)
 
     def _measures(self, pair: Comparison) -> tuple[MeasureName, ...]:

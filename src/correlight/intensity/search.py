@@ -62,7 +62,7 @@ class _PoseSearch:
     def serves(self, dimension: Dimension) -> Serves:
         """All images; the list of poses has ranks."""
         served = DIMENSIONS if self._settings.orientations == "about z" else DIMENSIONS[1:]
-        # In the plane, features also tell which of several hypotheses goes on.
+        # In the plane, features also choose among several hypotheses.
         return Serves(
             dimensions=frozenset(served),
             options={"rotation", "scale", "mirror", "start", "pose"},
@@ -115,7 +115,7 @@ class PatchSettings(MethodSettings):
 
 
 class PatchSearch:
-    """Of volumes that are turned by little: patches after the Laplacian of Gaussian vote for the shift in the plane."""
+    """Of volumes with small rotation: patches after the Laplacian of Gaussian vote for the shift in the plane."""
 
     Settings: ClassVar[type[MethodSettings]] = PatchSettings
     gives: ClassVar[tuple[type[Candidate], ...]] = (VolumeCandidate,)

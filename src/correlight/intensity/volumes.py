@@ -127,7 +127,7 @@ def find(task: Task, in_the_plane: InThePlane, every_axis: bool, only_shifts: bo
     every_axis : bool
         Whether any of the three axes of the moving volume may lie along z.
     only_shifts : bool
-        Whether poses in the plane are shifts alone, so that z turned round would be a mirror image.
+        Whether poses in the plane are shifts alone, so that z reversed would be a mirror image.
 
     Raises
     ------
@@ -213,7 +213,7 @@ class _Search:
         return self._anywhere(none, planes)
 
     def _near(self, none: VolumeCandidate, start: LinearTransform) -> VolumeCandidate:
-        """The pose near a start; whatever else fits better, the caller knows, and rivals only say how clear it is."""
+        """The pose near a start; the caller chose it, and rivals only show how unambiguous it is."""
         pair, coarse = none.compared, none.compared.coarse
         begin = refine(
             pair, start, "similarity", measure="mutual information", levels=tuple(range(len(pair.sizes) - 1))
@@ -237,7 +237,7 @@ class _Search:
             tried = [*tried, *(Pose(other, 0.0, 1.0) for other in _around(planes[0].linear, _plane_grid(pair)))]
         spatial = search_depth(coarse, tried, least_overlap=least, tilt=0.0, turn=not self.only_shifts)
         if self.only_shifts:
-            # Without a rotation, z turned round is a mirror image: no pose for a search for a shift, but a rival.
+            # Without a rotation, z reversed is a mirror image: no pose for a search for a shift, but a rival.
             both = search_depth(coarse, tried, least_overlap=least, tilt=0.0)
             turned = [pose for pose in both if pose.linear.linear[0, 0] < 0]
             elsewhere = max((pose.score for pose in _better(pair, turned)), default=0.0)

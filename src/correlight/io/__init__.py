@@ -47,7 +47,7 @@ __all__ = [
 
 READABLE = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".npy", ".zarr")
 VENDORS = (".czi", ".nd2", ".lif", ".mrc", ".map", ".rec", ".st", ".dm3", ".dm4")  # most need the extra "formats"
-_ROWS = 1024  # of a large mask that are looked at together
+_ROWS = 1024  # of a large mask that are examined together
 SMALLEST = 32  # pixels per side: below, no overlap carries enough evidence
 
 _KINDS = {
@@ -63,7 +63,7 @@ _KINDS = {
     "DM": ("correlight.io.gatan", "read_dm"),
     "bioio": ("correlight.io.fallback", "read_bioio"),
 }
-_SINGLE = {"PNG", "JPEG"}  # kinds that hold one picture and nothing to choose from
+_SINGLE = {"PNG", "JPEG"}  # kinds that hold one image and nothing to choose from
 _SIDECARS = {"TIFF", "PNG", "JPEG"}  # kinds of files beside which programs put XML and .mdoc files
 _STARTS = (
     (b"II*\x00", "TIFF"),
@@ -219,7 +219,7 @@ def read_mask(path: str | Path, shape: Sequence[int]) -> Mask | CoarseMask:
     Parameters
     ----------
     path : path
-        A picture of any readable kind with one channel, or with colours, of which any may be non-zero.
+        An image of any readable kind with one channel, or with colours, of which any may be non-zero.
     shape : sequence of int
         The shape that the image has, ``(Y, X)`` or ``(Z, Y, X)``.
 
@@ -347,7 +347,7 @@ def _check_pixels(path: Path, pixels: Pixels, small: NDArray[Any]) -> None:
         low = small.min(axis=tuple(range(1, small.ndim)))
         high = small.max(axis=tuple(range(1, small.ndim)))
     if not np.any(high > low):
-        raise ReadError(f"Expected a picture, but {path} is blank: every pixel is {low[0]}; choose another image.")
+        raise ReadError(f"Expected an image, but {path} is blank: every pixel is {low[0]}; choose another image.")
 
 
 def _placed(shape: tuple[int, ...], spacing: Any, content: Content) -> tuple[Grid, tuple[str, ...]]:

@@ -80,5 +80,5 @@ def _axes(path: Path, shape: tuple[int, ...], dtype: np.dtype[np.generic], ndim:
         return "CYX"
     raise ReadError(
         f"Expected an array of shape (Y, X), (C, Y, X) with at most {_CHANNELS} channels or (Y, X, 3), but {path} "
-        f"has {shape}; save a single picture, or give three pixel sizes if it is a volume."
+        f"has {shape}; save a single image, or give three pixel sizes if it is a volume."
     )

@@ -58,7 +58,7 @@ class Selection:
 
     @property
     def anything(self) -> bool:
-        """Whether something other than the first picture is asked for."""
+        """Whether something other than the first image is asked for."""
         parts = self.scene, self.time, self.series, self.view
         return bool(self.level or any(part is not None for part in parts))
 
@@ -72,7 +72,7 @@ class Selection:
 
 Choice = Selection
 FIRST = Selection()
-"""The first picture at full resolution."""
+"""The first image at full resolution."""
 
 
 def refuse_unknown(path: Path, choice: Selection, known: Sequence[str]) -> None:
@@ -94,7 +94,7 @@ def refuse_unknown(path: Path, choice: Selection, known: Sequence[str]) -> None:
     """
     for name in ("scene", "series", "time", "view"):
         if getattr(choice, name) is not None and name not in known:
-            instead = f"choose by {' or '.join(known)}" if known else "it holds a single picture"
+            instead = f"choose by {' or '.join(known)}" if known else "it holds a single image"
             raise UsageError(f"There is no choice of a {name} in {path}; {instead}.")
 
 
@@ -226,4 +226,4 @@ def check_axes(path: Path, axes: str) -> None:
         If so.
     """
     if "Y" not in axes or "X" not in axes or len(set(axes)) != len(axes):
-        raise ReadError(f"Expected a picture with rows and columns, but {path} has the axes {axes!r}; export it again.")
+        raise ReadError(f"Expected an image with rows and columns, but {path} has the axes {axes!r}; export it again.")

@@ -89,11 +89,11 @@ class Content:
 
 
 def from_samples(pixels: NDArray[Any]) -> Content:
-    """Content of a picture whose last axis holds the samples of a pixel: grey, grey + alpha, RGB or RGB + alpha."""
+    """Content of an image whose last axis holds the samples of a pixel: grey, grey + alpha, RGB or RGB + alpha."""
     samples = pixels.shape[-1]
     colours = 3 if samples >= 3 else 1
     planes = np.moveaxis(pixels[..., :colours], -1, 0)
-    # A large picture is not copied: it is looked at by parts.
+    # A large image is not copied: it is examined by parts.
     planes = planes if large(planes.shape, planes.dtype.itemsize) else np.ascontiguousarray(planes)
     opaque = pixels[..., colours] != 0 if samples in (2, 4) else None
     return Content(planes, rgb=colours == 3, opaque=opaque)

@@ -30,7 +30,7 @@ _METRE = 1e6  # micrometres
 _PENDING = 100  # where the header says that an update is pending
 _FURTHER = "VHIRB"
 _KNOWN = "SMTCZYX" + _FURTHER
-_EMPTIEST = 64  # times the area of the tiles that the picture around them may have
+_EMPTIEST = 64  # times the area of the tiles that the image around them may have
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def _content(path: Path, pixels: Any) -> Content:
     if pixels.shape[-1] == 1:
         return Content(in_order(path, "CZYX", pixels[..., 0]))
     if pixels.shape[:2] != (1, 1):
-        raise ReadError(f"Expected grey channels or one picture in colours, but {path} mixes them; export it again.")
+        raise ReadError(f"Expected grey channels or one colour image, but {path} mixes them; export it again.")
     return from_samples(pixels[0, 0])
 
 

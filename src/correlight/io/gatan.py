@@ -84,12 +84,12 @@ def _group(tags: Tags, name: str) -> Tags:
 
 
 def _pixels(reader: _Reader, data: Tags) -> Content:
-    """All the pixels of an image: a picture, or a series of planes whose meaning its calibration tells."""
+    """All the pixels: a single image, or a series of planes whose meaning its calibration states."""
     path = reader.path
     shape = [int(size) for size in _group(data, "Dimensions").values()]
     block, kind = data.get("Data"), data.get("DataType")
     if not isinstance(block, _Block) or len(shape) not in (2, 3) or min(shape) < 1:
-        raise ReadError(f"Expected a picture or a volume, but {path} holds an image of the shape {shape}.")
+        raise ReadError(f"Expected an image or a volume, but {path} holds pixels of the shape {shape}.")
     if kind not in (*_PIXELS, _COLOURS):
         raise ReadError(f"Expected real numbers as pixels, but {path} holds DM pixels of the type {kind}.")
     dtype = np.dtype("u4" if kind == _COLOURS else _PIXELS[int(kind)]).newbyteorder(reader.order)
@@ -103,7 +103,7 @@ def _pixels(reader: _Reader, data: Tags) -> Content:
         raise ReadError(f"{path} is truncated: the file ends before its pixels do; copy or export it again.")
     if kind == _COLOURS:
         if len(shape) != 2:
-            raise ReadError(f"Expected one picture in colours, but {path} holds a stack of them.")
+            raise ReadError(f"Expected one colour image, but {path} holds a stack of them.")
         samples = np.frombuffer(raw, np.uint8).reshape(*shape[::-1], 4)
         order = [2, 1, 0] if reader.order == "<" else [1, 2, 3]
         return from_samples(samples[..., order])
@@ -114,7 +114,7 @@ def _pixels(reader: _Reader, data: Tags) -> Content:
 def _calibrated(
     reader: _Reader, data: Tags, content: Content, choice: Choice
 ) -> tuple[Content, tuple[float, ...], tuple[str, ...]]:
-    """The picture or volume, its pixel sizes in micrometres (none where any is missing), and what is said of them.
+    """The image or volume, its pixel sizes in micrometres (none where any is missing), and what is said of them.
 
     A third axis is depth only if it has a length: stacks are built of images as well, and films count seconds.
     """

@@ -30,7 +30,7 @@ def _quiet() -> Iterator[None]:
 
 
 def read_map(path: str | Path) -> NDArray[np.float64]:
-    """The numbers of a map, of any size and with NaN among them, which no picture would be read with.
+    """The numbers of a map, of any size and with NaN among them, which no image would be read with.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What the samples of a pixel mean: brightness either way round, colours of several kinds, opacity, or channels.
+"""What the samples of a pixel mean: brightness of either polarity, colours of several kinds, opacity, or channels.
 
 TIFF says so in PhotometricInterpretation, ExtraSamples, InkSet and Orientation (TIFF 6.0, sections 8, 16, 18 and 21).
 """
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 WHITE_IS_ZERO, BLACK_IS_ZERO, COLOURS, PALETTE, TRANSPARENCY, SEPARATED, YCBCR = range(7)
 _LAB = (8, 9, 10)
 _MOSAIC = 32803
-_BASE = {COLOURS: 3, SEPARATED: 4, YCBCR: 3, 8: 3, 9: 3, 10: 3}  # samples that a kind of picture needs; else 1
+_BASE = {COLOURS: 3, SEPARATED: 4, YCBCR: 3, 8: 3, 9: 3, 10: 3}  # samples that a kind of image needs; else 1
 _OPACITY = (1, 2)  # ExtraSamples: associated (colours multiplied by it) and unassociated alpha
 _CMYK = 1  # InkSet
 _TO_RGB = (6, 7, 33003, 33005, 34712, 34892, 50001, 34887)  # compressions whose decoders end in RGB
@@ -66,7 +66,7 @@ def meant(path: Path, pixels: Pixels, samples: int, page: Any, *, plain: bool) -
     opacity = next((base + place for place, what in enumerate(extra) if what in _OPACITY), None)
     others = [base + place for place in range(len(extra)) if base + place != opacity]
     if not picture:
-        # A stack or several pictures: every sample is a channel, but for opacity, which is none.
+        # A stack or several images: every sample is a channel, but for opacity, which is none.
         kept = [number for number in range(pixels.shape[0]) if number % samples != opacity]
         said = () if opacity is None else ("the opacity of a stack is left out",)
         return Content(chosen(pixels, kept), findings=said)
@@ -140,7 +140,7 @@ def _inverted(pixels: Pixels, page: Any, plain: bool) -> Content:
 
 
 def _coloured(path: Path, pixels: Pixels, page: Any, kind: int, base: int) -> Content:
-    """The samples of a single picture without those beyond its colours."""
+    """The samples of a single image without those beyond its colours."""
     dtype = np.dtype(pixels.dtype)
     colours = chosen(pixels, range(base))
     if kind == COLOURS:
@@ -148,7 +148,7 @@ def _coloured(path: Path, pixels: Pixels, page: Any, kind: int, base: int) -> Co
     if kind == SEPARATED:
         if int(tag(page, "InkSet", _CMYK)) != _CMYK or dtype.kind != "u":
             return Content(colours, findings=("the samples are inks that the file does not name, read as channels",))
-        said = ("the picture was stored as for print (CMYK) and is turned into red, green and blue",)
+        said = ("the image was stored for print (CMYK) and is converted to red, green and blue",)
         return Content(changed(colours, from_cmyk, 3, dtype), rgb=True, findings=said)
     if kind == YCBCR and int(page.keyframe.compression) not in _TO_RGB:
         if tuple(tag(page, "YCbCrSubSampling", (2, 2))) != (1, 1) or dtype != np.uint8:

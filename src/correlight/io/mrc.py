@@ -215,7 +215,7 @@ def _chosen(path: Path, whole: Any, header: _Header, choice: Choice, lazily: boo
     samples = len(whole.shape) - 3
     if header.volume:
         if samples and whole.shape[0] > 1:
-            raise ReadError(f"Expected one picture in colours, but {path} holds a volume of them; split it first.")
+            raise ReadError(f"Expected one colour image, but {path} holds a volume of them; split it first.")
         time_index(path, 1, choice)
         index: tuple[Any, ...] = (slice(None),) * 3
         axes, said = header.axes, tuple[str, ...]()

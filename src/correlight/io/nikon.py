@@ -49,7 +49,7 @@ def read_nd2(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
     if kept == "YXS" and pixels.shape[-1] in (3, 4):
         content = from_samples(pixels)
     elif "S" in kept:
-        raise ReadError(f"Expected grey channels or one picture in colours, but {path} has the axes {kept!r}.")
+        raise ReadError(f"Expected grey channels or one colour image, but {path} has the axes {kept!r}.")
     else:
         content = Content(in_order(path, kept, pixels))
     spatial = "ZYX"[-content.ndim :]

@@ -117,7 +117,7 @@ def _with_what_is_there(path: Path, root: ElementTree.Element, own: str | None, 
     absent = (*missing, *outside)
     if not kept:
         if images:
-            findings.append("nothing that is described is here, so that its own pages are read as they are")
+            findings.append("none of the described files is here, so that its own pages are read as they are")
         return Ome(NO_IMAGES, missing=absent, findings=tuple(findings))
     text = ElementTree.tostring(root, encoding="unicode").strip()
     return Ome(text, tuple(kept), (*files, *used.values()), absent, tuple(findings))

@@ -103,7 +103,7 @@ class Rearranged:
 
 
 def left_on_disk(path: Path, array: Any, index: Sequence[Any], axes: str) -> Rearranged:
-    """What is chosen of an array on disk, as `Rearranged`; a volume of one slice is a picture.
+    """What is chosen of an array on disk, as `Rearranged`; a volume of one slice is a flat image.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""PNG and JPEG pictures; neither states the pixel size of a microscope.
+"""PNG and JPEG images; neither states the pixel size of a microscope.
 
 The density fields of both formats (JFIF, pHYs, Exif) describe paper, and are never taken for a calibration. Both
 decoders fill what is missing from a truncated file with grey, so the files are walked to their end marker first.
@@ -34,7 +34,7 @@ _DISCRETE_COSINE = 512  # pixels per byte: a block of 64 takes one bit at the ve
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SPARE = 2**24  # bytes that a file may have beyond those of its pixels
 _EXIF, _ADOBE, _ORIENTATION = b"Exif\0\0", b"Adobe", 274
-_ENTRIES = 1000  # of a directory of Exif that are looked at
+_ENTRIES = 1000  # of a directory of Exif that are examined
 
 
 def read_png(path: Path, *, calibrate: bool = True) -> Content:
@@ -43,7 +43,7 @@ def read_png(path: Path, *, calibrate: bool = True) -> Content:
     Parameters
     ----------
     path : Path
-        The file; a picture of more than 64 MiB is decoded as a whole and then looked at by parts.
+        The file; an image of more than 64 MiB is decoded as a whole and then read by parts.
     calibrate : bool
         Of no effect: the format states no pixel size.
 
@@ -65,7 +65,7 @@ def read_jpeg(path: Path, *, calibrate: bool = True) -> Content:
     Parameters
     ----------
     path : Path
-        The file; a picture of more than 64 MiB is decoded as a whole and then looked at by parts.
+        The file; an image of more than 64 MiB is decoded as a whole and then read by parts.
     calibrate : bool
         Of no effect: the format states no pixel size.
 
@@ -86,7 +86,7 @@ def read_jpeg(path: Path, *, calibrate: bool = True) -> Content:
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[mmap.mmap]:
-    """The bytes of a file, of which only those that are looked at come into memory."""
+    """The bytes of a file, of which only those that are examined come into memory."""
     with open_regular(path, "an image file") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data
 
@@ -190,14 +190,14 @@ def _check_jpeg(path: Path, data: mmap.mmap) -> _Jpeg:
 
 
 def _from_inks(pixels: NDArray[Any], about: _Jpeg) -> Content:
-    """Colours of a picture in four inks, which programs of Adobe and most others store inverted."""
+    """Colours of an image in four inks, which programs of Adobe and most others store inverted."""
     most = np.iinfo(pixels.dtype).max
 
     def change(block: NDArray[Any]) -> NDArray[Any]:
         return from_cmyk(most - block if about.adobe else block)
 
     colours: Pixels = changed(np.moveaxis(pixels, -1, 0), change, 3, pixels.dtype)
-    said = ("the picture was stored as for print (CMYK) and is turned into red, green and blue",)
+    said = ("the image was stored for print (CMYK) and is converted to red, green and blue",)
     return Content(colours, rgb=True, findings=said)
 
 

@@ -1,7 +1,7 @@
 """Metadata that programs write beside an image: XML files of FEI (Thermo) EPU and of Zeiss ZEN.
 
-A file beside an image says something of the picture it was written for. It is believed only where it states the size
-of that picture and the image has it: exports are often binned, and keep the same name.
+A file beside an image says something of the image it was written for. It is believed only where it states the size
+of that image and the image has it: exports are often binned, and keep the same name.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Sidecar:
 
 
 def with_sidecar(path: Path, content: Content, *, calibrate: bool = True, section: int = 0) -> Content:
-    """A picture with the pixel size and the stage position that a file beside it states, where it states none itself.
+    """An image with the pixel size and the stage position that a file beside it states, where it states none itself.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def _checked(beside: Path, kind: str, stated: _Stated, shape: Sequence[int]) -> 
         return Sidecar(spacing, place, source, (), beside)
     words = f"{spacing[0]:g} x {spacing[1]:g} µm per pixel"
     told = (
-        "of a picture of unknown size"
+        "of an image of unknown size"
         if any(math.isnan(n) for n in size)
         else f"of {size[0]:.0f} x {size[1]:.0f} pixels"
     )

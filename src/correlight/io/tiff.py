@@ -269,7 +269,7 @@ def _planes(opened: _Opened, series: Any, index: list[Any], choice: Selection, *
     if series.dtype is None or "Y" not in axes or "X" not in axes or len(axes) != len(index):
         if last:
             return None
-        raise ReadError(f"Expected a picture with rows and columns, but {path} has the axes {axes!r}; export it again.")
+        raise ReadError(f"Expected an image with rows and columns, but {path} has the axes {axes!r}; export it again.")
     samples = series.shape[axes.index("S")] if "S" in axes else 1
     numbers = _numbers(series)
     pages = None if numbers is None else _pages(opened, series, samples)
@@ -368,7 +368,7 @@ def _pages(opened: _Opened, series: Any, samples: int) -> dict[int, Coded | Raw]
 
 
 def _written(pages: list[Coded | Raw]) -> Pixels | None:
-    """Which tiles all pages of a picture hold; None where that is every one."""
+    """Which tiles all pages of an image hold; None where that is every one."""
     grids = [page.written for page in pages if isinstance(page, Coded)]
     if not grids or all(grid.all() for grid in grids):
         return None

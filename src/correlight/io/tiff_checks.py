@@ -16,7 +16,7 @@ _UNCOMPRESSED = 1  # Compression
 _AT_MOST = {5: 1400, 8: 1040, 32773: 64, 32946: 1040}  # bytes that one of LZW, deflate and PackBits can unpack to
 _TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # of a TIFF tag; else 1
 _WALK = 2**34  # bytes of pixels that are walked over whatever the size of the file
-_RATIO = 4096  # beyond: no picture that shows anything is packed as tightly
+_RATIO = 4096  # beyond: no image that shows anything is packed as tightly
 
 Sizes = dict[Path, int]
 
@@ -84,7 +84,7 @@ def check_segments(path: Path, series: Any) -> None:
     if declared > _WALK and declared > _RATIO * sum(sizes.values()):
         raise ReadError(
             f"{path} declares {declared / 2**30:,.1f} GiB of pixels and has {sum(sizes.values())} bytes, which is "
-            "too little for a picture of anything; export it again."
+            "too little for that many pixels; export it again."
         )
 
 

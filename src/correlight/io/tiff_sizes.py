@@ -28,7 +28,7 @@ _FEI, _ZEISS, _SIS, _TVIPS, _TESCAN, _MICRO_MANAGER = (34680, 34682), 34118, (33
 _DM_UNITS, _DM_SCALES = {"X": 65003, "Y": 65004, "Z": 65005}, {"X": 65009, "Y": 65010, "Z": 65011}
 _LSM, _UIC = 34412, (33628, 33631)
 _DISPLAY = 1024  # pixels of the display that AP_PIXEL_SIZE of Zeiss is of
-_WIDTHS = {512, 1024, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768}  # of pictures that Zeiss SEMs store
+_WIDTHS = {512, 1024, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768}  # of images that Zeiss SEMs store
 _FINE = 3.0  # micrometres; coarser ones are scanners and cameras
 _SIDECAR = 2**20  # bytes of a text beside an image
 _NUMBER = r"([-+0-9.eE]{1,32})"
@@ -259,7 +259,7 @@ def _fei(about: Described, axes: str) -> Stated:
 
 
 def _zeiss(about: Described, axes: str) -> Stated:
-    """The pixel of the stored picture, its width, or else that of the display, which is 1,024 pixels wide."""
+    """The pixel of the stored image, its width, or else that of the display, which is 1,024 pixels wide."""
     found = _mapping(about, _ZEISS)
     if len(axes) != 2 or not found:
         return Stated()
@@ -272,11 +272,11 @@ def _zeiss(about: Described, axes: str) -> Stated:
         return Stated((size, size), "Zeiss tags")
     if shown is not None and about.width in _WIDTHS:
         size = shown * _DISPLAY / about.width
-        said = f"the pixel size that is stated ({shown:.6g} µm) is that of a display of 1024 pixels, the picture has "
+        said = f"the pixel size that is stated ({shown:.6g} µm) is that of a display of 1024 pixels, the image has "
         return Stated((size, size), "Zeiss tags", () if about.width == _DISPLAY else (f"{said}{about.width}",))
     if shown is not None:
         calibration.checked(about.path, (shown,), "Zeiss tags")
-        said = f"stated, not understood: {shown:.6g} µm on a display of 1024 pixels, for a picture of {about.width}"
+        said = f"stated, not understood: {shown:.6g} µm on a display of 1024 pixels, for an image of {about.width}"
         return Stated(None, "Zeiss tags", (said,))
     texts = [found[key] for key in ("ap_image_pixel_size", "ap_pixel_size") if key in found]
     return Stated(findings=tuple(said for text in texts for said in _zeiss_said(text)))
@@ -348,7 +348,7 @@ def _meta_series(about: Described, axes: str) -> Stated:
 
 
 def _jeol(about: Described, axes: str) -> Stated:
-    """TEM Center of JEOL describes the picture in XML; lengths are nanometres."""
+    """TEM Center of JEOL describes the image in XML; lengths are nanometres."""
     text = about.page.description or ""
     if "TemReporter" not in text[:4096]:
         return Stated()

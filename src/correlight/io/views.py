@@ -57,7 +57,7 @@ class Chosen:
 
 
 class Changed:
-    """Pixels on disk whose numbers stand for others: colours in another space, brightness the other way round.
+    """Pixels on disk whose numbers stand for others: colours in another space, brightness reversed.
 
     Parameters
     ----------

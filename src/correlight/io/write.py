@@ -27,7 +27,7 @@ from correlight.images.image import Pixels
 from correlight.images.pyramid import Cascade, Smaller
 
 TILE = 256  # pixels per side
-LARGE = 4096  # pixels along the longer side up to which a picture needs no pyramid
+LARGE = 4096  # pixels along the longer side up to which an image needs no pyramid
 SMALL = 1024  # pixels along the longer side of the last level of a pyramid
 _TYPES = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64")
 _BIG = 3 * 2**30  # bytes above which offsets of 32 bits may not do
@@ -142,7 +142,7 @@ class TiffBands:
         if shape[1:] != grid.shape or shape[0] != len(channels):
             raise UsageError(f"Pixels of shape {shape} do not fit {len(channels)} channels on a grid of {grid.shape}.")
         if rgb and (shape[0] != 3 or grid.ndim != 2):
-            raise UsageError(f"Three channels of (Y, X) make a picture in colours; got the shape {shape}.")
+            raise UsageError(f"Three channels of (Y, X) make a colour image; got the shape {shape}.")
         check_type(dtype)
         dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
         self.path, self.grid, self.channels, self.rgb = Path(path), grid, tuple(channels), rgb

@@ -1,4 +1,4 @@
-"""OME-Zarr 0.5: for pictures too large for one file, written band by band."""
+"""OME-Zarr 0.5: for images too large for one file, written band by band."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_ome_zarr(
     grid : Grid
         Where they lie. The axes have a unit only if the grid is calibrated.
     channels : sequence of str
-        One name per channel. The colours of a picture are three channels.
+        One name per channel. The colours of an image are three channels.
     pyramid : {"mean", "nearest"}
         How levels of half the size are made until 1024 pixels are left along the longer side; "nearest" for labels.
 
@@ -86,7 +86,7 @@ class ZarrBands:
         dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
         if dtype.kind not in "uif":
             raise UsageError(f"OME-Zarr holds pixels of real numbers; got {dtype.name}, convert them first.")
-        import zarr  # a quarter of a second, which only pictures this large should cost
+        import zarr  # a quarter of a second, which only images this large should cost
 
         self.path, self.grid, self.channels, self.dtype = Path(path), grid, tuple(channels), dtype
         count = max(0, math.ceil(math.log2(max(shape[-2:]) / SMALL)))

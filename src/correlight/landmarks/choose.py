@@ -104,10 +104,10 @@ def choose_model(
         # Where landmarks agree to the last digit, a richer kind does nothing but shuffle rounding.
         rounding = _ROUNDING * float(np.abs(fixed - fixed.mean(axis=0)).max())
         taken = before > rounding and gains.mean() > _STANDARD_ERRORS * gains.std(ddof=1) / np.sqrt(len(gains))
-        tried.append(f"landmarks left out lie {figures} off with {_a(best.model)} and {_a(model)}")
+        tried.append(f"errors at landmarks left out of the fit are {figures} with {_a(best.model)} and {_a(model)}")
         if taken:
             best = richer
-    reason = "; ".join(tried) if tried else "there are too few landmarks to tell whether a richer one would be better"
+    reason = "; ".join(tried) if tried else "there are too few landmarks to tell whether a richer model would be better"
     return ModelChoice(best, reason)
 
 

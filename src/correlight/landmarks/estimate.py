@@ -50,10 +50,10 @@ class Estimate:
         Its kind.
     fixed, moving : (N, D) arrays
         The landmarks.
-    freedom : int
+    degrees_of_freedom : int
         Number of coordinates beyond those that determine the transform; with none, nothing is known of the error
         unless that of the landmarks was given.
-    scatter_freedom : float
+    scatter_degrees_of_freedom : float
         Degrees of freedom of the scatter that the error of the landmarks was found from.
     given : bool
         Whether the error of the landmarks was given rather than found from their scatter.
@@ -65,8 +65,8 @@ class Estimate:
     model: Kind
     fixed: Points
     moving: Points
-    freedom: int
-    scatter_freedom: float
+    degrees_of_freedom: int
+    scatter_degrees_of_freedom: float
     given: bool
     landmark_covariances: Float
 
@@ -93,7 +93,7 @@ class Estimate:
 
     @property
     def left_out(self) -> Float:
-        """How far each landmark lies from where the others put it, shape ``(N, D)``; NaN where they do not tell."""
+        """Error of each landmark predicted by a fit to the others, shape ``(N, D)``; NaN where they determine none."""
         raise NotImplementedError
 
     @property
@@ -136,7 +136,7 @@ class Estimate:
         Where the scatter of a few landmarks is all that is known of their error, that scatter may be small by chance;
         Fisher's distribution in place of the normal one takes it into account.
         """
-        return ellipses(self.covariances(places), level, None if self.given else self.scatter_freedom)
+        return ellipses(self.covariances(places), level, None if self.given else self.scatter_degrees_of_freedom)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +162,7 @@ class LinearEstimate(Estimate):
 
     @property
     def left_out(self) -> Float:
-        """How far each landmark lies from where the others put it, shape ``(N, D)``; NaN where they do not tell."""
+        """Error of each landmark predicted by a fit to the others, shape ``(N, D)``; NaN where they determine none."""
         return self._others[0]
 
     @property
@@ -213,7 +213,7 @@ class LinearEstimate(Estimate):
         if self.weights is None:
             squares = np.einsum("na,nab,nb->n", left, certain, left)
             saved = np.einsum("na,nab,nb->n", left, gap, left)
-            scale = np.maximum(squares.sum() - saved, 0.0) / (self.freedom - ndim)
+            scale = np.maximum(squares.sum() - saved, 0.0) / (self.degrees_of_freedom - ndim)
             expected = scale[:, None, None] * (expected + (own.sum(axis=0) - own) / (count - 1))
         else:
             expected = expected + own
@@ -245,7 +245,7 @@ class SplineEstimate(Estimate):
 
     @property
     def left_out(self) -> Float:
-        """How far each landmark lies from where the others put it, shape ``(N, D)``; NaN where they do not tell."""
+        """Error of each landmark predicted by a fit to the others, shape ``(N, D)``; NaN where they determine none."""
         return self.smooth.apart
 
     @property
@@ -344,19 +344,19 @@ def estimate(
         covariances, spare, extra = anisotropic_covariances(fixed, moving, model, start)
         result = _linear(fixed, moving, model, covariances, allow_mirror)
         total = result.parameter_covariance + extra
-        return replace(result, given=False, scatter_freedom=spare, parameter_covariance=total)
+        return replace(result, given=False, scatter_degrees_of_freedom=spare, parameter_covariance=total)
     return _linear(fixed, moving, model, given, allow_mirror)
 
 
-def ellipses(covariances: Float, level: float, freedom: float | None) -> tuple[Float, Float]:
+def ellipses(covariances: Float, level: float, degrees_of_freedom: float | None) -> tuple[Float, Float]:
     """Half axes and directions of confidence regions from ``(N, D, D)`` covariances; see `Estimate.ellipses`."""
     if not 0 < level < 1:
         raise UsageError(f"A probability between 0 and 1 was expected; got {level}.")
     ndim = covariances.shape[1]
-    if freedom is None:
+    if degrees_of_freedom is None:
         reach = float(special.chdtri(ndim, 1 - level))
     else:
-        reach = float(ndim * special.fdtri(ndim, freedom, level)) if freedom > 0 else np.nan
+        reach = float(ndim * special.fdtri(ndim, degrees_of_freedom, level)) if degrees_of_freedom > 0 else np.nan
     known = np.asarray(np.isfinite(covariances).all(axis=(1, 2)))
     squares, directions = np.linalg.eigh(np.where(known[:, None, None], covariances, np.eye(ndim)))
     radii = np.sqrt(np.maximum(squares, 0.0) * reach)
@@ -370,7 +370,7 @@ def _linear(
     start = fit(fixed, moving, model, allow_mirror=allow_mirror)
     ndim, count = fixed.shape[1], len(fixed)
     motions = Motions.among(fixed, model)
-    freedom = count * ndim - motions.count
+    degrees_of_freedom = count * ndim - motions.count
     transform = start
     if given is not None and given.any():
         transform = start if even(given) else improve(start, fixed, moving, model, given)
@@ -378,7 +378,7 @@ def _linear(
     else:
         covariances = pulled(transform.jacobian(fixed), np.broadcast_to(np.eye(ndim), (count, ndim, ndim)))
         apart = float(np.sum((moving - transform(fixed)) ** 2))
-        scale = 0.0 if given is not None else apart / freedom if freedom > 0 else np.nan
+        scale = 0.0 if given is not None else apart / degrees_of_freedom if degrees_of_freedom > 0 else np.nan
     at = motions.at(fixed)
     normal = np.einsum("nap,nab,nbq->pq", at, np.linalg.inv(covariances), at, optimize=True)
     return LinearEstimate(
@@ -386,8 +386,8 @@ def _linear(
         model,
         fixed,
         moving,
-        freedom,
-        freedom,
+        degrees_of_freedom,
+        degrees_of_freedom,
         given is not None,
         scale * covariances,
         motions,
@@ -410,14 +410,16 @@ def _spline(
         covariances=even if given is None else pulled(slopes, given),
         known=given is not None,
     )
-    own = np.full((count, ndim, ndim), np.nan) if not smooth.freedom and given is None else smooth.noise * even
+    own = (
+        np.full((count, ndim, ndim), np.nan) if not smooth.degrees_of_freedom and given is None else smooth.noise * even
+    )
     return SplineEstimate(
         base @ smooth.spline,
         model,
         fixed,
         moving,
-        smooth.freedom,
-        smooth.freedom,
+        smooth.degrees_of_freedom,
+        smooth.degrees_of_freedom,
         given is not None,
         own if given is None else pulled(slopes, given),
         smooth,

@@ -90,8 +90,8 @@ def leave_one_out(
 ) -> NDArray[np.float64]:
     """How far each moving point lies from where the *other* landmarks would put it, shape ``(N,)``, moving unit.
 
-    An honest estimate of the error at a place without a landmark; needs one point more than `fit`. NaN where the others
-    do not determine the transform.
+    An unbiased estimate of the error at a place without a landmark; needs one point more than `fit`. NaN where the
+    others do not determine the transform.
 
     Raises
     ------

@@ -44,7 +44,7 @@ def next_place(found: Estimate, candidates: ArrayLike, field: ArrayLike) -> Next
     -----
     A landmark at c, as uncertain as the others, lowers the covariance of the error at z by
     ``C(z, c) (C(c, c) + S)^-1 C(c, z)``, with S the covariance of a landmark. What counts is the mean over the field,
-    not the volume of the uncertainty of the parameters, which would not know what the transform is used for.
+    not the volume of the uncertainty of the parameters, which does not depend on the use of the transform.
 
     Examples
     --------

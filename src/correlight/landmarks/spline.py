@@ -31,7 +31,7 @@ class SmoothFit:
         Variance of the random bends, the scale of the kernel.
     noise : float
         Variance of a displacement relative to the covariances given.
-    freedom : int
+    degrees_of_freedom : int
         Number of coordinates that the affine part leaves over.
     apart : (N, D) array
         How far each landmark lies from where the others would put it.
@@ -44,7 +44,7 @@ class SmoothFit:
     spline: ThinPlate
     roughness: float
     noise: float
-    freedom: int
+    degrees_of_freedom: int
     apart: Float
     apart_covariances: Float
     inverse: Float
@@ -115,9 +115,9 @@ def fit_spline(places: Points, displacements: Float, *, stiffness: float, covari
     exact = not covariances.any()
     noise = np.eye(count * ndim) if exact else linalg.block_diag(*covariances)
     free = linalg.qr(plane)[0][:, plane.shape[1] :]
-    freedom = free.shape[1]
+    degrees_of_freedom = free.shape[1]
     data = displacements.ravel()
-    if freedom:
+    if degrees_of_freedom:
         rough, directions = linalg.eigh(free.T @ kernel @ free, free.T @ noise @ free)
         # Rounding can make the least of them negative, which none is.
         rough = np.maximum(rough, 0.0)
@@ -138,14 +138,14 @@ def fit_spline(places: Points, displacements: Float, *, stiffness: float, covari
     own = certain.reshape(count, ndim, count, ndim)[np.arange(count), :, np.arange(count)]
     apart, expected = np.full((count, ndim), np.nan), np.full((count, ndim, ndim), np.nan)
     # Without a landmark whose absence leaves the affine part undetermined, nothing would be left to predict it from.
-    told = np.linalg.cond(own) < 1e9 if freedom else np.zeros(count, bool)
+    told = np.linalg.cond(own) < 1e9 if degrees_of_freedom else np.zeros(count, bool)
     expected[told] = np.linalg.inv(own[told])
     apart[told] = np.einsum("nab,nb->na", expected[told], weights.reshape(count, ndim)[told])
     return SmoothFit(
         ThinPlate(places, weights.reshape(count, ndim), affine, size, stiffness),
         roughness,
         0.0 if exact else roughness * balance,
-        freedom,
+        degrees_of_freedom,
         apart,
         roughness * expected,
         np.asarray(linalg.inv(system)),

@@ -20,7 +20,7 @@ from correlight.transforms.motions import LinearModel, Motions
 Float = NDArray[np.float64]
 Fault = Literal["outlier", "swapped", "twice", "same place"]
 
-# A landmark is suspected if chance would put any of all so far off once in a thousand sets ...
+# A landmark is suspected if any of all is so far off by chance once in a thousand sets ...
 _CHANCE = 1e-3
 # ... and if it is so many times worse than the rest: what is only a little worse is no blunder.
 _TIMES_WORSE = 4.0
@@ -203,7 +203,7 @@ def _outliers(fixed: Points, moving: Points, model: Kind, indices: list[int]) ->
             worst = int(np.nanargmax(_standing_out(found)))
             index, kept = kept[[worst]], np.delete(kept, worst)
             found = estimate(fixed[kept], moving[kept], model)
-            if found.freedom < fixed.shape[1]:
+            if found.degrees_of_freedom < fixed.shape[1]:
                 break
             taken.append(int(index[0]))
             if not _Fits(found, fixed, moving, len(indices))(fixed[index], moving[index])[0]:
@@ -234,7 +234,7 @@ class _Fits:
     def __init__(self, rest: Estimate, fixed: Points, moving: Points, count: int) -> None:
         self.rest, self.all_fixed = rest, fixed
         ndim = fixed.shape[1]
-        self.limit = float(special.fdtri(ndim, max(rest.freedom, 1), 1 - _CHANCE / count))
+        self.limit = float(special.fdtri(ndim, max(rest.degrees_of_freedom, 1), 1 - _CHANCE / count))
         # What a spline leaves at its landmarks says nothing; what the others make of each does.
         self.usual = rest.fle if isinstance(rest, LinearEstimate) else _error(rest)
 

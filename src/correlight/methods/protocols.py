@@ -99,7 +99,7 @@ class Refinement(Method, Protocol):
 
 
 class EvidenceMethod(Method, Protocol):
-    """Says how far to trust a fit."""
+    """Judges a fit."""
 
     takes: ClassVar[tuple[type[Fit], ...]]
 

@@ -1,4 +1,4 @@
-"""What a registration is asked, and what one method hands to the next."""
+"""The task of a registration, and what one method passes to the next."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from correlight.search.poses import WorkingPlanes
 from correlight.transforms import Transform
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel
 
-NOTHING_FOUND = "No pose within the limits of the search gives the two images enough in common; widen the limits."
+NOTHING_FOUND = "No pose within the limits of the search gives the two images enough overlap; widen the limits."
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,9 @@ class ImagePair:
 
     @property
     def channels(self) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-        """The channels of the fixed and of the moving image that may be used; None for all colours of a picture."""
+        """The channels of the fixed and of the moving image that may be used; None for all colours of an image."""
         asked = ((self.fixed, self.fixed_channel), (self.moving, self.moving_channel))
-        one, other = (image.votes if name is None else (image.channel_index(name),) for image, name in asked)
+        one, other = (image.usable_channels if name is None else (image.channel_index(name),) for image, name in asked)
         return one, other
 
     def on_grids(self, fixed: Grid, moving: Grid) -> ImagePair:
@@ -124,7 +124,7 @@ class Task:
     workers : int
         Threads.
     report : callable
-        Told the name of the stage and the fraction of it that is done. What it raises ends the registration.
+        Called with the name of the stage and the fraction of it that is done. What it raises ends the registration.
     seconds : dict
         Wall time per stage, added up as the stages run.
     """
@@ -210,7 +210,7 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """Whether to trust a fit, and how far off it may be."""
+    """The verdict on a fit, and its predicted error."""
 
     verdict: Verdict
     predicted_error: PredictedError

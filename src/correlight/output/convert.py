@@ -71,7 +71,7 @@ def convert(
     target : str or Path
         The file to write; its ending says the format where it can.
     read_as, write_as : str, optional
-        Names of formats (keys of `correlight.exchange.FORMATS`), where the file or the ending do not tell.
+        Names of formats (keys of `correlight.exchange.FORMATS`), where the file or the ending do not determine them.
     fixed, moving : str or Path, optional
         The two images, for formats that count pixels or state sizes. Of a result folder both are known.
     fixed_spacing, moving_spacing : tuple of float, optional

@@ -1,4 +1,4 @@
-"""What a result folder holds: the record, the transform, the pictures, and the moving image on the fixed grid."""
+"""What a result folder holds: the record, the transform, the images, and the moving image on the fixed grid."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def write_result(
 ) -> tuple[str, ...]:
     """Write everything that a registration hands over into a folder that exists (see `output.target.reserve`).
 
-    A doubtful result is marked in the picture and the report. A refused one is written without registered image and
+    A doubtful result is marked in the image and the report. A refused one is written without registered image and
     footprint, which nobody could use. Above 2 GiB of pixels the registered image is a store of OME-Zarr. Neither the
-    images nor the output are ever whole in memory; the pictures are made of levels of at most 2**24 pixels.
+    images nor the output are ever whole in memory; the images are made of levels of at most 2**24 pixels.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def write_result(
     grid : {"fixed", "moving", "none"} or float
         Grid of ``registered.ome.tif`` as for `correlight.images.resample.output_grid`; "none" leaves the image out.
     progress : callable, optional
-        Told the fraction of the rows of the registered image that are written.
+        Called with the fraction of the rows of the registered image that are written.
 
     Returns
     -------
@@ -99,8 +99,8 @@ def _write_pictures(
     orders: Sequence[Order],
     progress: Progress | None,
 ) -> None:
-    """The overlay, the report, and the registered picture, of two images in two dimensions."""
-    channels = _voted(fixed, result.fixed), _voted(moving, result.moving)
+    """The overlay, the report, and the registered image, of two images in two dimensions."""
+    channels = _used_channel(fixed, result.fixed), _used_channel(moving, result.moving)
     seen, light = shown_image(fixed), shown_image(moving)
     if result.status == "refused":
         write_overlay(
@@ -139,8 +139,8 @@ def _write_stacks(
     orders: Sequence[Order],
     progress: Progress | None,
 ) -> None:
-    """The same of two stacks, or of a stack and a section, which is written as a picture."""
-    channels = _voted(fixed, result.fixed), _voted(moving, result.moving)
+    """The same of two stacks, or of a stack and a section, which is written as a flat image."""
+    channels = _used_channel(fixed, result.fixed), _used_channel(moving, result.moving)
     write_volume_report(folder, result, fixed, moving, channels)
     if grid == "none" or result.status == "refused":
         return
@@ -161,8 +161,8 @@ def _ending(transform: Transform) -> str:
     return ".txt" if isinstance(transform, Projective) else ".h5"
 
 
-def _voted(image: Image, record: ImageRecord) -> int | None:
-    """The channel that was registered; None where all colours of a picture were."""
+def _used_channel(image: Image, record: ImageRecord) -> int | None:
+    """The channel that was registered; None where all colours of an image were."""
     return image.channels.index(record.channel) if record.channel in image.channels else None
 
 

@@ -54,7 +54,7 @@ def write_moved_volume(
     order : {"linear", "nearest"} or sequence of these
         Interpolation of all channels, or of each.
     progress : callable, optional
-        Told the fraction that is written.
+        Called with the fraction that is written.
 
     Raises
     ------
@@ -119,14 +119,14 @@ def write_moved(
     Parameters
     ----------
     path : Path
-        The picture or stack, OME-Zarr if its name ends in ``.zarr`` and OME-TIFF otherwise; a pyramid above 4096
+        The image or stack, OME-Zarr if its name ends in ``.zarr`` and OME-TIFF otherwise; a pyramid above 4096
         pixels.
     footprint : Path
         Where it was really sampled, a TIFF of zeros and ones.
     image, image_grid, moving_from_fixed, onto, order, mask
         As for `correlight.images.resample.warp`.
     progress : callable, optional
-        Told the fraction of the rows that are written.
+        Called with the fraction of the rows that are written.
 
     Returns
     -------
@@ -145,7 +145,7 @@ def write_moved(
 
 
 def _writer(path: Path, image: Image, onto: Grid, order: Orders) -> TiffBands | ZarrBands:
-    """What writes an image that is moved onto a grid; the plane of a section is written as a picture."""
+    """What writes an image that is moved onto a grid; the plane of a section is written as a flat image."""
     onto = flat(onto)
     shape = (len(image.channels), *onto.shape)
     # A level whose pixels are means would show labels that there are not.
@@ -191,7 +191,7 @@ def _bands(
     order: Orders,
     mask: Mask | CoarseMask | None,
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    """Rows of a picture, or slices of a volume, as they are made."""
+    """Rows of an image, or slices of a volume, as they are made."""
     if onto.ndim == 2:
         yield from warp_bands(image, image_grid, moving_from_fixed, onto, order, mask)
         return

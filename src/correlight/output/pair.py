@@ -40,7 +40,8 @@ Progress = Callable[[str, float], None]
 _CLAIM, _ANY_RATIO = 0.12, (1.5, 16.0)
 # How far the two fields may be turned against each other.
 _TURN = 8.0
-# A place is believed if it scores this much more than the best place elsewhere (benchmarks/results/neural-ratios.md).
+# A position is unambiguous if it scores this much more than the best place elsewhere
+# (benchmarks/results/neural-ratios.md).
 _LEAST_MARGIN = 1.3
 # The refinement starts a pixel or two off; where it ends further away than this share of the width, it ran away.
 _RUN_AWAY = 0.06
@@ -51,7 +52,7 @@ _SIZES = (96, 192, 384)
 
 @dataclass(frozen=True, eq=False)
 class PreparedPair:
-    """Two images of one field. Falsy where the place was not found beyond doubt.
+    """Two images of one field. Falsy where the position is ambiguous.
 
     Parameters
     ----------
@@ -95,14 +96,14 @@ class PreparedPair:
         if self.ratio_claimed is not None:
             off = 100 * (self.ratio_found / self.ratio_claimed - 1)
             found += f"; the files claim {self.ratio_claimed:.4g}, {abs(off):.1f} % {'less' if off > 0 else 'more'}"
-        sure = "" if self else " The place is not beyond doubt: another one scores nearly as well."
+        sure = "" if self else " The position is ambiguous: another one scores nearly as well."
         return f"{found}.{sure}"
 
 
 def binning_of(fixed: Grid, moving: Grid, scale: float) -> int:
     """How many fixed pixels may become one before they are as coarse as the light image shows.
 
-    Finer pixels than those of the light image tell nothing about where it lies. At least 512 pixels along the shorter
+    Finer pixels than those of the light image add nothing about its position. At least 512 pixels along the shorter
     side are left, as coarser images lose what they are recognised by.
 
     Parameters
@@ -137,7 +138,7 @@ def prepare_pair(
         The small field and the wide one, 2-D.
     ratio : float, optional
         Fixed pixels per moving pixel as far as known, to 12 %. Without it the pixel sizes that the files claim are
-        trusted as far, and where one of them claims nothing, ratios from 1.5 to 16 are tried.
+        used with the same tolerance, and where one of them states nothing, ratios from 1.5 to 16 are tried.
     fixed_channel, moving_channel : int or str, optional
         The channel to match; without it the first of the fixed image, and whichever of the moving image stands out.
     match : {"edges", "zero-mean", "plain"}
@@ -150,7 +151,7 @@ def prepare_pair(
     seed : int
         Of the refinement.
     progress : callable, optional
-        Told the name of the stage and the fraction of it that is done.
+        Called with the name of the stage and the fraction of it that is done.
 
     Returns
     -------
@@ -186,8 +187,8 @@ def prepare_pair(
     ratios = _ANY_RATIO if about is None else (about / (1 + _CLAIM), about * (1 + _CLAIM))
     over = Range((units / ratios[1], units / ratios[0]), rotation)
     small = _plane("fixed", fixed, _first(fixed) if fixed_channel is None else fixed.channel_index(fixed_channel))
-    votes = moving.votes if moving_channel is None else (moving.channel_index(moving_channel),)
-    wide = {number: _plane("moving", moving, number) for number in votes}
+    tried = moving.usable_channels if moving_channel is None else (moving.channel_index(moving_channel),)
+    wide = {number: _plane("moving", moving, number) for number in tried}
     wide = {number: plane for number, plane in wide.items() if np.ptp(plane.values) > 0}
     if not wide or np.ptp(small.values) == 0:
         role = "moving" if wide == {} else "fixed"
@@ -239,8 +240,8 @@ def write_pair(folder: str | Path, made: PreparedPair, moving: Image, seed: int)
     Parameters
     ----------
     folder : path
-        Gets ``pair.json``, ``moving_from_fixed.tfm``, ``overlay.png``, and, of a place beyond doubt, ``moving.ome.tif``
-        and ``footprint.tif``.
+        Gets ``pair.json``, ``moving_from_fixed.tfm``, ``overlay.png``, and, of an unambiguous position,
+        ``moving.ome.tif`` and ``footprint.tif``.
     made : PreparedPair
         From `prepare_pair`.
     moving : Image

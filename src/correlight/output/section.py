@@ -20,7 +20,7 @@ def is_section(grid: Grid) -> bool:
 
 
 def in_space(image: Image, moving_from_fixed: Transform, thickness: float, role: str) -> Image:
-    """An image in the dimension of a transform: a picture becomes a slice where the transform has three axes.
+    """An image in the dimension of a transform: a flat image becomes a slice where the transform has three axes.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def in_space(image: Image, moving_from_fixed: Transform, thickness: float, role:
         return image
     if image.ndim == 3:
         raise UsageError(
-            f"The transform is one of pictures, and the {role} image is a stack of {image.grid.shape[0]} slices; give "
-            "a slice or a projection of it."
+            f"The transform is one of flat images, and the {role} image is a stack of {image.grid.shape[0]} slices; "
+            "give a slice or a projection of it."
         )
     return one_slice(image, thickness)
 

@@ -1,4 +1,4 @@
-"""Where output goes: claimed at the start, filled out of sight, and put in its place whole or not at all.
+"""Where output goes: reserved at the start, filled in a hidden folder, and put in its place completely or not at all.
 
 Everything is written into a hidden folder beside the place asked for, which is renamed when it is complete. A lock
 beside it, held as long as the process lives, keeps a second run away and tells what a killed one left behind. Nothing

@@ -15,10 +15,10 @@ from correlight.point_clouds.mixture import Mixture, evenly
 from correlight.point_clouds.smooth import Basis
 from correlight.transforms import Affine
 
-CloudModel = Literal["rigid", "similarity", "affine", "non-rigid"]
+CloudModel = Literal["rigid", "similarity", "affine", "elastic"]
 Float = NDArray[np.float64]
 
-# Points that a fit begins with: while the mixture is wide, few tell as much as all.
+# Points that a fit begins with: while the mixture is wide, few give as much information as all.
 _FIRST = (600,)
 
 
@@ -83,7 +83,7 @@ def drift_in_steps(
     most: int,
 ) -> Found:
     """Drift with few points while the mixture is wide, then with all."""
-    if model == "non-rigid":
+    if model == "elastic":
         assert smoothness is not None
         placed = clouds.fixed @ begin[0].T + begin[1]
         basis = Basis.of(placed, smoothness[0])
@@ -95,7 +95,7 @@ def drift_in_steps(
         last = len(rows) == len(clouds.fixed) and len(columns) == len(clouds.moving)
         mixture = Mixture(clouds.moving[columns], outliers, clouds.volume)
         family: Family
-        if model == "non-rigid":
+        if model == "elastic":
             family = Smooth(placed, begin, basis, rows, *smoothness)  # type: ignore[misc]
         else:
             family = Linear(clouds.fixed[rows], model, begin[0])

@@ -1,4 +1,4 @@
-"""What a fit of clouds says for and against itself, and how far to trust it."""
+"""Evidence for and against a fit of clouds, and its verdict."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def evidence_of(
     fixed: Grid,
     moving: Grid,
 ) -> tuple[Evidence, ...]:
-    """What speaks for and against a fit, each as a sentence with a number in it."""
+    """The evidence for and against a fit, each as a sentence with a number in it."""
     evidence = []
     if np.isfinite(fit.margin):
         good = fit.margin >= _MARGIN_LIMIT
@@ -65,7 +65,7 @@ def _neighbours_by_chance(points: Points) -> float:
 
 
 def judge(evidence: Sequence[Evidence], fit: CloudFit) -> Verdict:
-    """Accept what nothing speaks against; refuse what stands out from other orientations no more than chance does."""
+    """Accept if no evidence is against; refuse what is no better than the best wrong orientation."""
     against = sum(not one.favours for one in evidence)
     margin = fit.margin if np.isfinite(fit.margin) else _MARGIN_LIMIT
     # From a tenth at the least margin through nine tenths at the limit.

@@ -1,4 +1,4 @@
-"""Two clouds of points without correspondences: coherent point drift, rigid to non-rigid, in two and three dimensions.
+"""Two clouds of points without correspondences: coherent point drift, rigid to elastic, in two and three dimensions.
 
 The fixed points are the centres of a Gaussian mixture that the moving points are drawn from, besides a share of
 outliers that belong to no centre. Which point belongs to which centre, and where the mixture lies, are found
@@ -39,7 +39,7 @@ class CloudFit:
     Parameters
     ----------
     moving_from_fixed : Transform
-        The transform: `Affine`, for the non-rigid model a smooth field after one.
+        The transform: `Affine`, for the elastic model a smooth field after one.
     spread : float
         Standard deviation of a moving point around its corresponding fixed point along one axis, in moving units.
     matched_fixed : (M,) array
@@ -104,10 +104,10 @@ def fit_clouds(
         Positions in the fixed image, D = 2 or 3.
     moving : (N, D) array
         Positions in the moving image. Neither number nor order have anything to do with those of ``fixed``.
-    model : {"rigid", "similarity", "affine", "non-rigid"}
-        What the transform may be. Non-rigid adds a smooth displacement to an affine map.
+    model : {"rigid", "similarity", "affine", "elastic"}
+        What the transform may be. Elastic adds a smooth displacement to an affine map.
     start : Affine, optional
-        Where to start; it is taken for right to about a quarter turn. Without it every orientation is tried, and the
+        Where to start; it must be right to about 90 degrees. Without it every orientation is tried, and the
         richer models start from the best similarity.
     start_error : float, optional
         How far off the start may be, in moving units; without it as far as the clouds are wide.
@@ -116,10 +116,10 @@ def fit_clouds(
     outliers : float
         Share of moving points without correspondence, above 0 and below 1.
     beta : float, optional
-        Non-rigid: standard deviation of the Gaussian kernel, in moving units: places closer than this move alike; twice
+        Elastic: standard deviation of the Gaussian kernel, in moving units: places closer than this move alike; twice
         the root mean square radius of the fixed points without.
     lambda_ : float
-        Non-rigid: weight of smoothness against fit, for clouds of unit root mean square radius. As in the paper [1]_.
+        Elastic: weight of smoothness against fit, for clouds of unit root mean square radius. As in the paper [1]_.
     tolerance : float
         Stop when no fixed point moves further in a step, in root mean square radii.
     most : int
@@ -160,7 +160,7 @@ def fit_clouds(
         begin = clouds.into(start)
         variance = clouds.first_variance(begin) if start_error is None else (start_error / clouds.size) ** 2
     width = 2 * clouds.radius_of_fixed(begin) if beta is None else beta / clouds.size
-    if model == "non-rigid" and start is None:
+    if model == "elastic" and start is None:
         rough = drift_in_steps(clouds, "affine", begin, 2 * variance, outliers, None, 1e-3, 60)
         begin, variance = linear_of(rough), 4 * rough.variance
     found = drift_in_steps(clouds, model, begin, variance, outliers, (width, lambda_), tolerance, most)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,14 +25,6 @@ from correlight.transforms import Affine, Transform
 from correlight.transforms.field import as_displacement
 
 Show = Literal["auto", "labels", "blobs"]
-Model = Literal["rigid", "similarity", "affine", "elastic"]
-# What the kinds of transform are called in the literature of clouds.
-_CLOUD_MODELS: dict[str, CloudModel] = {
-    "rigid": "rigid",
-    "similarity": "similarity",
-    "affine": "affine",
-    "elastic": "non-rigid",
-}
 _SERVED: frozenset[Dimension] = frozenset({"2-D", "3-D"})
 _PLACES = 24
 _FEWEST_ORGANELLES = 5
@@ -74,7 +66,7 @@ class CloudSettings(MethodSettings):
     points: int = Field(default=2000, ge=5)
     outline: bool = True
     outliers: float = Field(default=0.2, gt=0, lt=1)
-    model: Model = "similarity"
+    model: CloudModel = "similarity"
     beta: float | None = Field(default=None, gt=0)
     lambda_: float = Field(default=200.0, gt=0)
 
@@ -88,7 +80,7 @@ class CloudCandidate(Candidate):
     clouds : (Points, Points)
         Of the fixed and of the moving image.
     drift : CloudFit
-        How they lie on each other.
+        Their registration.
     halves : pair of Transform
         Fits to two halves of the moving cloud.
     model : str
@@ -121,10 +113,10 @@ class CloudSearch:
 
     def serves(self, dimension: Dimension) -> Serves:
         """Images and stacks; every orientation and size is tried, from a start those near it."""
-        return Serves(dimensions=_SERVED, options={"mirror", "start"}, models=tuple(_CLOUD_MODELS))
+        return Serves(dimensions=_SERVED, options={"mirror", "start"}, models=get_args(CloudModel))
 
     def find(self, task: Task) -> CloudCandidate:
-        """The clouds of one channel of each image, and how they lie on each other."""
+        """The clouds of one channel of each image, and their registration."""
         how, pair = self._settings, task.pair
         if not (task.start is None or isinstance(task.start, Affine)):
             raise UsageError(
@@ -140,11 +132,11 @@ class CloudSearch:
             )
         )
         task.report("search", 0.3)
-        model = task.model or how.model
+        model = cast("CloudModel", task.model or how.model)
         drift = fit_clouds(
             fixed,
             moving,
-            _CLOUD_MODELS[model],
+            model,
             start=task.start,
             mirror=None if True in task.limits.mirror else False,
             outliers=how.outliers,
@@ -155,7 +147,7 @@ class CloudSearch:
         places = pair.fixed.grid.lattice(_PLACES)
         covered = float(pair.moving.grid.contains(drift.moving_from_fixed(places)).mean())
         poses = (Pose(drift.linear, drift.likelihood, covered),)
-        halves = _halves((fixed, moving), drift, _CLOUD_MODELS[model], how)
+        halves = _halves((fixed, moving), drift, model, how)
         return CloudCandidate(channels, poses, (fixed, moving), drift, halves, model)
 
 
@@ -228,7 +220,7 @@ class CloudRefinement:
 
 
 class CloudEvidence:
-    """How much better the pose is than others, how close the clouds lie, and whether halves agree."""
+    """Margin over other poses, distance of the clouds, and agreement of halves."""
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     takes: ClassVar[tuple[type[Fit], ...]] = (CloudTransform,)

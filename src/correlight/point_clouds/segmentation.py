@@ -72,7 +72,7 @@ def segment(
     threshold: float | None = None,
     polarity: Polarity = "bright",
 ) -> Segmented:
-    """Segment blobs by the Laplacian of a Gaussian, at the scale and threshold that the picture itself suggests.
+    """Segment blobs by the Laplacian of a Gaussian, at the scale and threshold that the image itself suggests.
 
     Parameters
     ----------

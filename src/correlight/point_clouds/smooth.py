@@ -1,4 +1,4 @@
-"""Smooth displacements as a sum of few Gaussians: what non-rigid coherent point drift fits."""
+"""Smooth displacements as a sum of few Gaussians: what elastic coherent point drift fits."""
 
 from __future__ import annotations
 

@@ -53,14 +53,14 @@ class Choice:
 def choose(
     pair: Comparison, start: LinearTransform, models: Sequence[LinearModel], measures: Sequence[MeasureName]
 ) -> Choice:
-    """Refine by the measure and with the model that the two halves of the picture speak for.
+    """Refine by the measure and with the model that the two halves of the image support.
 
     By each measure, models are fitted to each half, from poor to rich, and a richer one is taken as long as the half
     that it was not fitted to agrees better. Of the measures, that one is taken whose fits to the halves agree best: the
-    halves share neither pixels nor noise, so that how far their fits lie apart tells how exact a measure is on this
+    halves share neither pixels nor noise, so that the distance of their fits shows how accurate a measure is on this
     pair. Features are where fine structure is shared, mutual information where regions are, or where noise hides the
     edges. Fits of a model that is too poor agree in their error; measures are therefore compared under the richer of
-    the models that they speak for, and that is taken if the better measure sees half the gain that is asked for.
+    the models that they support, and that is taken if the better measure shows half the gain required.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def choose(
 
 
 class _Trial:
-    """What one measure speaks for.
+    """What one measure supports.
 
     Attributes
     ----------
@@ -142,7 +142,7 @@ class _Trial:
                 return
 
     def second(self, richer: LinearModel) -> None:
-        """Take a richer model that another measure speaks for, if this one does not speak against it."""
+        """Take a richer model that another measure supports, if this one does not contradict it."""
         if richer == self.model or self.gains.get(richer, 0.0) < _LEAST_GAIN_SECONDED or not self._allows(richer):
             return
         self.reason = (

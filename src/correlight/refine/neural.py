@@ -27,17 +27,18 @@ from correlight.transforms.motions import LinearModel, Motions
 
 # Places a step on the level in work, and as a share of that on the one above it, which keeps the way in view.
 _BATCH, _ABOVE = 640, 0.5
-# Steps on a level: at most, between looks at the places held out, and looks without progress before it ends.
+# Steps on a level: at most, between checks on the places held out, and checks without progress before it ends.
 _MOST_STEPS, _LOOK, _PATIENCE = 240, 20, 4
 # Steps in which the critic learns alone before the pose may move.
 _WARM = 30
 # The first rate moves the rim of the field by this share of a pixel of the level a step; the last one by a tenth of it.
 _RATE = 0.3
-# The pose that is looked at and kept is the average over about so many steps: single ones carry the noise of draws.
+# The pose that is used and kept is the average over about so many steps: single ones carry the noise of draws.
 _AVERAGED = 12
-# A generator may not add up to more than this: shifts in half widths, turns in radians, the rest in relative lengths.
+# A generator may not add up to more than this: shifts in half widths, rotations in radians, the rest in relative
+# lengths.
 _FURTHEST_SHIFT, _FURTHEST_TURN, _FURTHEST_STRETCH = 0.9, 1.0, 0.25
-# Looking round on the coarsest level: steps of degrees and half widths, bins of the histogram, how many poses are
+# Search on the coarsest level: steps of degrees and half widths, bins of the histogram, how many poses are
 # followed, and how far apart they are in half widths or radians.
 _TURN_STEP, _SHIFT_STEP, _COARSE_BINS, _STARTS, _APART = 6.0, 0.07, 12, 3, 0.15
 # Roughness is measured on images of at most this many pixels along the side of a square with their area, in
@@ -107,13 +108,13 @@ def climb(
     sizes : sequence of int
         Pixels along the side of a square (cube) with the area (volume) of the fixed field, coarse first.
     reach : (degrees, share)
-        How far the start may be off, as a turn and as a shift in widths of the fixed field, in the plane. The coarsest
-        level is then looked at in so wide a neighbourhood, and the best few poses there are starts of their own, of
-        which the one that proves most information goes on.
+        How far the start may be off, as a rotation and as a shift in widths of the fixed field, in the plane. The
+        coarsest level is then searched in so wide a neighbourhood, and the best few poses there are starts of their
+        own, of which the one that proves most information goes on.
     rng : Generator
         The same one gives the same result.
     most_steps, patience : int
-        Longest stay on a level, and looks without progress that end it.
+        Longest stay on a level, and checks without progress that end it.
 
     Returns
     -------
@@ -129,7 +130,7 @@ def climb(
     to_unit = np.diag([1 / radius] * ndim + [1.0])
     to_unit[:-1, -1] = -fixed.grid.centre / radius
     start = moving_from_fixed @ np.linalg.inv(to_unit)
-    # In units of half the field, shifts are half widths and turns radians.
+    # In units of half the field, shifts are half widths and rotations radians.
     motions = Motions(model, np.zeros(ndim), np.ones(ndim), logarithm=True)
     levels = edge_levels(fixed, moving, moving_from_fixed, to_unit, sizes, rng)
     if not levels:

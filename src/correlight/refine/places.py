@@ -1,4 +1,4 @@
-"""What neural mutual information looks at: places on edges of the fixed image, and what the moving one shows there."""
+"""Samples of neural mutual information: places on edges of the fixed image, and the moving image there."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ChannelStack:
 
 
 class EdgeLevel:
-    """One level of the pyramid: places on edges of the fixed image, and the moving image round where they may lie."""
+    """One level of the pyramid: places on edges of the fixed image, and the moving image around where they may lie."""
 
     def __init__(self, fixed: ChannelStack, moving: ChannelStack, to_unit: Matrix, rng: np.random.Generator) -> None:
         pixels = np.argwhere(_edges(fixed))
@@ -179,7 +179,7 @@ def _edges(stack: ChannelStack) -> Mask:
 
 
 def _edges_of_plane(plane: Float) -> Mask:
-    """Edges after Canny (1986, doi:10.1109/TPAMI.1986.4767851), made broader; thresholds from the picture itself."""
+    """Edges after Canny (1986, doi:10.1109/TPAMI.1986.4767851), made broader; thresholds from the image itself."""
     smooth = cv2.GaussianBlur(np.ascontiguousarray(plane), (0, 0), 1.0)
     low, high = float(smooth.min()), float(smooth.max())
     if high <= low:

@@ -22,7 +22,7 @@ from correlight.similarity.neural import NeuralInformation
 from correlight.transforms.motions import LinearModel
 
 COARSE_TO_FINE = (128, 256, 512)
-# Finer levels tell models apart no better.
+# Finer levels distinguish models no better.
 WEIGHING = 256
 # More samples than this sharpen the optimum no further but cost time.
 _MOST_SAMPLES = 30_000
@@ -72,8 +72,8 @@ class PlanePair:
 
     @property
     def reliable(self) -> tuple[MeasureName, ...]:
-        """What may be maximised: where a plane was smoothed, its edges are those of noise, and only regions tell."""
-        if self.fixed.smoothed or self.moving.smoothed:
+        """The measures that may be maximised; edges of a denoised plane are those of noise, so they are left out."""
+        if self.fixed.denoised or self.moving.denoised:
             return ("mutual information",)
         return self.measures
 

@@ -25,7 +25,7 @@ _EVEN = 1.2207440846057596 ** -np.arange(1.0, 4.0)
 _MOST_SAMPLES = 40_000
 # The checkerboard of blocks for held-out halves has this many fields along each axis.
 BLOCKS = (2, 6, 6)
-# Sides, in voxels of a cube with the volume of the field, at which neural mutual information looks.
+# Sides, in voxels of a cube with the volume of the field, at which neural mutual information is computed.
 _NEURAL_SIZES = (24, 48, 96)
 
 

@@ -1,4 +1,4 @@
-"""The one place where a result is made of what the methods hand over."""
+"""The one place where a result is made of what the methods return."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def from_landmarks(
         Kind of transform; without it the landmarks choose between the first three and "thin-plate".
     error : array-like, optional
         Localisation error of a landmark along each axis, both images together, in the unit of the fixed image; without
-        it the scatter of the landmarks tells. Zero makes a spline pass through every landmark.
+        it is estimated from the scatter of the landmarks. Zero makes a spline pass through every landmark.
     noise : {"isotropic", "anisotropic"}
         Whether an error that is found is the same along all axes.
     without : sequence of str
@@ -129,7 +129,9 @@ def from_landmarks(
     verdict = judge(found, wrong, names, predicted, fixed.grid, moving.grid, linear)
     covered = moving.grid.contains(found.moving_from_fixed(fixed.grid.lattice(_PLACES)))
     pair = ImagePair(fixed, moving)
-    candidate = Candidate((fixed.votes[0], moving.votes[0]), (Pose(linear, 1.0, float(np.mean(covered))),))
+    candidate = Candidate(
+        (fixed.usable_channels[0], moving.usable_channels[0]), (Pose(linear, 1.0, float(np.mean(covered))),)
+    )
     fit = Fit(candidate, _transform(found, fixed.grid), linear, found.model, reason)
     seconds = time.perf_counter() - began
     result = finish(pair, fit, Judgement(verdict, predicted), "landmarks", 0, {"fit": seconds, "total": seconds})

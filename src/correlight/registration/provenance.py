@@ -15,7 +15,7 @@ _PACKAGES = ("correlight", "numpy", "scipy", "opencv-python-headless", "onnxrunt
 
 
 def image_record(image: Image, channel: int | None) -> ImageRecord:
-    """The record of an image of which a channel voted; None for all colours of a picture."""
+    """The record of an image and its channel used for registration; None for all colours."""
     return ImageRecord(
         path=image.source.get("path"),
         sha256=image.source.get("sha256"),

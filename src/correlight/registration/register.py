@@ -28,7 +28,7 @@ LEAST_SIDE = 32
 # Each thread holds the spectra of one scale; more of them cost memory and gain little.
 _MOST_WORKERS = 8
 # An accepted result that is less certain than this is compared with that of exchanged sides of pixels, where an image
-# states two: few structures can fit by chance in a picture that is stretched by wrong metadata.
+# states two: few structures can fit by chance in an image that is stretched by wrong metadata.
 _UNAMBIGUOUS = 0.98
 # Stacks may be wrong about the scale by a little more than what is promised to be found.
 _SLACK_OF_STACKS = 1.02
@@ -52,7 +52,7 @@ def register(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Find where the fixed image lies in the moving image, and say how far that can be trusted.
+    """Register the moving image to the fixed one, and report how reliable the result is.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def register(
     recipe : str, Path or Recipe
         A name, a TOML file, or the object itself.
     model : {"rigid", "similarity", "affine", "projective", "elastic"}, optional
-        Kind of transform, as far as the recipe knows it; without it the evidence chooses.
+        Kind of transform, as far as the recipe offers it; without it, chosen by the evidence.
     fixed_channel, moving_channel : int or str, optional
         The channel used for registration; without it channels are tried until one is unambiguous.
     roi : (y0, y1, x0, x1), optional
@@ -83,7 +83,7 @@ def register(
     workers : int, optional
         Threads; without it one per processor, at most eight. The result does not depend on it.
     progress : callable, optional
-        Told the name of the stage and the fraction of it that is done, at least every half second. If it raises
+        Called with the name of the stage and the fraction of it that is done, at least every half second. If it raises
         `correlight.errors.Cancelled`, so does this function, at once.
 
     Returns

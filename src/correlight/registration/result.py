@@ -1,4 +1,4 @@
-"""What a registration hands back: the transform, the verdict with its evidence, and where it all came from."""
+"""The result of a registration: the transform, the verdict with its evidence, and where it all came from."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ImageRecord:
     spacing_source : str
         Where the pixel size comes from, in words.
     channel : str
-        The channel that voted.
+        Channel used for registration.
     channels : tuple of str
         All channels.
     findings : tuple of str
@@ -68,7 +68,7 @@ class Result:
     model_reason : str
         Why this kind and no richer one, in words.
     verdict : Verdict
-        Whether to trust it, and why.
+        The verdict, and why.
     predicted_error : PredictedError
         How far off it may be, place by place.
     poses : tuple of Pose

@@ -13,7 +13,7 @@ from correlight.images.image import Image
 
 # A field this many times longer along one axis than along another, per voxel, is a slip of the unit.
 _MOST_UNLIKE = 100.0
-# About so many pixels of each slice are looked at.
+# About so many pixels of each slice are examined.
 _LOOKED_AT = 40_000
 # A step from one slice to the next stands out if it exceeds the median by so many spreads and by this factor.
 _JUMP_SPREADS, _JUMP_FACTOR = 10.0, 1.6
@@ -43,7 +43,7 @@ def checked_stack(role: str, image: Image) -> Image:
     if not grid.calibrated:
         raise UsageError(
             f"The {role} stack states no voxel size; give it (z, y, x, in micrometres), for the distance between "
-            "slices cannot be guessed."
+            "slices cannot be inferred."
         )
     ratio = max(grid.spacing) / min(grid.spacing)
     if ratio > _MOST_UNLIKE:
@@ -60,7 +60,7 @@ def checked_stack(role: str, image: Image) -> Image:
     if doubled:
         findings.append(f"{_slices(doubled)} {_be(doubled)} the same as the one before and ignored")
     if jumps:
-        findings.append(f"slices seem to be missing after {_slices(jumps)}, where the picture jumps")
+        findings.append(f"slices seem to be missing after {_slices(jumps)}, where the image changes abruptly")
     if not findings:
         return image
     bad = [*empty, *doubled]
@@ -72,7 +72,7 @@ def checked_stack(role: str, image: Image) -> Image:
 
 
 def defects(image: Image) -> tuple[list[int], list[int], list[int]]:
-    """Numbers of the slices that are empty, that repeat the one before, and after which the picture jumps.
+    """Numbers of the slices that are empty, that repeat the one before, and after which the image changes abruptly.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def one_slice(image: Image, thickness: float) -> Image:
     volume = Grid((1, *grid.shape), (thickness, *grid.spacing), (0.0, *grid.origin), grid.unit)
     levels = tuple(np.asarray(level)[:, None] for level in image.levels[:1])
     mask = None if image.mask is None else image.mask[None]
-    said = "a section; its thickness is taken for the distance between the slices of the stack, and nothing rests on it"
+    said = "a section; its thickness is taken as the distance between slices of the stack, without effect on the result"
     return replace(image, levels=levels, grid=volume, mask=mask, findings=(*image.findings, said))
 
 

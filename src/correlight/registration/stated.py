@@ -56,7 +56,7 @@ def readings(fixed: Grid, moving: Grid, *, scale_is_free: bool) -> Iterator[Read
             exchanged = replace(grid, spacing=grid.spacing[::-1])
             sentence = (
                 f"The {role} file has the two sides of its pixels exchanged: {grid.spacing[0]:.4g} and "
-                f"{grid.spacing[1]:.4g} µm along y and x should be the other way round; the transform allows for it."
+                f"{grid.spacing[1]:.4g} µm along y and x should be exchanged; the transform corrects for it."
             )
             grids = (exchanged, moving) if role == "fixed" else (fixed, exchanged)
             yield Reading(*grids, True, sentence)
@@ -105,8 +105,8 @@ def remarks(result: Result, reading: Reading) -> tuple[str, ...]:
             said.append(
                 f"The pixel sizes in the files do not agree: they claim {result.scale_claimed:.3g} moving pixels "
                 f"per fixed pixel, and {result.scale_found:.3g} were found, {abs(100 * off):.0f} % "
-                f"{'more' if off > 0 else 'fewer'}; the transform allows for it."
+                f"{'more' if off > 0 else 'fewer'}; the transform corrects for it."
             )
     if result.poses and result.poses[0].linear.mirrored:
-        said.append("The moving image is a mirror image of the fixed one; the transform turns it back.")
+        said.append("The moving image is mirrored relative to the fixed one; the transform corrects for it.")
     return tuple(said)

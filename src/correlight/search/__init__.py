@@ -1,1 +1,1 @@
-"""Search: where, which way round and how large one image lies in the other, from nothing."""
+"""Search: position, orientation and scale of one image in the other, without a start."""

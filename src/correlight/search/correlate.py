@@ -1,4 +1,4 @@
-"""The engine of the search by features: a score for every shift of one turn, by FFT under validity masks."""
+"""The engine of the search by features: a score for every shift of one rotation, by FFT under validity masks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy import fft
 from correlight.appearance.channels import Channels
 from correlight.images.image import Float
 from correlight.images.plane import Plane
-from correlight.search.turns import Matrix, canvas, turned, undone
+from correlight.search.rotation import Matrix, canvas, inverse_of, rotated
 
 Spectrum = NDArray[np.complex64]
 
@@ -29,12 +29,12 @@ MOST_SCALED = 1.1
 
 @dataclass(frozen=True, eq=False)
 class Shift:
-    """The best shift of one turn.
+    """The best shift of one candidate rotation and scale.
 
     Parameters
     ----------
     score : float
-        In standard deviations of the scores over all shifts of this turn; minus infinity where no shift is allowed.
+        In standard deviations of the scores over all its shifts; minus infinity where no shift is allowed.
     overlap : float
         Common valid area as a fraction of the smaller field.
     fixed_from_moving : (3, 3) array
@@ -47,18 +47,18 @@ class Shift:
 
 
 class Engine(Protocol):
-    """What the pose search asks."""
+    """What the pose search calls."""
 
     def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
-        """Best shifts for a ``(2, 2)`` matrix in (y, x) order, one for each list that is kept.
+        """Best shifts for a ``(2, 2)`` matrix in (y, x) order, one for each number of groups of channels.
 
-        It turns and may mirror, and if the engine was made with a step, it may scale by a few percent.
+        The matrix rotates and may mirror; if the engine was made with a step, it may scale by a few percent.
         """
         ...
 
 
 class MakeEngine(Protocol):
-    """Makes the engine for a fixed and a moving working plane, a least overlap, and the step of turns (0: any)."""
+    """Makes the engine for a fixed and a moving working plane, a least overlap, and the step of rotations (0: any)."""
 
     @property
     def stride(self) -> int:
@@ -74,9 +74,9 @@ class MakeEngine(Protocol):
 class ByFeatures:
     """Makes engines that correlate feature channels.
 
-    The search lays the smaller image, at one size, on the larger one at size after size. Channels of turns of a moving
-    plane are therefore kept as long as the plane lives, and shared by all engines for it. The search also comes back to
-    most sizes of the larger image; channels with a stride take little room, so that they are kept as well.
+    The search compares the smaller image, at one size, with the larger one at many sizes. Channels of the rotated
+    moving plane are therefore kept as long as the plane exists, and shared by all engines for it. The search also
+    returns to most sizes of the larger image; channels with a stride take little memory, so they are kept as well.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class ByFeatures:
 
     channels: Channels
     stride: int = 1
-    _kept: WeakKeyDictionary[Plane, _Looks] = field(
+    _kept: WeakKeyDictionary[Plane, _FeatureCache] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
     )
 
@@ -100,8 +100,8 @@ class ByFeatures:
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
-    """The channels of one image turned one way.
+class _Features:
+    """The channels of one image at one rotation.
 
     Parameters
     ----------
@@ -110,15 +110,15 @@ class _Look:
     planes : list of (C, y, x) arrays
         Of each group.
     valid : (y, x) array of float32
-        Where the image is valid: features stay away from the rim by their own reach, overlap does not.
+        Where the image is valid: features keep away from the border, the overlap does not.
     """
 
     canvas_from_image: Matrix
     planes: list[Float]
     valid: Float
 
-    def moved(self, linear: Matrix, stride: int) -> _Look:
-        """The look turned by a few degrees and scaled by a few percent more, without another look at the image."""
+    def moved(self, linear: Matrix, stride: int) -> _Features:
+        """The channels rotated by a few degrees and scaled by a few percent, without computing them anew."""
         matrix, size = canvas(self.valid.shape, linear)
         matrix_xy = matrix[:2][::-1, [1, 0, 2]]
 
@@ -127,16 +127,16 @@ class _Look:
 
         matrix[:2, 2] *= stride
         planes = [np.stack([warped(plane) for plane in group]) for group in self.planes]
-        return _Look(matrix @ self.canvas_from_image, planes, warped(self.valid))
+        return _Features(matrix @ self.canvas_from_image, planes, warped(self.valid))
 
 
-# Looks of one plane, by the elements of the turn.
-_Looks = dict[tuple[float, ...], _Look]
+# Features of one plane, by the elements of the rotation matrix.
+_FeatureCache = dict[tuple[float, ...], _Features]
 
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """One image turned one way, ready to be correlated.
+    """One image at one rotation, ready to be correlated.
 
     Parameters
     ----------
@@ -154,14 +154,14 @@ class _View:
 
 
 class FeatureEngine:
-    """Correlates the feature channels of two planes, one of them turned any way.
+    """Correlates the feature channels of two planes, one of them rotated by any angle.
 
-    The planes must have pixels of one size. Channels are computed from turned images, not turned themselves, so that
-    they need not be alike in all directions. A turn is split in two: the fixed image takes the quarter turns and the
-    mirror image, the moving image the rest, which is below 90 degrees. Turns that differ by quarter turns or in
-    handedness therefore share the features of both images, and cost one product of spectra and one inverse transform
-    for each group. With a step, channels are computed at its multiples only, and turned the rest of the way themselves,
-    as channels that were made to be compared between such steps put up with.
+    The planes must have pixels of one size. Channels are computed from rotated images, not rotated themselves, so that
+    they need not be rotation invariant. A rotation is split in two: the fixed image is rotated by multiples of 90
+    degrees and mirrored, the moving image by the rest, which is below 90 degrees. Rotations that differ by multiples of
+    90 degrees or by mirroring therefore share the features of both images, and cost one product of spectra and one
+    inverse transform for each group. With a step, channels are computed at its multiples only and themselves rotated by
+    the residual angle, which is for channels that tolerate such angles.
 
     Parameters
     ----------
@@ -170,17 +170,17 @@ class FeatureEngine:
     channels : Channels
         What is compared; groups of one stride.
     least_overlap : float
-        Shifts with a smaller common area, as a fraction of the smaller field, are not looked at.
+        Shifts with a smaller common area, as a fraction of the smaller field, are not considered.
     stride : int
         That of the groups.
     kept : pair of dict, optional
-        Channels of turns of the two planes that are known already; new ones are added.
+        Channels of the two rotated planes that are known already; new ones are added.
     step : float
-        Degrees between the turns whose channels are computed; 0: those of every turn are.
+        Degrees between the rotations whose channels are computed; 0: those of every rotation are.
 
     Notes
     -----
-    Spectra of the last turn of the moving image are kept: ask for turns that share them one after the other.
+    Spectra of the last rotation of the moving image are kept: ask for candidates that share them one after the other.
     """
 
     def __init__(
@@ -190,16 +190,16 @@ class FeatureEngine:
         channels: Channels,
         least_overlap: float,
         stride: int = 1,
-        kept: tuple[_Looks, _Looks] | None = None,
+        kept: tuple[_FeatureCache, _FeatureCache] | None = None,
         step: float = 0.0,
     ) -> None:
         self._fixed, self._moving, self._channels, self._step = fixed, moving, channels, step
-        self._looks_of_fixed, self._looks_of_moving = kept or ({}, {})
+        self._cached_of_fixed, self._cached_of_moving = kept or ({}, {})
         self._stride = stride
         self._areas = [np.count_nonzero(plane.mask) / stride**2 for plane in (fixed, moving)]
         self._least_overlap = least_overlap
         # Circular correlation folds far shifts onto near ones. Shifts with less than the least overlap are not
-        # looked at, so only the rest must stay apart.
+        # considered, so only the rest must stay apart.
         sides = [*fixed.values.shape, *moving.values.shape]
         diagonal = np.hypot(*moving.values.shape) * (MOST_SCALED if step else 1)
         most = (max(fixed.values.shape) + diagonal - 0.7 * least_overlap * min(sides)) / self._stride + 3
@@ -211,11 +211,11 @@ class FeatureEngine:
     def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
         """The best shift by the first group alone, by the first two together, and so on.
 
-        A pair may share the directions of its edges but not where they are strong, or the other way round; the
-        caller keeps the best of each list.
+        A pair may share the directions of its edges but not where they are strong, or the reverse; the caller
+        keeps the best for each number of groups.
         """
         maps, overlap, views = self.score_maps(moving_from_fixed)
-        smaller = self._smaller(_split(undone(moving_from_fixed), self._step))
+        smaller = self._smaller(_split(inverse_of(moving_from_fixed), self._step))
         shifts = []
         total = np.zeros(self._shape, np.float32)
         for count, scores in enumerate(maps, start=1):
@@ -236,7 +236,7 @@ class FeatureEngine:
         moving_from_fixed : (2, 2) array
             As for `Engine.best_shifts`.
         """
-        split = _split(undone(moving_from_fixed), self._step)
+        split = _split(inverse_of(moving_from_fixed), self._step)
         fixed, moving = self._view_of_fixed(split.quarters, split.mirror), self._view_of_moving(split)
         overlap, weights = self._normalisers(fixed, moving, self._least_overlap * self._smaller(split))
         maps = []
@@ -252,36 +252,36 @@ class FeatureEngine:
 
     def _view_of_fixed(self, quarters: int, mirror: bool) -> _View:
         if (quarters, mirror) not in self._fixed_views:
-            # Undoing the quarter turns and the mirror image leaves the moving image its rest of the turn.
-            look = self._look(self._fixed, _quarter_turns(quarters, mirror).T, self._looks_of_fixed)
-            self._fixed_views[quarters, mirror] = self._view(look)
+            # Undoing the quarter turns and the mirroring leaves the rest of the rotation to the moving image.
+            features = self._features(self._fixed, _quarter_turns(quarters, mirror).T, self._cached_of_fixed)
+            self._fixed_views[quarters, mirror] = self._view(features)
         return self._fixed_views[quarters, mirror]
 
     def _view_of_moving(self, split: _Split) -> _View:
-        if self._moving_view is None or not self._moving_view[0].moves_alike(split):
-            look = self._look(self._moving, _rotation(split.rest), self._looks_of_moving)
-            if split.further != 0 or split.scale != 1:
-                look = look.moved(split.scale * _rotation(split.further), self._stride)
-            view = self._view(look)
+        if self._moving_view is None or not self._moving_view[0].shares_moving_part(split):
+            features = self._features(self._moving, _rotation(split.rest), self._cached_of_moving)
+            if split.residual != 0 or split.scale != 1:
+                features = features.moved(split.scale * _rotation(split.residual), self._stride)
+            view = self._view(features)
             # A correlation needs the conjugate of one of the two.
             view = _View(view.canvas_from_image, [spectra.conj() for spectra in view.spectra], view.slow.conj())
             self._moving_view = split, view
         return self._moving_view[1]
 
-    def _look(self, plane: Plane, linear: Matrix, known: _Looks) -> _Look:
-        turn = tuple(linear.ravel().tolist())
-        if turn not in known:
-            values, mask, matrix = turned(plane, linear)
+    def _features(self, plane: Plane, linear: Matrix, known: _FeatureCache) -> _Features:
+        key = tuple(linear.ravel().tolist())
+        if key not in known:
+            values, mask, matrix = rotated(plane, linear)
             groups = self._channels(values, mask)
             valid = mask[:: self._stride, :: self._stride].astype(np.float32)
-            known[turn] = _Look(matrix, [group.planes for group in groups], valid)
-        return known[turn]
+            known[key] = _Features(matrix, [group.planes for group in groups], valid)
+        return known[key]
 
-    def _view(self, look: _Look) -> _View:
-        spectra = [np.asarray(fft.rfft2(planes, self._shape)) for planes in look.planes]
-        energies = [np.einsum("cyx,cyx->yx", planes, planes) for planes in look.planes]
-        slow = _block_sums(np.stack([look.valid, *energies]))
-        return _View(look.canvas_from_image, spectra, np.asarray(fft.rfft2(slow, self._blocks)))
+    def _view(self, features: _Features) -> _View:
+        spectra = [np.asarray(fft.rfft2(planes, self._shape)) for planes in features.planes]
+        energies = [np.einsum("cyx,cyx->yx", planes, planes) for planes in features.planes]
+        slow = _block_sums(np.stack([features.valid, *energies]))
+        return _View(features.canvas_from_image, spectra, np.asarray(fft.rfft2(slow, self._blocks)))
 
     def _smaller(self, split: _Split) -> float:
         """Area of the smaller field, in pixels of the planes."""
@@ -334,34 +334,34 @@ def _summed_product(ones: Spectrum, others: Spectrum) -> Spectrum:
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """A turn as the product of what the fixed image takes (quarter turns, mirror image) and what the moving one takes.
+    """A rotation as the product of the fixed image's part (quarter turns, mirroring) and the moving image's part.
 
     Parameters
     ----------
     quarters : int
     mirror : bool
     rest : float
-        Degrees below 90, a multiple of the step if there is one: the image is turned by them.
-    further : float
-        Degrees, less than a step: the channels are turned by them.
+        Degrees below 90, a multiple of the step if there is one: rotation of the image.
+    residual : float
+        Degrees, less than a step: rotation of the channels.
     scale : float
-        So are they scaled.
+        Scale of the channels.
     """
 
     quarters: int
     mirror: bool
     rest: float
-    further: float
+    residual: float
     scale: float
 
-    def moves_alike(self, other: _Split) -> bool:
-        """Whether the moving image takes the same part of both."""
-        return (self.rest, self.further, self.scale) == (other.rest, other.further, other.scale)
+    def shares_moving_part(self, other: _Split) -> bool:
+        """Whether the part of the moving image is the same."""
+        return (self.rest, self.residual, self.scale) == (other.rest, other.residual, other.scale)
 
 
 def shared_part(moving_from_fixed: Matrix) -> tuple[float, float]:
-    """The part of a turn that the moving image takes, in degrees, and its scale; turns that share both share views."""
-    split = _split(undone(moving_from_fixed), 0.0)
+    """The moving image's part of a rotation, in degrees, and its scale; candidates with both equal share features."""
+    split = _split(inverse_of(moving_from_fixed), 0.0)
     return split.rest, split.scale
 
 
@@ -370,10 +370,10 @@ def _split(fixed_from_moving: Matrix, step: float) -> _Split:
     mirror = determinant < 0
     pure = np.diag([-1.0, 1.0]) @ fixed_from_moving if mirror else fixed_from_moving
     angle = float(np.degrees(np.arctan2(pure[0, 1], pure[0, 0]))) % 360.0
-    looked_at = round(angle / step) * step if step else angle
-    rest = round(looked_at % 90.0, 9) % 90.0
-    quarters = round((looked_at - rest) / 90.0) % 4
-    return _Split(quarters, mirror, rest, round(angle - looked_at, 9), round(abs(determinant) ** 0.5, 9))
+    computed_at = round(angle / step) * step if step else angle
+    rest = round(computed_at % 90.0, 9) % 90.0
+    quarters = round((computed_at - rest) / 90.0) % 4
+    return _Split(quarters, mirror, rest, round(angle - computed_at, 9), round(abs(determinant) ** 0.5, 9))
 
 
 def _rotation(degrees: float) -> Matrix:

@@ -23,7 +23,7 @@ _STEP = 1.0
 _TILT_STEP = 0.35
 # No volume counts as thinner than so many slices of the coarser one, which the blur along z joins; least step, degrees.
 _BLURRED, _LEAST_TILT_STEP = 6.0, 3.0
-# Samples that tell a depth from the next one.
+# Samples by which depths are compared.
 _SAMPLES = 4000
 
 
@@ -91,7 +91,7 @@ def search_depth(
     keep : int
         How many poses are listed.
     turn : bool
-        Whether z may be turned round; without it the handedness of what is seen is kept.
+        Whether z may be reversed; without it the handedness of what is seen is kept.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def _opposed(one: Pose, other: Pose) -> bool:
 
 
 def _ways_up(level: Level, plane: Pose, turn: bool) -> tuple[bool, ...]:
-    """Whether z is turned round: both for volumes; a single section has no up, so that it keeps its handedness."""
+    """Whether z is reversed: both for volumes; a single section has no defined side and is not mirrored."""
     if not turn or min(level.fixed.grid.shape[0], level.moving.grid.shape[0]) == 1:
         return (plane.linear.mirrored,)
     return False, True

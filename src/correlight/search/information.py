@@ -10,9 +10,9 @@ from scipy import fft
 from correlight.images.image import Float
 from correlight.images.plane import Plane
 from correlight.search.correlate import MOST_SCALED, Shift
-from correlight.search.turns import Matrix, canvas, undone
+from correlight.search.rotation import Matrix, canvas, inverse_of
 
-# Intensity levels of the fixed and the moving image. Six against three told poses apart as well as finer ones, and
+# Intensity levels of the fixed and the moving image. Six against three separated poses as well as finer ones, and
 # the cost grows with their product.
 _FIXED_LEVELS, _MOVING_LEVELS = 6, 3
 # Mutual information has broad hills where large structures meet; a pose shows as a peak on them this many pixels wide.
@@ -24,7 +24,7 @@ class MutualInformationEngine:
     """Mutual information over intensity levels at every shift, under masks.
 
     The joint histogram at all shifts is the correlation of level sets (Öfverstedt, Lindblad and Sladoje 2022,
-    doi:10.1016/j.patrec.2022.05.009). A turn costs one forward transform per moving level and one inverse transform
+    doi:10.1016/j.patrec.2022.05.009). A rotation costs one forward transform per moving level and one inverse transform
     per pair of levels; marginals are sums of those.
 
     Parameters
@@ -32,9 +32,9 @@ class MutualInformationEngine:
     fixed, moving : Plane
         At working resolution, with pixels of one size.
     least_overlap : float
-        Shifts with a smaller common area, as a fraction of the smaller field, are not looked at.
+        Shifts with a smaller common area, as a fraction of the smaller field, are not considered.
     step : float
-        Levels are turned with the image at no cost; other than 0, turns may also scale by a few percent.
+        Levels are rotated with the image at no cost; other than 0, rotations may also scale by a few percent.
     """
 
     stride = 1
@@ -45,7 +45,7 @@ class MutualInformationEngine:
         self._smaller = max(1, min(int(np.count_nonzero(plane.mask)) for plane in (fixed, moving)))
         self._least_area = least_overlap * self._smaller
         # Circular correlation folds far shifts onto near ones. Shifts with less than the least overlap are not
-        # looked at, so only the rest must stay apart.
+        # considered, so only the rest must stay apart.
         diagonal = np.hypot(*self._moving_shape) * (MOST_SCALED if step else 1) + 2
         most = diagonal - 0.7 * least_overlap * min(*self._fixed_shape, *self._moving_shape)
         self._shape = tuple(fft.next_fast_len(int(n + most) + 1, real=True) for n in self._fixed_shape)
@@ -56,7 +56,7 @@ class MutualInformationEngine:
 
     def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
         """The shift with the sharpest peak of mutual information."""
-        canvas_from_moving, size = canvas(self._moving_shape, undone(moving_from_fixed))
+        canvas_from_moving, size = canvas(self._moving_shape, inverse_of(moving_from_fixed))
         matrix_xy = canvas_from_moving[:2][::-1, [1, 0, 2]]
         turned = cv2.warpAffine(self._levels, matrix_xy, size, flags=cv2.INTER_NEAREST, borderValue=_NO_LEVEL)
         planes = np.stack([turned == level for level in range(_MOVING_LEVELS)]).astype(np.float32)
@@ -99,7 +99,7 @@ def _x_log_x(values: Float) -> Float:
 
 
 def _peaks(values: Float, allowed: NDArray[np.bool_]) -> Float:
-    """How far each value stands above its surround, in standard deviations over the allowed shifts."""
+    """How far each value lies above its surround, in standard deviations over the allowed shifts."""
     weight = allowed.astype(np.float32)
     around = cv2.GaussianBlur(values * weight, (0, 0), _PEAK_SIGMA)
     above = values - around / np.maximum(cv2.GaussianBlur(weight, (0, 0), _PEAK_SIGMA), np.float32(1e-3))

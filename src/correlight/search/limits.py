@@ -1,4 +1,4 @@
-"""Where the search may look: from what the files claim, what the caller knows, or nothing."""
+"""Limits of the search: from the pixel sizes in the files, from the caller, or none."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from correlight.transforms import Affine, Transform
 # What anybody may ask for: degrees, and moving pixels per fixed pixel.
 ROTATIONS = -360.0, 360.0
 SCALES = 1e-3, 1e3
-# Around a given start the search looks this far: degrees, relative scale, and shift as a share of the width.
+# Around a given start the search extends this far: degrees, relative scale, and shift as a share of the width.
 _START_ROTATION, _START_SCALE, _START_SHIFT = 15.0, 0.15, 0.3
 # A place that somebody clicked in both images lies within this share of the width of where a pose puts it, and two such
-# places tell the scale within this ratio, unless they are too close together (as a share of the width) to tell it.
+# places determine the scale within this ratio, unless they are too close together (as a share of the width).
 _CLICK_SHIFT, _CLICK_SCALE, _CLICKS_APART = 0.15, 0.4, 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clicks:
-    """One or two places that somebody roughly recognised in both images: too few to tell a transform.
+    """One or two points set roughly in both images: too few to determine a transform.
 
-    One place tells neither rotation nor scale, and two leave open whether the image is mirrored.
+    One determines neither rotation nor scale, and two leave open whether the image is mirrored.
 
     Parameters
     ----------
@@ -44,15 +44,15 @@ class Clicks:
     def __post_init__(self) -> None:
         if self.fixed.ndim != 2 or self.fixed.shape != self.moving.shape or not len(self.fixed):
             raise UsageError(
-                f"Clicks are equally many places in both images, at least one; got {self.fixed.shape} and "
-                f"{self.moving.shape}."
+                f"A start from landmarks takes equally many points in both images, at least one; "
+                f"got {self.fixed.shape} and {self.moving.shape}."
             )
         for role, points in (("fixed", self.fixed), ("moving", self.moving)):
             if len(np.unique(points, axis=0)) < len(points):
                 raise UsageError(f"The {role} landmarks all lie on one place; set one elsewhere or give a single pair.")
 
     def scale(self, fixed: Grid) -> float | None:
-        """Moving units per fixed unit between two places; None where they tell none."""
+        """Moving units per fixed unit between two places; None where they determine none."""
         if len(self.fixed) < 2:
             return None
         here, there = (float(np.linalg.norm(points[1] - points[0])) for points in (self.fixed, self.moving))
@@ -133,7 +133,7 @@ def limits_for(
         The two images.
     start : Transform or Clicks, optional
         An approximate ``moving_from_fixed``; rotation and scale stay near it, and its handedness is kept. Of clicks
-        only the scale is kept, where they tell it.
+        only the scale is kept, where they determine it.
     rotation : (first, last), optional
         Degrees.
     scale : (least, greatest), optional
@@ -143,7 +143,7 @@ def limits_for(
     unknown_scale : (least, greatest)
         Moving pixels per fixed pixel where nothing else is known.
     calibrated_tolerance : float, optional
-        By how much the scale may differ from what both files claim; without it their claim is not believed.
+        By how much the scale may differ from what both files claim; without it the stated sizes are no limit.
     least_overlap : float
         Least common area as a fraction of the smaller field.
     """
@@ -161,14 +161,14 @@ def limits_for(
     if scale is not None:
         spans = (scale[0] * units, scale[1] * units)
     elif around is not None and not (isinstance(start, Clicks) and claimed_scale(fixed, moving) is not None):
-        # Two rough clicks know the scale less well than two files that state it.
+        # Two rough points give the scale less exactly than two files that state it.
         spans = (around / (1 + near), around * (1 + near))
     elif claimed_scale(fixed, moving) is not None:
-        # Believed or not, the claim is the best guess: the search begins there.
+        # Even where it is no limit, the stated scale is the most likely: the search begins there.
         tolerance = calibrated_tolerance
         spans = unknown_scale if tolerance is None else (1 / (1 + tolerance), 1 + tolerance)
     else:
-        # Pictures of very unlike pixel counts most likely show fields of like size.
+        # Images of very unlike pixel counts most likely show fields of like size.
         fields = max(moving.shape) / max(fixed.shape)
         spans = (min(unknown_scale[0], fields / 2) * units, max(unknown_scale[1], fields * 2) * units)
     return Limits(spans, rotation or angles, hands, least_overlap)

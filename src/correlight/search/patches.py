@@ -1,4 +1,4 @@
-"""Patch search: where in one picture the histograms of another's patch recur, and a vote over slices and patches.
+"""Patch search: where in one image the histograms of another's patch recur, and a vote over slices and patches.
 
 A patch is described by histograms over the cells that it is cut into, so that it counts roughly where in it something
 lies. Small rotations move little from one cell into the next.
@@ -26,7 +26,7 @@ from correlight.transforms import Affine
 Codes = NDArray[np.intp]
 Histograms = NDArray[np.float32]
 
-# Edges of the bins of values, in standard deviations of the picture that they are from.
+# Edges of the bins of values, in standard deviations of the image that they are from.
 _EDGES = np.array([-2, -1, -0.5, -0.2, 0.2, 0.5, 1, 2])
 # A patch is half as long as the shorter side of the smaller field and has so many cells along each axis.
 _CELLS = 4
@@ -41,7 +41,7 @@ _VOTERS, _MIDDLE, _THICKNESS = 7, (0.2, 0.8), 1 / 12
 _OUTLYING, _NEAR = 2.5, 0.15
 # Places that are handed over.
 _PLACES = 6
-# Pixels along the longer side of the larger picture, and the fewest along a patch.
+# Pixels along the longer side of the larger image, and the fewest along a patch.
 _LONGEST, _LEAST_SIDE = 420, 12
 # Kirsch's compass: 5 on three neighbours that follow one another around the middle, -3 on the other five.
 _RING = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
@@ -89,7 +89,7 @@ def patch_shift(fixed: Volume, moving: Volume, scale: float) -> list[Pose]:
     Notes
     -----
     The published method lets one patch, of a region drawn by hand, vote with one histogram. About two seconds for
-    pictures of 420 x 420 pixels.
+    images of 420 x 420 pixels.
     """
     swapped = float(np.prod(moving.grid.extent[1:])) < float(np.prod(fixed.grid.extent[1:])) * scale**2
     small, large = (moving, fixed) if swapped else (fixed, moving)
@@ -116,12 +116,12 @@ def patch_shift(fixed: Volume, moving: Volume, scale: float) -> list[Pose]:
 
 
 def shift_votes(cut: list[Float], searched: list[Float], side: int, sigma: float) -> Points:
-    """Where in the pictures the first pixel of the field lies that patches are cut from, by each patch and likeness.
+    """Where in the images the first pixel of the field lies that patches are cut from, by each patch and likeness.
 
     Parameters
     ----------
     cut, searched : list of (y, x) arrays
-        Pictures of the smaller field, of one shape, and pictures of the larger one, of one shape.
+        Images of the smaller field, of one shape, and images of the larger one, of one shape.
     side : int
         Of a patch, in pixels.
     sigma : float
@@ -147,7 +147,7 @@ def shift_votes(cut: list[Float], searched: list[Float], side: int, sigma: float
                     checkpoint()
                     codes = describe(source)
                     for way in range(ways):
-                        # Bins in the opposite order are those of the picture with inverted contrast.
+                        # Bins in the opposite order are those of the image with inverted contrast.
                         here = _histograms(count - 1 - codes if way else codes, count, cell, from_corners)
                         found = np.concatenate(
                             [to_corners[np.argmax(alike(here, there), axis=1)] - from_corners for alike in _ALIKE]
@@ -271,7 +271,7 @@ def _pictures(volume: Volume) -> list[Plane]:
 
 
 def _blob_size(planes: list[Plane]) -> float:
-    """The scale with most blobs, in pixels, of the picture that shows most of them, be they bright or dark."""
+    """The scale with most blobs, in pixels, of the image that shows most of them, be they bright or dark."""
     scales = [blob_scale(plane.values, dark) for plane in planes for dark in (False, True)]
     return max(scales, key=lambda scale: int(scale.counts.max())).sigma
 

@@ -1,4 +1,4 @@
-"""What a search found at its turns: scores in units of chance, which turns go on, and when one pose has won."""
+"""Ranking of scored poses: normalised scores, which candidates are refined, and when one pose is unambiguous."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from numpy.typing import NDArray
 from correlight.geometry import Grid
 from correlight.search.pose import Pose
 
-# A pose with less than this share of the best score is not followed up.
-_HOPELESS = 0.6
-# So many turns of a scale tell what chance does there.
-_ENOUGH_TURNS = 20
+# A pose with less than this share of the best score is not refined.
+_LEAST_SHARE = 0.6
+# So many candidates of a scale are needed to estimate what wrong poses score there.
+_ENOUGH_CANDIDATES = 20
 # At least so many rivals of the best pose are listed, as far as there are distinct ones.
 _LISTED = 5
-# Findings among which distinct poses are looked for: neighbours of the best on the grid of turns crowd the top.
-_LOOKED_AT = 40 * _LISTED
+# Scored poses among which distinct ones are sought: the neighbours of the best fill the first ranks.
+_COMPARED = 40 * _LISTED
 # A pose so far away, as a share of the width, lies elsewhere.
 _ELSEWHERE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class RotationScale:
-    """The part of a pose that the engine does not search: all but the shift."""
+    """Candidate rotation and scale: the part of a pose that the engine does not search, all but the shift."""
 
     rotation: float
     scale: float
     mirror: bool
 
     def corners(self, rotation_step: float, scale_step: float) -> list[RotationScale]:
-        """Four turns that leave no turn of the cell around this one further off than a quarter of its steps."""
+        """Four candidates; any point of the grid cell around this one is within a quarter step of one of them."""
         return [
             RotationScale(
                 (self.rotation + dr * rotation_step / 4) % 360, self.scale * (1 + scale_step) ** (ds / 4), self.mirror
@@ -43,7 +43,7 @@ class RotationScale:
         ]
 
     def beside(self, rotation_step: float, scale_step: float) -> list[RotationScale]:
-        """The two turns one step to either side."""
+        """The two candidates one step to either side."""
         return [
             RotationScale(
                 (self.rotation + side * rotation_step) % 360, self.scale * (1 + scale_step) ** side, self.mirror
@@ -54,57 +54,57 @@ class RotationScale:
 
 @dataclass(frozen=True, slots=True)
 class ScoredPose:
-    """A turn with its best shift, by one of the lists that the engine keeps."""
+    """A candidate with its best shift, as scored by the first ``group + 1`` groups of channels."""
 
-    turn: RotationScale
-    vote: int
+    candidate: RotationScale
+    group: int
     pose: Pose
-    usual: bool = True
+    common_scale: bool = True
 
     @property
     def ranked_with(self) -> tuple[int, bool]:
-        """Findings are ranked among those of one list, and apart from unusual scales."""
-        return self.vote, self.usual
+        """Poses are ranked among those of the same groups, and apart from those of rare scales."""
+        return self.group, self.common_scale
 
 
 @dataclass(frozen=True, eq=False)
 class NullScores:
-    """What wrong turns score, list by list and scale by scale.
+    """What wrong poses score, by group and scale.
 
-    Where a few large structures of one image fill the other, chance does better than where many meet many. A score is
-    therefore divided by the median over all turns of its scale, nearly all of which are wrong.
+    Where a few large structures of one image fill the other, wrong poses score more than where there are many. A score
+    is therefore divided by the median over all candidates of its scale, nearly all of which are wrong.
 
     Parameters
     ----------
     medians : dict
-        For each list, logarithms of scales in rising order and the medians there.
+        For each group, logarithms of scales in rising order and the medians there.
     """
 
     medians: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
 
     @classmethod
     def of(cls, found: Sequence[ScoredPose]) -> NullScores:
-        """From the first round; empty where too few turns of a scale were tried to tell right from wrong."""
+        """From the first level; empty where too few candidates of a scale were tried to tell right from wrong."""
         by_scale: dict[int, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
         for item in found:
-            by_scale[item.vote][item.turn.scale].append(item.pose.score)
+            by_scale[item.group][item.candidate.scale].append(item.pose.score)
         medians = {}
-        for vote, scores in by_scale.items():
-            told = sorted(scale for scale, values in scores.items() if len(values) >= _ENOUGH_TURNS)
+        for group, scores in by_scale.items():
+            told = sorted(scale for scale, values in scores.items() if len(values) >= _ENOUGH_CANDIDATES)
             if told:
-                medians[vote] = np.log(told), np.array([np.median(scores[scale]) for scale in told])
+                medians[group] = np.log(told), np.array([np.median(scores[scale]) for scale in told])
         return cls(medians)
 
     def normalised(self, item: ScoredPose) -> ScoredPose:
-        """The finding with its score in units of chance."""
-        if item.vote not in self.medians:
+        """The pose with its score divided by the null score at its scale."""
+        if item.group not in self.medians:
             return item
-        unit = max(float(np.interp(np.log(item.turn.scale), *self.medians[item.vote])), 1e-6)
+        unit = max(float(np.interp(np.log(item.candidate.scale), *self.medians[item.group])), 1e-6)
         return replace(item, pose=replace(item.pose, score=item.pose.score / unit))
 
 
 def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) -> list[Pose]:
-    """Drop every pose that lays the image nearly where a better one does.
+    """Drop every pose that nearly coincides with a better one.
 
     Parameters
     ----------
@@ -128,59 +128,59 @@ def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) ->
     return kept
 
 
-def going_on(found: Sequence[ScoredPose], keep: int, grid: Grid) -> list[RotationScale]:
-    """The turns that go on to the next round: the promising ones, and those of the best distinct poses.
+def candidates_to_refine(found: Sequence[ScoredPose], keep: int, grid: Grid) -> list[RotationScale]:
+    """The candidates that are refined on the next level: the promising ones, and those of the best distinct poses.
 
-    However clear the winner is, the list must show what it was preferred to.
+    Even if one pose is unambiguous, the final list must hold its rivals.
     """
-    best = sorted(joint(found), key=lambda item: -item.pose.score)[:_LOOKED_AT]
-    by_pose = {item.pose: item.turn for item in best}
+    best = sorted(by_all_groups(found), key=lambda item: -item.pose.score)[:_COMPARED]
+    by_pose = {item.pose: item.candidate for item in best}
     rivals = (by_pose[pose] for pose in distinct(by_pose, grid)[: _LISTED + 1])
-    return list(dict.fromkeys([*best_turns(found, keep), *rivals]))
+    return list(dict.fromkeys([*best_candidates(found, keep), *rivals]))
 
 
-def best_turns(found: Sequence[ScoredPose], keep: int) -> list[RotationScale]:
-    """The best turns of each list by score, and by score among the poses of one scale.
+def best_candidates(found: Sequence[ScoredPose], keep: int) -> list[RotationScale]:
+    """The best candidates of each group by score, and by score relative to the poses of the same scale.
 
-    What a wrong pose scores by chance depends on the scale: where a few large structures of one image fill the
-    other, chance does better. A score is therefore also normalised by the spread of its own scale.
+    What a wrong pose scores depends on the scale: where a few large structures of one image fill the other, it is
+    more. A score is therefore also standardised within its own scale.
     """
     chosen: dict[RotationScale, None] = {}
     for ranked_with in {item.ranked_with for item in found}:
         listed = [item for item in found if item.ranked_with == ranked_with]
         scores = np.array([item.pose.score for item in listed])
-        standing = _standing(scores, np.array([item.turn.scale for item in listed]))
-        for ranking in (scores, standing) if standing.any() else (scores,):
+        standardised = _standardised(scores, np.array([item.candidate.scale for item in listed]))
+        for ranking in (scores, standardised) if standardised.any() else (scores,):
             for index in np.argsort(-ranking, kind="stable")[:keep]:
-                if ranking[index] >= _HOPELESS * ranking.max():
-                    chosen.setdefault(listed[index].turn)
+                if ranking[index] >= _LEAST_SHARE * ranking.max():
+                    chosen.setdefault(listed[index].candidate)
     return list(chosen)
 
 
-def _standing(scores: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArray[np.float64]:
+def _standardised(scores: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scores in robust standard deviations above the median of their own scale, as far as there are enough."""
-    standing = np.zeros(len(scores))
+    standardised = np.zeros(len(scores))
     for scale in np.unique(scales):
         same = scales == scale
-        if np.count_nonzero(same) >= _ENOUGH_TURNS:
+        if np.count_nonzero(same) >= _ENOUGH_CANDIDATES:
             middle = np.median(scores[same])
             spread = 1.4826 * np.median(np.abs(scores[same] - middle))
-            standing[same] = (scores[same] - middle) / max(spread, 1e-6)
-    return standing
+            standardised[same] = (scores[same] - middle) / max(spread, 1e-6)
+    return standardised
 
 
-def decided(found: Sequence[ScoredPose], grid: Grid, ratio: float) -> bool:
-    """Whether the best pose by one of the lists has left all others this far behind."""
-    for vote in {item.vote for item in found}:
-        listed = sorted((item.pose for item in found if item.vote == vote), key=lambda pose: -pose.score)
-        # Neighbours of the best pose on the grid of turns score well because they are nearly right.
-        best = distinct(listed[:_LOOKED_AT], grid, _ELSEWHERE)
+def is_unambiguous(found: Sequence[ScoredPose], grid: Grid, ratio: float) -> bool:
+    """Whether the best pose of one of the groups scores this many times as much as every distant one."""
+    for group in {item.group for item in found}:
+        listed = sorted((item.pose for item in found if item.group == group), key=lambda pose: -pose.score)
+        # Neighbours of the best pose on the grid of candidates score well because they are nearly right.
+        best = distinct(listed[:_COMPARED], grid, _ELSEWHERE)
         if len(best) > 1 and best[0].score >= ratio * best[1].score:
             return True
     return False
 
 
-def joint(found: Sequence[ScoredPose]) -> list[ScoredPose]:
-    """The list that all groups voted for together."""
-    last = max((item.vote for item in found), default=0)
-    return [item for item in found if item.vote == last]
+def by_all_groups(found: Sequence[ScoredPose]) -> list[ScoredPose]:
+    """The poses as scored by all groups of channels together."""
+    last = max((item.group for item in found), default=0)
+    return [item for item in found if item.group == last]

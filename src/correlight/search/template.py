@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.appearance.channels import classical
+from correlight.appearance.channels import edges
 from correlight.geometry import Grid
 from correlight.images.image import Float, Mask
 from correlight.images.plane import Plane
@@ -28,14 +28,14 @@ from correlight.transforms import Affine
 Kind = Literal["edges", "zero-mean", "plain"]
 KINDS: tuple[Kind, ...] = ("edges", "zero-mean", "plain")
 
-# Side in pixels of a square with the area of the template, on the first look and on the second. Where no place stands
-# out by this factor after both, small structure may have been lost, and a finer first look follows.
+# Side in pixels of a square with the area of the template, on the first pass and on the second. Where no place stands
+# out by this factor after both, small structure may have been lost, and a finer first pass follows.
 _COARSE, _FINE, _STANDS_OUT = (56, 96), 112, 1.5
-# Neighbouring sizes and turns differ by this on either look.
+# Neighbouring sizes and rotations differ by this on either pass.
 _COARSE_RATIO, _COARSE_TURN, _FINE_RATIO, _FINE_TURN = 0.025, 4.0, 0.008, 1.2
-# Places that go on to the second look, and places of one size and turn.
+# Positions kept for the second pass, and positions of one size and rotation.
 _KEPT, _PEAKS = 6, 3
-# The wide field is continued by this share of the template, so that the template may hang over its rim.
+# The wide field is continued by this share of the template, so that the template may extend beyond its border.
 _OVER_THE_RIM = 0.35
 # The least share of the template that lies in the field.
 _LEAST_OVERLAP = 0.4
@@ -49,7 +49,7 @@ _LONGEST = 1600
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Which sizes and turns are tried.
+    """Which sizes and rotations are tried.
 
     Parameters
     ----------
@@ -78,12 +78,12 @@ def match_template(
     fixed, moving : Plane
         The template and the field that is searched.
     over : Range
-        Sizes and turns.
+        Sizes and rotations.
     kind : {"edges", "zero-mean", "plain"}
         What is correlated: whitened edges; grey values less their means (the normalised correlation coefficient); or
         grey values as they are (normalised cross-correlation), which wants images of one contrast.
     progress : callable, optional
-        Told the fraction done.
+        Called with the fraction done.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def match_template(
 
     Notes
     -----
-    The normalised correlations are those of Lewis (1995, Vision Interface, 120-123). A size and turn costs Fourier
+    The normalised correlations are those of Lewis (1995, Vision Interface, 120-123). A size and rotation costs Fourier
     transforms of the wide field: of each of three channels and of the energy for edges.
     """
     report = progress or (lambda fraction: None)
@@ -145,7 +145,7 @@ def _look(
     size: int,
     report: Fraction,
 ) -> list[Pose]:
-    """The best places for each size and turn; sizes that differ little share a copy of the wide field."""
+    """The best places for each size and rotation; sizes that differ little share a copy of the wide field."""
     bands: dict[int, list[tuple[float, float]]] = defaultdict(list)
     for scale, turn in tries:
         bands[round(np.log(scale) / np.log(_BAND))].append((scale, turn))
@@ -166,7 +166,7 @@ def _look(
 
 
 def _field(field: Plane, margin: int, kind: Kind) -> Float:
-    """What is searched, ``(y, x, C)``, continued beyond the rim."""
+    """What is searched, ``(y, x, C)``, continued beyond the border."""
     if kind == "edges":
         channels = _channels(field.values, field.mask)
         return np.pad(channels, ((margin, margin), (margin, margin), (0, 0)))
@@ -174,12 +174,12 @@ def _field(field: Plane, margin: int, kind: Kind) -> Float:
 
 
 def _channels(values: Float, mask: Mask) -> Float:
-    groups = classical(values, mask)
+    groups = edges(values, mask)
     return np.ascontiguousarray(np.concatenate([group.planes for group in groups]).transpose(1, 2, 0))
 
 
 def _one(fixed: Plane, field: Grid, searched: Float, margin: int, scale: float, turn: float, kind: Kind) -> list[Pose]:
-    """The best places for one size and turn."""
+    """The best places for one size and rotation."""
     spacing = float(np.mean(field.spacing))
     small = fixed.shrunk(spacing / scale)
     values, mask, template_from_fixed = _turned(small, scale, turn, spacing)
@@ -220,7 +220,7 @@ def _correlated(searched: Float, template: Float, mask: Mask, kind: Kind) -> Flo
 
 
 def _turned(plane: Plane, scale: float, turn: float, spacing: float) -> tuple[Float, Mask, NDArray[np.float64]]:
-    """The template turned and with pixels of the field, its valid pixels, and its pixels from fixed positions."""
+    """The template rotated and with pixels of the field, its valid pixels, and its pixels from fixed positions."""
     linear = Affine.similarity(turn, scale).linear / spacing
     corners = plane.grid.corners() @ linear.T
     low = np.floor(corners.min(axis=0))

@@ -34,8 +34,8 @@ _MOST = np.float32(6.0)
 # so many draws is not (Belghazi et al. 2018, section 3.2).
 _REMEMBERED = 20
 _RATE, _DECAY = 5e-3, 1e-4
-# Training of a critic on samples that stay where they are: tuples a step, steps between looks at those held out,
-# looks without progress before it ends, and the most steps.
+# Training of a critic on samples that stay where they are: tuples a step, steps between checks on those held out,
+# checks without progress before it ends, and the most steps.
 _BATCH, _LOOK, _PATIENCE, _MOST_STEPS = 512, 20, 3, 300
 _HELD_OUT = 0.25
 

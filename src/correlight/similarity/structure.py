@@ -1,6 +1,6 @@
-"""Mean squared error and multi-scale structural similarity of two pictures: measures that others report.
+"""Mean squared error and multi-scale structural similarity of two images: measures that others report.
 
-They say how alike two pictures are and nothing of whether they show the same place; docs/overlay-measures.md shows
+They say how alike two images are and nothing of whether they show the same place; docs/overlay-measures.md shows
 what that means for overlays.
 """
 
@@ -20,7 +20,7 @@ _SIGMA, _WINDOW, _K1, _K2 = 1.5, 11, 0.01, 0.03
 
 
 def mean_squared_error(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Mean of the squared differences of two pictures, in squared grey levels.
+    """Mean of the squared differences of two images, in squared grey levels.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def structural_similarity(one: NDArray[Any], other: NDArray[Any], span: float = 
     one, other : (Y, X) arrays
         At least 11 x 11 pixels.
     span : float
-        Greatest grey level less the least one that the pictures may have.
+        Greatest grey level less the least one that the images may have.
 
     Raises
     ------
@@ -112,4 +112,4 @@ def _local(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _check(one: NDArray[Any], other: NDArray[Any]) -> None:
     if one.shape != other.shape or one.ndim != 2:
-        raise UsageError(f"Two pictures of one shape (Y, X) were expected; got {one.shape} and {other.shape}.")
+        raise UsageError(f"Two images of one shape (Y, X) were expected; got {one.shape} and {other.shape}.")

@@ -2,7 +2,7 @@
 
 A specimen is a painter's list of closed outlines and strokes, each made of one material, plus point-like labels and a
 grain that fills the materials. Nothing is stored as pixels, so an electron image and a light image of the same place
-are both evaluated from the same outlines, each straight on its own pixel grid: no picture is ever resampled into
+are both evaluated from the same outlines, each straight on its own pixel grid: no image is ever resampled into
 another, and the transform between the two is exact.
 """
 
@@ -27,7 +27,7 @@ _FRACTION_BITS = 8
 # Nodes of a texture lattice: enough for this many micrometres without repeating, within what memory is worth.
 _PERIOD = 160.0
 _MOST_NODES = 1024
-# An outline is as exact as its drawn pixels; beyond this many the picture costs memory rather than gaining truth.
+# An outline is as exact as its drawn pixels; beyond this many the image costs memory rather than gaining truth.
 _MOST_DRAWN_PIXELS = 4096
 
 

@@ -26,7 +26,7 @@ class SimulatedPair:
     Parameters
     ----------
     fixed, moving : Image
-        The electron image and the light image, or the other way round after `swapped`.
+        The electron image and the light image, or the reverse after `swapped`.
     moving_from_fixed : Affine
         The truth, micrometres to micrometres.
     specimen : Specimen

@@ -50,7 +50,7 @@ class VolumePair:
     Parameters
     ----------
     fixed, moving : Image
-        The structural volume and the light stack, or the other way round after `swapped`.
+        The structural volume and the light stack, or the reverse after `swapped`.
     moving_from_fixed : Affine
         The truth, micrometres to micrometres, on the spacings that the images state.
     """

@@ -1,4 +1,4 @@
-"""Coordinate transforms that know which way they point.
+"""Coordinate transforms with a named direction.
 
 A transform is called on ``(N, D)`` points in array order and returns ``(N, D)`` points. Names of variables carry the
 frames: ``moving_from_fixed`` takes fixed points to moving points. ``a @ b`` applies ``b`` first, so

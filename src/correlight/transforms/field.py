@@ -80,7 +80,7 @@ class Displacement:
     def _smallest_volume(self) -> float:
         """Smallest determinant over the corners of every cell.
 
-        In two dimensions the determinant is linear within a cell, so its corners tell all; in three they tell
+        In two dimensions the determinant is linear within a cell, so its corners suffice; in three they give
         nearly all.
         """
         field = self.vectors

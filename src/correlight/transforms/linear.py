@@ -162,7 +162,7 @@ class Affine(_Homogeneous):
 
     @property
     def mirrored(self) -> bool:
-        """Whether the map turns left hands into right hands."""
+        """Whether the map contains a reflection."""
         return bool(np.linalg.det(self.linear) < 0)
 
     @property

@@ -36,8 +36,8 @@ class Motions:
     Parameters
     ----------
     model : {"rigid", "similarity", "affine", "projective"}
-        Kind of transform: 3, 4, 6 or 8 parameters in the plane, 6, 7, 12 or 15 in space. First shifts; then turns and
-        the scale, or all entries of the linear part; then tilts.
+        Kind of transform: 3, 4, 6 or 8 parameters in the plane, 6, 7, 12 or 15 in space. First shifts; then rotations
+        and the scale, or all entries of the linear part; then tilts.
     centre : (D,) array
         Centre of the field.
     half : (D,) array

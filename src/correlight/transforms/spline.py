@@ -17,7 +17,7 @@ from correlight.transforms.sequence import Sequence
 
 # So many distances are held at a time, about 60 MB with everything that is made of them.
 _AT_A_TIME = 500_000
-# A map of a field is looked at in so many places along each axis to see whether it folds.
+# A map of a field is used in so many places along each axis to see whether it folds.
 _LOOKS = {2: 41, 3: 17}
 
 

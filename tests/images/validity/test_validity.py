@@ -77,7 +77,7 @@ def test_padding_around_a_turned_picture_is_found(degrees: float, scale: float, 
     assert_found(validity.mask, footprint)
     ignored = 100 * (1 - validity.mask.mean())
     assert validity.findings == (
-        f"constant padding (value {value:g}) around the picture, {ignored:.0f} % of the pixels, is ignored",
+        f"constant padding (value {value:g}) around the image, {ignored:.0f} % of the pixels, is ignored",
     )
 
 
@@ -284,7 +284,7 @@ def test_of_the_real_pictures_only_bars_and_true_padding_are_found(data: Path) -
             if path.parent.name == "multibse":
                 assert findings == ("a data bar of 79 rows at the bottom is ignored",), path.name
             elif path.stem.endswith("Border20"):
-                assert findings == ("constant padding (value 1) around the picture, 33 % of the pixels, is ignored",), (
+                assert findings == ("constant padding (value 1) around the image, 33 % of the pixels, is ignored",), (
                     path.name
                 )
             else:

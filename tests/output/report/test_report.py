@@ -91,7 +91,7 @@ def test_everything_known_about_the_run_is_in_the_page(tmp_path, case):
         "10.0 % of its pixels",
         "/data/section.tif",
         "5e" * 32,
-        "Channel that voted chromatin All channels chromatin, membrane",
+        "Channel used for registration chromatin All channels chromatin, membrane",
         "Recipe auto Seed 7 Peak memory 321 MB",
         "search 1.50 total 2.25",
         "correlight 9.8.7 numpy 2.0.0",
@@ -222,7 +222,7 @@ def test_unknown_error_and_field_transform_are_said_in_words(tmp_path, case):
     changed = dataclasses.replace(made.result, predicted_error=unknown, moving_from_fixed=field, poses=())
     page = write(tmp_path / "report.html", dataclasses.replace(made, result=changed))
     assert "Predicted error median unknown" in page.text
-    assert "stands in its own file" in page.text
+    assert "stored in a file of its own" in page.text
     assert "The search found no pose." in page.text
     assert page.viewer["error"] is None
 

@@ -1,7 +1,7 @@
-"""Which pixels of a picture show the specimen: not the padding around it, not a burned-in data bar.
+"""Which pixels of an image show the specimen: not the padding around it, not a burned-in data bar.
 
 Everything here errs on the side of keeping pixels. A region is given up only where its outline proves that it was
-made by a computer: a straight-sided frame of one exact value that picture content touches all along, or a strip with
+made by a computer: a straight-sided frame of one exact value that image content touches all along, or a strip with
 writing that begins within one row over the full width. The empty background of a sparse fluorescence image is one
 exact value as well, but nothing touches the sides of its outline, and it stays valid.
 """
@@ -24,12 +24,12 @@ __all__ = ["Validity", "find_valid", "find_valid_channels"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Validity:
-    """Valid pixels of a picture and what was found about the others.
+    """Valid pixels of an image and what was found about the others.
 
     Parameters
     ----------
     mask : (Y, X) array of bool
-        True where the picture shows the specimen.
+        True where the image shows the specimen.
     findings : tuple of str
         One sentence for each thing that is ignored; empty where every pixel is valid.
     """
@@ -68,16 +68,16 @@ def find_valid(grey: ArrayLike) -> Validity:
     Examples
     --------
     >>> rng = np.random.default_rng(0)
-    >>> picture = np.zeros((200, 200), np.float32)
-    >>> picture[:, 50:] = rng.normal(100, 10, (200, 150))
-    >>> find_valid(picture).findings
-    ('constant padding (value 0) around the picture, 26 % of the pixels, is ignored',)
+    >>> image = np.zeros((200, 200), np.float32)
+    >>> image[:, 50:] = rng.normal(100, 10, (200, 150))
+    >>> find_valid(image).findings
+    ('constant padding (value 0) around the image, 26 % of the pixels, is ignored',)
     """
     return find_valid_channels((grey,))
 
 
 def find_valid_channels(channels: Sequence[ArrayLike]) -> Validity:
-    """Find what is not valid in a picture of several channels that were taken on one grid.
+    """Find what is not valid in an image of several channels that were taken on one grid.
 
     Parameters
     ----------

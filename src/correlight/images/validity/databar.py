@@ -1,4 +1,4 @@
-"""Burned-in data bars: strips with writing that instruments put below, or above, a picture."""
+"""Burned-in data bars: strips with writing that instruments put below, or above, an image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constant padding around a picture; missing tiles of a mosaic are sought in `correlight.images.validity.tiles`."""
+"""Constant padding around an image; missing tiles of a mosaic are sought in `correlight.images.validity.tiles`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _find_padding(pixels: Float) -> tuple[Mask, list[str], bool]:
         inner = paint(shrunk(frame, RIM, (height, width)), pixels.shape) & mask
         share = float(mask.sum() - inner.sum()) / mask.size
         mask = inner
-        findings = [*findings, f"constant padding (value {value:g}) around the picture, {percent(share)}, is ignored"]
+        findings = [*findings, f"constant padding (value {value:g}) around the image, {percent(share)}, is ignored"]
         inset = 2 * RIM
     rim = bool(findings)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -1,4 +1,4 @@
-"""Convex polygons around the content of a picture: few sides, and content close to each of them.
+"""Convex polygons around the content of an image: few sides, and content close to each of them.
 
 Corners are (x, y) in pixels, in either turn; a side is a pair of neighbouring corners.
 """

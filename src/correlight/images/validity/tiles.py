@@ -1,4 +1,4 @@
-"""Missing tiles of a mosaic, and gaps between its tiles, anywhere in a picture.
+"""Missing tiles of a mosaic, and gaps between its tiles, anywhere in an image.
 
 A region of one exact value counts as missing where its outline runs along a few rows and columns only and content of
 other values lies close to it all along. The empty background of a sparse image has an outline of many short steps.
@@ -17,15 +17,15 @@ _OCCUPIED = 0.9  # part of an outline that must be touched by content, in length
 _MOST = 0.9  # part of the pixels
 _SMALLEST = 16  # pixels along a side of a tile
 _THIN = 2  # pixels across the narrowest gap
-_LONG = 0.3  # length of a gap, as part of the side of the picture; burned-in scale bars are shorter
+_LONG = 0.3  # length of a gap, as part of the side of the image; burned-in scale bars are shorter
 _STEPS = 24  # rows, and columns, that the outline of one region may run along
 _STRAIGHT = 16  # pixels that it runs along one of them, on average
-_LINES = 48  # rows, and columns, that are looked at for constant values
+_LINES = 48  # rows, and columns, that are examined for constant values
 _VALUES = 3
 
 
 def constant_values(pixels: Float) -> list[float]:
-    """Values that stand in long runs within a picture, the most frequent first, three at most.
+    """Values that stand in long runs within an image, the most frequent first, three at most.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def constant_values(pixels: Float) -> list[float]:
 
 
 def _across(pixels: Float) -> list[float]:
-    """Values of whole parts of rows or columns: a narrow gap may lie between the lines that are looked at."""
+    """Values of whole parts of rows or columns: a narrow gap may lie between the lines that are examined."""
     found = []
     for lines in (pixels, pixels.T):
         # Along a gap, each of a few places far from each other has the value of its neighbour.
@@ -70,7 +70,7 @@ def missing_tiles(flat: Mask) -> Mask | None:
     Parameters
     ----------
     flat : (Y, X) array of bool
-        Where the picture has one certain value.
+        Where the image has one certain value.
 
     Returns
     -------

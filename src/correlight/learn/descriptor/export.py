@@ -39,7 +39,7 @@ def export(network: Descriptor, path: Path, scenes: Sequence[Scene], seed: int, 
     seed : int
         Of the run; the statistics come from batches that it did not use.
     settings : dict
-        Stored along; of the places of pictures only the last two names.
+        Stored along; of the places of images only the last two names.
     """
     settings = {**settings, "pictures": ["/".join(Path(place).parts[-2:]) for place in settings.get("pictures", ())]}
     network = network.to("cpu").eval()

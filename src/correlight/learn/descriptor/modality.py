@@ -1,7 +1,7 @@
 """Random instruments: the same scene recorded in ever new ways.
 
 An instrument has two parts. `colour` says how bright each structure is: for a drawing, a random grey per material (or
-only one material stained, or the boundaries), for a picture, a random smooth map of its local features. `record`
+only one material stained, or the boundaries), for an image, a random smooth map of its local features. `record`
 adds what optics and detectors do: blur, shading, charging, curtaining, scan lines, noise, saturation, a data bar.
 """
 

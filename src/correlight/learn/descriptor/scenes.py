@@ -1,8 +1,8 @@
 """What the network is shown: drawings of simulated specimens, random drawings, and real pictures.
 
 A scene is either a *drawing*, whose pixels say which material lies there so that every instrument can colour it
-anew, or a *picture*, whose grey values some instrument has recorded already. Drawings are the better teacher (a
-structure can be bright in one view and missing in the other); pictures bring the texture of the real world.
+anew, or an *image*, whose grey values some instrument has recorded already. Drawings are the better teacher (a
+structure can be bright in one view and missing in the other); images bring the texture of the real world.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Rng = np.random.Generator
 # Side of a drawing in pixels, and the range of its field of view: a view shows a part of it, seldom all.
 SIDE = 640
 _FIELDS = (14.0, 70.0)
-# The finest pyramid level of a picture that is still a scene.
+# The finest pyramid level of an image that is still a scene.
 _LEAST_SIDE = 230
 _MOST_SIDE = 1200
 # What scikit-image installs as files, photographs and micrographs that the docstrings of skimage.data state to be CC0,
@@ -62,7 +62,7 @@ class Scene:
     name : str
         Where it comes from; scenes of one name show the same thing.
     pixels : (Y, X) array
-        Of a drawing, the number of the material (uint16); of a picture, grey values between 0 and 1 (float32).
+        Of a drawing, the number of the material (uint16); of an image, grey values between 0 and 1 (float32).
     materials : (M, 4) array of float32, optional
         Of a drawing: number of the name of each material, and its stain, chromatin and reflectance.
     """
@@ -212,7 +212,7 @@ def _cloud(rng: Rng, side: int, sigma: float) -> Float:
 
 
 def of_package() -> Iterator[Scene]:
-    """The pictures that scikit-image installs."""
+    """The images that scikit-image installs."""
     folder = Path(str(resources.files("skimage.data")))
     for name in _PACKAGE_PICTURES:
         if (folder / name).is_file():
@@ -220,7 +220,7 @@ def of_package() -> Iterator[Scene]:
 
 
 def of_files(place: Path) -> Iterator[Scene]:
-    """A picture, or every picture in a folder and the folders in it, in alphabetical order.
+    """An image, or every image in a folder and the folders in it, in alphabetical order.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def of_files(place: Path) -> Iterator[Scene]:
 
 
 def _levels(path: Path) -> Iterator[Scene]:
-    """A picture at several levels of its pyramid, each a scene."""
+    """An image at several levels of its pyramid, each a scene."""
     grey = np.asarray(read(path).grey(None), np.float32)
     low, high = np.percentile(grey, (0.5, 99.5))
     grey = np.asarray(np.clip((grey - low) / max(float(high - low), 1e-9), 0, 1), np.float32)

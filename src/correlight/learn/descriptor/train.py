@@ -55,9 +55,9 @@ class Settings:
     kinds : tuple of str
         Kinds of simulated specimen.
     pictures : tuple of str
-        Real pictures, or folders of them.
+        Real images, or folders of them.
     photographs : bool
-        Whether the pictures that scikit-image installs are shown.
+        Whether the images that scikit-image installs are shown.
     """
 
     steps: int = 12000
@@ -87,7 +87,7 @@ def train(
     workers : int
         Processes that make batches; the result does not depend on it.
     report : callable
-        Told a line now and then.
+        Called with a line now and then.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def train(
     Raises
     ------
     UsageError
-        If ``out`` holds a run of other settings, or a folder of pictures has none.
+        If ``out`` holds a run of other settings, or a folder of images has none.
     """
     cv2.setNumThreads(1)
     out.mkdir(parents=True, exist_ok=True)

@@ -86,7 +86,7 @@ def apply(
     overwrite : bool
         Whether existing output is replaced.
     progress : callable, optional
-        Told the fraction of the rows that are written.
+        Called with the fraction of the rows that are written.
 
     Returns
     -------

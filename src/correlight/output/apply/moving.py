@@ -49,7 +49,7 @@ def moved_how(image: Image, order: Order | None) -> How:
     orders: list[Order] = [
         "nearest" if number in labels else order or "linear" for number in range(len(image.channels))
     ]
-    # What looks like padding in a picture may be the background of a label image, where it is as good as any label.
+    # What looks like padding in an image may be the background of a label image, where it is as good as any label.
     whole = CoarseMask(np.ones((1,) * image.ndim, bool), image.grid.shape)
     return How(tuple(orders), image.mask if "linear" in orders else whole, notes)
 
@@ -99,13 +99,13 @@ def move(
     Parameters
     ----------
     files : (Path, Path)
-        The picture and the footprint.
+        The image and the footprint.
     image, grid, moving_from_fixed, onto
         As for `correlight.output.moved.write_moved`.
     how : How
         From `moved_how`.
     progress : callable, optional
-        Told the fraction that is written.
+        Called with the fraction that is written.
     """
     orders: Order | tuple[Order, ...] = how.orders[0] if len(set(how.orders)) == 1 else how.orders
     try:

@@ -1,4 +1,4 @@
-"""Places seen in one image, told in the other: in its coordinates, on its stage, and how sure that is."""
+"""Points of one image mapped to the other: its coordinates, its stage position, and the predicted error."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def move_points(
     points_in: PointsIn = "moving",
     stage_axes: StageAxes = "right-down",
 ) -> MovedPoints:
-    """Moving points as fixed points, or the other way round, in the unit of their table where the image has it.
+    """Moving points as fixed points, or the reverse, in the unit of their table where the image has it.
 
     Without record and pixel size nothing is known of the moving frame but the transform, so its numbers are taken to be
     in its unit.
@@ -148,7 +148,7 @@ def _moving_grid(saved: Saved, given: float | None) -> Grid | None:
 
 
 def _lifted(table: PointTable, grid: Grid) -> PointTable:
-    """Points seen in a picture as points of the section that it shows in a stack."""
+    """Points seen in an image as points of the section that it shows in a stack."""
     if not is_section(grid) or table.points.shape[1] != 2:
         return table
     return PointTable(table.names, np.column_stack([np.zeros(len(table.points)), table.points]), table.unit)

@@ -173,7 +173,7 @@ def placed(
         _must_not_be_exchanged(fixed, moving, frames)
     slices = [stack.grid.spacing[0] for stack in images if stack.ndim == 3]
     if saved.moving_from_fixed.ndim == 3 and not slices and frames is None:
-        raise UsageError("The transform is one of stacks, and both images are single pictures; give the stack.")
+        raise UsageError("The transform is one of stacks, and both images are flat; give the stack.")
     fixed = as_recorded(fixed, saved, "fixed", min(slices, default=1.0))
     moving = as_recorded(moving, saved, "moving", min(slices, default=1.0))
     if frames is None:
@@ -201,7 +201,7 @@ def as_recorded(image: Image, saved: Saved, role: Literal["fixed", "moving"], th
     Raises
     ------
     UsageError
-        If a stack was registered and this is a picture, or the other way round.
+        If a stack was registered and this is a flat image, or the reverse.
     """
     if saved.frames is None:
         return in_space(image, saved.moving_from_fixed, thickness, role)
@@ -209,7 +209,7 @@ def as_recorded(image: Image, saved: Saved, role: Literal["fixed", "moving"], th
     if image.ndim == 2 and recorded.ndim == 3 and not is_section(recorded):
         raise UsageError(
             f"The {role} image that was registered is a stack of {recorded.shape[0]} slices, and "
-            f"{image.source.get('path', 'this one')} is a single picture; give a stack."
+            f"{image.source.get('path', 'this one')} is a flat image; give a stack."
         )
     return in_space(image, saved.moving_from_fixed, recorded.spacing[0], role)
 

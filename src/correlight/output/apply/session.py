@@ -195,7 +195,7 @@ def apply_session(
     inputs : tuple of str or Path
         Further files that must not be replaced, such as the table.
     progress : callable, optional
-        Told the fraction of all rows that are written.
+        Called with the fraction of all rows that are written.
 
     Returns
     -------
@@ -358,8 +358,8 @@ def _place(image: Image, member: Member, reference: _Reference, frames: Frames, 
     if member.spacing is None and member.magnification is not None:
         if reference.magnification is None:
             raise UsageError(
-                f"The magnification of {member.path.name} says nothing without that of the image that was registered; "
-                "give that image a row of its own."
+                f"The magnification of {member.path.name} is meaningless without that of the image that was "
+                "registered; give that image a row of its own."
             )
         factor = reference.magnification / member.magnification
         spacing = tuple(step * factor for step in moving.spacing)
@@ -384,7 +384,7 @@ def _place(image: Image, member: Member, reference: _Reference, frames: Frames, 
     if stage is not None:
         if reference.stage is None or not moving.calibrated:
             raise UsageError(
-                f"The position of the stage for {member.path.name} says nothing without that of the image that was "
+                f"The position of the stage for {member.path.name} is meaningless without that of the image that was "
                 "registered and its pixel size; give that image a row of its own."
             )
         middle[-2:] += (np.asarray(stage) - reference.stage) * signs

@@ -1,4 +1,4 @@
-"""One self-contained HTML file and one picture: what a person needs to trust a result, or not to."""
+"""One self-contained HTML file and one overlay image: the result with its evidence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_report(
 ) -> None:
     """Write the report of one registration as a single HTML file that loads nothing from outside.
 
-    The pictures in it are JPEG copies of at most 1600 pixels a side, for looking and not for measuring; the file
+    The images in it are JPEG copies of at most 1600 pixels a side, for inspection and not for measuring; the file
     stays below about 12 MB whatever the size of the images. Cost: one pass over every channel, one
     at a time in memory.
 
@@ -91,11 +91,11 @@ def write_overlay(
     footprint : (Y, X) array of bool or None
         Where the registered image was really sampled; None for everywhere.
     channel : int or None
-        The registered channel to show; None takes the mean of all, as for a picture in colours.
+        The registered channel to show; None takes the mean of all, as for a colour image.
     fixed_channel : int, optional
         The fixed channel to show; without it the first, or the mean of the colours of an RGB picture.
     mark : str, optional
-        Words for a band on top of the picture, such as "doubtful: check before use".
+        Words for a band on top of the image, such as "doubtful: check before use".
 
     Raises
     ------

@@ -16,7 +16,7 @@ from correlight.transforms import Affine, Projective
 _HEADLINES = {
     "accepted": ("Accepted", "The evidence agrees: use the overlay within its predicted error."),
     "doubtful": ("Doubtful", "The evidence is mixed: check the overlay with your own eyes before you use it."),
-    "refused": ("Refused", "The evidence does not carry any overlay of these two images."),
+    "refused": ("Refused", "The evidence does not support any overlay of these two images."),
 }
 _SIGNS = {"accepted": "✓", "doubtful": "?", "refused": "✕"}
 _SOFTWARE = "correlight"
@@ -112,7 +112,7 @@ def _notice(result: Result, has_registered: bool) -> str | None:
     if result.status == "refused":
         return (
             "No registered image was made because the result was refused. The two images are shown side by side "
-            "as they are, not laid on each other."
+            "as they are, not overlaid."
         )
     return "No registered image was asked for. The two images are shown side by side as they are."
 
@@ -125,8 +125,8 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     return [
         ("Predicted error, median", error["median"]),
         ("Predicted error, 95 % below", error["p95"]),
-        ("Transform", "none to trust" if result.status == "refused" else result.model),
-        ("Moving px per fixed px", "none to trust" if result.status == "refused" else figure(result.scale_found, 4)),
+        ("Transform", "none" if result.status == "refused" else result.model),
+        ("Moving px per fixed px", "none" if result.status == "refused" else figure(result.scale_found, 4)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Pictures for the report: arrays in, encoded PNG or JPEG out. Nothing here knows a file or a verdict."""
+"""Images for the report: arrays in, encoded PNG or JPEG out. Nothing here knows a file or a verdict."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_SIDE = 65_500
 
 
 def display_shape(grid: Grid, longest: int) -> tuple[int, int]:
-    """Rows and columns of a picture with square pixels over the field of a 2-D grid, never finer than the grid.
+    """Rows and columns of an image with square pixels over the field of a 2-D grid, never finer than the grid.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def stretch(pixels: NDArray[Any], valid: Mask | None = None, percentiles: tuple[
         return np.zeros(values.shape, np.uint8)
     low, high = np.percentile(values[counted], percentiles)
     if high <= low:
-        # A sparse stain fills less than the percentiles leave; its full range is then the honest choice.
+        # A sparse stain fills less than the percentiles leave; its full range is then the better choice.
         low, high = float(values[counted].min()), float(values[counted].max())
     span = high - low if high > low else 1.0
     scaled = np.nan_to_num((values - low) / span, nan=0.0, posinf=1.0, neginf=0.0)
@@ -128,7 +128,7 @@ def tinted(fixed: Grey, moving: Grey, tint: Sequence[int], covered: Mask | None 
 def signal(moving: Grey, covered: Mask | None = None) -> Grey:
     """What stands out from the ground of an image: itself on a dark ground, its negative on a bright one.
 
-    Stained tissue on white glass would otherwise be the only part of the picture without colour.
+    Stained tissue on white glass would otherwise be the only part of the image without colour.
     """
     return 255 - moving if has_bright_ground(moving, covered) else moving
 
@@ -161,7 +161,7 @@ def hatched(mask: Mask) -> NDArray[np.uint8]:
 
 
 def over(picture: Colour, layer: NDArray[np.uint8]) -> Colour:
-    """An ``(Y, X, 3)`` picture with an ``(Y, X, 4)`` layer on top."""
+    """An ``(Y, X, 3)`` image with an ``(Y, X, 4)`` layer on top."""
     alpha = layer[..., 3:].astype(np.float32) / 255
     return np.asarray(np.round(picture * (1 - alpha) + layer[..., :3] * alpha), np.uint8)
 
@@ -197,7 +197,7 @@ def sample(values: NDArray[Any], grid: Grid, onto: Grid) -> NDArray[np.float32]:
 
 
 def outlines(mask: Mask, shape: tuple[int, int]) -> list[Polygon]:
-    """Outlines of a ``(Y, X)`` mask as closed polygons of ``[x, y]`` corners in a picture of ``shape``."""
+    """Outlines of a ``(Y, X)`` mask as closed polygons of ``[x, y]`` corners in an image of ``shape``."""
     small = resize_mask(mask, shape).astype(np.uint8)
     found, _ = cv2.findContours(small, cv2.RETR_LIST, cv2.CHAIN_APPROX_TC89_L1)
     return [[[float(x) + 0.5, float(y) + 0.5] for x, y in line[:, 0]] for line in found if len(line) > 2]
@@ -217,7 +217,7 @@ def length_label(length: float, symbol: str) -> str:
 
 
 def with_scale_bar(picture: Colour, unit_per_pixel: float, symbol: str) -> Colour:
-    """The ``(Y, X, 3)`` picture with a scale bar and its length in the lower left corner.
+    """The ``(Y, X, 3)`` image with a scale bar and its length in the lower left corner.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ def with_scale_bar(picture: Colour, unit_per_pixel: float, symbol: str) -> Colou
 
 
 def with_banner(picture: Colour, words: str) -> Colour:
-    """The ``(Y, X, 3)`` picture with a dark band of words on top, for what must not be overlooked."""
+    """The ``(Y, X, 3)`` image with a dark band of words on top, for what must not be overlooked."""
     rows, columns = picture.shape[:2]
     size = max(9.0, min(rows, columns) / 28)
     label = lettering(words, size)
@@ -289,7 +289,7 @@ def _lighten(picture: Colour, label: Grey, top: int, left: int) -> None:
 
 
 def encode(picture: NDArray[np.uint8], kind: Literal["png", "jpeg"], quality: int = 90) -> bytes:
-    """A grey ``(Y, X)``, colour ``(Y, X, 3)`` or clear ``(Y, X, 4)`` picture as the bytes of a file.
+    """A grey ``(Y, X)``, colour ``(Y, X, 3)`` or clear ``(Y, X, 4)`` image as the bytes of a file.
 
     Raises
     ------
@@ -298,7 +298,7 @@ def encode(picture: NDArray[np.uint8], kind: Literal["png", "jpeg"], quality: in
     """
     if not 1 <= min(picture.shape[:2]) <= max(picture.shape[:2]) <= _LONGEST_SIDE:
         raise UsageError(
-            f"A picture has 1 to {_LONGEST_SIDE} pixels a side; got the shape {picture.shape}, so resize it first."
+            f"An image has 1 to {_LONGEST_SIDE} pixels a side; got the shape {picture.shape}, so resize it first."
         )
     swapped: NDArray[Any] = picture
     if picture.ndim == 3:

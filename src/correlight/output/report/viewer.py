@@ -1,4 +1,4 @@
-"""What the report shows of the pixels: the pictures of the viewer, the poses and the ignored areas."""
+"""What the report shows of the pixels: the images of the viewer, the poses and the ignored areas."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def prepare(
     registered: NDArray[Any] | None,
     footprint: NDArray[np.bool_] | None,
 ) -> dict[str, Any]:
-    """Everything that the viewer's script draws from, ready for JSON; pictures are ``data:`` addresses.
+    """Everything that the viewer's script draws from, ready for JSON; images are ``data:`` addresses.
 
-    The pictures are made smaller together until they fit the budget of the file.
+    The images are made smaller together until they fit the budget of the file.
     """
     fixed_shape = pictures.display_shape(fixed.grid, _SIDES[0])
     fixed_valid = pictures.resize_mask(fixed.valid(), fixed_shape)
@@ -83,7 +83,7 @@ def prepare(
         "outline": pictures.outlines(covered, shape) if together else [],
         "error": _error_layer(result, fixed, fixed_shape) if together else None,
         "tint": pictures.contrasting_tint(ground, light) if together else "grey",
-        # A picture on a bright ground (stained tissue) has no dark to see through: lay it on evenly instead.
+        # An image on a bright ground (stained tissue) has no dark to see through: lay it on evenly instead.
         "blend": "even" if pictures.has_bright_ground(light, covered) else "bright",
         "still": _still(ground, light, covered) if together else None,
         "hidden_channels": max(0, len(moving.channels) - _MOST_CHANNELS) + max(0, len(fixed.channels) - _MOST_CHANNELS),
@@ -92,12 +92,12 @@ def prepare(
 
 def _planes(
     image: Image,
-    voted: str,
+    used: str,
     registered: NDArray[Any] | None,
     shape: tuple[int, int],
     valid: NDArray[np.bool_],
 ) -> tuple[list[NDArray[np.uint8]], list[dict[str, Any]], int]:
-    """8-bit pictures of an image, the layers to choose from them, and the one to begin with."""
+    """8-bit copies of an image, the layers to choose from them, and the one to begin with."""
 
     def plane(channel: int) -> NDArray[Any]:
         if registered is None:
@@ -111,7 +111,7 @@ def _planes(
         layers = [{"name": "RGB", "picture": 0, "pick": None}]
         layers += [{"name": name, "picture": 0, "pick": index} for index, name in enumerate(image.channels)]
         return [colours], layers, 0
-    start = image.channels.index(voted) if voted in image.channels else 0
+    start = image.channels.index(used) if used in image.channels else 0
     chosen = sorted({start, *range(min(len(image.channels), _MOST_CHANNELS - 1))})
     planes = [pictures.stretch(plane(channel), valid) for channel in chosen]
     layers = [{"name": image.channels[channel], "picture": i, "pick": None} for i, channel in enumerate(chosen)]
@@ -253,7 +253,7 @@ def _channel_number(image: Image, name: str) -> int | None:
 
 
 def ignored_pictures(result: Result, fixed: Image, moving: Image) -> list[dict[str, Any]]:
-    """Per image with something to ignore: its findings, the share of ignored pixels and a picture of where."""
+    """Per image with something to ignore: its findings, the share of ignored pixels and an image of where."""
     out = []
     for role, image, record in (("Fixed", fixed, result.fixed), ("Moving", moving, result.moving)):
         findings = list(dict.fromkeys((*record.findings, *image.findings)))

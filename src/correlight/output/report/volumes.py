@@ -154,7 +154,7 @@ def write_volume_report(
     fixed, moving : Image
         Three-dimensional.
     channels : (int or None, int or None)
-        The channels that voted.
+        The channels used for registration.
 
     Raises
     ------

@@ -1,10 +1,10 @@
-"""The benchmark of files that lie: what is stated, and errors counted in pixels that were never stretched."""
+"""The benchmark of wrong metadata: what is reported, and errors counted in pixels that were never stretched."""
 
 import numpy as np
 import pytest
 
-from benchmarks.claims import STRETCH, Outcome, _line, _narrow, outcome
 from benchmarks.protocol import Draw
+from benchmarks.wrong_metadata import STRETCH, Outcome, _line, _narrow, outcome
 from correlight.simulate import pair
 from correlight.transforms import Affine
 
@@ -23,11 +23,11 @@ def test_exchanged_sides_of_pixels_win_over_the_reading_as_stated(drawn: Draw) -
     assert found.accepted
     assert found.right
     assert found.error < 1.0
-    assert found.said
-    assert found.mirror_is_said
+    assert found.reported
+    assert found.mirroring_is_reported
 
 
-def test_a_narrow_picture_shows_the_same_places() -> None:
+def test_a_narrow_image_shows_the_same_places() -> None:
     columns = np.broadcast_to(np.arange(0, 6000, 100, dtype=np.float32), (2, 60))
     narrow, there = _narrow(columns)
     assert narrow.shape == (2, round(60 * STRETCH))
@@ -36,6 +36,6 @@ def test_a_narrow_picture_shows_the_same_places() -> None:
         assert np.interp(column, np.arange(narrow.shape[1]), narrow[0]) == pytest.approx(100 * place[1], abs=1)
 
 
-def test_a_line_counts_what_was_said_of_accepted_results_only() -> None:
+def test_a_line_counts_what_was_reported_of_accepted_results_only() -> None:
     told = [Outcome(True, True, True, 1.0, 5.0, True), Outcome(False, False, True, 90.0, 9.0, True)]
     assert _line(0.97, told) == "| -3 % | 2 | 1 | 0 | 1 of 1 | 1.00 | 7.0 |"

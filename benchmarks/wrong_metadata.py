@@ -1,8 +1,8 @@
-"""Files that lie: how often wrong pixel sizes and exchanged sides of pixels are found, allowed for and said.
+"""Wrong metadata: how often wrong pixel sizes and exchanged pixel sides are detected, corrected for and reported.
 
-``python -m benchmarks.claims --data FOLDER`` draws pairs as the protocol *free* does and states pixel sizes that are
-right, off by 3 to 20 %, or of pixels with exchanged sides; it writes ``benchmarks/results/claims.md``. Some draws
-show a mirrored scan.
+``python -m benchmarks.wrong_metadata --data FOLDER`` draws pairs as the protocol *free* does and states pixel sizes
+that are right, off by 3 to 20 %, or of pixels with exchanged sides; it writes
+``benchmarks/results/wrong-metadata.md``. Some draws show a mirrored scan.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ from correlight import read, register
 from correlight.images.image import Image
 from correlight.transforms import Affine, Projective
 
-# Pairs that are found under any pose, of five specimens: what is asked is what claims do to them.
+# Pairs that are found under any pose, of five specimens: what is measured is the effect of the stated sizes.
 PAIRS = ("deepclem-demo", "birl-kidney", "brain-pd-t1", "multibse-AB", "eds-SK")
 FACTORS = (1.0, 0.97, 1.03, 0.9, 1.1, 0.8, 1.2)
 # The sides of a pixel with exchanged ones, and its size on the fixed image, in micrometres.
 STRETCH, SIZE = 1.5, 0.1
 SENTENCES = ("The pixel sizes in the files do not agree", "two sides of its pixels exchanged")
-COLUMNS = ("claimed size", "draws", "accepted", "accepted and wrong", "said", "median error, px", "median seconds")
+COLUMNS = ("stated size", "draws", "accepted", "accepted and wrong", "reported", "median error, px", "median seconds")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One draw: its verdict, whether what the files state wrongly was said, and the error in fixed pixels."""
+    """One draw: its verdict, whether wrong metadata was reported, and the error in fixed pixels."""
 
     accepted: bool
     right: bool
-    said: bool
+    reported: bool
     error: float
     seconds: float
-    mirror_is_said: bool
+    mirroring_is_reported: bool
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run what the command line asks for and write the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.claims")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.wrong_metadata")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds pairs.json")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=RESULTS / "claims.md", help="Markdown file to write")
+    parser.add_argument("--out", type=Path, default=RESULTS / "wrong-metadata.md", help="Markdown file to write")
     asked = parser.parse_args(arguments)
     lines = [f"| {' | '.join(COLUMNS)} |", f"|---|{'---:|' * (len(COLUMNS) - 1)}"]
-    told: list[bool] = []
+    reported: list[bool] = []
     known = {pair.name: pair for pair in load_pairs(asked.data)}
     for factor in (*FACTORS, None):
         outcomes = []
@@ -63,12 +63,15 @@ def main(arguments: list[str] | None = None) -> int:
                 outcomes.append(outcome(draw(known[name], "free", seed), factor))
                 print(factor, name, seed, outcomes[-1], flush=True)
         lines.append(_line(factor, outcomes))
-        told += [one.mirror_is_said for one in outcomes if one.accepted]
+        reported += [one.mirroring_is_reported for one in outcomes if one.accepted]
     asked.out.write_text(
-        f"# Files that lie\n\n`python -m benchmarks.claims --data FOLDER --seeds {asked.seeds}`, {commit()}: draws of "
-        f"the protocol free of {', '.join(PAIRS)}.\n\n" + "\n".join(lines) + f"\n\nOf {len(told)} accepted results "
-        f"{sum(told)} say rightly whether the scan is mirrored. Said: of those accepted, how many state what is wrong "
-        "with the files; where nothing is, how many state that something is.\n",
+        f"# Wrong metadata\n\n`python -m benchmarks.wrong_metadata --data FOLDER --seeds {asked.seeds}`, {commit()}: "
+        f"draws of the protocol free of {', '.join(PAIRS)}.\n\n"
+        + "\n".join(lines)
+        + f"\n\nOf {len(reported)} accepted results "
+        f"{sum(reported)} report correctly whether the scan is mirrored. Reported: "
+        "of those accepted, how many state what is wrong with the files; where nothing is, how many "
+        "state that something is.\n",
         encoding="utf-8",
     )
     print(asked.out.read_text(encoding="utf-8"))
@@ -76,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def outcome(drawn: Draw, factor: float | None) -> Outcome:
-    """Register a draw whose moving file claims its pixel size times a factor; None: pixels with exchanged sides."""
+    """Register a draw whose moving file states its pixel size times a factor; None: pixels with exchanged sides."""
     assert drawn.moving_from_fixed is not None
     fixed = _stating(as_saved(drawn.fixed), (SIZE, SIZE))
     size = SIZE / drawn.moving_from_fixed.scale
@@ -97,21 +100,21 @@ def outcome(drawn: Draw, factor: float | None) -> Outcome:
         sentence in reasons,
         error,
         result.seconds["total"],
-        ("mirror image of the fixed one" in reasons) is mirrored,
+        ("mirrored relative to the fixed one" in reasons) is mirrored,
     )
 
 
 def _stating(pixels: NDArray[Any], spacing: tuple[float, float]) -> Image:
-    """A picture as read from a file, which finds the empty canvas around it, with a pixel size stated."""
+    """An image as read from a file, which finds the empty canvas around it, with a pixel size stated."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "picture.npy"
+        file = Path(folder) / "image.npy"
         np.save(file, pixels)
         image = read(file)
     return replace(image, grid=replace(image.grid, spacing=spacing, unit="micrometre"))
 
 
 def _narrow(pixels: NDArray[Any]) -> tuple[NDArray[Any], Affine]:
-    """A picture, colours last, with more pixels along x than there were, and its places from theirs."""
+    """An image, colours last, with more pixels along x than there were, and its places from theirs."""
     height, width = pixels.shape[:2]
     wide = round(width * STRETCH)
     resized = cv2.resize(pixels.astype(np.float32), (wide, height)).astype(pixels.dtype)
@@ -126,7 +129,7 @@ def _line(factor: float | None, outcomes: list[Outcome]) -> str:
         str(len(outcomes)),
         str(len(accepted)),
         str(sum(not one.right for one in accepted)),
-        f"{sum(one.said for one in accepted)} of {len(accepted)}",
+        f"{sum(one.reported for one in accepted)} of {len(accepted)}",
         f"{median([one.error for one in accepted]):.2f}" if accepted else "–",
         f"{median([one.seconds for one in outcomes]):.1f}",
     )

@@ -5,7 +5,7 @@ import pytest
 
 from correlight.geometry import Grid
 from correlight.images.plane import Plane
-from correlight.search.turns import canvas, turned
+from correlight.search.rotation import canvas, rotated
 from correlight.transforms import Affine
 
 
@@ -28,7 +28,7 @@ def test_quarter_turns_and_mirror_images_are_exact(quarters: int, mirror: bool) 
     mask = np.ones((30, 44), bool)
     mask[5:9, 10:20] = False
     linear = Affine.similarity(90.0 * quarters, 1.0, mirror).linear
-    made, valid, matrix = turned(Plane(values, mask, Grid.of((30, 44))), linear)
+    made, valid, matrix = rotated(Plane(values, mask, Grid.of((30, 44))), linear)
     for row, column in [(0, 0), (29, 43), (3, 17), (20, 5), (6, 12)]:
         place = np.rint(matrix @ [row, column, 1])[:2].astype(int)
         assert made[tuple(place)] == pytest.approx(values[row, column], abs=1e-6)
@@ -38,7 +38,7 @@ def test_quarter_turns_and_mirror_images_are_exact(quarters: int, mirror: bool) 
 
 def test_corners_of_a_turned_canvas_are_not_valid() -> None:
     plane = Plane(np.ones((50, 50), np.float32), np.ones((50, 50), bool), Grid.of((50, 50)))
-    _, valid, _ = turned(plane, Affine.similarity(45.0).linear)
+    _, valid, _ = rotated(plane, Affine.similarity(45.0).linear)
     assert not valid[0, 0]
     assert not valid[-1, -1]
     assert valid.sum() == pytest.approx(2500, rel=0.1)

@@ -73,7 +73,7 @@ def test_a_pixel_size_that_is_far_off_is_found_and_said(couple: SimulatedPair) -
     assert result
     assert error(result, couple, moving) < 4
     assert any("pixel sizes in the files do not agree" in reason for reason in result.verdict.reasons)
-    assert any("mirror image" in reason for reason in result.verdict.reasons)
+    assert any("mirrored relative" in reason for reason in result.verdict.reasons)
     assert result.scale_claimed is not None
     assert result.scale_found / result.scale_claimed == pytest.approx(1.3 * couple.moving_from_fixed.scale, rel=0.02)
 

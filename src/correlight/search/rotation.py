@@ -1,4 +1,4 @@
-"""Images turned by any angle onto a canvas that holds them."""
+"""Images rotated by any angle onto a canvas that holds them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from correlight.images.image import Float, Mask
 from correlight.images.plane import Plane
 
 Matrix = NDArray[np.float64]
-# A turned pixel is valid if this much of what it was interpolated from was.
+# A resampled pixel is valid if this share of its interpolation weights lay on valid pixels.
 _VALID_SHARE = 0.999
 
 
 def canvas(shape: tuple[int, ...], linear: Matrix) -> tuple[Matrix, tuple[int, int]]:
-    """Where the pixels of an image go when it is turned.
+    """Where the pixels of an image go when it is rotated.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def canvas(shape: tuple[int, ...], linear: Matrix) -> tuple[Matrix, tuple[int, i
     return canvas_from_image, (int(columns), int(rows))
 
 
-def turned(plane: Plane, linear: Matrix) -> tuple[Float, Mask, Matrix]:
-    """Values and valid pixels of a turned plane, and the ``(3, 3)`` map from its pixels to those of the canvas."""
+def rotated(plane: Plane, linear: Matrix) -> tuple[Float, Mask, Matrix]:
+    """Values and valid pixels of a rotated plane, and the ``(3, 3)`` map from its pixels to those of the canvas."""
     matrix, size = canvas(plane.values.shape, linear)
     matrix_xy = matrix[:2][::-1, [1, 0, 2]]
     values = cv2.warpAffine(plane.values, matrix_xy, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -49,6 +49,6 @@ def turned(plane: Plane, linear: Matrix) -> tuple[Float, Mask, Matrix]:
     return np.asarray(values, np.float32), np.asarray(share >= _VALID_SHARE), matrix
 
 
-def undone(linear: Matrix) -> Matrix:
-    """The inverse of a turn that may be mirrored or scaled."""
+def inverse_of(linear: Matrix) -> Matrix:
+    """The inverse of a rotation that may be mirrored or scaled."""
     return np.asarray(np.linalg.inv(linear), np.float64)
