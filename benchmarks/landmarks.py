@@ -29,7 +29,7 @@ LANDMARKS = Path("elm/lm-em-landmarks_v14.csv")
 COUNT, PLACES = 12, 8
 MODELS: tuple[Kind, ...] = ("rigid", "similarity", "affine", "projective")
 KINDS: tuple[Kind, ...] = ("similarity", "affine", "thin-plate", "elastic")
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 
 _SIMULATED = """
 ## Simulated
@@ -79,8 +79,8 @@ SLIPS = (
 class Tally:
     """Squares of true and predicted errors, one row per draw, and how many places were inside."""
 
-    true: Float
-    predicted: Float
+    true: Float64
+    predicted: Float64
     inside: float
 
 
@@ -93,7 +93,7 @@ def simulated(ndim: int, model: Kind, errors: str, draws: int, rng: np.random.Ge
     if model in ("affine", "projective"):
         linear = linear + rng.normal(scale=0.2, size=(ndim, ndim))
     truth = Affine.of(linear, rng.normal(size=ndim) * 100)
-    spread: Float = np.full((1, ndim), 0.1)
+    spread: Float64 = np.full((1, ndim), 0.1)
     if errors == "anisotropic":
         spread = np.where(np.arange(ndim) == 0, 0.3, 0.1)[None]
     elif errors == "unequal":
@@ -118,7 +118,7 @@ def simulated(ndim: int, model: Kind, errors: str, draws: int, rng: np.random.Ge
     return Tally(np.array(true), np.array(predicted), float(np.mean(inside)))
 
 
-def within(off: Float, covariances: Float, freedom: float | None) -> NDArray[np.bool_]:
+def within(off: Float64, covariances: Float64, freedom: float | None) -> NDArray[np.bool_]:
     """Whether displacements lie in the 95 % region of their covariances."""
     ndim = off.shape[1]
     limit = stats.chi2.ppf(0.95, ndim) if freedom is None else ndim * stats.f.ppf(0.95, ndim, freedom)
@@ -126,7 +126,7 @@ def within(off: Float, covariances: Float, freedom: float | None) -> NDArray[np.
     return np.asarray(squared <= limit)
 
 
-def left_out(fixed: Float, moving: Float, model: Kind, kept: int, draws: int, rng: np.random.Generator) -> Tally:
+def left_out(fixed: Float64, moving: Float64, model: Kind, kept: int, draws: int, rng: np.random.Generator) -> Tally:
     """Fit to some landmarks and predict the others, again and again."""
     true, predicted, inside = [], [], []
     for _ in range(draws):
@@ -143,7 +143,7 @@ def left_out(fixed: Float, moving: Float, model: Kind, kept: int, draws: int, rn
     return Tally(np.array(true), np.array(predicted), float(np.mean(inside)))
 
 
-def spoilt(slip: str, count: int, rng: np.random.Generator) -> tuple[Float, Float, set[int], str]:
+def spoilt(slip: str, count: int, rng: np.random.Generator) -> tuple[Float64, Float64, set[int], str]:
     """Landmarks with a slip, the pairs that it spoilt, and its kind."""
     fixed = rng.random((count, 2)) * 100
     truth = Affine.similarity(rng.uniform(0, 360), 1.7, bool(rng.random() < 0.5), target=(20.0, 200.0))

@@ -20,7 +20,7 @@ from benchmarks.protocol import Pair, draw, load_pairs
 from correlight.appearance.channels import Group, group
 from correlight.appearance.descriptor import STRIDE, Descriptor, load
 from correlight.evidence.null_poses import score_statistics
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.search.correlate import ByFeatures
 from correlight.search.pose import Pose
 
@@ -72,7 +72,7 @@ def ratio(pair: Pair, seed: int, network: Descriptor) -> float:
     return score_statistics(fixed, moving, truth, [Pose(truth, 1.0, 1.0)], engine, _LEAST_OVERLAP, 1).ratio
 
 
-def _features(network: Descriptor, values: Float, mask: Mask) -> tuple[Group, ...]:
+def _features(network: Descriptor, values: Float32, mask: Mask) -> tuple[Group, ...]:
     return (group(*network.planes(values, mask), STRIDE),)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from correlight.appearance.channels import Channels, Group, edges, group
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.refine.choose import choose
 from correlight.refine.planes import PlanePair
 from correlight.transforms import Affine
@@ -24,7 +24,7 @@ def test_a_measure_that_sees_nothing_is_not_chosen() -> None:
     """Features of noise are flat, and flat measures leave the halves apart."""
     truth = Affine.similarity(2.0, source=MIDDLE)
 
-    def blind(values: Float, mask: Mask) -> tuple[Group, ...]:
+    def blind(values: Float32, mask: Mask) -> tuple[Group, ...]:
         noise = np.random.default_rng(int(1e6 * values.mean())).standard_normal((2, *values.shape))
         return (group(noise.astype(np.float32), mask),)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from correlight.appearance.channels import Channels, directions, edges, joined, shrunk
 from correlight.appearance.descriptor import STRIDE, learned, unusualness
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.images.plane import Plane
 
 Planes = dict[int | None, Plane]
@@ -32,7 +32,7 @@ class Appearance:
     search: Channels
     stride: int
     refine: Channels
-    unusualness: Callable[[Float, Mask], float] | None = None
+    unusualness: Callable[[Float32, Mask], float] | None = None
 
     def made_alike(self, fixed: Planes, moving: Planes) -> tuple[Planes, Planes]:
         """Both images before features are computed: as they are, unless an appearance predicts one from the other.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.errors import UsageError
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.progress import checkpoint
 
 # Pixels that are smoothed before there is a chance to cancel.
@@ -51,8 +51,10 @@ class BlobScale:
 
 
 def laplacian(
-    values: Float, sigma: float | Sequence[float] | NDArray[np.float64], mode: Literal["reflect", "nearest"] = "reflect"
-) -> Float:
+    values: Float32,
+    sigma: float | Sequence[float] | NDArray[np.float64],
+    mode: Literal["reflect", "nearest"] = "reflect",
+) -> Float32:
     """The Laplacian of an image smoothed by a Gaussian, times the variance, so that scales can be compared.
 
     Bright blobs give minima, dark ones maxima (Lindeberg 1998, doi:10.1023/A:1008045108935).
@@ -84,7 +86,7 @@ def laplacian(
     return total * np.float32(sigma**2) if isinstance(sigma, float | int) else total
 
 
-def _along(values: Float, sigma: float, axis: int, order: int, mode: Literal["reflect", "nearest"]) -> Float:
+def _along(values: Float32, sigma: float, axis: int, order: int, mode: Literal["reflect", "nearest"]) -> Float32:
     """A Gaussian or its derivative along one axis, band after band so that it can be cancelled."""
     across = (axis + 1) % values.ndim
     step = max(1, _AT_ONCE * values.shape[across] // values.size)
@@ -96,7 +98,7 @@ def _along(values: Float, sigma: float, axis: int, order: int, mode: Literal["re
     return out
 
 
-def bead_response(values: Float, sigmas: NDArray[np.float64]) -> Float:
+def bead_response(values: Float32, sigmas: NDArray[np.float64]) -> Float32:
     """Response to small bright blobs: minus the second differences of the smoothed image, times the variances.
 
     What `laplacian` gives but for its sign and the step of a pixel over which differences are taken. As the image is
@@ -119,7 +121,7 @@ def bead_response(values: Float, sigmas: NDArray[np.float64]) -> Float:
     kernels = [np.float32(width**2) * np.array([-1, 2, -1], np.float32) for width in sigmas]
     one = np.ones(1, np.float32)
 
-    def in_plane(plane: Float) -> Float:
+    def in_plane(plane: Float32) -> Float32:
         checkpoint()
         return np.asarray(
             cv2.sepFilter2D(plane, cv2.CV_32F, one, kernels[-2]) + cv2.sepFilter2D(plane, cv2.CV_32F, kernels[-1], one)
@@ -133,13 +135,13 @@ def bead_response(values: Float, sigmas: NDArray[np.float64]) -> Float:
     return response
 
 
-def smoothed(values: Float, sigmas: NDArray[np.float64]) -> Float:
+def smoothed(values: Float32, sigmas: NDArray[np.float64]) -> Float32:
     """A plane or a stack smoothed by a Gaussian with a standard deviation in pixels for each axis.
 
     By OpenCV, which takes a tenth of the time of SciPy and has no stacks: slices first, then along z.
     """
 
-    def in_plane(plane: Float) -> Float:
+    def in_plane(plane: Float32) -> Float32:
         checkpoint()
         return np.asarray(cv2.GaussianBlur(plane, (0, 0), float(sigmas[-1]), sigmaY=float(sigmas[-2])))
 
@@ -153,7 +155,7 @@ def smoothed(values: Float, sigmas: NDArray[np.float64]) -> Float:
     return np.asarray(whole, np.float32).reshape(values.shape)
 
 
-def peaks(response: Float, reach: Sequence[int]) -> Mask:
+def peaks(response: Float32, reach: Sequence[int]) -> Mask:
     """Whether each pixel is the highest within a box.
 
     Parameters
@@ -171,13 +173,13 @@ def peaks(response: Float, reach: Sequence[int]) -> Mask:
     box = np.ones(sizes[-2:], np.uint8)
     if response.ndim == 2:
         return np.asarray(response == cv2.dilate(response, box))
-    highest: Float = np.stack([np.asarray(cv2.dilate(plane, box), np.float32) for plane in response])
+    highest: Float32 = np.stack([np.asarray(cv2.dilate(plane, box), np.float32) for plane in response])
     checkpoint()
     along = cv2.dilate(_columns(highest), np.ones((sizes[0], 1), np.uint8))
     return np.asarray(response == along.reshape(response.shape))
 
 
-def _columns(stack: Float) -> Float:
+def _columns(stack: Float32) -> Float32:
     """A stack as a plane with z along its columns."""
     return np.ascontiguousarray(stack).reshape(len(stack), -1)
 
@@ -203,13 +205,13 @@ def inner(valid: Mask, pixels: Sequence[float] | NDArray[np.float64], *, edge: b
     return np.asarray(ndimage.minimum_filter(valid, size=[2 * n + 1 for n in steps], mode="constant", cval=edge))
 
 
-def spread(values: Float) -> tuple[float, float]:
+def spread(values: Float32) -> tuple[float, float]:
     """Median, and standard deviation as the median distance from it tells it: a few blobs do not change either."""
     middle = float(np.median(values))
     return middle, 1.4826 * float(np.median(np.abs(values - np.float32(middle))))
 
 
-def blob_scale(values: Float, dark: bool = False, sigmas: tuple[float, ...] = _SCALES) -> BlobScale:
+def blob_scale(values: Float32, dark: bool = False, sigmas: tuple[float, ...] = _SCALES) -> BlobScale:
     """The scale at which an image shows the most blobs.
 
     A blob is a minimum of the normalised Laplacian over place and scale, deeper than noise at its scale. The scale is

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 
 # Widths in pixels of the working image.
 _EDGE_SIGMA = 0.8
@@ -45,20 +45,20 @@ class Group:
         Where the planes say something.
     """
 
-    planes: Float
+    planes: Float32
     support: Mask
     stride: int = 1
 
     @property
-    def energy(self) -> Float:
+    def energy(self) -> Float32:
         """Sum of squares over the planes, shape ``(y, x)``."""
         return np.asarray(np.sum(self.planes * self.planes, axis=0))
 
 
-Channels = Callable[[Float, Mask], tuple[Group, ...]]
+Channels = Callable[[Float32, Mask], tuple[Group, ...]]
 
 
-def edges(values: Float, mask: Mask) -> tuple[Group, ...]:
+def edges(values: Float32, mask: Mask) -> tuple[Group, ...]:
     """Two groups: directions of edges, and how strong they are.
 
     Directions are those of the structure tensor without their sign, as in normalised gradient fields (Haber and
@@ -82,12 +82,12 @@ def edges(values: Float, mask: Mask) -> tuple[Group, ...]:
     return orientation, group(_evened(strength, inner)[None], inner)
 
 
-def directions(values: Float, mask: Mask) -> tuple[Group, ...]:
+def directions(values: Float32, mask: Mask) -> tuple[Group, ...]:
     """The first of the two groups of `edges` alone."""
     return (_edges(values, mask)[1],)
 
 
-def _edges(values: Float, mask: Mask) -> tuple[Float, Group, Mask]:
+def _edges(values: Float32, mask: Mask) -> tuple[Float32, Group, Mask]:
     """Energy of the edges, their directions, and the pixels whose edges are not those of the mask."""
     smooth = cv2.GaussianBlur(values, (0, 0), _EDGE_SIGMA)
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
@@ -111,7 +111,7 @@ def shrunk(channels: Channels, stride: int) -> Channels:
         How many times smaller.
     """
 
-    def of_shrunk(values: Float, mask: Mask) -> tuple[Group, ...]:
+    def of_shrunk(values: Float32, mask: Mask) -> tuple[Group, ...]:
         # Averages around every stride-th pixel, so that the planes lie where their stride says.
         weight = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 0.4 * stride)[::stride, ::stride]
         total = cv2.GaussianBlur(values * mask, (0, 0), 0.4 * stride)[::stride, ::stride]
@@ -127,7 +127,7 @@ def joined(*several: Channels) -> Channels:
     return lambda values, mask: tuple(group for channels in several for group in channels(values, mask))
 
 
-def group(planes: Float, support: Mask, stride: int = 1) -> Group:
+def group(planes: Float32, support: Mask, stride: int = 1) -> Group:
     """A group of planes, brought to zero mean and unit energy over their support."""
     inside = planes[:, support]
     if inside.size:
@@ -139,17 +139,17 @@ def group(planes: Float, support: Mask, stride: int = 1) -> Group:
     return Group(out, support, stride)
 
 
-def _mean(values: Float, mask: Mask) -> np.float32:
+def _mean(values: Float32, mask: Mask) -> np.float32:
     return np.float32(values[mask].mean()) if mask.any() else np.float32(0)
 
 
-def _local_mean(values: Float, mask: Mask, sigma: float = _SURROUND_SIGMA) -> Float:
+def _local_mean(values: Float32, mask: Mask, sigma: float = _SURROUND_SIGMA) -> Float32:
     weight = mask.astype(np.float32)
     total = cv2.GaussianBlur(values * weight, (0, 0), sigma)
     return np.asarray(total / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), np.float32(1e-3)))
 
 
-def _evened(values: Float, mask: Mask) -> Float:
+def _evened(values: Float32, mask: Mask) -> Float32:
     """Local mean removed and local standard deviation evened out."""
     centred = values - _local_mean(values, mask)
     power = _local_mean(centred * centred, mask)

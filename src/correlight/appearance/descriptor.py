@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from correlight.appearance.channels import Group, group
 from correlight.errors import ReadError
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 
 # Feature planes, and pixels of the image per pixel of a plane.
 PLANES, STRIDE = 16, 4
@@ -48,7 +48,7 @@ class Descriptor:
     whitening: NDArray[np.float64]
     typical: float
 
-    def planes(self, values: Float, mask: Mask) -> tuple[Float, Mask]:
+    def planes(self, values: Float32, mask: Mask) -> tuple[Float32, Mask]:
         """Feature planes of an image and where they say something.
 
         Parameters
@@ -67,14 +67,14 @@ class Descriptor:
         features, _ = self.run(values, mask)
         return features, _support(mask)
 
-    def run(self, values: Float, mask: Mask) -> tuple[Float, Float]:
+    def run(self, values: Float32, mask: Mask) -> tuple[Float32, Float32]:
         """Features and hidden layer, shapes ``(C, y, x)`` and ``(64, y, x)``."""
         rows, columns = (-n % STRIDE for n in values.shape)
         image = np.pad(prepared(values, mask), ((0, 0), (0, rows), (0, columns)))
         features, hidden = self.session.run(["features", "hidden"], {"image": image[None]})
         return features[0], hidden[0]
 
-    def unusualness(self, values: Float, mask: Mask) -> float:
+    def unusualness(self, values: Float32, mask: Mask) -> float:
         """How unlike the training images an image is: up to 1 for 95 % of those, more for what is new.
 
         The Mahalanobis distance of the image's summary, in units of the distance that 95 % of the training images
@@ -130,7 +130,7 @@ def load(path: Path, threads: int = 1) -> Descriptor:
     return Descriptor(session, np.array(facts["mean"]), np.array(facts["whitening"]), float(facts["typical"]))
 
 
-def learned(values: Float, mask: Mask) -> tuple[Group, ...]:
+def learned(values: Float32, mask: Mask) -> tuple[Group, ...]:
     """The principal planes of the shipped descriptor as one group of channels, by the quick network.
 
     Parameters
@@ -144,12 +144,12 @@ def learned(values: Float, mask: Mask) -> tuple[Group, ...]:
     return (group(planes, support, STRIDE),)
 
 
-def unusualness(values: Float, mask: Mask) -> float:
+def unusualness(values: Float32, mask: Mask) -> float:
     """How unlike the training images of the shipped descriptor an image is; see `Descriptor.unusualness`."""
     return shipped().unusualness(values, mask)
 
 
-def prepared(values: Float, mask: Mask) -> Float:
+def prepared(values: Float32, mask: Mask) -> Float32:
     """An image as the network takes it: ``(2, Y, X)``, grey values of mean 0 and deviation 1, and the mask.
 
     Parameters
@@ -165,7 +165,7 @@ def prepared(values: Float, mask: Mask) -> Float:
     return np.stack([(values - np.float32(mean)) / np.float32(max(width, 1e-6)) * weight, weight])
 
 
-def summary(hidden: Float, mask: Float | Mask) -> Float:
+def summary(hidden: Float32, mask: Float32 | Mask) -> Float32:
     """One vector that characterises an image: the mean of each hidden channel over the valid pixels.
 
     Parameters

@@ -7,7 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.images.plane import Plane, stretched
 from correlight.progress import checkpoint
 
@@ -72,7 +72,7 @@ def _best_width(plane: Plane) -> float:
     return _WIDTHS[int(np.argmin(errors))]
 
 
-def _hole(width: float) -> Float:
+def _hole(width: float) -> Float32:
     """The middle of a Gaussian of this width, shape (5, 5)."""
     reach = int(_HOLE)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
@@ -81,5 +81,5 @@ def _hole(width: float) -> Float:
     return np.where(squared <= _HOLE**2, middle, 0).astype(np.float32)
 
 
-def _blurred(picture: Float, width: float) -> Float:
+def _blurred(picture: Float32, width: float) -> Float32:
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), width, borderType=cv2.BORDER_CONSTANT), np.float32)

@@ -12,7 +12,7 @@ from scipy import sparse
 from scipy.optimize import least_squares
 from scipy.spatial import KDTree
 
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.progress import checkpoint
 
 Numbers = NDArray[np.float64]
@@ -44,7 +44,7 @@ class SpotFit:
 
 
 def fit_spots(
-    signed: Float, valid: Mask, places: NDArray[np.int64], pixels: Numbers, *, part: bool = True
+    signed: Float32, valid: Mask, places: NDArray[np.int64], pixels: Numbers, *, part: bool = True
 ) -> Iterator[SpotFit]:
     """Gaussian fits to all candidates, those that touch together.
 
@@ -79,7 +79,7 @@ def fit_spots(
             yield from _joint(signed, valid, some, pixels, part)
 
 
-def axial_ratio(signed: Float, valid: Mask, place: NDArray[np.int64], pixels: Numbers) -> float:
+def axial_ratio(signed: Float32, valid: Mask, place: NDArray[np.int64], pixels: Numbers) -> float:
     """Ratio of axial and lateral width of one bead of a stack, relative to that of the expected widths.
 
     A Gaussian with both widths free is fitted within one window, large enough for a bead that is twice as long as
@@ -120,7 +120,7 @@ def axial_ratio(signed: Float, valid: Mask, place: NDArray[np.int64], pixels: Nu
     return float(np.exp(found.x[3] - found.x[4])) if found.success else float("nan")
 
 
-def _joint(signed: Float, valid: Mask, starts: NDArray[np.int64], pixels: Numbers, part: bool) -> list[SpotFit]:
+def _joint(signed: Float32, valid: Mask, starts: NDArray[np.int64], pixels: Numbers, part: bool) -> list[SpotFit]:
     """Fit beads that touch; more of them as long as each explains much of what was left."""
     reach = np.maximum(np.ceil(3.0 * pixels), 2).astype(int)
     low = np.maximum(starts.min(axis=0) - reach, 0)

@@ -20,7 +20,7 @@ from correlight.appearance.blobs import bead_response, inner, peaks, smoothed, s
 from correlight.beads.spot_fit import SpotFit, axial_ratio, fit_spots
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.progress import checkpoint
 
 Polarity = Literal["bright", "dark", "auto"]
@@ -174,7 +174,7 @@ def _none(ndim: int, rejected: int = 0) -> Spots:
     return Spots(np.empty((0, ndim)), np.empty((0, ndim)), np.empty(0), np.empty(0), rejected)
 
 
-def _without_hot_pixels(picture: Float) -> Float:
+def _without_hot_pixels(picture: Float32) -> Float32:
     """Single pixels that stand out while their neighbours do not, replaced by the median around them."""
     # In a stack a hot pixel of the camera is hot in every plane, so only neighbours in the plane tell.
     if picture.ndim == 3:
@@ -188,7 +188,7 @@ def _without_hot_pixels(picture: Float) -> Float:
     return np.where(hot, around, picture)
 
 
-def _of_sign(picture: Float, valid: Mask, grid: Grid, sign: int, widths: Numbers | None, most: int) -> Spots:
+def _of_sign(picture: Float32, valid: Mask, grid: Grid, sign: int, widths: Numbers | None, most: int) -> Spots:
     signed = picture * np.float32(sign)
     known = widths is not None
     pixels = np.maximum(np.asarray(widths) / grid.spacing, 0.6) if known else _own_width(signed, valid, grid)
@@ -211,7 +211,7 @@ def _of_sign(picture: Float, valid: Mask, grid: Grid, sign: int, widths: Numbers
     return _sound(fits, int(np.count_nonzero(~compact)), grid, sign, pixels)
 
 
-def _own_width(signed: Float, valid: Mask, grid: Grid) -> Numbers | None:
+def _own_width(signed: Float32, valid: Mask, grid: Grid) -> Numbers | None:
     """The width in pixels at which the strongest blobs respond most."""
     isotropic = np.asarray(grid.spacing) / min(grid.spacing)
     if grid.ndim == 3:
@@ -230,7 +230,7 @@ def _own_width(signed: Float, valid: Mask, grid: Grid) -> Numbers | None:
     return np.asarray(np.maximum(sizes[int(np.argmax(worth))] / isotropic, 0.6))
 
 
-def _with_axial_width(signed: Float, valid: Mask, pixels: Numbers) -> Numbers:
+def _with_axial_width(signed: Float32, valid: Mask, pixels: Numbers) -> Numbers:
     """The widths with that along z as the strongest beads have it: a bead is a ball in an electron microscope's stack.
 
     A guess that is too small by half would split every bead in two.
@@ -248,7 +248,7 @@ def _with_axial_width(signed: Float, valid: Mask, pixels: Numbers) -> Numbers:
     return pixels
 
 
-def _peaks(signed: Float, valid: Mask, pixels: Numbers, most: int) -> tuple[NDArray[np.int64], Numbers]:
+def _peaks(signed: Float32, valid: Mask, pixels: Numbers, most: int) -> tuple[NDArray[np.int64], Numbers]:
     """Local maxima of the Laplacian of Gaussian, strongest first, and their height in deviations of all pixels."""
     checkpoint()
     response = bead_response(signed, pixels)
@@ -267,7 +267,7 @@ def _peaks(signed: Float, valid: Mask, pixels: Numbers, most: int) -> tuple[NDAr
     return places[order_of], heights[order_of]
 
 
-def _compact(signed: Float, places: NDArray[np.int64], pixels: Numbers) -> NDArray[np.bool_]:
+def _compact(signed: Float32, places: NDArray[np.int64], pixels: Numbers) -> NDArray[np.bool_]:
     """Whether there is a peak in all directions, and not a ridge or an edge, at each of ``(N, D)`` places.
 
     Parameters

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from correlight.errors import UsageError
 from correlight.geometry import Grid, level_factor
 
-Float = NDArray[np.float32]
+Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
 
@@ -252,7 +252,7 @@ class Image:
         """How a channel is called in a report; an RGB image taken as one image is "RGB"."""
         return "RGB" if channel is None else self.channels[channel]
 
-    def grey(self, channel: int | None = None, level: int = 0) -> Float:
+    def grey(self, channel: int | None = None, level: int = 0) -> Float32:
         """One channel as float32, shape of the level; the mean of the colours where ``channel`` is None."""
         pixels = self.levels[level]
         if channel is not None:

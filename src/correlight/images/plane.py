@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from correlight.geometry import Grid
-from correlight.images.image import Float, Image, Mask
+from correlight.images.image import Float32, Image, Mask
 from correlight.images.pyramid import working_image
 
 # A pixel of a sharp image may be divided by this: features of small images are more distinctive where structure is as
@@ -45,7 +45,7 @@ class Plane:
         ones, and its edges are uninformative.
     """
 
-    values: Float
+    values: Float32
     mask: Mask
     grid: Grid
     denoised: bool = False
@@ -136,13 +136,13 @@ class Plane:
         return replace(self, values=self.values[region], mask=self.mask[region], grid=self.grid.crop(start, stop))
 
 
-def _filled(values: Float, mask: Mask) -> Float:
+def _filled(values: Float32, mask: Mask) -> Float32:
     if mask.all() or not mask.any():
         return values
     return np.where(mask, values, np.float32(np.median(values[mask])))
 
 
-def stretched(grey: Float, mask: Mask) -> Float:
+def stretched(grey: Float32, mask: Mask) -> Float32:
     """Grey values of any shape stretched to 0 to 1 between robust percentiles of the valid ones; the rest filled."""
     valid = grey[mask]
     if valid.size == 0:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.geometry import Grid
-from correlight.images.image import Float, Image, Mask
+from correlight.images.image import Float32, Image, Mask
 from correlight.images.plane import Plane, stretched
 from correlight.progress import checkpoint
 
@@ -41,7 +41,7 @@ class Volume:
         Where the voxels lie.
     """
 
-    values: Float
+    values: Float32
     mask: Mask
     grid: Grid
 
@@ -182,7 +182,7 @@ class Volume:
         return Grid(grid.shape[1:], grid.spacing[1:], grid.origin[1:], grid.unit)
 
 
-def _content(values: Float, mask: Mask) -> tuple[slice, ...] | None:
+def _content(values: Float32, mask: Mask) -> tuple[slice, ...] | None:
     """The box that holds what a sparse stack shows, with a rim; None where that is most of the stack.
 
     What stands out from the background by more than its noise is summed along each axis, and the box leaves out half a
@@ -203,7 +203,7 @@ def _content(values: Float, mask: Mask) -> tuple[slice, ...] | None:
     return None if np.prod([side.stop - side.start for side in box]) > _MOST_OF_IT * values.size else tuple(box)
 
 
-def _boxed(values: Float) -> Float:
+def _boxed(values: Float32) -> Float32:
     """Means over a box around each voxel, three times smaller where an axis has few of them."""
     for axis, count in enumerate(values.shape):
         checkpoint()
@@ -217,7 +217,7 @@ def block_factors(grid: Grid, spacing: float) -> tuple[int, int, int]:
     return factors[0], factors[1], factors[2]
 
 
-def block_means(pixels: NDArray[np.generic], factors: tuple[int, int, int]) -> Float:
+def block_means(pixels: NDArray[np.generic], factors: tuple[int, int, int]) -> Float32:
     """Means over blocks of voxels; an incomplete last block is dropped."""
     for axis, factor in enumerate(factors):
         if factor == 1:

@@ -24,7 +24,7 @@ from correlight.landmarks.weights import anisotropic_covariances, even, given_co
 from correlight.transforms import Affine, Projective, Transform
 from correlight.transforms.motions import LinearModel, Motions
 
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 Kind = Literal["rigid", "similarity", "affine", "projective", "thin-plate", "elastic"]
 Noise = Literal["isotropic", "anisotropic"]
 
@@ -68,7 +68,7 @@ class Estimate:
     degrees_of_freedom: int
     scatter_degrees_of_freedom: float
     given: bool
-    landmark_covariances: Float
+    landmark_covariances: Float64
 
     @property
     def ndim(self) -> int:
@@ -76,7 +76,7 @@ class Estimate:
         return self.moving_from_fixed.ndim
 
     @property
-    def residuals(self) -> Float:
+    def residuals(self) -> Float64:
         """What the fit leaves over at each landmark, as a displacement in the fixed image, shape ``(N, D)``."""
         apart = self.moving - self.moving_from_fixed(self.fixed)
         return np.asarray(np.linalg.solve(self.moving_from_fixed.jacobian(self.fixed), apart[..., None])[..., 0])
@@ -92,29 +92,29 @@ class Estimate:
         return float(np.sqrt(np.mean(np.trace(self.landmark_covariances, axis1=1, axis2=2))))
 
     @property
-    def left_out(self) -> Float:
+    def left_out(self) -> Float64:
         """Error of each landmark predicted by a fit to the others, shape ``(N, D)``; NaN where they determine none."""
         raise NotImplementedError
 
     @property
-    def left_out_covariances(self) -> Float:
+    def left_out_covariances(self) -> Float64:
         """What was to be expected of `left_out`, shape ``(N, D, D)``."""
         raise NotImplementedError
 
-    def covariance_between(self, a: ArrayLike, b: ArrayLike) -> Float:
+    def covariance_between(self, a: ArrayLike, b: ArrayLike) -> Float64:
         """Covariance of the target registration errors at two lists of places, shape ``(A, B, D, D)``."""
         raise NotImplementedError
 
-    def covariances(self, places: ArrayLike) -> Float:
+    def covariances(self, places: ArrayLike) -> Float64:
         """Covariance of the target registration error at each of ``(N, D)`` fixed places, shape ``(N, D, D)``."""
         raise NotImplementedError
 
-    def error(self, places: ArrayLike) -> Float:
+    def error(self, places: ArrayLike) -> Float64:
         """Root mean square target registration error to be expected at each of ``(N, D)`` fixed places."""
         # Where a spline meets its landmarks exactly, rounding can leave a little less than nothing.
         return np.asarray(np.sqrt(np.maximum(np.trace(self.covariances(places), axis1=1, axis2=2), 0.0)))
 
-    def ellipses(self, places: ArrayLike, level: float = 0.95) -> tuple[Float, Float]:
+    def ellipses(self, places: ArrayLike, level: float = 0.95) -> tuple[Float64, Float64]:
         """Regions round mapped places that hold the true ones with a given probability.
 
         Parameters
@@ -156,22 +156,22 @@ class LinearEstimate(Estimate):
     """
 
     motions: Motions
-    parameter_covariance: Float
-    weights: Float | None
+    parameter_covariance: Float64
+    weights: Float64 | None
     allow_mirror: bool
 
     @property
-    def left_out(self) -> Float:
+    def left_out(self) -> Float64:
         """Error of each landmark predicted by a fit to the others, shape ``(N, D)``; NaN where they determine none."""
         return self._others[0]
 
     @property
-    def left_out_covariances(self) -> Float:
+    def left_out_covariances(self) -> Float64:
         """What was to be expected of `left_out`, shape ``(N, D, D)``."""
         return self._others[1]
 
     @cached_property
-    def _others(self) -> tuple[Float, Float]:
+    def _others(self) -> tuple[Float64, Float64]:
         """Every landmark against a fit to the others: how far off it lies, and the covariance of that."""
         count, ndim = self.fixed.shape
         if count > _ONE_BY_ONE:
@@ -191,7 +191,7 @@ class LinearEstimate(Estimate):
             expected[index] = told.covariances(place)[0] + own
         return apart, expected
 
-    def _others_at_once(self) -> tuple[Float, Float]:
+    def _others_at_once(self) -> tuple[Float64, Float64]:
         """The same to first order, from one fit: exact where the transform is linear in its parameters.
 
         A landmark draws a fit of covariance S at its place towards itself by the share S / C of its own covariance C;
@@ -220,12 +220,12 @@ class LinearEstimate(Estimate):
         apart[~told], expected[~told] = np.nan, np.nan
         return apart, expected
 
-    def covariance_between(self, a: ArrayLike, b: ArrayLike) -> Float:
+    def covariance_between(self, a: ArrayLike, b: ArrayLike) -> Float64:
         """Covariance of the target registration errors at two lists of places, shape ``(A, B, D, D)``."""
         of_a, of_b = self.motions.at(np.asarray(a, float)), self.motions.at(np.asarray(b, float))
         return np.asarray(np.einsum("iap,pq,jbq->ijab", of_a, self.parameter_covariance, of_b, optimize=True))
 
-    def covariances(self, places: ArrayLike) -> Float:
+    def covariances(self, places: ArrayLike) -> Float64:
         """Covariance of the target registration error at each of ``(N, D)`` fixed places, shape ``(N, D, D)``."""
         of = self.motions.at(np.asarray(places, float))
         return np.asarray(np.einsum("iap,pq,ibq->iab", of, self.parameter_covariance, of, optimize=True))
@@ -244,20 +244,20 @@ class SplineEstimate(Estimate):
     smooth: SmoothFit
 
     @property
-    def left_out(self) -> Float:
+    def left_out(self) -> Float64:
         """Error of each landmark predicted by a fit to the others, shape ``(N, D)``; NaN where they determine none."""
         return self.smooth.apart
 
     @property
-    def left_out_covariances(self) -> Float:
+    def left_out_covariances(self) -> Float64:
         """What was to be expected of `left_out`, shape ``(N, D, D)``."""
         return self.smooth.apart_covariances
 
-    def covariance_between(self, a: ArrayLike, b: ArrayLike) -> Float:
+    def covariance_between(self, a: ArrayLike, b: ArrayLike) -> Float64:
         """Covariance of the target registration errors at two lists of places, shape ``(A, B, D, D)``."""
         return self.smooth.covariance_between(np.asarray(a, float), np.asarray(b, float))
 
-    def covariances(self, places: ArrayLike) -> Float:
+    def covariances(self, places: ArrayLike) -> Float64:
         """Covariance of the target registration error at each of ``(N, D)`` fixed places, shape ``(N, D, D)``."""
         return self.smooth.covariances(np.asarray(places, float))
 
@@ -348,7 +348,7 @@ def estimate(
     return _linear(fixed, moving, model, given, allow_mirror)
 
 
-def ellipses(covariances: Float, level: float, degrees_of_freedom: float | None) -> tuple[Float, Float]:
+def ellipses(covariances: Float64, level: float, degrees_of_freedom: float | None) -> tuple[Float64, Float64]:
     """Half axes and directions of confidence regions from ``(N, D, D)`` covariances; see `Estimate.ellipses`."""
     if not 0 < level < 1:
         raise UsageError(f"A probability between 0 and 1 was expected; got {level}.")
@@ -365,7 +365,7 @@ def ellipses(covariances: Float, level: float, degrees_of_freedom: float | None)
 
 
 def _linear(
-    fixed: Points, moving: Points, model: LinearModel, given: Float | None, allow_mirror: bool
+    fixed: Points, moving: Points, model: LinearModel, given: Float64 | None, allow_mirror: bool
 ) -> LinearEstimate:
     start = fit(fixed, moving, model, allow_mirror=allow_mirror)
     ndim, count = fixed.shape[1], len(fixed)
@@ -398,7 +398,7 @@ def _linear(
 
 
 def _spline(
-    fixed: Points, moving: Points, model: Kind, base: Affine | Projective, given: Float | None
+    fixed: Points, moving: Points, model: Kind, base: Affine | Projective, given: Float64 | None
 ) -> SplineEstimate:
     ndim, count = fixed.shape[1], len(fixed)
     slopes = base.jacobian(fixed)

@@ -13,7 +13,7 @@ from correlight.geometry import Points
 from correlight.transforms import Affine, ThinPlate
 from correlight.transforms.spline import radial
 
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 
 # Roughness against noise is sought over so many powers of ten on both sides of where they are equal.
 _DECADES = 8
@@ -45,11 +45,11 @@ class SmoothFit:
     roughness: float
     noise: float
     degrees_of_freedom: int
-    apart: Float
-    apart_covariances: Float
-    inverse: Float
+    apart: Float64
+    apart_covariances: Float64
+    inverse: Float64
 
-    def covariance_between(self, a: Points, b: Points) -> Float:
+    def covariance_between(self, a: Points, b: Points) -> Float64:
         """Covariance of the errors of the map at ``(A, D)`` and ``(B, D)`` points, shape ``(A, B, D, D)``."""
         ndim = a.shape[1]
         of_a, of_b = self._known(a), self._known(b)
@@ -57,7 +57,7 @@ class SmoothFit:
         left = prior - of_a @ self.inverse @ of_b.T
         return np.asarray(self.roughness * left.reshape(len(a), ndim, len(b), ndim).transpose(0, 2, 1, 3))
 
-    def covariances(self, points: Points) -> Float:
+    def covariances(self, points: Points) -> Float64:
         """Covariance of the error of the map at each of ``(N, D)`` points, shape ``(N, D, D)``."""
         ndim = points.shape[1]
         known = self._known(points).reshape(len(points), ndim, -1)
@@ -66,14 +66,16 @@ class SmoothFit:
             self.roughness * (here - np.einsum("nam,mk,nbk->nab", known, self.inverse, known, optimize=True))
         )
 
-    def _known(self, points: Points) -> Float:
+    def _known(self, points: Points) -> Float64:
         places, size = self.spline.places, self.spline.size
         middle = places.mean(axis=0)
         kernel = _kernel(points, places, size, self.spline.stiffness)
         return np.hstack([kernel, _plane((points - middle) / size)])
 
 
-def fit_spline(places: Points, displacements: Float, *, stiffness: float, covariances: Float, known: bool) -> SmoothFit:
+def fit_spline(
+    places: Points, displacements: Float64, *, stiffness: float, covariances: Float64, known: bool
+) -> SmoothFit:
     """The spline whose balance of smoothness and faith to the landmarks is the most likely one.
 
     The displacement is taken for an affine map plus a random field, as rough as the data say, whose most likely value
@@ -152,7 +154,7 @@ def fit_spline(places: Points, displacements: Float, *, stiffness: float, covari
     )
 
 
-def _balance(rough: Float, parts: Float, *, exact: bool, known: bool) -> tuple[float, float]:
+def _balance(rough: Float64, parts: Float64, *, exact: bool, known: bool) -> tuple[float, float]:
     """Noise over roughness, and the roughness, that make the independent parts of the data most likely."""
     if exact:
         return 0.0, float(np.mean(parts**2 / rough))
@@ -174,7 +176,7 @@ def _balance(rough: Float, parts: Float, *, exact: bool, known: bool) -> tuple[f
     return ratio, 1.0 / ratio if known else float(np.mean(parts**2 / (rough + ratio)))
 
 
-def _kernel(a: Points, b: Points, size: float, stiffness: float) -> Float:
+def _kernel(a: Points, b: Points, size: float, stiffness: float) -> Float64:
     """Kernel between all points, one row and column per coordinate, shape ``(A D, B D)``."""
     apart = (a[:, None] - b) / size
     along, across = radial(apart, stiffness)
@@ -185,6 +187,6 @@ def _kernel(a: Points, b: Points, size: float, stiffness: float) -> Float:
     return np.asarray(blocks.transpose(0, 2, 1, 3).reshape(len(a) * ndim, len(b) * ndim))
 
 
-def _plane(scaled: Points) -> Float:
+def _plane(scaled: Points) -> Float64:
     """Displacement of each coordinate by each number of an affine map, shape ``(N D, D (D + 1))``."""
     return np.asarray(np.kron(np.column_stack([np.ones(len(scaled)), scaled]), np.eye(scaled.shape[1])), float)

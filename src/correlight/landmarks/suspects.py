@@ -17,7 +17,7 @@ from correlight.landmarks.estimate import Estimate, Kind, LinearEstimate, estima
 from correlight.landmarks.linear import fit, fre
 from correlight.transforms.motions import LinearModel, Motions
 
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 Fault = Literal["outlier", "swapped", "twice", "same place"]
 
 # A landmark is suspected if any of all is so far off by chance once in a thousand sets ...
@@ -246,7 +246,7 @@ class _Fits:
         return np.asarray(likely | small)
 
 
-def _standing_out(found: Estimate) -> Float:
+def _standing_out(found: Estimate) -> Float64:
     """How unlikely each landmark is given the others, shape ``(N,)``, by a fit to all of them."""
     if not isinstance(found, LinearEstimate):
         return _unlikely(found.left_out, found.left_out_covariances, found.fixed)
@@ -254,13 +254,13 @@ def _standing_out(found: Estimate) -> Float:
     return _unlikely(found.residuals, found.landmark_covariances - found.covariances(found.fixed), found.fixed)
 
 
-def _misfit(rest: Estimate, fixed: Points, moving: Points) -> Float:
+def _misfit(rest: Estimate, fixed: Points, moving: Points) -> Float64:
     """How far pairs lie from where an estimate puts them, in the fixed image, shape ``(N, D)``."""
     apart = moving - rest.moving_from_fixed(fixed)
     return np.asarray(np.linalg.solve(rest.moving_from_fixed.jacobian(fixed), apart[..., None])[..., 0])
 
 
-def _unlikely(off: Float, covariances: Float, fixed: Points) -> Float:
+def _unlikely(off: Float64, covariances: Float64, fixed: Points) -> Float64:
     """Squared misfit per axis over what was expected, shape ``(N,)``; NaN stays NaN."""
     # Landmarks that agree to the last digit have no scatter to be compared with.
     least = (_SAME * _spread(fixed)) ** 2 * np.eye(off.shape[1])

@@ -10,7 +10,7 @@ from correlight.geometry import Points
 from correlight.transforms import Affine, Projective
 from correlight.transforms.motions import LinearModel, Motions
 
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 
 _REWEIGHTINGS, _SETTLED = 20, 1e-3
 _LEAST_SPARE = 3
@@ -22,7 +22,7 @@ _STILL = 1e-9
 
 def given_covariances(
     moving_from_fixed: Affine | Projective, fixed: Points, fixed_error: ArrayLike | None, moving_error: ArrayLike | None
-) -> Float | None:
+) -> Float64 | None:
     """Covariance of the mismatch of each pair in the moving image from the errors of both; None without any."""
     if fixed_error is None and moving_error is None:
         return None
@@ -38,7 +38,7 @@ def given_covariances(
     return np.asarray(covariances)
 
 
-def _squares(error: ArrayLike | None, points: Points) -> Float:
+def _squares(error: ArrayLike | None, points: Points) -> Float64:
     """Standard deviations as variances per landmark and axis, shape ``(N, D)``."""
     try:
         values = np.broadcast_to(np.asarray(0.0 if error is None else error, float), points.shape)
@@ -54,7 +54,7 @@ def _squares(error: ArrayLike | None, points: Points) -> Float:
 
 def anisotropic_covariances(
     fixed: Points, moving: Points, model: LinearModel, start: Affine | Projective
-) -> tuple[Float, float, Float]:
+) -> tuple[Float64, float, Float64]:
     """The variance along each axis of the moving image that landmarks and fit agree on.
 
     Fit and variances are found in turns. A fit with weights follows the certain axes more closely than the others, so
@@ -91,13 +91,13 @@ def anisotropic_covariances(
     return np.asarray(covariances), float(spare.min()), np.asarray(parameters @ unsure @ parameters)
 
 
-def pulled(slopes: Float, covariances: Float) -> Float:
+def pulled(slopes: Float64, covariances: Float64) -> Float64:
     """Covariances of the moving image as covariances of the fixed one, by the derivative of the transform."""
     back = np.linalg.inv(slopes)
     return np.asarray(np.einsum("nab,nbc,ndc->nad", back, covariances, back))
 
 
-def even(covariances: Float) -> bool:
+def even(covariances: Float64) -> bool:
     """Whether all landmarks are equally certain in all directions, so that weights make no difference."""
     first = covariances[0, 0, 0]
     return bool(np.allclose(covariances, first * np.eye(covariances.shape[1]), rtol=1e-9, atol=1e-12 * first))
@@ -108,7 +108,7 @@ def improve(
     fixed: Points,
     moving: Points,
     model: LinearModel,
-    covariances: Float,
+    covariances: Float64,
     rounds: int = 100,
 ) -> Affine | Projective:
     """The transform of a kind for which landmarks of known uncertainty are most likely.
@@ -139,7 +139,7 @@ def improve(
     certain = np.linalg.inv(covariances)
     at = motions.at(fixed)
 
-    def cost(transform: Affine | Projective) -> tuple[float, Float]:
+    def cost(transform: Affine | Projective) -> tuple[float, Float64]:
         apart = moving - transform(fixed)
         return float(np.einsum("na,nab,nb->", apart, certain, apart)), apart
 

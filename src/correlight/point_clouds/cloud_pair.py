@@ -16,7 +16,7 @@ from correlight.point_clouds.smooth import Basis
 from correlight.transforms import Affine
 
 CloudModel = Literal["rigid", "similarity", "affine", "elastic"]
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 
 # Points that a fit begins with: while the mixture is wide, few give as much information as all.
 _FIRST = (600,)
@@ -28,8 +28,8 @@ class CloudPair:
 
     fixed: Points
     moving: Points
-    middle_of_fixed: Float
-    middle_of_moving: Float
+    middle_of_fixed: Float64
+    middle_of_moving: Float64
     size: float
 
     @classmethod
@@ -51,16 +51,16 @@ class CloudPair:
         sides = np.ptp(self.moving, axis=0)
         return float(np.prod(np.maximum(sides, 0.1 * sides.max())))
 
-    def radius_of_fixed(self, begin: tuple[Float, Float]) -> float:
+    def radius_of_fixed(self, begin: tuple[Float64, Float64]) -> float:
         """Root mean square radius of the fixed points after the linear part of a start."""
         return float(np.sqrt(np.mean(np.sum((self.fixed @ begin[0].T) ** 2, axis=1))))
 
-    def into(self, start: Affine) -> tuple[Float, Float]:
+    def into(self, start: Affine) -> tuple[Float64, Float64]:
         """Linear part and offset between the centred clouds."""
         offset = start.linear @ self.middle_of_fixed + start.offset - self.middle_of_moving
         return np.array(start.linear), np.asarray(offset / self.size)
 
-    def first_variance(self, begin: tuple[Float, Float]) -> float:
+    def first_variance(self, begin: tuple[Float64, Float64]) -> float:
         """Mean squared distance of all pairs along one axis, where the drift of the paper begins."""
         moved = self.fixed @ begin[0].T + begin[1]
         apart = moved.mean(axis=0) - self.moving.mean(axis=0)
@@ -75,7 +75,7 @@ class CloudPair:
 def drift_in_steps(
     clouds: CloudPair,
     model: CloudModel,
-    begin: tuple[Float, Float],
+    begin: tuple[Float64, Float64],
     variance: float,
     outliers: float,
     smoothness: tuple[float, float] | None,
@@ -112,7 +112,7 @@ def _levels(clouds: CloudPair) -> list[int]:
     return [count for count in _FIRST if 2 * count < most] + [most]
 
 
-def linear_of(found: Found) -> tuple[Float, Float]:
+def linear_of(found: Found) -> tuple[Float64, Float64]:
     """Linear part and offset of a rigid, similarity or affine fit, between the clouds in their common scale."""
     assert isinstance(found.family, Linear)
     return found.family.parts(found.vector)

@@ -14,7 +14,7 @@ from correlight.point_clouds.smooth import Basis, SmoothField
 from correlight.progress import checkpoint
 from correlight.transforms import Affine, Transform
 
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 
 # No mixture gets narrower than this many root mean square radii: beyond it only rounding is left.
 _LEAST_VARIANCE = 1e-10
@@ -33,23 +33,23 @@ class Family(Protocol):
         """Number of points that move."""
         ...
 
-    def points(self, vector: Float) -> Points:
+    def points(self, vector: Float64) -> Points:
         """Where the points are, shape ``(M, D)``."""
         ...
 
-    def step(self, responsibilities: Responsibilities, moving: Points, variance: float) -> tuple[Float, float]:
+    def step(self, responsibilities: Responsibilities, moving: Points, variance: float) -> tuple[Float64, float]:
         """The best member for given responsibilities, and the variance that remains."""
         ...
 
-    def nearest(self, vector: Float) -> Float:
+    def nearest(self, vector: Float64) -> Float64:
         """The member nearest to a vector that an extrapolation led to."""
         ...
 
-    def penalty(self, vector: Float) -> float:
+    def penalty(self, vector: Float64) -> float:
         """What its smoothness costs, in units of the logarithm of a likelihood."""
         ...
 
-    def transform(self, vector: Float, to_unit: Affine, from_unit: Affine, size: float) -> Transform:
+    def transform(self, vector: Float64, to_unit: Affine, from_unit: Affine, size: float) -> Transform:
         """The member between the frames of the images."""
         ...
 
@@ -70,24 +70,24 @@ class Linear:
 
     fixed: Points
     model: Literal["rigid", "similarity", "affine"]
-    linear: Float
+    linear: Float64
 
     @property
     def count(self) -> int:
         """Number of points that move."""
         return len(self.fixed)
 
-    def parts(self, vector: Float) -> tuple[Float, Float]:
+    def parts(self, vector: Float64) -> tuple[Float64, Float64]:
         """Linear part and offset of a member."""
         ndim = self.fixed.shape[1]
         return vector[: ndim * ndim].reshape(ndim, ndim), vector[ndim * ndim :]
 
-    def points(self, vector: Float) -> Points:
+    def points(self, vector: Float64) -> Points:
         """Where the points are."""
         linear, offset = self.parts(vector)
         return np.asarray(self.fixed @ linear.T + offset)
 
-    def step(self, responsibilities: Responsibilities, moving: Points, variance: float) -> tuple[Float, float]:
+    def step(self, responsibilities: Responsibilities, moving: Points, variance: float) -> tuple[Float64, float]:
         """Weighted least squares in closed form: figures 2 and 3 of the paper."""
         weight, total, ndim = responsibilities.of_centroids, responsibilities.total, self.fixed.shape[1]
         middle_moving = responsibilities.of_points @ moving / total
@@ -109,14 +109,14 @@ class Linear:
     def _scale(self) -> float:
         return float(abs(np.linalg.det(self.linear)) ** (1 / len(self.linear)))
 
-    def _rotation(self, across: Float) -> Float:
+    def _rotation(self, across: Float64) -> Float64:
         """The orthogonal matrix nearest to another, with the handedness of the start."""
         left, _, right = np.linalg.svd(across)
         signs = np.ones(len(across))
         signs[-1] = np.sign(np.linalg.det(left @ right) * np.linalg.det(self.linear))
         return np.asarray((left * signs) @ right)
 
-    def nearest(self, vector: Float) -> Float:
+    def nearest(self, vector: Float64) -> Float64:
         """An extrapolated rotation is none; the nearest one is."""
         if self.model == "affine":
             return vector
@@ -125,11 +125,11 @@ class Linear:
         scale = float(np.sum(linear * rotation)) / len(linear) if self.model == "similarity" else self._scale()
         return np.concatenate([(scale * rotation).ravel(), offset])
 
-    def penalty(self, vector: Float) -> float:
+    def penalty(self, vector: Float64) -> float:
         """Nothing."""
         return 0.0
 
-    def transform(self, vector: Float, to_unit: Affine, from_unit: Affine, size: float) -> Affine:
+    def transform(self, vector: Float64, to_unit: Affine, from_unit: Affine, size: float) -> Affine:
         """The motion between the frames of the images."""
         return from_unit @ Affine.of(*self.parts(vector)) @ to_unit
 
@@ -155,7 +155,7 @@ class Smooth:
     """
 
     placed: Points
-    affine: tuple[Float, Float]
+    affine: tuple[Float64, Float64]
     basis: Basis
     rows: NDArray[np.intp]
     beta: float
@@ -166,18 +166,18 @@ class Smooth:
         """Number of points that move."""
         return len(self.rows)
 
-    def points(self, vector: Float) -> Points:
+    def points(self, vector: Float64) -> Points:
         """Where the points are."""
         return np.asarray(self.placed[self.rows] + self.basis.factor[self.rows] @ self._coefficients(vector))
 
-    def _coefficients(self, vector: Float) -> Float:
+    def _coefficients(self, vector: Float64) -> Float64:
         return vector.reshape(-1, self.placed.shape[1])
 
     def _weight(self) -> float:
         """Fewer points pull less, so the smoothness is relaxed in proportion."""
         return self.lambda_ * len(self.rows) / len(self.placed)
 
-    def step(self, responsibilities: Responsibilities, moving: Points, variance: float) -> tuple[Float, float]:
+    def step(self, responsibilities: Responsibilities, moving: Points, variance: float) -> tuple[Float64, float]:
         """Weighted least squares for the coefficients of the displacement.
 
         With ``kernel = F F^T`` the paper's system for all points, equation 22, becomes one for the columns of F:
@@ -196,15 +196,15 @@ class Smooth:
         )
         return np.asarray(coefficients.ravel()), float(left / (responsibilities.total * placed.shape[1]))
 
-    def nearest(self, vector: Float) -> Float:
+    def nearest(self, vector: Float64) -> Float64:
         """Every vector is a member."""
         return vector
 
-    def penalty(self, vector: Float) -> float:
+    def penalty(self, vector: Float64) -> float:
         """``lambda / 2 tr(W^T G W)``, which is the square of the coefficients."""
         return 0.5 * self._weight() * float(vector @ vector)
 
-    def transform(self, vector: Float, to_unit: Affine, from_unit: Affine, size: float) -> Transform:
+    def transform(self, vector: Float64, to_unit: Affine, from_unit: Affine, size: float) -> Transform:
         """The affine map and the smooth displacement after it, between the frames of the images."""
         unit = self.basis.field(self.placed, self._coefficients(vector), self.beta)
         field = SmoothField(from_unit(unit.centres), unit.weights * size, unit.beta * size)
@@ -230,7 +230,7 @@ class Found:
     """
 
     family: Family
-    vector: Float
+    vector: Float64
     variance: float
     responsibilities: Responsibilities
     steps: int
@@ -239,24 +239,24 @@ class Found:
 class _Loop:
     """One fit: steps of expectation and maximisation from a start until nothing moves."""
 
-    def __init__(self, family: Family, mixture: Mixture, vector: Float) -> None:
+    def __init__(self, family: Family, mixture: Mixture, vector: Float64) -> None:
         self.family, self.mixture = family, mixture
         self.order, self.starts = boxes(family.points(vector))
         self.steps = 0
 
-    def expect(self, vector: Float, variance: float) -> tuple[Responsibilities, float]:
+    def expect(self, vector: Float64, variance: float) -> tuple[Responsibilities, float]:
         """The expectation step at a state, and the objective that every step raises."""
         self.steps += 1
         responsibilities = self.mixture.responsibilities(self.family.points(vector), variance, self.order, self.starts)
         return responsibilities, responsibilities.likelihood - self.family.penalty(vector)
 
-    def step(self, responsibilities: Responsibilities, variance: float) -> tuple[Float, float]:
+    def step(self, responsibilities: Responsibilities, variance: float) -> tuple[Float64, float]:
         """The next state."""
         vector, left = self.family.step(responsibilities, self.mixture.points, variance)
         return vector, max(left, _LEAST_VARIANCE)
 
 
-def drift(family: Family, mixture: Mixture, vector: Float, variance: float, tolerance: float, most: int) -> Found:
+def drift(family: Family, mixture: Mixture, vector: Float64, variance: float, tolerance: float, most: int) -> Found:
     """Move the centroids of a mixture onto points by expectation and maximisation.
 
     Parameters
@@ -313,8 +313,8 @@ def drift(family: Family, mixture: Mixture, vector: Float, variance: float, tole
 
 
 def _ahead(
-    family: Family, start: tuple[Float, float], first: tuple[Float, float], second: tuple[Float, float]
-) -> tuple[Float, float]:
+    family: Family, start: tuple[Float64, float], first: tuple[Float64, float], second: tuple[Float64, float]
+) -> tuple[Float64, float]:
     """Where three states in a row lead to if the steps keep shrinking as they do."""
     a, b, c = (np.append(vector, np.log(variance)) for vector, variance in (start, first, second))
     first_step, change = b - a, (c - b) - (b - a)

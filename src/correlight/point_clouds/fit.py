@@ -26,7 +26,7 @@ from correlight.point_clouds.starts import try_all
 from correlight.transforms import Affine, Transform
 from correlight.transforms import Sequence as Chain
 
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 
 # Points below which nothing is fitted, and expected correspondences below which a fit is none.
 _FEWEST = 5
@@ -61,8 +61,8 @@ class CloudFit:
 
     moving_from_fixed: Transform
     spread: float
-    matched_fixed: Float
-    matched_moving: Float
+    matched_fixed: Float64
+    matched_moving: Float64
     likelihood: float
     runner_up: float
     margin: float

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from correlight.geometry import Points
 from correlight.progress import checkpoint
 
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 
 # Points per box: enough that a box is worth a matrix product, few enough that boxes are small.
 _LEAF = 64
@@ -48,8 +48,8 @@ class Responsibilities:
         Logarithm of the probability density of all points.
     """
 
-    of_centroids: Float
-    of_points: Float
+    of_centroids: Float64
+    of_points: Float64
     weighted_points: Points
     likelihood: float
 

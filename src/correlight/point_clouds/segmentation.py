@@ -21,7 +21,7 @@ from scipy import ndimage
 from correlight.appearance.blobs import inner, laplacian, spread
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.point_clouds.mixture import evenly
 
 Polarity = Literal["bright", "dark"]
@@ -64,7 +64,7 @@ class Segmented:
 
 
 def segment(
-    values: Float,
+    values: Float32,
     grid: Grid,
     mask: Mask | None = None,
     *,
@@ -134,12 +134,12 @@ def segment(
     return Segmented(number[hit], float(chosen), float(level))
 
 
-def _response(signed: Float, grid: Grid, size: float) -> Float:
+def _response(signed: Float32, grid: Grid, size: float) -> Float32:
     """Positive inside bright blobs."""
     return np.asarray(-laplacian(signed, size / np.asarray(grid.spacing), mode="nearest"))
 
 
-def _best_size(signed: Float, valid: Mask, grid: Grid) -> float:
+def _best_size(signed: Float32, valid: Mask, grid: Grid) -> float:
     """The size whose strong responses stand out most from the noise, which answers to small sizes."""
     first = _FINEST * min(grid.spacing)
     last = _COARSEST * min(side for side in grid.extent[-2:])
@@ -152,7 +152,7 @@ def _best_size(signed: Float, valid: Mask, grid: Grid) -> float:
     return float(sizes[int(np.argmax(strong))])
 
 
-def _threshold(response: Float) -> float:
+def _threshold(response: Float32) -> float:
     """Otsu's threshold of the responses above the noise; infinite where there are none."""
     # Imported here because it takes longer than what else is done with a small image.
     from skimage.filters import threshold_otsu

@@ -15,7 +15,7 @@ from correlight.transforms import Displacement, Sequence, Transform
 from correlight.transforms.newton import Inverted
 from correlight.transforms.protocol import checked
 
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 
 # So many kernel values are held at a time, about 30 MB with what is made of them.
 _AT_A_TIME = 1_000_000
@@ -100,7 +100,7 @@ class SmoothField:
             raise TransformError("The smooth field folds over itself among its centres and has no inverse.")
         return Inverted(self, float(spread.max()) + self.beta)
 
-    def jacobian(self, points: ArrayLike) -> Float:
+    def jacobian(self, points: ArrayLike) -> Float64:
         """Derivative at each of ``(N, D)`` points, shape ``(N, D, D)``."""
         array = checked(points, self.ndim)
         slopes = np.repeat(np.eye(self.ndim)[None], len(array), axis=0)
@@ -122,7 +122,7 @@ class SmoothField:
         return [slice(first, first + step) for first in range(0, count, step)]
 
 
-def gaussians(points: Points, centres: Points, beta: float) -> Float:
+def gaussians(points: Points, centres: Points, beta: float) -> Float64:
     """``exp(-|p - c|^2 / 2 beta^2)`` of every point and centre, shape ``(N, K)``."""
     middle = centres.mean(axis=0)
     p, c = points - middle, centres - middle
@@ -144,7 +144,7 @@ class Basis:
         The points that carry it.
     """
 
-    factor: Float
+    factor: Float64
     chosen: NDArray[np.intp]
 
     @classmethod
@@ -182,7 +182,7 @@ class Basis:
             chosen.append(worst)
         return cls(np.ascontiguousarray(factor[:, : len(chosen)]), np.array(chosen, dtype=np.intp))
 
-    def field(self, points: Points, coefficients: Float, beta: float) -> SmoothField:
+    def field(self, points: Points, coefficients: Float64, beta: float) -> SmoothField:
         """The displacement ``factor @ coefficients`` of the points as a map that can be called anywhere."""
         corner = self.factor[self.chosen]
         weights = solve_triangular(corner, coefficients, lower=True, trans="T")

@@ -12,7 +12,7 @@ from correlight.geometry import Points
 from correlight.point_clouds.cloud_pair import CloudModel, CloudPair, drift_in_steps, linear_of
 from correlight.point_clouds.drift import Found
 
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 
 # Points of each cloud that every orientation is tried with, and that the best few are compared with.
 _TRIED, _COMPARED = 250, 1000
@@ -28,7 +28,7 @@ _SAME = 0.1
 
 def try_all(
     clouds: CloudPair, model: CloudModel, mirror: bool | None, outliers: float
-) -> tuple[tuple[Float, Float], float, float, float]:
+) -> tuple[tuple[Float64, Float64], float, float, float]:
     """Every orientation with few points, the best few with more.
 
     Returns
@@ -81,7 +81,7 @@ def _distinct(fixed: Points, found: Sequence[Found], most: int) -> list[Found]:
     return kept[:most]
 
 
-def orientations(ndim: int, mirror: bool | None = None) -> list[Float]:
+def orientations(ndim: int, mirror: bool | None = None) -> list[Float64]:
     """Orthogonal matrices spread evenly over all orientations.
 
     Parameters

@@ -14,7 +14,7 @@ from correlight.images.image import Mask
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.similarity import sample
-from correlight.similarity.neural import Float, scaled
+from correlight.similarity.neural import Float32, scaled
 from correlight.transforms import Affine
 
 Matrix = NDArray[np.float64]
@@ -41,7 +41,7 @@ class ChannelStack:
         Of a plane or a volume.
     """
 
-    values: Float
+    values: Float32
     mask: Mask
     grid: Grid
 
@@ -124,14 +124,14 @@ class Look:
         Last homogeneous coordinate, one but for projective poses.
     """
 
-    fixed: Float
-    moving: Float
-    slopes: Float
+    fixed: Float32
+    moving: Float32
+    slopes: Float32
     points: NDArray[np.float64]
     places: NDArray[np.float64]
     weight: NDArray[np.float64]
 
-    def pull_back(self, by_moving: Float) -> Matrix:
+    def pull_back(self, by_moving: Float32) -> Matrix:
         """Derivative by the entries of the matrix that took the places to pixels of the moving image."""
         by_place = np.einsum("nc,cnd->nd", by_moving, self.slopes) / self.weight
         last = -np.sum(by_place * self.places, axis=1, keepdims=True)
@@ -178,7 +178,7 @@ def _edges(stack: ChannelStack) -> Mask:
     return marked if np.count_nonzero(marked) >= 4 * FEWEST else stack.mask
 
 
-def _edges_of_plane(plane: Float) -> Mask:
+def _edges_of_plane(plane: Float32) -> Mask:
     """Edges after Canny (1986, doi:10.1109/TPAMI.1986.4767851), made broader; thresholds from the image itself."""
     smooth = cv2.GaussianBlur(np.ascontiguousarray(plane), (0, 0), 1.0)
     low, high = float(smooth.min()), float(smooth.max())

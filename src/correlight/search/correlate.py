@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from correlight.appearance.channels import Channels
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.images.plane import Plane
 from correlight.search.rotation import Matrix, canvas, inverse_of, rotated
 
@@ -114,15 +114,15 @@ class _Features:
     """
 
     canvas_from_image: Matrix
-    planes: list[Float]
-    valid: Float
+    planes: list[Float32]
+    valid: Float32
 
     def moved(self, linear: Matrix, stride: int) -> _Features:
         """The channels rotated by a few degrees and scaled by a few percent, without computing them anew."""
         matrix, size = canvas(self.valid.shape, linear)
         matrix_xy = matrix[:2][::-1, [1, 0, 2]]
 
-        def warped(plane: Float) -> Float:
+        def warped(plane: Float32) -> Float32:
             return np.asarray(cv2.warpAffine(plane, matrix_xy, size, flags=cv2.INTER_LINEAR), np.float32)
 
         matrix[:2, 2] *= stride
@@ -228,7 +228,7 @@ class FeatureEngine:
             shifts.append(Shift(score, float(overlap[near]) / smaller, self._laid(place, *views)))
         return shifts
 
-    def score_maps(self, moving_from_fixed: Matrix) -> tuple[list[Float], Float, tuple[_View, _View]]:
+    def score_maps(self, moving_from_fixed: Matrix) -> tuple[list[Float32], Float32, tuple[_View, _View]]:
         """Score of each group at every circular shift, overlap per block, and the views of both images.
 
         Parameters
@@ -287,7 +287,7 @@ class FeatureEngine:
         """Area of the smaller field, in pixels of the planes."""
         return max(1.0, min(self._areas[0], self._areas[1] * split.scale**2))
 
-    def _normalisers(self, fixed: _View, moving: _View, least_area: float) -> tuple[Float, list[Float]]:
+    def _normalisers(self, fixed: _View, moving: _View, least_area: float) -> tuple[Float32, list[Float32]]:
         """Overlap in pixels and one over the expected width of each group's score, on blocks of shifts."""
         count = len(fixed.spectra)
         products = np.concatenate(
@@ -305,7 +305,7 @@ class FeatureEngine:
             weights.append(np.where(allowed, 1 / np.sqrt(area * fixed_energy * moving_energy), np.float32(0)))
         return overlap, weights
 
-    def _at_every_shift(self, blocks: Float) -> Float:
+    def _at_every_shift(self, blocks: Float32) -> Float32:
         # Block shift b stands for the pixel shift 4 b; wrapping keeps the last shifts next to the first.
         around = np.pad(blocks, ((0, 1), (0, 1)), mode="wrap")
         matrix = np.array([[1 / _BLOCK, 0, 0], [0, 1 / _BLOCK, 0]])
@@ -386,7 +386,7 @@ def _quarter_turns(quarters: int, mirror: bool) -> Matrix:
     return np.asarray(np.diag([-1.0, 1.0]) @ turn if mirror else turn)
 
 
-def _block_sums(planes: Float) -> Float:
+def _block_sums(planes: Float32) -> Float32:
     """Sums over blocks of pixels, shape ``(C, Y, X)``; an incomplete last block counts with what it has."""
     rows, columns = (-n % _BLOCK for n in planes.shape[1:])
     padded = np.pad(planes, ((0, 0), (0, rows), (0, columns)))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.images.plane import Plane
 from correlight.search.correlate import MOST_SCALED, Shift
 from correlight.search.rotation import Matrix, canvas, inverse_of
@@ -94,11 +94,11 @@ def _levels(plane: Plane, count: int) -> NDArray[np.uint8]:
     return levels
 
 
-def _x_log_x(values: Float) -> Float:
+def _x_log_x(values: Float32) -> Float32:
     return np.asarray(values * np.log(values))
 
 
-def _peaks(values: Float, allowed: NDArray[np.bool_]) -> Float:
+def _peaks(values: Float32, allowed: NDArray[np.bool_]) -> Float32:
     """How far each value lies above its surround, in standard deviations over the allowed shifts."""
     weight = allowed.astype(np.float32)
     around = cv2.GaussianBlur(values * weight, (0, 0), _PEAK_SIGMA)

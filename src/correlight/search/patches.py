@@ -16,7 +16,7 @@ from scipy import spatial
 
 from correlight.appearance.blobs import blob_scale, laplacian
 from correlight.geometry import Points
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.images.plane import Plane
 from correlight.images.volume import Volume
 from correlight.progress import checkpoint
@@ -115,7 +115,7 @@ def patch_shift(fixed: Volume, moving: Volume, scale: float) -> list[Pose]:
     return poses
 
 
-def shift_votes(cut: list[Float], searched: list[Float], side: int, sigma: float) -> Points:
+def shift_votes(cut: list[Float32], searched: list[Float32], side: int, sigma: float) -> Points:
     """Where in the images the first pixel of the field lies that patches are cut from, by each patch and likeness.
 
     Parameters
@@ -182,12 +182,12 @@ def agreements(votes: Points, tolerance: float) -> list[tuple[NDArray[np.float64
     return sorted(found, key=lambda place: -place[1])
 
 
-def value_codes(values: Float) -> Codes:
+def value_codes(values: Float32) -> Codes:
     """The bin of each value in units of the standard deviation, so that contrast does not matter: 0 to 8."""
     return np.asarray(np.digitize(values, _EDGES * max(float(values.std()), 1e-12)), np.intp)
 
 
-def direction_codes(values: Float) -> Codes:
+def direction_codes(values: Float32) -> Codes:
     """Local directional pattern: which three of eight compass edges are the strongest at each pixel.
 
     Jabid et al. 2010, doi:10.4218/etrij.10.1510.0132.

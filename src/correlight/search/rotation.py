@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.images.plane import Plane
 
 Matrix = NDArray[np.float64]
@@ -40,7 +40,7 @@ def canvas(shape: tuple[int, ...], linear: Matrix) -> tuple[Matrix, tuple[int, i
     return canvas_from_image, (int(columns), int(rows))
 
 
-def rotated(plane: Plane, linear: Matrix) -> tuple[Float, Mask, Matrix]:
+def rotated(plane: Plane, linear: Matrix) -> tuple[Float32, Mask, Matrix]:
     """Values and valid pixels of a rotated plane, and the ``(3, 3)`` map from its pixels to those of the canvas."""
     matrix, size = canvas(plane.values.shape, linear)
     matrix_xy = matrix[:2][::-1, [1, 0, 2]]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from correlight.appearance.channels import edges
 from correlight.geometry import Grid
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.images.plane import Plane
 from correlight.progress import Fraction, checkpoint
 from correlight.search.pose import Pose
@@ -165,7 +165,7 @@ def _look(
     return found
 
 
-def _field(field: Plane, margin: int, kind: Kind) -> Float:
+def _field(field: Plane, margin: int, kind: Kind) -> Float32:
     """What is searched, ``(y, x, C)``, continued beyond the border."""
     if kind == "edges":
         channels = _channels(field.values, field.mask)
@@ -173,12 +173,14 @@ def _field(field: Plane, margin: int, kind: Kind) -> Float:
     return np.pad(field.values, margin, mode="edge")[..., None]
 
 
-def _channels(values: Float, mask: Mask) -> Float:
+def _channels(values: Float32, mask: Mask) -> Float32:
     groups = edges(values, mask)
     return np.ascontiguousarray(np.concatenate([group.planes for group in groups]).transpose(1, 2, 0))
 
 
-def _one(fixed: Plane, field: Grid, searched: Float, margin: int, scale: float, turn: float, kind: Kind) -> list[Pose]:
+def _one(
+    fixed: Plane, field: Grid, searched: Float32, margin: int, scale: float, turn: float, kind: Kind
+) -> list[Pose]:
     """The best places for one size and rotation."""
     spacing = float(np.mean(field.spacing))
     small = fixed.shrunk(spacing / scale)
@@ -205,7 +207,7 @@ def _one(fixed: Plane, field: Grid, searched: Float, margin: int, scale: float, 
     return poses
 
 
-def _correlated(searched: Float, template: Float, mask: Mask, kind: Kind) -> Float:
+def _correlated(searched: Float32, template: Float32, mask: Mask, kind: Kind) -> Float32:
     """Normalised correlation at every place where the template fits, shape of what OpenCV calls a result."""
     weight = mask.astype(np.float32)
     if kind == "zero-mean":
@@ -219,7 +221,7 @@ def _correlated(searched: Float, template: Float, mask: Mask, kind: Kind) -> Flo
     return np.asarray(products / np.sqrt(np.maximum(power, max(least, 1e-9))) / max(own, 1e-9))
 
 
-def _turned(plane: Plane, scale: float, turn: float, spacing: float) -> tuple[Float, Mask, NDArray[np.float64]]:
+def _turned(plane: Plane, scale: float, turn: float, spacing: float) -> tuple[Float32, Mask, NDArray[np.float64]]:
     """The template rotated and with pixels of the field, its valid pixels, and its pixels from fixed positions."""
     linear = Affine.similarity(turn, scale).linear / spacing
     corners = plane.grid.corners() @ linear.T

@@ -24,7 +24,7 @@ from correlight.progress import checkpoint
 from correlight.similarity import Agreement, Places, sample
 from correlight.similarity.mutual import spread
 
-Float = NDArray[np.float32]
+Float32 = NDArray[np.float32]
 
 _HIDDEN = 24
 # T is bounded to this: log ratios of densities beyond it say nothing that a few thousand samples could support, and an
@@ -88,7 +88,7 @@ class Critic:
 
     def __init__(self, inputs: int, rng: np.random.Generator) -> None:
         sizes = (inputs, _HIDDEN, _HIDDEN, 1)
-        self._weights: list[Float] = []
+        self._weights: list[Float32] = []
         for fan_in, fan_out in pairwise(sizes):
             self._weights.append((rng.standard_normal((fan_in, fan_out)) * np.sqrt(2 / fan_in)).astype(np.float32))
             self._weights.append(rng.uniform(-0.5, 0.5, fan_out).astype(np.float32))
@@ -98,11 +98,11 @@ class Critic:
         self._remembered = 0.0
         self._seen = 0
 
-    def __call__(self, tuples: Float) -> Float:
+    def __call__(self, tuples: Float32) -> Float32:
         """T of ``(N, inputs)`` tuples, shape ``(N,)``."""
         return self._layers(tuples)[-1]
 
-    def _layers(self, tuples: Float) -> list[Float]:
+    def _layers(self, tuples: Float32) -> list[Float32]:
         layers = [tuples]
         for weight, offset in ((0, 1), (2, 3)):
             layers.append(np.maximum(layers[-1] @ self._weights[weight] + self._weights[offset], 0))
@@ -110,7 +110,7 @@ class Critic:
         layers.append(_MOST * np.tanh(raw / _MOST))
         return layers
 
-    def _back(self, layers: list[Float], slope: Float) -> tuple[list[Float], Float]:
+    def _back(self, layers: list[Float32], slope: Float32) -> tuple[list[Float32], Float32]:
         """Derivatives by the weights and by the tuples of a sum of values, each times its slope."""
         ratio = layers[3] / _MOST
         last = (slope * (1 - ratio * ratio))[:, None]
@@ -127,7 +127,7 @@ class Critic:
         ]
         return by_weights, first @ np.ascontiguousarray(self._weights[0].T)
 
-    def learn(self, together: Float, shuffled: Float) -> tuple[Float, Float]:
+    def learn(self, together: Float32, shuffled: Float32) -> tuple[Float32, Float32]:
         """One step up the bound; returns its derivatives by the tuples before the step.
 
         Parameters
@@ -153,11 +153,11 @@ class Critic:
             weight += step - np.float32(_RATE * _DECAY) * weight
         return by_tuples[:count], by_tuples[count:]
 
-    def bound(self, together: Float, shuffled: Float) -> float:
+    def bound(self, together: Float32, shuffled: Float32) -> float:
         """The information in nats that T proves, for tuples that it was not trained on."""
         return float(self(together).mean(dtype=np.float64)) - _log_mean_exp(self(shuffled))
 
-    def explained(self, together: Float, shuffled: Float) -> tuple[Float, float, Float, Float]:
+    def explained(self, together: Float32, shuffled: Float32) -> tuple[Float32, float, Float32, Float32]:
         """T of the tuples as they occur, the subtracted term, and the derivatives of the bound by all tuples."""
         count = len(together)
         layers = self._layers(np.concatenate([together, shuffled]))
@@ -167,21 +167,21 @@ class Critic:
         _, by_tuples = self._back(layers, slope)
         return values[:count], _log_mean_exp(values[count:]), by_tuples[:count], by_tuples[count:]
 
-    def state(self) -> list[Float]:
+    def state(self) -> list[Float32]:
         """A copy of the weights."""
         return [weight.copy() for weight in self._weights]
 
-    def restore(self, state: list[Float]) -> None:
+    def restore(self, state: list[Float32]) -> None:
         """Go back to weights that `state` gave."""
         for weight, kept in zip(self._weights, state, strict=True):
             weight[...] = kept
 
 
-def _log_mean_exp(values: Float) -> float:
+def _log_mean_exp(values: Float32) -> float:
     return float(np.log(np.mean(np.exp(values), dtype=np.float64)))
 
 
-def scaled(values: NDArray[np.float32]) -> Float:
+def scaled(values: NDArray[np.float32]) -> Float32:
     """Channels ``(C, ...)`` as a critic wants them: each spread half-way to its ranks, between -1.7 and 1.7."""
     return np.stack([(spread(channel, channel) - np.float32(0.5)) * np.float32(3.4) for channel in values])
 
@@ -226,7 +226,7 @@ class NeuralInformation:
         self._critic = Critic(self._fixed.shape[1] + len(self._moving), self._rng)
         self._train(sample(self._moving, self.places)[0].T)
 
-    def _train(self, moving: Float) -> None:
+    def _train(self, moving: Float32) -> None:
         count = len(moving)
         order = self._rng.permutation(count)
         held, used = order[: int(_HELD_OUT * count)], order[int(_HELD_OUT * count) :]
@@ -257,6 +257,6 @@ class NeuralInformation:
         return Agreement(float(parts.sum()), gradient, parts)
 
 
-def tuples(fixed: Float, moving: Float, shuffled: Float) -> tuple[Float, Float]:
+def tuples(fixed: Float32, moving: Float32, shuffled: Float32) -> tuple[Float32, Float32]:
     """Tuples of grey values as they occur, and with the moving part of another place, each ``(N, inputs)``."""
     return np.concatenate([fixed, moving], axis=1), np.concatenate([fixed, shuffled], axis=1)

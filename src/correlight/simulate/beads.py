@@ -10,7 +10,7 @@ from scipy import ndimage, special
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.simulate.outlines import Rng
 from correlight.simulate.pair import SimulatedPair
 from correlight.transforms import Affine
@@ -393,7 +393,7 @@ def _window(shape: tuple[int, ...], place: Points, reach: Points) -> tuple[slice
     return tuple(slice(a, b) for a, b in zip(low, high, strict=True)) if np.all(low < high) else None
 
 
-def _add_blob(picture: Float, place: Points, sigma: Points, light: float) -> None:
+def _add_blob(picture: Float32, place: Points, sigma: Points, light: float) -> None:
     """Add a Gaussian of a given sum, integrated over each pixel."""
     window = _window(picture.shape, place, 5 * sigma + 1)
     if window is None:
@@ -405,7 +405,7 @@ def _add_blob(picture: Float, place: Points, sigma: Points, light: float) -> Non
     picture[window] += blob.astype(np.float32)
 
 
-def _raise_ball(level: Float, place: Points, grid: Grid, radius: float, blur: float) -> None:
+def _raise_ball(level: Float32, place: Points, grid: Grid, radius: float, blur: float) -> None:
     """Lay a disc or a ball with a soft edge over what is there; where they overlap, the higher counts.
 
     The place counts pixels, the radius is in the unit of the grid, the edge in pixels across z.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from correlight.geometry import Grid, Points
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.simulate.model import Painting, Texture
 from correlight.simulate.outlines import Rng
 from correlight.transforms import Affine
@@ -169,7 +169,7 @@ def electron_pixels(
     return np.asarray(np.clip(np.rint(counts * (255 / optics.dose)), 0, 255), dtype=np.uint8)
 
 
-def _slope(shape: tuple[int, ...], rng: Rng) -> Float:
+def _slope(shape: tuple[int, ...], rng: Rng) -> Float32:
     """A smooth field between about -1 and 1 over an image: a tilted paraboloid."""
     y, x = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
     a, b, c, d, e = rng.uniform(-1, 1, 5).astype(np.float32)
@@ -177,7 +177,7 @@ def _slope(shape: tuple[int, ...], rng: Rng) -> Float:
     return np.asarray(field / max(1e-6, float(np.abs(field).max())), dtype=np.float32)
 
 
-def _scratch(grid: Grid, rng: Rng) -> Float:
+def _scratch(grid: Grid, rng: Rng) -> Float32:
     """A straight, faint mark across the field."""
     y, x = np.ogrid[: grid.shape[0], : grid.shape[1]]
     turn, place = rng.uniform(0, np.pi), rng.uniform(-0.4, 0.4) * min(grid.shape)
@@ -187,7 +187,7 @@ def _scratch(grid: Grid, rng: Rng) -> Float:
 
 def stain_pixels(
     painting: Painting,
-    buried: Float,
+    buried: Float32,
     texture: Texture,
     specimen_from_image: Affine,
     optics: Light,
@@ -265,7 +265,7 @@ def particle_pixels(
 
 def points_image(
     index: Points, peaks: NDArray[np.float64], sigma: NDArray[np.float64] | float, shape: tuple[int, ...]
-) -> Float:
+) -> Float32:
     """Gaussian spots, integrated exactly over each pixel.
 
     Parameters
@@ -299,7 +299,7 @@ def points_image(
     return out
 
 
-def _seen(fine: Float, oversampling: int, grid: Grid, sigma: float, haze: float) -> Float:
+def _seen(fine: Float32, oversampling: int, grid: Grid, sigma: float, haze: float) -> Float32:
     """Blur by the point-spread function and its wide skirt, then let the pixels collect."""
     blur = sigma / grid.spacing[0] * fine.shape[0] / grid.shape[0]
     sharp = cv2.GaussianBlur(fine, (0, 0), blur) if blur > 0.1 else fine
@@ -308,7 +308,7 @@ def _seen(fine: Float, oversampling: int, grid: Grid, sigma: float, haze: float)
     return np.asarray((1 - haze) * pixels + haze * skirt, dtype=np.float32)
 
 
-def _camera(bright: Float, optics: Light, rng: Rng) -> NDArray[np.uint16]:
+def _camera(bright: Float32, optics: Light, rng: Rng) -> NDArray[np.uint16]:
     """Vignetting, photon noise, camera noise and 16 bits."""
     y, x = np.ogrid[-1 : 1 : bright.shape[0] * 1j, -1 : 1 : bright.shape[1] * 1j]
     falloff = 1 - optics.vignetting * (y * y + x * x) / 2

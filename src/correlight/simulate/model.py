@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.transforms import Affine
 
 # OpenCV takes vertices as fixed-point integers; with 8 fractional bits a vertex is exact to 1/256 of a drawn pixel.
@@ -113,9 +113,9 @@ class Texture:
 
     def __init__(self, seed: Sequence[int]) -> None:
         self._seed = tuple(seed)
-        self._octaves: dict[float, tuple[Float, NDArray[np.float64]]] = {}
+        self._octaves: dict[float, tuple[Float32, NDArray[np.float64]]] = {}
 
-    def _octave(self, size: float) -> tuple[Float, NDArray[np.float64]]:
+    def _octave(self, size: float) -> tuple[Float32, NDArray[np.float64]]:
         if size not in self._octaves:
             rng = np.random.default_rng([*self._seed, round(size * 1e4)])
             nodes = int(min(_MOST_NODES, np.ceil(_PERIOD / size)))
@@ -124,7 +124,7 @@ class Texture:
             self._octaves[size] = lattice, turn.matrix
         return self._octaves[size]
 
-    def sample(self, size: float, grid: Grid, specimen_from_image: Affine) -> Float:
+    def sample(self, size: float, grid: Grid, specimen_from_image: Affine) -> Float32:
         """One octave on the pixels of an image.
 
         Parameters
@@ -182,7 +182,7 @@ class Painting:
         """Drawn pixels per image pixel and axis."""
         return int(self.index.shape[0] // self.grid.shape[0])
 
-    def quantity(self, name: str, oversampling: int = 1) -> Float:
+    def quantity(self, name: str, oversampling: int = 1) -> Float32:
         """A property of the materials, averaged over pixels.
 
         Parameters
@@ -196,11 +196,11 @@ class Painting:
         -------
         array of float32, shape ``oversampling * grid.shape``
         """
-        values: Float = np.array([getattr(material, name) for material in self.materials], np.float32)[self.index]
+        values: Float32 = np.array([getattr(material, name) for material in self.materials], np.float32)[self.index]
         height, width = (n * min(oversampling, self.oversampling) for n in self.grid.shape)
         return np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_AREA), dtype=np.float32)
 
-    def fraction(self, *names: str) -> Float:
+    def fraction(self, *names: str) -> Float32:
         """Fraction of each pixel that is covered by the named materials, shape ``grid.shape``."""
         hit = np.array([material.name in names for material in self.materials], np.float32)[self.index]
         return np.asarray(cv2.resize(hit, self.grid.shape[::-1], interpolation=cv2.INTER_AREA), dtype=np.float32)

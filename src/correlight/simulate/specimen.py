@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.images.image import Float, Image
+from correlight.images.image import Float32, Image
 from correlight.simulate import instruments
 from correlight.simulate.cell import tissue_parts
 from correlight.simulate.fibres import fibre_parts
@@ -196,7 +196,7 @@ class Specimen:
             channels = [stain, channels[0], spots]
         return Image.from_array(np.stack(channels), spacing, self.light_channels)
 
-    def _buried(self, grid: Grid, specimen_from_image: Affine) -> Float:
+    def _buried(self, grid: Grid, specimen_from_image: Affine) -> Float32:
         nothing = Material("nothing", 0.0)
         drawing = paint(self.buried, nothing, grid, specimen_from_image, max(grid.spacing))
         return drawing.quantity("chromatin")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from correlight.geometry import Grid, Points
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.transforms import Affine
 
 SolidKind = Literal["cells", "tissue"]
@@ -73,7 +73,7 @@ class Solid:
     seed: int
     bodies: tuple[Body, ...]
 
-    def painted(self, levels: Mapping[str, float], grid: Grid, specimen_from_grid: Affine) -> Float:
+    def painted(self, levels: Mapping[str, float], grid: Grid, specimen_from_grid: Affine) -> Float32:
         """The grey value of what lies at each voxel, shape ``grid.shape``.
 
         Parameters
@@ -89,7 +89,7 @@ class Solid:
 
     def slabs(
         self, levels: Mapping[str, float], grid: Grid, specimen_from_grid: Affine
-    ) -> Iterator[tuple[slice, Float]]:
+    ) -> Iterator[tuple[slice, Float32]]:
         """The same in slabs along z, for volumes that do not fit in memory."""
         step = max(1, _CHUNK // (grid.shape[1] * grid.shape[2]))
         specimen_from_index = specimen_from_grid.matrix @ grid.matrix
@@ -216,7 +216,7 @@ def _within(rng: Rng, body: Body, count: int, inner: float, outer: float) -> Poi
 
 
 def _paint(
-    slab: Float,
+    slab: Float32,
     top: int,
     low: NDArray[np.intp],
     high: NDArray[np.intp],

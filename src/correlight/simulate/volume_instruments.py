@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.geometry import Grid
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.simulate.volume import Rng, Solid
 from correlight.transforms import Affine
 
@@ -65,7 +65,7 @@ class BlockFace:
             grid.unit,
         )
         out = np.empty(grid.shape, np.uint8)
-        last: Float | None = None
+        last: Float32 | None = None
         for part, slab in of.slabs(levels, coarse, specimen_from_grid):
             for number, plane in zip(range(part.start, part.stop), slab, strict=True):
                 for between in range(thin if last is not None else 1):
@@ -78,7 +78,7 @@ class BlockFace:
                 last = plane
         return out
 
-    def _slice(self, plane: Float, texture: Float, grid: Grid, rng: Rng) -> NDArray[np.uint8]:
+    def _slice(self, plane: Float32, texture: Float32, grid: Grid, rng: Rng) -> NDArray[np.uint8]:
         height, width = plane.shape
         tiled = np.tile(texture, (height // texture.shape[0] + 1, width // texture.shape[1] + 1))[:height, :width]
         picture = plane + tiled + np.float32(rng.normal(0, self.flicker))
@@ -171,7 +171,7 @@ class Tomograph:
         return out
 
 
-def _grain(rng: Rng, sigma: NDArray[np.float64]) -> Float:
+def _grain(rng: Rng, sigma: NDArray[np.float64]) -> Float32:
     """Noise of unit deviation, correlated over ``sigma`` voxels, that can be tiled."""
     noise = rng.standard_normal(_GRAIN).astype(np.float32)
     smooth = ndimage.gaussian_filter(noise, np.minimum(sigma, 8), mode="wrap")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from correlight.images.image import Float
+from correlight.images.image import Float32
 
 
-def data_bars(pixels: Float) -> tuple[int, int]:
+def data_bars(pixels: Float32) -> tuple[int, int]:
     """Heights of the data bars at the top and at the bottom, in rows; 0 where there is none."""
     return _bar_height(pixels[::-1]), _bar_height(pixels)
 
 
-def _bar_height(pixels: Float) -> int:
+def _bar_height(pixels: Float32) -> int:
     """Rows of a data bar at the end of ``pixels``.
 
     A bar has one paper colour on most of every row, writing that is far from it in grey, and begins so abruptly

@@ -8,7 +8,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.images.validity.polygon import SIDES, Polygon, area, few_sides, on_frame, paint, shrunk, sides, touched
 from correlight.images.validity.tiles import constant_values, missing_tiles
 
@@ -18,7 +18,7 @@ _FEWEST = 16  # pixels along a side of a tile
 _LEAST = 0.005  # part of the pixels below which padding is not worth a doubt
 
 
-def shared_padding(channels: Sequence[Float]) -> tuple[Mask, list[str]]:
+def shared_padding(channels: Sequence[Float32]) -> tuple[Mask, list[str]]:
     """The largest padding found in any channel that every other channel agrees with."""
     best = (np.ones(channels[0].shape, bool), list[str]())
     for channel in channels:
@@ -33,7 +33,7 @@ def shared_padding(channels: Sequence[Float]) -> tuple[Mask, list[str]]:
     return best
 
 
-def _find_padding(pixels: Float) -> tuple[Mask, list[str], bool]:
+def _find_padding(pixels: Float32) -> tuple[Mask, list[str], bool]:
     """Mask and findings for constant padding and missing tiles, and whether a rim of content is lost.
 
     One frame of padding may lie within another.
@@ -63,7 +63,7 @@ def _find_padding(pixels: Float) -> tuple[Mask, list[str], bool]:
     return mask, findings, rim
 
 
-def _find_tiles(pixels: Float) -> tuple[Mask, list[str]]:
+def _find_tiles(pixels: Float32) -> tuple[Mask, list[str]]:
     """Mask and findings for tiles of a mosaic that are missing, and for gaps between tiles."""
     mask, findings = np.ones(pixels.shape, bool), list[str]()
     if min(pixels.shape) < 2 * _FEWEST:
@@ -79,7 +79,7 @@ def _find_tiles(pixels: Float) -> tuple[Mask, list[str]]:
     return mask, findings
 
 
-def _padded(pixels: Float, frame: Polygon, inset: float) -> tuple[float, Polygon] | None:
+def _padded(pixels: Float32, frame: Polygon, inset: float) -> tuple[float, Polygon] | None:
     """The value that pads the inside of a frame, and the outline (x, y) of the content; None without padding."""
     whole = inset == 0
     outer = frame if whole else shrunk(frame, inset, pixels.shape)
@@ -99,7 +99,7 @@ def _padded(pixels: Float, frame: Polygon, inset: float) -> tuple[float, Polygon
     return None
 
 
-def _border_values(pixels: Float, frame: Polygon, inset: float) -> list[float]:
+def _border_values(pixels: Float32, frame: Polygon, inset: float) -> list[float]:
     """Values that stand in long runs along a frame, the most frequent first, three at most."""
     counts: dict[float, int] = {}
     line = shrunk(frame, inset, pixels.shape) if inset else frame

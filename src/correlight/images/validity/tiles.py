@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 
 _DEPTH = 4  # pixels from the edge of a missing tile within which content must lie
 _OCCUPIED = 0.9  # part of an outline that must be touched by content, in length
@@ -24,7 +24,7 @@ _LINES = 48  # rows, and columns, that are examined for constant values
 _VALUES = 3
 
 
-def constant_values(pixels: Float) -> list[float]:
+def constant_values(pixels: Float32) -> list[float]:
     """Values that stand in long runs within an image, the most frequent first, three at most.
 
     Parameters
@@ -49,7 +49,7 @@ def constant_values(pixels: Float) -> list[float]:
     return sorted(counts, key=lambda value: -counts[value])[:_VALUES]
 
 
-def _across(pixels: Float) -> list[float]:
+def _across(pixels: Float32) -> list[float]:
     """Values of whole parts of rows or columns: a narrow gap may lie between the lines that are examined."""
     found = []
     for lines in (pixels, pixels.T):

@@ -12,13 +12,13 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.learn.descriptor.scenes import Rng, Scene
 
-Warp = Callable[[Float], Float]
+Warp = Callable[[Float32], Float32]
 
 
-def colour(rng: Rng, scene: Scene, warp: Warp) -> Float:
+def colour(rng: Rng, scene: Scene, warp: Warp) -> Float32:
     """How bright each place of a scene is for one instrument.
 
     Parameters
@@ -49,7 +49,7 @@ def _optics(rng: Rng) -> float:
     return 0.0 if rng.random() < 0.35 else float(np.exp(rng.uniform(np.log(0.5), np.log(3.5))))
 
 
-def _painted(rng: Rng, scene: Scene, warp: Warp) -> Float:
+def _painted(rng: Rng, scene: Scene, warp: Warp) -> Float32:
     assert scene.materials is not None
     names = scene.materials[:, 0].astype(int)
     count = int(names.max()) + 1
@@ -84,7 +84,7 @@ def _painted(rng: Rng, scene: Scene, warp: Warp) -> Float:
     return np.asarray(seen, np.float32)
 
 
-def _mapped(rng: Rng, grey: Float) -> Float:
+def _mapped(rng: Rng, grey: Float32) -> Float32:
     style = rng.random()
     base = _blurred(grey, float(rng.uniform(0, 3)) if rng.random() < 0.6 else 0.0)
     if style < 0.15:
@@ -107,7 +107,7 @@ def _mapped(rng: Rng, grey: Float) -> Float:
     return np.asarray(seen, np.float32)
 
 
-def _random_map(rng: Rng, features: Float) -> Float:
+def _random_map(rng: Rng, features: Float32) -> Float32:
     """A random smooth function of the features: a small network with random weights."""
     count, hidden = len(features), 6
     first = rng.normal(0, 1.4 / count**0.5, (hidden, count)).astype(np.float32)
@@ -116,7 +116,7 @@ def _random_map(rng: Rng, features: Float) -> Float:
     return np.asarray(np.tanh(np.tensordot(rng.normal(0, 1.0, hidden).astype(np.float32), inner, 1)), np.float32)
 
 
-def record(rng: Rng, seen: Float) -> tuple[Float, Mask]:
+def record(rng: Rng, seen: Float32) -> tuple[Float32, Mask]:
     """What a detector makes of a view: an image with its faults, and the mask of its valid pixels.
 
     Parameters
@@ -169,7 +169,7 @@ def record(rng: Rng, seen: Float) -> tuple[Float, Mask]:
     return _framed(rng, image) if rng.random() < 0.25 else (image, np.ones(image.shape, bool))
 
 
-def _framed(rng: Rng, image: Float) -> tuple[Float, Mask]:
+def _framed(rng: Rng, image: Float32) -> tuple[Float32, Mask]:
     """A frame that holds no image: a data bar, a corner beyond the tilted field, or all but a round field."""
     height, width = image.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -192,7 +192,7 @@ def _framed(rng: Rng, image: Float) -> tuple[Float, Mask]:
     return np.where(valid, image, np.median(image[valid])).astype(np.float32), valid
 
 
-def _torn(rng: Rng, image: Float) -> Float:
+def _torn(rng: Rng, image: Float32) -> Float32:
     """A crack or fold across the field."""
     side = max(image.shape)
     path = np.linspace(-0.1, 1.1, 30)[:, None] * np.array([[np.cos(a := rng.uniform(0, 6.3)), np.sin(a)]])
@@ -202,7 +202,7 @@ def _torn(rng: Rng, image: Float) -> Float:
     return np.asarray(cv2.polylines(image.copy(), np.rint(path).astype(np.int32)[None], False, value, width))
 
 
-def _dust(rng: Rng, shape: tuple[int, ...]) -> Float:
+def _dust(rng: Rng, shape: tuple[int, ...]) -> Float32:
     spots = np.zeros(shape, np.float32)
     for _ in range(rng.integers(1, 8)):
         place = (int(rng.integers(shape[1])), int(rng.integers(shape[0])))
@@ -210,7 +210,7 @@ def _dust(rng: Rng, shape: tuple[int, ...]) -> Float:
     return _blurred(spots, float(rng.uniform(0, 2)))
 
 
-def noise(rng: Rng, shape: tuple[int, ...], sigma: float) -> Float:
+def noise(rng: Rng, shape: tuple[int, ...], sigma: float) -> Float32:
     """A random field of mean 0 and standard deviation 1, as smooth as a Gaussian of width ``sigma`` in pixels."""
     if sigma < 0.3:
         return rng.standard_normal(shape, dtype=np.float32)
@@ -222,26 +222,26 @@ def noise(rng: Rng, shape: tuple[int, ...], sigma: float) -> Float:
     return _standard(np.asarray(field, np.float32).reshape(shape))
 
 
-def _patches(rng: Rng, shape: tuple[int, ...]) -> Float:
+def _patches(rng: Rng, shape: tuple[int, ...]) -> Float32:
     """Where structures are missing: smooth patches between 0 and 1."""
     field = noise(rng, shape, float(rng.uniform(8, 40))) - rng.uniform(0.0, 1.0)
     return np.asarray(1 / (1 + np.exp(-6 * field)), np.float32)
 
 
-def _blurred(values: Float, sigma: float) -> Float:
+def _blurred(values: Float32, sigma: float) -> Float32:
     return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32) if sigma > 0.25 else values
 
 
-def _slope(values: Float, sigma: float) -> Float:
+def _slope(values: Float32, sigma: float) -> Float32:
     smooth = _blurred(values, sigma)
     return np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)).astype(np.float32)
 
 
-def _standard(values: Float) -> Float:
+def _standard(values: Float32) -> Float32:
     return np.asarray((values - values.mean()) / max(float(values.std()), 1e-6), np.float32)
 
 
-def _stretched(values: Float) -> Float:
+def _stretched(values: Float32) -> Float32:
     """Between 0 and 1, the darkest and brightest half per cent cut off, as images are before they are compared."""
     low, high = np.percentile(values[::2, ::2], (0.5, 99.5))
     if high - low < 1e-6:

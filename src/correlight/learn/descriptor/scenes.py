@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.io import read
 from correlight.simulate.specimen import Kind, specimen
 from correlight.transforms import Affine
@@ -68,8 +68,8 @@ class Scene:
     """
 
     name: str
-    pixels: NDArray[np.uint16] | Float
-    materials: Float | None = None
+    pixels: NDArray[np.uint16] | Float32
+    materials: Float32 | None = None
 
 
 def simulated(kinds: Sequence[str], count: int, seed: int) -> Iterator[Scene]:
@@ -201,7 +201,7 @@ def _specks(rng: Rng, index: NDArray[np.int32], last: int) -> int:
 _LAYERS = (_tiles, _clouds, _blobs, _curves, _specks)
 
 
-def _cloud(rng: Rng, side: int, sigma: float) -> Float:
+def _cloud(rng: Rng, side: int, sigma: float) -> Float32:
     """A smooth random field with mean 0 and standard deviation 1."""
     # Drawn no finer than it needs to be.
     coarse = min(side, max(8, int(np.ceil(side * 2 / sigma))))
@@ -248,5 +248,5 @@ def _levels(path: Path) -> Iterator[Scene]:
         grey = _resized(grey, 0.5)
 
 
-def _resized(grey: Float, factor: float) -> Float:
+def _resized(grey: Float32, factor: float) -> Float32:
     return np.asarray(cv2.resize(grey, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.float32)

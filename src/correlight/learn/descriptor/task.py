@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from correlight.appearance.descriptor import STRIDE, prepared
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.learn.descriptor.modality import Warp, colour, noise, record
 from correlight.learn.descriptor.scenes import Rng, Scene
 
@@ -44,8 +44,8 @@ class Batch:
         Where the corner of the right template lies in the features of the first view.
     """
 
-    searched: Float
-    views: Float
+    searched: Float32
+    views: Float32
     shifts: NDArray[np.float64]
 
 
@@ -60,7 +60,7 @@ def batch(scenes: Sequence[Scene], size: int, seed: int, step: int) -> Batch:
     return Batch(np.stack(searched), np.stack([np.stack(right), np.stack(wrong)]), np.array(shifts))
 
 
-def _example(rng: Rng, scene: Scene, other: Scene) -> tuple[Float, Float, Float, NDArray[np.float64]]:
+def _example(rng: Rng, scene: Scene, other: Scene) -> tuple[Float32, Float32, Float32, NDArray[np.float64]]:
     field = _field(rng, scene)
     first, second = (colour(rng, scene, field) for _ in range(2))
     if rng.random() < 0.2:
@@ -93,7 +93,7 @@ def _field(rng: Rng, scene: Scene) -> Warp:
     middle = (shape - 1) / 2 + rng.uniform(-room, room)
     matrix = _about(linear, middle, (FIELD - 1) / 2)
 
-    def cut(values: Float) -> Float:
+    def cut(values: Float32) -> Float32:
         if step > 1.25:
             values = np.asarray(cv2.GaussianBlur(values, (0, 0), 0.45 * step), np.float32)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -124,13 +124,13 @@ def _wrong(rng: Rng) -> Matrix:
     return _motion(0.0, float(rng.choice([rng.uniform(0.6, 0.8), rng.uniform(1.25, 1.6)])), rng)
 
 
-def _bend(rng: Rng) -> Float:
+def _bend(rng: Rng) -> Float32:
     """A smooth displacement of up to a few pixels, shape ``(2, 144, 144)``."""
     amount = np.float32(rng.uniform(0, 1.5))
     return amount * np.stack([noise(rng, (VIEW, VIEW), 20.0) for _ in range(2)])
 
 
-def _view(seen: Float, middle: Matrix, linear_xy: Matrix, bend: Float) -> Float:
+def _view(seen: Float32, middle: Matrix, linear_xy: Matrix, bend: Float32) -> Float32:
     matrix = _about(linear_xy, middle, (VIEW - 1) / 2)
     y, x = np.mgrid[:VIEW, :VIEW]
     places = np.tensordot(matrix, np.stack([x, y, np.ones_like(x)]), 1).astype(np.float32) + bend

@@ -22,7 +22,7 @@ from correlight.landmarks.tables import PointTable
 from correlight.output.apply.saved import Saved, as_recorded, fixed_grid
 from correlight.output.section import flat, is_section
 
-Float = NDArray[np.float64]
+Float64 = NDArray[np.float64]
 PointsIn = Literal["moving", "fixed"]
 # Which way the coordinates of a stage grow on the screen: x, then y.
 StageAxes = Literal["right-down", "right-up", "left-down", "left-up"]
@@ -52,9 +52,9 @@ class MovedPoints:
     """
 
     table: PointTable
-    error: Float
+    error: Float64
     inside: NDArray[np.bool_]
-    stage: Float | None
+    stage: Float64 | None
 
 
 def move_points(
@@ -171,7 +171,7 @@ def _unit_length(table: PointTable, grid: Grid | None) -> float:
     return float(np.prod(flat(grid).spacing) ** (1 / flat(grid).ndim))
 
 
-def _error(saved: Saved, places: Points, fixed: Grid) -> Float:
+def _error(saved: Saved, places: Points, fixed: Grid) -> Float64:
     """The predicted error at fixed places, in the fixed unit; NaN where nothing is known."""
     unknown = np.full(len(places), np.nan)
     if saved.frames is None or saved.frames.errors is None:
@@ -189,7 +189,7 @@ def _error(saved: Saved, places: Points, fixed: Grid) -> Float:
     return np.where(saved.frames.fixed.contains(places), known, np.nan)
 
 
-def _on_stage(image: Image, grid: Grid, places: Points, axes: StageAxes) -> Float | None:
+def _on_stage(image: Image, grid: Grid, places: Points, axes: StageAxes) -> Float64 | None:
     """Where the stage has to go to bring places into the middle of the field, (y, x) in micrometres."""
     if axes not in SIGNS:
         raise UsageError(f"The axes of a stage are one of {', '.join(SIGNS)}; got {axes!r}.")
