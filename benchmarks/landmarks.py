@@ -21,14 +21,14 @@ from scipy import stats
 
 from benchmarks.software import commit
 from correlight.exchange import read_landmarks
-from correlight.landmarks import Kind, estimate, suspects
+from correlight.landmarks import LandmarkModel, estimate, suspects
 from correlight.transforms import Affine
 
 RESULTS = Path(__file__).resolve().parent / "results" / "landmarks.md"
 LANDMARKS = Path("elm/lm-em-landmarks_v14.csv")
 COUNT, PLACES = 12, 8
-MODELS: tuple[Kind, ...] = ("rigid", "similarity", "affine", "projective")
-KINDS: tuple[Kind, ...] = ("similarity", "affine", "thin-plate", "elastic")
+MODELS: tuple[LandmarkModel, ...] = ("rigid", "similarity", "affine", "projective")
+KINDS: tuple[LandmarkModel, ...] = ("similarity", "affine", "thin-plate", "elastic")
 Float64 = NDArray[np.float64]
 
 _SIMULATED = """
@@ -61,7 +61,7 @@ _SLIPS = """
 ## Slips of the finger
 
 {draws} sets of so many landmarks each, under a similarity transform with errors of 0.5 in a field of 100, judged with
-that kind. Named: exactly the pairs that were spoilt, and no other. Kind: what is wrong was recognised as well.
+that kind. Named: exactly the pairs that were spoilt, and no other. LandmarkModel: what is wrong was recognised as well.
 
 | landmarks | what was done | named | kind |
 |---:|---|---:|---:|
@@ -84,7 +84,7 @@ class Tally:
     inside: float
 
 
-def simulated(ndim: int, model: Kind, errors: str, draws: int, rng: np.random.Generator) -> Tally:
+def simulated(ndim: int, model: LandmarkModel, errors: str, draws: int, rng: np.random.Generator) -> Tally:
     """Compare prediction and truth for one kind of transform and of errors."""
     field = np.array([10.0, 20.0, 30.0])[-ndim:]
     fixed = rng.random((COUNT, ndim)) * field
@@ -126,7 +126,9 @@ def within(off: Float64, covariances: Float64, freedom: float | None) -> NDArray
     return np.asarray(squared <= limit)
 
 
-def left_out(fixed: Float64, moving: Float64, model: Kind, kept: int, draws: int, rng: np.random.Generator) -> Tally:
+def left_out(
+    fixed: Float64, moving: Float64, model: LandmarkModel, kept: int, draws: int, rng: np.random.Generator
+) -> Tally:
     """Fit to some landmarks and predict the others, again and again."""
     true, predicted, inside = [], [], []
     for _ in range(draws):

@@ -34,10 +34,10 @@ from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.simulate import pair
 from correlight.simulate.pair import SimulatedPair
-from correlight.simulate.specimen import Kind
+from correlight.simulate.specimen import SpecimenKind
 
 RESULTS = ROOT / "benchmarks" / "results"
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[SpecimenKind, ...] = get_args(SpecimenKind)
 # A result is right if its mean error is at most this share of the width.
 ALLOWED_ERROR = 0.02
 _STATED, _OFF_BY, _MOST_RATIO = 0.7, 0.1, 2.5
@@ -100,7 +100,7 @@ def run(number: int, done: Collection[tuple[bool, int]] = (), *, unrelated: bool
     return rows
 
 
-def _kinds(number: int) -> tuple[Kind, Kind]:
+def _kinds(number: int) -> tuple[SpecimenKind, SpecimenKind]:
     """The kinds of the two specimens of a couple: every other time through all kinds they are the same."""
     one, turn = number % len(KINDS), number // len(KINDS)
     further = 0 if turn % 2 == 0 else 1 + turn // 2 % (len(KINDS) - 1)

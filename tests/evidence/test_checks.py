@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from correlight.appearance.channels import edges
 from correlight.evidence.checks import IndependentFits, independent_fits, predicted_error, shares_apart
-from correlight.evidence.confidence import Findings, Kind, calibration, judge
+from correlight.evidence.confidence import Compared, Findings, calibration, judge
 from correlight.evidence.null_poses import ScoreStatistics, score_statistics
 from correlight.evidence.predicted_error import PredictedError
 from correlight.geometry import Grid
@@ -56,7 +56,7 @@ some_findings = st.builds(
     overlap=st.floats(0.1, 1.0),
     search=st.floats(0.3, 10.0) | st.just(float("nan")),
 )
-kinds: st.SearchStrategy[Kind] = st.sampled_from(["images", "volumes"])
+kinds: st.SearchStrategy[Compared] = st.sampled_from(["images", "volumes"])
 
 
 def test_a_clear_pair_is_accepted_and_an_unrelated_one_refused() -> None:
@@ -93,7 +93,7 @@ def test_two_wrong_poses_are_no_symmetric_specimen() -> None:
 
 
 @given(some_findings, kinds)
-def test_a_verdict_is_always_complete(findings: Findings, kind: Kind) -> None:
+def test_a_verdict_is_always_complete(findings: Findings, kind: Compared) -> None:
     """Every finding that was measured is weighed, and nothing else."""
     verdict = judge(findings, calibration(kind))
     assert 0 < verdict.confidence < 1
@@ -106,7 +106,9 @@ def test_a_verdict_is_always_complete(findings: Findings, kind: Kind) -> None:
 
 
 @given(some_findings, kinds, st.sampled_from(MEASURED), st.floats(0.0, 3.0))
-def test_better_evidence_never_lowers_the_confidence(findings: Findings, kind: Kind, name: str, more: float) -> None:
+def test_better_evidence_never_lowers_the_confidence(
+    findings: Findings, kind: Compared, name: str, more: float
+) -> None:
     better = -more if name in ("halves", "measures", "backward", "unusual") else more
     improved = replace(findings, **{name: getattr(findings, name) + better})
     known = calibration(kind)

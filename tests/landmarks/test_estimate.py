@@ -11,7 +11,7 @@ from scipy import stats
 from correlight.errors import TransformError, UsageError
 from correlight.exchange import read_landmarks
 from correlight.landmarks import Estimate, estimate, fit, leave_one_out
-from correlight.landmarks.estimate import Kind, LinearEstimate, ellipses
+from correlight.landmarks.estimate import LandmarkModel, LinearEstimate, ellipses
 from correlight.transforms import Affine
 
 LINEAR = ("rigid", "similarity", "affine", "projective")
@@ -240,7 +240,7 @@ def test_a_fly_brain_is_predicted_better_by_what_bends(data) -> None:
 
 @pytest.mark.parametrize("model", ["rigid", "similarity", "affine", "projective"])
 @pytest.mark.parametrize("options", [{}, {"fixed_error": 1.0}, {"noise": "anisotropic"}])
-def test_leaving_out_all_at_once_is_as_one_by_one(model: Kind, options: dict[str, Any]) -> None:
+def test_leaving_out_all_at_once_is_as_one_by_one(model: LandmarkModel, options: dict[str, Any]) -> None:
     rng = np.random.default_rng(6)
     fixed = rng.random((120, 2)) * 1000
     moving = fixed @ [[0.6, -0.8], [0.8, 0.6]] + rng.normal(scale=2, size=fixed.shape)

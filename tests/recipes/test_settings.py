@@ -10,14 +10,14 @@ from correlight.beads.method import BeadCandidate, BeadFitSettings, BeadRefineme
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.methods.protocols import MethodSettings
-from correlight.methods.registry import KINDS, Kind, method, names
+from correlight.methods.registry import METHOD_KINDS, MethodKind, method, names
 from correlight.methods.task import Candidate, ImagePair, Task
 from correlight.recipes import Part, Recipe, load
 from correlight.registration.register import register
 from correlight.search.limits import Limits
 from tests.small_pairs import Couple, cell_with_beads, organelles, stacks
 
-Read = dict[tuple[Kind, str], set[str]]
+Read = dict[tuple[MethodKind, str], set[str]]
 # Deciding what is served, and validation, is not yet work: a field that only these read would change no result.
 _IDLE = {"serves", "_without_effect"}
 
@@ -83,7 +83,7 @@ def consumed() -> Read:
     return total
 
 
-METHODS = [(kind, name) for kind in KINDS for name in names(kind) if method(kind, name).Settings.model_fields]
+METHODS = [(kind, name) for kind in METHOD_KINDS for name in names(kind) if method(kind, name).Settings.model_fields]
 
 
 def test_most_methods_have_something_to_set() -> None:
@@ -91,7 +91,7 @@ def test_most_methods_have_something_to_set() -> None:
 
 
 @pytest.mark.parametrize(("kind", "name"), METHODS)
-def test_every_field_is_read(kind: Kind, name: str, consumed: Read) -> None:
+def test_every_field_is_read(kind: MethodKind, name: str, consumed: Read) -> None:
     assert unread(method(kind, name).Settings, consumed[kind, name]) == set()
 
 

@@ -7,14 +7,14 @@ from scipy import ndimage
 from correlight import Affine, Grid
 from correlight.errors import UsageError
 from correlight.simulate import Electron, Light, Specimen, specimen
-from correlight.simulate.specimen import Kind
+from correlight.simulate.specimen import SpecimenKind
 
 # No noise, no artefact: what is left is geometry.
 CLEAN_ELECTRON = Electron(
     spot=0.5, grain=0.0, dose=2000.0, shading=0.0, streaks=0.0, charging=0.0, scratches=0, inverted=False
 )
 BRIGHT_LIGHT = Light(photons=4000.0, background=0.01, haze=0.0, buried=0.0, vignetting=0.0, read_noise=1.0, dust=0)
-KINDS = get_args(Kind)
+KINDS = get_args(SpecimenKind)
 NUCLEUS = ("nucleoplasm", "heterochromatin", "nucleolus")
 
 

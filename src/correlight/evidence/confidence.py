@@ -132,11 +132,11 @@ class Calibration(_Strict):
     error_scale: float
 
 
-Kind = Literal["images", "volumes"]
+Compared = Literal["images", "volumes"]
 
 
 @cache
-def calibration(kind: Kind = "images") -> Calibration:
+def calibration(kind: Compared = "images") -> Calibration:
     """The numbers for images in the plane or for volumes."""
     name = "confidence.toml" if kind == "images" else "confidence-volumes.toml"
     text = resources.files("correlight.evidence").joinpath(name).read_text(encoding="utf-8")

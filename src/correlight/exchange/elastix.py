@@ -19,7 +19,7 @@ from correlight.exchange.bspline import bspline_from_lists
 from correlight.exchange.context import UNKNOWN, ExchangeContext, require_affine
 from correlight.exchange.flat import TABLE_LIMIT
 from correlight.exchange.itk import read_itk
-from correlight.exchange.parameters import Kind, affine_from_parameters, parameters_from_affine
+from correlight.exchange.parameters import ItkClass, affine_from_parameters, parameters_from_affine
 from correlight.exchange.place import STATED, moved_to_images, stated_place
 from correlight.exchange.reading import reads
 from correlight.geometry import Unit
@@ -27,7 +27,7 @@ from correlight.landmarks.tables import PointTable
 from correlight.parsing import read_text
 from correlight.transforms import Transform, compose
 
-_LINEAR: dict[str, Kind] = {
+_LINEAR: dict[str, ItkClass] = {
     "TranslationTransform": "translation",
     "EulerTransform": "euler",
     "SimilarityTransform": "similarity",

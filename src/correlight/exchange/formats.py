@@ -16,7 +16,7 @@ from correlight.parsing import open_regular, read_text
 from correlight.transforms import Transform
 
 Content = Transform | LandmarkTable | PointTable
-Kind = Literal["transform", "landmarks", "points"]
+ContentKind = Literal["transform", "landmarks", "points"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Format:
     name: str
     title: str
     endings: tuple[str, ...]
-    writes: tuple[Kind, ...]
+    writes: tuple[ContentKind, ...]
     folder: bool = False
 
 
@@ -62,7 +62,7 @@ FORMATS = {
     )
 }
 # What an ending stands for where several formats share it.
-_DEFAULTS: dict[tuple[str, Kind], str] = {
+_DEFAULTS: dict[tuple[str, ContentKind], str] = {
     (".txt", "transform"): "matrix",
     (".json", "transform"): "matrix",
     (".csv", "transform"): "matrix",
@@ -71,7 +71,7 @@ _DEFAULTS: dict[tuple[str, Kind], str] = {
 _LOOK = 64 * 1024  # characters from which a file is recognised
 
 
-def kind_of(content: Content) -> Kind:
+def kind_of(content: Content) -> ContentKind:
     """What a file holds: a transform, landmarks or points."""
     if isinstance(content, LandmarkTable):
         return "landmarks"
@@ -130,7 +130,7 @@ def _undirected(path: Path) -> None:
     )
 
 
-def choose(path: str | Path, kind: Kind) -> Format:
+def choose(path: str | Path, kind: ContentKind) -> Format:
     """The format in which content of a kind is written under a name.
 
     Raises

@@ -23,7 +23,7 @@ from correlight.exchange.blocks import COMPOSITE, Block, named_block, numbers_of
 from correlight.exchange.bspline import BSpline, bspline_from_lists
 from correlight.exchange.context import UNKNOWN, ExchangeContext, in_words
 from correlight.exchange.orientation import Oriented
-from correlight.exchange.parameters import Kind, affine_from_parameters, parameters_from_affine
+from correlight.exchange.parameters import ItkClass, affine_from_parameters, parameters_from_affine
 from correlight.exchange.place import moved_to_images
 from correlight.exchange.reading import reads
 from correlight.geometry import Grid
@@ -31,7 +31,7 @@ from correlight.parsing import open_regular, read_bytes, read_text
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform, compose
 
 _HEADER = "#Insight Transform File V1.0"
-_LINEAR: dict[str, Kind] = {
+_LINEAR: dict[str, ItkClass] = {
     "IdentityTransform": "identity",
     "TranslationTransform": "translation",
     "ScaleTransform": "scale",
@@ -54,7 +54,7 @@ _LINEAR: dict[str, Kind] = {
     "ComposeScaleSkewVersor3DTransform": "composed versor",
 }
 # Classes that list their centre among the parameters: as what they are read, and how many numbers stand before it.
-_CENTRED: dict[str, tuple[Kind, int]] = {
+_CENTRED: dict[str, tuple[ItkClass, int]] = {
     "CenteredRigid2DTransform": ("euler", 1),
     "CenteredSimilarity2DTransform": ("similarity", 2),
     "CenteredEuler3DTransform": ("euler", 3),

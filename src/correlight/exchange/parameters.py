@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from correlight.errors import ReadError
 from correlight.transforms import Affine
 
-Kind = Literal[
+ItkClass = Literal[
     "identity", "translation", "scale", "log scale", "euler", "turn", "quaternion", "versor", "similarity", "affine",
     "scaled versor", "skewed versor", "composed versor",
 ]  # fmt: skip
@@ -39,13 +39,13 @@ _COUNTS: dict[tuple[str, int], int] = {
 
 
 def affine_from_parameters(
-    kind: Kind, ndim: int, parameters: ArrayLike, centre: ArrayLike, subject: str, *, zyx: bool = False
+    kind: ItkClass, ndim: int, parameters: ArrayLike, centre: ArrayLike, subject: str, *, zyx: bool = False
 ) -> Affine:
     """The affine map that a list of parameters stands for, turned to array order.
 
     Parameters
     ----------
-    kind : Kind
+    kind : ItkClass
         How the list is packed: "turn" is a versor without shift, "scaled", "skewed" and "composed versor" are ITK's
         ScaleVersor3D, ScaleSkewVersor3D and ComposeScaleSkewVersor3D.
     ndim : {2, 3}

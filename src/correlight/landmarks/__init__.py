@@ -7,7 +7,7 @@ error to expect at every place.
 
 from __future__ import annotations
 
-from correlight.landmarks.estimate import Estimate, Kind, LinearEstimate, SplineEstimate, estimate
+from correlight.landmarks.estimate import Estimate, LandmarkModel, LinearEstimate, SplineEstimate, estimate
 from correlight.landmarks.linear import fit, fre, leave_one_out, residuals
 from correlight.landmarks.next_place import NextPlace, next_place
 from correlight.landmarks.suspects import Suspect, suspects
@@ -15,7 +15,7 @@ from correlight.transforms.motions import LinearModel
 
 __all__ = [
     "Estimate",
-    "Kind",
+    "LandmarkModel",
     "LinearEstimate",
     "LinearModel",
     "NextPlace",

@@ -12,7 +12,7 @@ from correlight.errors import TransformError
 from correlight.landmarks.estimate import (
     MOST_OF_SPLINES,
     Estimate,
-    Kind,
+    LandmarkModel,
     LinearEstimate,
     Noise,
     SplineEstimate,
@@ -44,7 +44,7 @@ class ModelChoice:
 def choose_model(
     fixed_points: ArrayLike,
     moving_points: ArrayLike,
-    models: Sequence[Kind] = ("similarity", "affine", "thin-plate"),
+    models: Sequence[LandmarkModel] = ("similarity", "affine", "thin-plate"),
     *,
     symbol: str = "",
     fixed_error: ArrayLike | None = None,
@@ -82,7 +82,7 @@ def choose_model(
     """
     fixed, moving = np.asarray(fixed_points, float), np.asarray(moving_points, float)
 
-    def of(model: Kind) -> LinearEstimate | SplineEstimate:
+    def of(model: LandmarkModel) -> LinearEstimate | SplineEstimate:
         return estimate(fixed, moving, model, fixed_error=fixed_error, moving_error=moving_error, noise=noise)
 
     best, tried = of(models[0]), []
@@ -117,6 +117,6 @@ def left_out_error(found: Estimate) -> float:
     return float(np.sqrt(np.nanmean(squared))) if np.isfinite(squared).any() else float("nan")
 
 
-def _a(model: Kind) -> str:
+def _a(model: LandmarkModel) -> str:
     noun = {"thin-plate": "thin-plate spline", "elastic": "elastic spline"}.get(model, f"{model} transform")
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

@@ -25,7 +25,7 @@ from correlight.transforms import Affine, Projective, Transform
 from correlight.transforms.motions import LinearModel, Motions
 
 Float64 = NDArray[np.float64]
-Kind = Literal["rigid", "similarity", "affine", "projective", "thin-plate", "elastic"]
+LandmarkModel = Literal["rigid", "similarity", "affine", "projective", "thin-plate", "elastic"]
 Noise = Literal["isotropic", "anisotropic"]
 
 # Resistance to changes of area over resistance to shear of a body with Poisson's ratio 0.3, as of many resins.
@@ -62,7 +62,7 @@ class Estimate:
     """
 
     moving_from_fixed: Transform
-    model: Kind
+    model: LandmarkModel
     fixed: Points
     moving: Points
     degrees_of_freedom: int
@@ -265,7 +265,7 @@ class SplineEstimate(Estimate):
 def estimate(
     fixed_points: ArrayLike,
     moving_points: ArrayLike,
-    model: Kind = "affine",
+    model: LandmarkModel = "affine",
     *,
     allow_mirror: bool = True,
     fixed_error: ArrayLike | None = None,
@@ -324,8 +324,8 @@ def estimate(
     array([0.071, 0.158])
     """
     fixed, moving = np.asarray(fixed_points, float), np.asarray(moving_points, float)
-    if model not in get_args(Kind):
-        raise TransformError(f"A transform to fit is one of {', '.join(get_args(Kind))}; got {model!r}.")
+    if model not in get_args(LandmarkModel):
+        raise TransformError(f"A transform to fit is one of {', '.join(get_args(LandmarkModel))}; got {model!r}.")
     if noise not in get_args(Noise):
         raise UsageError(f"The noise of landmarks is isotropic or anisotropic; got {noise!r}.")
     if model == "thin-plate" or model == "elastic":
@@ -398,7 +398,7 @@ def _linear(
 
 
 def _spline(
-    fixed: Points, moving: Points, model: Kind, base: Affine | Projective, given: Float64 | None
+    fixed: Points, moving: Points, model: LandmarkModel, base: Affine | Projective, given: Float64 | None
 ) -> SplineEstimate:
     ndim, count = fixed.shape[1], len(fixed)
     slopes = base.jacobian(fixed)

@@ -13,7 +13,7 @@ from scipy import sparse, spatial, special
 
 from correlight.errors import TransformError
 from correlight.geometry import Points
-from correlight.landmarks.estimate import Estimate, Kind, LinearEstimate, estimate
+from correlight.landmarks.estimate import Estimate, LandmarkModel, LinearEstimate, estimate
 from correlight.landmarks.linear import fit, fre
 from correlight.transforms.motions import LinearModel, Motions
 
@@ -76,7 +76,7 @@ class Suspect:
         return f"Pair {told} is {self.times_worse:.0f} times worse than the rest{hint}; without it {falls}."
 
 
-def suspects(fixed_points: ArrayLike, moving_points: ArrayLike, model: Kind = "affine") -> tuple[Suspect, ...]:
+def suspects(fixed_points: ArrayLike, moving_points: ArrayLike, model: LandmarkModel = "affine") -> tuple[Suspect, ...]:
     """Landmarks that do not go together with the others under a kind of transform.
 
     Parameters
@@ -157,7 +157,7 @@ def _together(points: Points, reach: float) -> Iterator[tuple[int, int]]:
 
 
 def _uncrossed(
-    fixed: Points, moving: Points, kept: NDArray[np.intp], model: Kind
+    fixed: Points, moving: Points, kept: NDArray[np.intp], model: LandmarkModel
 ) -> tuple[Points, list[tuple[int, int]]]:
     """The moving points after undoing every exchange that makes the whole fit many times better, and these exchanges.
 
@@ -190,7 +190,7 @@ def _uncrossed(
     return crossed, exchanged
 
 
-def _outliers(fixed: Points, moving: Points, model: Kind, indices: list[int]) -> list[int]:
+def _outliers(fixed: Points, moving: Points, model: LandmarkModel, indices: list[int]) -> list[int]:
     """The landmarks that do not belong to the others, worst first."""
     kept, taken, significant = np.array(indices), [], 0
     spline = model in ("thin-plate", "elastic")
@@ -219,7 +219,9 @@ def _outliers(fixed: Points, moving: Points, model: Kind, indices: list[int]) ->
     return [index for index in wrong if not belongs(fixed[[index]], moving[[index]])[0]]
 
 
-def _outliers_together(fixed: Points, moving: Points, model: Kind, kept: NDArray[np.intp], most: int) -> list[int]:
+def _outliers_together(
+    fixed: Points, moving: Points, model: LandmarkModel, kept: NDArray[np.intp], most: int
+) -> list[int]:
     """The same by two fits: with all landmarks, and without those that stand out most."""
     out = np.nan_to_num(_standing_out(estimate(fixed[kept], moving[kept], model)), nan=-1.0)
     worst = kept[np.argsort(-out, kind="stable")[:most]]

@@ -11,12 +11,12 @@ from typing import Any, Literal, get_args
 
 from correlight.errors import UsageError
 
-Kind = Literal["appearance", "search", "refinement", "evidence"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+MethodKind = Literal["appearance", "search", "refinement", "evidence"]
+METHOD_KINDS: tuple[MethodKind, ...] = get_args(MethodKind)
 GROUP = "correlight.methods"
 
 # Where the class of each method is. Modules are loaded when a recipe asks for them.
-_BUILT_IN: dict[Kind, dict[str, str]] = {
+_BUILT_IN: dict[MethodKind, dict[str, str]] = {
     "appearance": {
         "edges": "correlight.intensity.appearances:Edges",
         "descriptor": "correlight.intensity.appearances:Descriptor",
@@ -44,12 +44,12 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
 }
 
 
-def names(kind: Kind) -> list[str]:
+def names(kind: MethodKind) -> list[str]:
     """The methods of a kind, those of this package first."""
     return [*_BUILT_IN[kind], *sorted(name for name in _added(kind) if name not in _BUILT_IN[kind])]
 
 
-def method(kind: Kind, name: str) -> type[Any]:
+def method(kind: MethodKind, name: str) -> type[Any]:
     """The class of a method, as `correlight.methods.protocols` describes it.
 
     Raises
@@ -71,7 +71,7 @@ def method(kind: Kind, name: str) -> type[Any]:
         ) from error
 
 
-def _added(kind: Kind) -> dict[str, EntryPoint]:
+def _added(kind: MethodKind) -> dict[str, EntryPoint]:
     prefix = f"{kind}."
     found = [entry for entry in entry_points(group=GROUP) if entry.name.startswith(prefix)]
     return {entry.name.removeprefix(prefix): entry for entry in found}

@@ -29,7 +29,7 @@ from correlight.refine.samples import distance
 from correlight.registration.provenance import image_record, versions
 from correlight.search.limits import pixel_size
 from correlight.search.pose import Pose
-from correlight.search.template import KINDS, Kind, Range, match_template
+from correlight.search.template import TEMPLATE_MEASURES, Range, TemplateMeasure, match_template
 from correlight.transforms import Affine
 
 Padding = Literal["grey", "edge", "masked"]
@@ -124,7 +124,7 @@ def prepare_pair(
     ratio: float | None = None,
     fixed_channel: int | str | None = None,
     moving_channel: int | str | None = None,
-    match: Kind = "edges",
+    match: TemplateMeasure = "edges",
     padding: Padding = "grey",
     rotation: tuple[float, float] = (-_TURN, _TURN),
     seed: int = 0,
@@ -290,8 +290,8 @@ def _check(
     for role, image in (("fixed", fixed), ("moving", moving)):
         if image.ndim != 2:
             raise UsageError(f"A pair is made of two-dimensional images; the {role} one has {image.ndim} axes.")
-    if match not in KINDS:
-        raise UsageError(f"Templates are matched by {', '.join(KINDS)}; got {match!r}.")
+    if match not in TEMPLATE_MEASURES:
+        raise UsageError(f"Templates are matched by {', '.join(TEMPLATE_MEASURES)}; got {match!r}.")
     if padding not in PADDINGS:
         raise UsageError(f"Padding is one of {', '.join(PADDINGS)}; got {padding!r}.")
     if ratio is not None and not (np.isfinite(ratio) and ratio > 0):

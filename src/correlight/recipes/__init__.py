@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from correlight.errors import UsageError
 from correlight.methods.protocols import DIMENSIONS, Dimension, Method, MethodSettings
-from correlight.methods.registry import KINDS, Kind, method
+from correlight.methods.registry import METHOD_KINDS, MethodKind, method
 
 # No recipe is longer; what is, was not meant as one.
 _LONGEST = 64 * 1024
@@ -59,13 +59,13 @@ class Recipe:
 
     name: str
     summary: str
-    parts: dict[Kind, Part]
+    parts: dict[MethodKind, Part]
 
     def __post_init__(self) -> None:
-        missing = [kind for kind in KINDS[1:] if kind not in self.parts]
+        missing = [kind for kind in METHOD_KINDS[1:] if kind not in self.parts]
         if missing:
             raise UsageError(f"The recipe {self.name} names no {missing[0]} method; add the table [{missing[0]}].")
-        search, refinement, evidence = (self._class(kind) for kind in KINDS[1:])
+        search, refinement, evidence = (self._class(kind) for kind in METHOD_KINDS[1:])
         for before, gives, after, takes in (
             ("search", search.gives, "refinement", refinement.takes),
             ("refinement", refinement.gives, "evidence", evidence.takes),
@@ -78,21 +78,23 @@ class Recipe:
         served = [dimension for dimension in DIMENSIONS if self.serves(dimension)]
         if not served:
             raise UsageError(f"The methods of the recipe {self.name} serve no images together; choose other ones.")
-        compares = any(self.make(kind).serves(dimension).appearance for kind in KINDS[1:] for dimension in served)
+        compares = any(
+            self.make(kind).serves(dimension).appearance for kind in METHOD_KINDS[1:] for dimension in served
+        )
         if compares and "appearance" not in self.parts:
             raise UsageError(f"The recipe {self.name} compares images and names no appearance; add [appearance].")
         if not compares and "appearance" in self.parts:
             raise UsageError(f"The recipe {self.name} names an appearance that none of its methods uses; leave it out.")
 
-    def _class(self, kind: Kind) -> Any:
+    def _class(self, kind: MethodKind) -> Any:
         return method(kind, self.parts[kind].method)
 
-    def make(self, kind: Kind) -> Any:
+    def make(self, kind: MethodKind) -> Any:
         """A new object of the method of a kind, with its settings."""
         part = self.parts[kind]
         return method(kind, part.method)(part.settings)
 
-    def with_settings(self, kind: Kind, **changes: Any) -> Recipe:
+    def with_settings(self, kind: MethodKind, **changes: Any) -> Recipe:
         """The recipe with other settings of one of its methods.
 
         Raises
@@ -108,7 +110,7 @@ class Recipe:
         """Whether all of its methods serve images of a kind."""
         return all(self._serves(kind, dimension) for kind in self.parts)
 
-    def _serves(self, kind: Kind, dimension: Dimension) -> bool:
+    def _serves(self, kind: MethodKind, dimension: Dimension) -> bool:
         made: Method = self.make(kind)
         return dimension in made.serves(dimension).dimensions
 
@@ -162,11 +164,11 @@ def _read(path: Path) -> str:
 
 
 def _recipe(where: str, content: dict[str, Any]) -> Recipe:
-    unknown = sorted(set(content) - {"name", "summary", *KINDS})
+    unknown = sorted(set(content) - {"name", "summary", *METHOD_KINDS})
     if unknown:
         raise UsageError(
             f"The recipe {where} does not fit at {unknown[0]!r}: a recipe has a name, a summary and the tables "
-            f"{', '.join(KINDS)}."
+            f"{', '.join(METHOD_KINDS)}."
         )
     said = {}
     for key in ("name", "summary"):
@@ -174,11 +176,13 @@ def _recipe(where: str, content: dict[str, Any]) -> Recipe:
             raise UsageError(f"The recipe {where} does not fit at {key!r}: a text was expected.")
         said[key] = content[key]
     return Recipe(
-        said["name"], said["summary"], {kind: _part(where, kind, content[kind]) for kind in KINDS if kind in content}
+        said["name"],
+        said["summary"],
+        {kind: _part(where, kind, content[kind]) for kind in METHOD_KINDS if kind in content},
     )
 
 
-def _part(where: str, kind: Kind, table: Any) -> Part:
+def _part(where: str, kind: MethodKind, table: Any) -> Part:
     name = table.get("method") if isinstance(table, dict) else None
     if not isinstance(name, str):
         raise UsageError(f"The recipe {where} does not fit at {kind!r}: a table that names its method was expected.")

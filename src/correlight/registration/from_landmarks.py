@@ -15,7 +15,7 @@ from correlight.evidence.landmarks import judge
 from correlight.evidence.predicted_error import predict
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
-from correlight.landmarks import Estimate, Kind, SplineEstimate, Suspect, estimate, suspects
+from correlight.landmarks import Estimate, LandmarkModel, SplineEstimate, Suspect, estimate, suspects
 from correlight.landmarks.choose import choose_model
 from correlight.landmarks.estimate import Noise
 from correlight.landmarks.tables import LandmarkTable, PointTable
@@ -72,7 +72,7 @@ def from_landmarks(
     landmarks : LandmarkTable
         The same places in both.
     model : {"rigid", "similarity", "affine", "projective", "thin-plate", "elastic"}, optional
-        Kind of transform; without it the landmarks choose between the first three and "thin-plate".
+        LandmarkModel of transform; without it the landmarks choose between the first three and "thin-plate".
     error : array-like, optional
         Localisation error of a landmark along each axis, both images together, in the unit of the fixed image; without
         it is estimated from the scatter of the landmarks. Zero makes a spline pass through every landmark.
@@ -100,13 +100,13 @@ def from_landmarks(
             "Results from landmarks are made of two-dimensional images; of stacks, convert the landmark file into a "
             "transform."
         )
-    if model is not None and model not in get_args(Kind):
-        raise UsageError(f"A model is one of {', '.join(get_args(Kind))}; got {model!r}.")
+    if model is not None and model not in get_args(LandmarkModel):
+        raise UsageError(f"A model is one of {', '.join(get_args(LandmarkModel))}; got {model!r}.")
     names, fixed_points, moving_points = _chosen(fixed, moving, landmarks, without)
     calibrated = claimed_scale(fixed.grid, moving.grid) is not None
     try:
         if model is None:
-            kinds: tuple[Kind, ...] = ("similarity", "affine", "thin-plate")
+            kinds: tuple[LandmarkModel, ...] = ("similarity", "affine", "thin-plate")
             # Without both pixel sizes nothing says what rigid would mean.
             choice = choose_model(
                 fixed_points,
@@ -118,7 +118,7 @@ def from_landmarks(
             )
             found, reason = choice.estimate, choice.reason
         else:
-            kind: Kind = next(known for known in get_args(Kind) if known == model)
+            kind: LandmarkModel = next(known for known in get_args(LandmarkModel) if known == model)
             found = estimate(fixed_points, moving_points, kind, fixed_error=error, noise=noise)
             reason = "it was asked for"
     except TransformError as problem:

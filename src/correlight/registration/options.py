@@ -8,7 +8,7 @@ from typing import Any
 from correlight.errors import UsageError
 from correlight.images.image import Image
 from correlight.methods.protocols import DIMENSIONS, OPTIONS, Dimension, EvidenceMethod, Option, Refinement, Search
-from correlight.methods.registry import KINDS
+from correlight.methods.registry import METHOD_KINDS
 from correlight.recipes import Recipe
 from correlight.search.limits import ROTATIONS, SCALES, Clicks, Start
 from correlight.transforms import Affine
@@ -50,7 +50,7 @@ class Methods:
     @classmethod
     def of(cls, recipe: Recipe) -> Methods:
         """Those of a recipe."""
-        made = {kind: recipe.make(kind) if kind in recipe.parts else None for kind in KINDS}
+        made = {kind: recipe.make(kind) if kind in recipe.parts else None for kind in METHOD_KINDS}
         return cls(**made)  # type: ignore[arg-type]
 
 

@@ -25,8 +25,8 @@ from correlight.search.pose import Pose
 from correlight.search.ranking import distinct
 from correlight.transforms import Affine
 
-Kind = Literal["edges", "zero-mean", "plain"]
-KINDS: tuple[Kind, ...] = ("edges", "zero-mean", "plain")
+TemplateMeasure = Literal["edges", "zero-mean", "plain"]
+TEMPLATE_MEASURES: tuple[TemplateMeasure, ...] = ("edges", "zero-mean", "plain")
 
 # Side in pixels of a square with the area of the template, on the first pass and on the second. Where no place stands
 # out by this factor after both, small structure may have been lost, and a finer first pass follows.
@@ -67,7 +67,7 @@ def match_template(
     fixed: Plane,
     moving: Plane,
     over: Range,
-    kind: Kind = "edges",
+    kind: TemplateMeasure = "edges",
     *,
     progress: Fraction | None = None,
 ) -> list[Pose]:
@@ -141,7 +141,7 @@ def _look(
     fixed: Plane,
     moving: Plane,
     tries: Sequence[tuple[float, float]],
-    kind: Kind,
+    kind: TemplateMeasure,
     size: int,
     report: Fraction,
 ) -> list[Pose]:
@@ -165,7 +165,7 @@ def _look(
     return found
 
 
-def _field(field: Plane, margin: int, kind: Kind) -> Float32:
+def _field(field: Plane, margin: int, kind: TemplateMeasure) -> Float32:
     """What is searched, ``(y, x, C)``, continued beyond the border."""
     if kind == "edges":
         channels = _channels(field.values, field.mask)
@@ -179,7 +179,7 @@ def _channels(values: Float32, mask: Mask) -> Float32:
 
 
 def _one(
-    fixed: Plane, field: Grid, searched: Float32, margin: int, scale: float, turn: float, kind: Kind
+    fixed: Plane, field: Grid, searched: Float32, margin: int, scale: float, turn: float, kind: TemplateMeasure
 ) -> list[Pose]:
     """The best places for one size and rotation."""
     spacing = float(np.mean(field.spacing))
@@ -207,7 +207,7 @@ def _one(
     return poses
 
 
-def _correlated(searched: Float32, template: Float32, mask: Mask, kind: Kind) -> Float32:
+def _correlated(searched: Float32, template: Float32, mask: Mask, kind: TemplateMeasure) -> Float32:
     """Normalised correlation at every place where the template fits, shape of what OpenCV calls a result."""
     weight = mask.astype(np.float32)
     if kind == "zero-mean":

@@ -12,7 +12,7 @@ from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.simulate.instruments import Electron, Light
 from correlight.simulate.outlines import Rng
-from correlight.simulate.specimen import Kind, Specimen, centred, specimen
+from correlight.simulate.specimen import Specimen, SpecimenKind, centred, specimen
 from correlight.transforms import Affine
 
 # Wide enough for every field that is drawn; a fixed extent keeps the specimen of a seed the same for all of them.
@@ -74,7 +74,7 @@ def overlap(fixed: Grid, moving: Grid, moving_from_fixed: Affine) -> float:
 
 
 def pair(
-    kind: Kind = "cell",
+    kind: SpecimenKind = "cell",
     seed: int = 0,
     *,
     rotation: float | None = None,

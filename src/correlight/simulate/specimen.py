@@ -24,7 +24,7 @@ from correlight.simulate.plant import plant_parts
 from correlight.simulate.tissue import organ_parts
 from correlight.transforms import Affine
 
-Kind = Literal["cell", "grains", "tissue", "fibres", "neuropil", "plant"]
+SpecimenKind = Literal["cell", "grains", "tissue", "fibres", "neuropil", "plant"]
 
 # Drawn pixels, in micrometres: a membrane is 0.022 wide, and the point-spread function of light is above 0.06.
 _FINEST_ELECTRON = 0.012
@@ -60,7 +60,7 @@ class Specimen:
         The grain that fills the materials.
     """
 
-    kind: Kind
+    kind: SpecimenKind
     seed: int
     extent: float
     background: Material
@@ -222,7 +222,7 @@ _LAYOUTS = {
 }
 
 
-def specimen(kind: Kind = "cell", seed: int = 0, *, extent: float = 160.0) -> Specimen:
+def specimen(kind: SpecimenKind = "cell", seed: int = 0, *, extent: float = 160.0) -> Specimen:
     """Make a specimen.
 
     Parameters
@@ -257,8 +257,8 @@ def specimen(kind: Kind = "cell", seed: int = 0, *, extent: float = 160.0) -> Sp
     >>> section.light(shape=(48, 48)).channels
     ('chromatin', 'reflected', 'particles')
     """
-    if kind not in get_args(Kind):
-        raise UsageError(f"The kinds of specimen are {', '.join(get_args(Kind))}; got {kind!r}.")
+    if kind not in get_args(SpecimenKind):
+        raise UsageError(f"The kinds of specimen are {', '.join(get_args(SpecimenKind))}; got {kind!r}.")
     if seed < 0 or not extent >= 20:
         raise UsageError(f"A specimen needs a seed of 0 or more and an extent of 20 µm or more; got {seed}, {extent}.")
     texture = Texture((seed, 31))

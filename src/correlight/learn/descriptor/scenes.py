@@ -21,7 +21,7 @@ from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import Float32
 from correlight.io import read
-from correlight.simulate.specimen import Kind, specimen
+from correlight.simulate.specimen import SpecimenKind, specimen
 from correlight.transforms import Affine
 
 Rng = np.random.Generator
@@ -74,7 +74,7 @@ class Scene:
 
 def simulated(kinds: Sequence[str], count: int, seed: int) -> Iterator[Scene]:
     """Drawings of simulated specimens at random magnifications, ``count`` of each kind."""
-    known = get_args(Kind)
+    known = get_args(SpecimenKind)
     for number in range(count):
         for kind in kinds:
             if kind not in known:

@@ -26,7 +26,7 @@ from correlight.learn.descriptor.network import Descriptor
 from correlight.learn.descriptor.quantise import quantise
 from correlight.learn.descriptor.scenes import Scene
 from correlight.learn.descriptor.task import TEMPLATE, VIEW, Batch, batch, loss, scores
-from correlight.simulate.specimen import Kind
+from correlight.simulate.specimen import SpecimenKind
 
 Report = Callable[[str], None]
 
@@ -65,7 +65,7 @@ class Settings:
     seed: int = 0
     simulated: int = 60
     drawn: int = 240
-    kinds: tuple[str, ...] = get_args(Kind)
+    kinds: tuple[str, ...] = get_args(SpecimenKind)
     pictures: tuple[str, ...] = ()
     photographs: bool = True
 
