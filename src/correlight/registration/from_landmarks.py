@@ -72,7 +72,7 @@ def from_landmarks(
     landmarks : LandmarkTable
         The same places in both.
     model : {"rigid", "similarity", "affine", "projective", "thin-plate", "elastic"}, optional
-        LandmarkModel of transform; without it the landmarks choose between the first three and "thin-plate".
+        Kind of transform; without it the landmarks choose between the first three and "thin-plate".
     error : array-like, optional
         Localisation error of a landmark along each axis, both images together, in the unit of the fixed image; without
         it is estimated from the scatter of the landmarks. Zero makes a spline pass through every landmark.
