@@ -20,16 +20,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from skimage.metrics import mean_squared_error
 
 from benchmarks import thesis_recipe
 from benchmarks.accuracy import RESULTS
 from benchmarks.protocol import load_pairs
+from benchmarks.structure import multiscale_similarity
 from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.output.pair import prepare_pair
 from correlight.refine.neural import refine_neural
-from correlight.similarity.structure import mean_squared_error, multiscale_similarity
 from correlight.simulate import pair
 from correlight.simulate.pair import SimulatedPair
 from correlight.transforms import Affine

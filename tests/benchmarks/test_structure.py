@@ -5,8 +5,8 @@ import pytest
 from scipy import ndimage
 from skimage.metrics import structural_similarity as reference
 
+from benchmarks.structure import multiscale_similarity, structural_similarity
 from correlight.errors import UsageError
-from correlight.similarity.structure import mean_squared_error, multiscale_similarity, structural_similarity
 
 
 def picture(seed: int, side: int = 200) -> np.ndarray:
@@ -42,11 +42,6 @@ def test_five_scales_are_the_product_of_their_parts() -> None:
 def test_equal_pictures_are_wholly_alike_and_noise_is_not() -> None:
     assert multiscale_similarity(picture(1), picture(1)) == 1.0
     assert multiscale_similarity(picture(1), picture(2)) < 0.2
-    assert mean_squared_error(picture(1), picture(1)) == 0.0
-
-
-def test_the_squared_error_of_a_known_difference() -> None:
-    assert mean_squared_error(np.zeros((20, 20), np.uint8), np.full((20, 20), 3, np.uint8)) == 9.0
 
 
 @pytest.mark.parametrize("shape", [(200, 190), (3, 200, 200)])

@@ -1,7 +1,7 @@
-"""Mean squared error and multi-scale structural similarity of two images: measures that others report.
+"""Multi-scale structural similarity of two images, a measure that others report; scikit-image has one scale of it.
 
-They say how alike two images are and nothing of whether they show the same place; docs/overlay-measures.md shows
-what that means for overlays.
+It says how alike two images are and nothing of whether they show the same place; docs/overlay-measures.md shows what
+that means for overlays.
 """
 
 from __future__ import annotations
@@ -17,18 +17,6 @@ from correlight.errors import UsageError
 # Exponents of the five scales, window, and the two constants, from the papers that are named below.
 _EXPONENTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
 _SIGMA, _WINDOW, _K1, _K2 = 1.5, 11, 0.01, 0.03
-
-
-def mean_squared_error(one: NDArray[Any], other: NDArray[Any]) -> float:
-    """Mean of the squared differences of two images, in squared grey levels.
-
-    Raises
-    ------
-    UsageError
-        If they differ in shape.
-    """
-    _check(one, other)
-    return float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
 
 
 def structural_similarity(one: NDArray[Any], other: NDArray[Any], span: float = 255.0) -> tuple[float, float]:
