@@ -20,16 +20,10 @@ WITHOUT_SECTIONS: frozenset[Dimension] = frozenset({"2-D", "3-D"})
 
 
 class BeadSettings(MethodSettings):
-    """What is known of the beads and of the two images; lengths in micrometres.
+    """What is known of the beads; lengths in micrometres.
 
     Parameters
     ----------
-    scale : tuple of float
-        Least and greatest moving pixels per fixed pixel where a pixel size is unknown.
-    calibrated_tolerance : float
-        By how much the scale may differ from what both files claim.
-    least_overlap : float
-        Least common area as a fraction of the smaller field.
     diameter : float or None
         Of a bead; found from the images without.
     fixed_psf, moving_psf : float
@@ -38,13 +32,42 @@ class BeadSettings(MethodSettings):
         By how much the images may be stretched or sheared against each other, as a share of lengths.
     """
 
-    scale: tuple[float, float] = (0.1, 10.0)
-    calibrated_tolerance: float = Field(default=0.15, gt=0, lt=1)
-    least_overlap: float = Field(default=0.1, gt=0, lt=1)
     diameter: float | None = Field(default=None, gt=0)
     fixed_psf: float = Field(default=0.0, ge=0)
     moving_psf: float = Field(default=0.0, ge=0)
     stretch: float = Field(default=STRETCH, gt=0, lt=0.2)
+
+    def search(self, task: Task) -> BeadSearch:
+        """The search for such beads in two images."""
+        return BeadSearch(
+            task.pair.fixed,
+            task.pair.moving,
+            task.limits,
+            diameter=self.diameter,
+            fixed_psf=self.fixed_psf,
+            moving_psf=self.moving_psf,
+            stretch=self.stretch,
+        )
+
+
+class ConstellationSettings(BeadSettings):
+    """What is known of the beads, and where to search.
+
+    Parameters
+    ----------
+    diameter, fixed_psf, moving_psf, stretch
+        As for `BeadSettings`.
+    scale : tuple of float
+        Least and greatest moving pixels per fixed pixel where a pixel size is unknown.
+    calibrated_tolerance : float
+        By how much the scale may differ from what both files claim.
+    least_overlap : float
+        Least common area as a fraction of the smaller field.
+    """
+
+    scale: tuple[float, float] = (0.1, 10.0)
+    calibrated_tolerance: float = Field(default=0.15, gt=0, lt=1)
+    least_overlap: float = Field(default=0.1, gt=0, lt=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +102,10 @@ class BeadFit(Fit):
 class ConstellationSearch:
     """Beads found in both images and matched by their constellations, in whatever pose."""
 
-    Settings: ClassVar[type[MethodSettings]] = BeadSettings
+    Settings: ClassVar[type[MethodSettings]] = ConstellationSettings
     gives: ClassVar[tuple[type[Candidate], ...]] = (BeadCandidate,)
 
-    def __init__(self, settings: BeadSettings) -> None:
+    def __init__(self, settings: ConstellationSettings) -> None:
         self._settings = settings
         self.scale, self.calibrated_tolerance = settings.scale, settings.calibrated_tolerance
         self.least_overlap = settings.least_overlap
@@ -95,16 +118,7 @@ class ConstellationSearch:
 
     def find(self, task: Task) -> BeadCandidate:
         """The pair of channels whose beads match best."""
-        known = self._settings
-        search = BeadSearch(
-            task.pair.fixed,
-            task.pair.moving,
-            task.limits,
-            diameter=known.diameter,
-            fixed_psf=known.fixed_psf,
-            moving_psf=known.moving_psf,
-            stretch=known.stretch,
-        )
+        search = self._settings.search(task)
         of_fixed, of_moving = lively_channels(task)
         pairs = [(one, other) for one in of_fixed for other in of_moving]
         candidates = []

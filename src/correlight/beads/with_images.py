@@ -8,9 +8,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from correlight.beads.evidence import beads_and_images, refused
-from correlight.beads.matching import BeadSearch, MatchedBeads
-from correlight.beads.method import BeadCandidate, BeadFit, bead_fit, judged_by_beads, lively_channels
-from correlight.beads.point_matching import STRETCH
+from correlight.beads.matching import MatchedBeads
+from correlight.beads.method import BeadCandidate, BeadFit, BeadSettings, bead_fit, judged_by_beads, lively_channels
 from correlight.intensity.evidence import ImageEvidence
 from correlight.intensity.planes import PlaneCandidate
 from correlight.intensity.refinement import ImageFit, ImageRefinement, RefinementSettings
@@ -25,26 +24,18 @@ IN_THE_PLANE: frozenset[Dimension] = frozenset({"2-D"})
 BEAD_MODELS: tuple[LinearModel, ...] = ("rigid", "similarity", "affine")
 
 
-class NearPoseSettings(MethodSettings):
-    """Settings of the fit to beads near a pose; lengths in micrometres.
+class NearPoseSettings(BeadSettings):
+    """What is known of the beads, and which transforms may be fitted to them.
 
     Parameters
     ----------
+    diameter, fixed_psf, moving_psf, stretch
+        As for `BeadSettings`.
     models : tuple of str
         Kinds of transform that may be chosen, poorest first.
-    diameter : float or None
-        Of a bead; found from the images without.
-    fixed_psf, moving_psf : float
-        Standard deviation of the point-spread function of either instrument; counts where the diameter is given.
-    stretch : float
-        By how much the images may be stretched or sheared against each other, as a share of lengths.
     """
 
     models: tuple[LinearModel, ...] = Field(min_length=1)
-    diameter: float | None = Field(default=None, gt=0)
-    fixed_psf: float = Field(default=0.0, ge=0)
-    moving_psf: float = Field(default=0.0, ge=0)
-    stretch: float = Field(default=STRETCH, gt=0, lt=0.2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,16 +68,7 @@ class BeadsNearPose:
     def fit(self, task: Task, candidate: Candidate) -> Fit:
         """The fit to beads if they are significant, otherwise the fit to the images."""
         known = self._settings
-        search = BeadSearch(
-            task.pair.fixed,
-            task.pair.moving,
-            task.limits,
-            diameter=known.diameter,
-            fixed_psf=known.fixed_psf,
-            moving_psf=known.moving_psf,
-            stretch=known.stretch,
-        )
-        beads = search.near(*lively_channels(task), candidate.poses[0].linear)
+        beads = known.search(task).near(*lively_channels(task), candidate.poses[0].linear)
         if beads.poses:
             fitted = bead_fit(task, candidate, beads, known.models)
             if judged_by_beads(task, fitted).verdict:
