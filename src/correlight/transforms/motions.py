@@ -198,7 +198,7 @@ class Motions:
         places = points @ matrix[:-1, :-1].T + matrix[:-1, -1]
         unit = (points - self.centre) / self.size
         if self.model != "projective":
-            return places, PullBack(slopes, unit)
+            return places, PullBack(slopes, unit, plane_similarity=self.model == "similarity" and len(self.half) == 2)
         # Only a projective map changes the last coordinate.
         places = places / (points @ matrix[-1, :-1] + matrix[-1, -1])[:, None]
         weight = unit @ core[-1, :-1] + core[-1, -1]
@@ -213,9 +213,15 @@ class PullBack:
     unit: NDArray[np.float64]
     places: NDArray[np.float64] | None = None
     weight: NDArray[np.float64] | None = None
+    plane_similarity: bool = False
 
     def __call__(self, gradient: NDArray[np.float64]) -> Parameters:
         """Derivative by the ``(P,)`` parameters from the ``(N, D)`` derivative by the places."""
+        if self.plane_similarity:
+            # The same as below, summed in pairs, which rounds less. Refinements by similarities are what every search
+            # and every verdict rests on, and a last digit can send their optimiser another way (decision 14).
+            (y, x), (v, u) = gradient.T, self.unit.T
+            return np.array([y.sum(), x.sum(), np.sum(x * v - y * u), np.sum(gradient * self.unit)])
         by_place = gradient if self.weight is None else gradient / self.weight
         by_matrix = np.column_stack([by_place.T @ self.unit, by_place.sum(axis=0)])
         if self.places is None:
