@@ -177,7 +177,7 @@ def test_a_richer_model_holds_the_poorer_ones(seed: int, ndim: int, poor: int, m
     inner = np.asarray(logm(wanted[:-1, :-1]).real)
     # Exactly where both are logarithms, linear, or share the linear part; else by way of the matrix itself.
     if logarithm:
-        tangent = np.tensordot(parameters, one.generators, 1)
+        tangent = np.tensordot(parameters / one.size, one.generators, 1)
     else:
         tangent = wanted - np.eye(ndim + 1)
         if other.model == "similarity" and ndim == 3:
@@ -220,7 +220,7 @@ def test_with_logarithm_no_motion_mirrors_or_flattens(model: LinearModel, ndim: 
     """However large the parameters, the determinant is the exponential of a trace."""
     motions = motions_of(model, ndim, logarithm=True)
     parameters = times * some_parameters(motions, np.random.default_rng(seed))
-    trace = float(np.tensordot(parameters, np.trace(motions.generators, axis1=1, axis2=2), 1))
+    trace = float(np.tensordot(parameters / motions.size, np.trace(motions.generators, axis1=1, axis2=2), 1))
     assert np.linalg.det(motions.core(parameters)) == pytest.approx(np.exp(trace), rel=1e-6)
 
 

@@ -198,7 +198,7 @@ class Motions:
         places = points @ matrix[:-1, :-1].T + matrix[:-1, -1]
         unit = (points - self.centre) / self.size
         if self.model != "projective":
-            return places, PullBack(slopes, unit, plane_similarity=self.model == "similarity" and len(self.half) == 2)
+            return places, PullBack(slopes, unit, plane_similarity=self.model == "similarity" and self._curved is None)
         # Only a projective map changes the last coordinate.
         places = places / (points @ matrix[-1, :-1] + matrix[-1, -1])[:, None]
         weight = unit @ core[-1, :-1] + core[-1, -1]
