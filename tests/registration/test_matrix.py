@@ -8,8 +8,8 @@ import pytest
 from correlight.beads.method import BeadCandidate, BeadFit
 from correlight.errors import UsageError
 from correlight.images.image import Image
+from correlight.intensity.fit import ImageFit
 from correlight.intensity.planes import PlaneCandidate
-from correlight.intensity.refinement import ImageFit
 from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.protocols import DIMENSIONS, OPTIONS, Dimension
 from correlight.methods.task import Fit, ImagePair, Task
