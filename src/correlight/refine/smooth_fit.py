@@ -20,7 +20,7 @@ from correlight.similarity import as_rows, sample_rows
 from correlight.transforms import VelocityField
 
 # Places at which features are compared.
-_MOST_PLACES = {2: 7_000, 3: 12_000}
+_MOST_PLACES = {2: 7_000, 3: 8_000}
 # Weight of the bending energy, and of coefficients themselves, as shares of the mean weight of the data on a control
 # point: the first keeps the field smooth, the second leads it back to none where the images say nothing.
 _BENDING, _PULL = 0.08, 0.01
