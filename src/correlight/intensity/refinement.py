@@ -59,15 +59,17 @@ class ImageRefinement:
 
     def fit(self, task: Task, candidate: Candidate) -> ImageFit:
         """The first pose made exact, with the richest model that held-out parts of the images carry."""
+        allowed = self._settings.models
         if task.model != ELASTIC:
-            return self._linear(task, candidate)
-        fit = self._linear(replace(task, model=None), candidate)
+            return self._linear(task, candidate, models_for(task, allowed))
+        # The field holds what perspective bends, and files of fields hold no perspective beside it.
+        straight = tuple(model for model in allowed if model != "projective") or ("affine",)
+        fit = self._linear(task, candidate, models_for(replace(task, model=None), straight) or straight)
         scores = fit.candidate.scores if isinstance(fit.candidate, PlaneCandidate) else None
         return with_field(fit, lost=scores is not None and scores.ratio < 1)
 
-    def _linear(self, task: Task, candidate: Candidate) -> ImageFit:
+    def _linear(self, task: Task, candidate: Candidate, models: tuple[LinearModel, ...]) -> ImageFit:
         """The same with models that keep straight lines straight."""
-        models = models_for(task, self._settings.models)
         if isinstance(candidate, VolumeCandidate):
             choice = choose(
                 candidate.compared,

@@ -20,10 +20,10 @@ from correlight.similarity import as_rows, sample_rows
 from correlight.transforms import VelocityField
 
 # Places at which features are compared.
-_MOST_PLACES = {2: 7_000, 3: 8_000}
+_MOST_PLACES = {2: 10_000, 3: 8_000}
 # Weight of the bending energy, and of coefficients themselves, as shares of the mean weight of the data on a control
 # point: the first keeps the field smooth, the second leads it back to none where the images say nothing.
-_BENDING, _PULL = 0.08, 0.01
+_BENDING, _PULL = 0.01, 0.002
 # Steps of Gauss and Newton, of the conjugate gradients within each, and the step in pixels that ends them.
 _STEPS, _INNER, _ENOUGH = 10, 40, 0.03
 
