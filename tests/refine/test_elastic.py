@@ -1,4 +1,4 @@
-"""Smooth fields beyond a linear map: found where they are, none where there is none, and none where nothing is known."""
+"""Smooth fields beyond a linear map: found where they are, and none where there is none or nothing is known."""
 
 from dataclasses import replace
 from functools import cache
@@ -115,9 +115,7 @@ def test_exchanged_images_give_the_inverse() -> None:
     image = specimen()
     truth = bend(image.grid, 3, 6.0)
     fixed = moved(image, truth)
-    there, back = (
-        chosen(one, other, Affine.identity()).fit for one, other in ((fixed, image), (image, fixed))
-    )
+    there, back = (chosen(one, other, Affine.identity()).fit for one, other in ((fixed, image), (image, fixed)))
     assert there is not None
     assert back is not None
     points = image.grid.lattice(20)
@@ -146,7 +144,7 @@ def test_a_torn_region_is_found_without_evidence_and_does_not_pull() -> None:
     pose = nearest_affine(truth, image.grid)
     fit = chosen(replace(fixed, levels=(pixels,)), image, pose).fit
     assert fit is not None
-    inner = fixed.grid.points(np.argwhere(np.ones((40, 50), bool)) + (130, 140))
+    inner = fixed.grid.points(np.argwhere(np.ones((40, 50), bool)) + np.array([130, 140]))
     border = 30
     around = fixed.grid.lattice(24)
     index = fixed.grid.index(around)

@@ -96,8 +96,8 @@ class ElasticChoice:
 def choose_field(pair: Comparison, pose: LinearTransform) -> ElasticChoice:
     """Fit a field as fine as held-out parts of the images justify, and none where they justify none.
 
-    Lattices are fitted to each half of a checkerboard, from coarse to fine. The first that agrees better by two standard
-    errors with the half that it was not fitted to is taken, and a finer one if it agrees better by one more.
+    Lattices are fitted to each half of a checkerboard, from coarse to fine. The first that agrees better with the half
+    that it was not fitted to, by two standard errors, is taken, and a finer one if it agrees better by one more.
 
     Parameters
     ----------

@@ -60,12 +60,12 @@ class Lattice:
         """How many control points move."""
         return int(np.prod(self.inner))
 
-    def velocity(self, coefficients: NDArray[np.float64]) -> VelocityField:
-        """The flow of ``(count, D)`` coefficients."""
+    def velocity(self, coefficients: NDArray[np.float64], finer: int | None = None) -> VelocityField:
+        """The flow of ``(count, D)`` coefficients, as exact as `VelocityField` says."""
         ndim = self.grid.ndim
         whole = np.zeros((*self.grid.shape, ndim))
         whole[(slice(RIM, -RIM),) * ndim] = coefficients.reshape(*self.inner, ndim)
-        return VelocityField(whole, self.grid)
+        return VelocityField(whole, self.grid, finer)
 
     def design(self, points: Points) -> sparse.csr_array:
         """Weights of the moving control points at ``(N, D)`` places, shape ``(N, count)``."""

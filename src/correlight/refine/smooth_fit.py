@@ -24,6 +24,8 @@ _MOST_PLACES = {2: 10_000, 3: 8_000}
 # Weight of the bending energy, and of coefficients themselves, as shares of the mean weight of the data on a control
 # point: the first keeps the field smooth, the second leads it back to none where the images say nothing.
 _BENDING, _PULL = 0.01, 0.002
+# While a field is fitted, its flow is computed at so many places a cell.
+_QUICK = 2
 # Steps of Gauss and Newton, of the conjugate gradients within each, and the step in pixels that ends them.
 _STEPS, _INNER, _ENOUGH = 10, 40, 0.03
 
@@ -225,7 +227,7 @@ class _Problem:
         return self._last[1]
 
     def _field(self, coefficients: NDArray[np.float64]) -> VelocityField | None:
-        return self._lattice.velocity(coefficients) if coefficients.any() else None
+        return self._lattice.velocity(coefficients, _QUICK) if coefficients.any() else None
 
     def energy(self, coefficients: NDArray[np.float64]) -> float:
         """Half the squared differences and the penalty; infinite for a velocity whose flow folds."""
