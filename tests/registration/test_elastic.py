@@ -7,17 +7,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from correlight.errors import UsageError
 from correlight.exchange import read_transform, write_transform
+from correlight.exchange.table import write_points
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.resample import warp
+from correlight.io import read, write_ome_tiff, write_tiff
+from correlight.landmarks.tables import PointTable
+from correlight.output.apply import apply, read_saved
+from correlight.output.apply.points import move_points
+from correlight.output.folder import write_result
+from correlight.output.target import reserve
 from correlight.refine.lattice import Lattice
 from correlight.registration.register import register
 from correlight.registration.result import Result
 from correlight.simulate import pair
 from correlight.transforms import Affine, Sequence, Transform, VelocityField
+from tests.small_pairs import stacks
 
 
 def bend(grid: Grid, cells: int, pixels: float, seed: int = 5) -> VelocityField:
@@ -112,3 +121,57 @@ def test_a_section_in_a_stack_is_not_bent() -> None:
     stack = Image.from_array(rng.random((1, 12, 40, 50)).astype(np.float32), (0.3, 0.1, 0.1))
     with pytest.raises(UsageError, match="one of rigid, similarity, affine"):
         register(section, stack, model="elastic")
+
+
+def test_a_result_folder_moves_points_both_ways_and_labels_through_the_field(tmp_path: Path) -> None:
+    fixed, moving, _, result = bent()
+    write_ome_tiff(tmp_path / "fixed.ome.tif", np.asarray(fixed.levels[0]), fixed.grid, ["a"])
+    write_ome_tiff(tmp_path / "moving.ome.tif", np.asarray(moving.levels[0]), moving.grid, ["a"])
+    with reserve(tmp_path / "out") as folder:
+        write_result(folder, result, read(tmp_path / "fixed.ome.tif"), read(tmp_path / "moving.ome.tif"))
+    saved = read_saved(tmp_path / "out")
+    places = fixed.grid.lattice(8)[20:44]
+    there = result.moving_from_fixed(places)
+    names = tuple(f"p{number}" for number in range(len(places)))
+    for points, expected, side in ((places, there, "fixed"), (there, places, "moving")):
+        write_points(tmp_path / f"{side}.csv", PointTable(names, points, "micrometre"))
+        found = move_points(saved, tmp_path / f"{side}.csv", tmp_path / "fixed.ome.tif", points_in=side)
+        assert np.abs(found.table.points - expected).max() < 0.02 * fixed.grid.spacing[0]
+    squares = (np.add.outer(np.arange(320) // 40, np.arange(320) // 40 * 8) + 1).astype(np.uint16)
+    write_tiff(tmp_path / "labels.tif", squares, moving.grid)
+    moved = apply(
+        tmp_path / "out",
+        tmp_path / "labels.tif",
+        tmp_path / "fixed.ome.tif",
+        tmp_path / "moved.ome.tif",
+        order="nearest",
+    )
+    labels = tifffile.imread(moved.files[0]).squeeze()
+    index = np.argwhere(labels > 0)
+    where = np.rint(moving.grid.index(result.moving_from_fixed(fixed.grid.points(index)))).astype(int)
+    same = labels[tuple(index.T)] == squares[tuple(np.clip(where, 0, 319).T)]
+    assert same.mean() > 0.999
+    assert len(np.unique(labels)) > 40
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_stacks_are_bent_whichever_is_sampled(exchanged: bool) -> None:
+    couple = stacks(40.0)
+    field = bend(couple.fixed.grid, 3, 4.0, seed=1)
+    values, shown = warp(couple.fixed, couple.fixed.grid, field, couple.fixed.grid)
+    bent_one = replace(couple.fixed, levels=(values,), mask=shown)
+    truth = couple.moving_from_fixed @ field
+    fixed, moving = (couple.moving, bent_one) if exchanged else (bent_one, couple.moving)
+    truth = truth.inverse() if exchanged else truth
+    result = register(fixed, moving, model="elastic")
+    assert result.status == "accepted"
+    assert result.model == "elastic", result.model_reason
+    points = fixed.grid.lattice(9)
+    points = points[moving.grid.contains(truth(points))]
+    before, after = (
+        np.median(np.linalg.norm(found(points) - truth(points), axis=1))
+        for found in (result.poses[0].moving_from_fixed, result.moving_from_fixed)
+    )
+    assert before > 0.8
+    assert after < 0.35
+    assert np.abs(result.moving_from_fixed.inverse()(result.moving_from_fixed(points)) - points).max() < 0.05
