@@ -129,6 +129,17 @@ def test_a_result_folder_moves_points_both_ways_and_labels_through_the_field(tmp
     write_ome_tiff(tmp_path / "moving.ome.tif", np.asarray(moving.levels[0]), moving.grid, ["a"])
     with reserve(tmp_path / "out") as folder:
         write_result(folder, result, read(tmp_path / "fixed.ome.tif"), read(tmp_path / "moving.ome.tif"))
+    moved_by = tifffile.imread(tmp_path / "out" / "field_displacement.tif") / fixed.grid.spacing[0]
+    share = tifffile.imread(tmp_path / "out" / "field_evidence.tif")
+    known = np.isfinite(result.predicted_error.values)
+    assert np.array_equal(np.isfinite(moved_by), known)
+    grid = result.predicted_error.grid
+    points = grid.points(np.argwhere(known))
+    beyond = result.moving_from_fixed(points) - result.poses[0].moving_from_fixed(points)
+    expected = np.linalg.norm(beyond, axis=1) / result.poses[0].linear.scale / fixed.grid.spacing[0]
+    assert moved_by[known] == pytest.approx(expected, abs=1e-3)
+    assert 0 <= share[known].min() <= share[known].max() <= 1
+    assert share[known].mean() > 0.5
     saved = read_saved(tmp_path / "out")
     places = fixed.grid.lattice(8)[20:44]
     there = result.moving_from_fixed(places)

@@ -100,6 +100,20 @@ def error_with_field(
     return predict(error_at, fit.transform, fixed, moving)
 
 
+def maps_of_field(fit: ImageFit, predicted: PredictedError) -> dict[str, NDArray[np.float32]]:
+    """How far the field moves places beyond the linear map, and where the images speak for it; NaN outside both."""
+    assert fit.elastic is not None
+    grid = predicted.grid
+    places = grid.lattice_of_pixels()
+    apart = np.linalg.norm(fit.transform(places) - fit.linear(places), axis=1) / fit.linear.scale
+    share = fit.elastic.evidence_at(_in_compared(fit, places))
+    outside = ~np.isfinite(predicted.values)
+    made = {"field_displacement": apart, "field_evidence": share}
+    return {
+        name: np.where(outside, np.nan, values.reshape(grid.shape)).astype(np.float32) for name, values in made.items()
+    }
+
+
 def usual_displacement(elastic: ElasticFit) -> float:
     """Root mean square displacement beyond the linear map where the images speak for it, in units of what was fixed."""
     weights = elastic.evidence.astype(float)

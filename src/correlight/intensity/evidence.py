@@ -16,7 +16,7 @@ from correlight.evidence.checks import (
 from correlight.evidence.confidence import Calibration, Findings, calibration, judge
 from correlight.evidence.predicted_error import coarser_pixel
 from correlight.geometry import Grid
-from correlight.intensity.elastic import error_with_field, joined, verdict_with_field
+from correlight.intensity.elastic import error_with_field, joined, maps_of_field, verdict_with_field
 from correlight.intensity.fit import ImageFit
 from correlight.intensity.planes import PlaneCandidate
 from correlight.intensity.volumes import VolumeCandidate
@@ -69,7 +69,8 @@ def _with_field(
     apart = distance(halves[0], halves[1], fixed) / max(fixed.extent)
     pixel = coarser_pixel(fixed, moving, fit.linear.scale)
     verdict = verdict_with_field(judge(replace(findings, halves=apart), known), fit, pixel, fixed.frame.symbol)
-    return Judgement(verdict, error_with_field(fit, fits, fixed, moving, LEAST_ERROR * pixel, known))
+    predicted = error_with_field(fit, fits, fixed, moving, LEAST_ERROR * pixel, known)
+    return Judgement(verdict, predicted, maps_of_field(fit, predicted))
 
 
 def _of_volumes(task: Task, fit: ImageFit, candidate: VolumeCandidate, fits: IndependentFits) -> Judgement:
