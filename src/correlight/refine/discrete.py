@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.geometry import Points
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.progress import checkpoint
 from correlight.refine.laid import Laid
 
@@ -101,7 +101,7 @@ def _one_way(images: Laid) -> NDArray[np.float64]:
     return smooth
 
 
-def _costs(images: Laid, steps: NDArray[np.intp]) -> Float:
+def _costs(images: Laid, steps: NDArray[np.intp]) -> Float32:
     """Mean squared difference over a patch for each step, shape ``(steps, ...)`` over the asked places."""
     ndim = images.grid.ndim
     every, width = _EVERY[ndim], 2 * _PATCH[ndim] + 1
@@ -118,7 +118,7 @@ def _costs(images: Laid, steps: NDArray[np.intp]) -> Float:
     return np.stack(made)
 
 
-def _shifted(planes: Float | Mask, step: NDArray[np.intp]) -> Float:
+def _shifted(planes: Float32 | Mask, step: NDArray[np.intp]) -> Float32:
     """What lies ``step`` pixels further on, at every pixel; zero beyond the edge."""
     shape = planes.shape[1:]
     out = np.zeros_like(planes)

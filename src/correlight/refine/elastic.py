@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.geometry import Grid, Points
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.progress import checkpoint
 from correlight.refine.discrete import Displacements, search_displacements
 from correlight.refine.laid import Laid, laid, levels_of_field
@@ -115,7 +115,7 @@ def choose_field(pair: Comparison, pose: LinearTransform) -> ElasticChoice:
     if trial.best is None:
         return ElasticChoice(
             None,
-            f"a field would gain {trial.gain:.1f} standard errors on parts that it was not fitted to, less than the "
+            f"a field would gain {trial.gain:.2f} standard errors on parts that it was not fitted to, less than the "
             f"{_LEAST_GAIN:.0f} asked for, so the linear map was kept",
         )
     fit = trial.fitted()
@@ -364,7 +364,7 @@ def _alike(images: Laid, led: Points) -> NDArray[np.float64]:
     return np.asarray(ndimage.uniform_filter(alike.reshape(shape).astype(float), _OVER, mode="nearest"))
 
 
-def _on(values: Float, grid: Grid, other: Grid) -> Float:
+def _on(values: Float32, grid: Grid, other: Grid) -> Float32:
     """Values at the pixels of another grid of the same frame."""
     index = grid.index(other.lattice_of_pixels()).T
     return np.asarray(ndimage.map_coordinates(values, index, order=1, mode="nearest").reshape(other.shape), np.float32)

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from correlight.appearance.channels import Group
 from correlight.geometry import Grid, Points
-from correlight.images.image import Float, Mask
+from correlight.images.image import Float32, Mask
 from correlight.refine.planes import PlanePair
 from correlight.refine.samples import Comparison, LinearTransform
 from correlight.refine.volumes import VolumePair
@@ -42,8 +42,8 @@ class Laid:
     """
 
     grid: Grid
-    fixed: Float
-    moving: Float
+    fixed: Float32
+    moving: Float32
     fixed_shown: Mask
     moving_shown: Mask
 
@@ -103,7 +103,7 @@ def _of_planes(pair: PlanePair, pose: LinearTransform, level: int) -> Laid:
     return Laid(coarse, made[0][0], made[1][0], made[0][1], made[1][1])
 
 
-def _at_stride(group: Group, shape: tuple[int, ...]) -> tuple[Float, Mask]:
+def _at_stride(group: Group, shape: tuple[int, ...]) -> tuple[Float32, Mask]:
     """The planes of a group on the grid of the features, of about unit length, and where they say something."""
     ratio = _STRIDE / group.stride
     planes = group.planes
@@ -128,7 +128,7 @@ def _of_volumes(pair: VolumePair, pose: LinearTransform, level: int) -> Laid:
     return Laid(grid, self_similarity(size.fixed.values), self_similarity(moving), size.fixed.mask, shown)
 
 
-def self_similarity(values: Float) -> Float:
+def self_similarity(values: Float32) -> Float32:
     """How alike a place is to its neighbours, whatever its grey value: features of volumes of any two instruments.
 
     Parameters
@@ -165,7 +165,7 @@ def self_similarity(values: Float) -> Float:
     return _unit(np.asarray(alike - alike.mean(axis=0), np.float32))
 
 
-def _unit(planes: Float) -> Float:
+def _unit(planes: Float32) -> Float32:
     """Planes divided by their length at every pixel; where it is small, by no less than a share of the mean."""
     energy = np.sum(planes * planes, axis=0)
     return np.asarray(planes / np.sqrt(energy + np.float32(_FLOOR) * energy.mean() + np.float32(1e-12)), np.float32)

@@ -12,7 +12,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from correlight.errors import TransformError
 from correlight.geometry import Points
-from correlight.images.image import Float
+from correlight.images.image import Float32
 from correlight.progress import checkpoint
 from correlight.refine.laid import Laid, even_places
 from correlight.refine.lattice import Lattice
@@ -52,7 +52,7 @@ class Compared:
     weights: NDArray[np.float64]
 
     @classmethod
-    def of(cls, images: Laid, weights: Float | None = None) -> Compared:
+    def of(cls, images: Laid, weights: Float32 | None = None) -> Compared:
         """Places spread evenly over what both images show.
 
         Parameters
@@ -209,7 +209,7 @@ class _Problem:
         self._design = lattice.design(compared.points)
         self._spacing = np.asarray(compared.images.grid.spacing)
         self._total = max(float(compared.weights.sum()), 1.0)
-        self._last: tuple[NDArray[np.float64], list[tuple[Float, Float, NDArray[np.float64]]]] | None = None
+        self._last: tuple[NDArray[np.float64], list[tuple[Float32, Float32, NDArray[np.float64]]]] | None = None
         # Weights of the penalty follow the slopes of the features, which hardly change from step to step.
         slopes = self._weighed(None)
         curvature = sum(np.einsum("n,ncd,ncd->", counts, slope, slope) for _, slope, counts in slopes)
@@ -217,10 +217,10 @@ class _Problem:
         per_node = float(curvature) * shared / lattice.grid.ndim / max(1, lattice.count)
         self._penalty = per_node * (_BENDING * lattice.bending + _PULL * sparse.eye_array(lattice.count, format="csr"))
 
-    def _weighed(self, field: VelocityField | None) -> list[tuple[Float, Float, NDArray[np.float64]]]:
+    def _weighed(self, field: VelocityField | None) -> list[tuple[Float32, Float32, NDArray[np.float64]]]:
         return [self._compared.differences(field, backward) for backward in (False, True)]
 
-    def _parts(self, coefficients: NDArray[np.float64]) -> list[tuple[Float, Float, NDArray[np.float64]]]:
+    def _parts(self, coefficients: NDArray[np.float64]) -> list[tuple[Float32, Float32, NDArray[np.float64]]]:
         """What both directions give; a step is asked for where the energy was."""
         if self._last is None or self._last[0] is not coefficients:
             self._last = coefficients, self._weighed(self._field(coefficients))
