@@ -13,6 +13,7 @@ import correlight
 # Adding a name is a decision, removing one breaks somebody's script: both are made here on purpose.
 PUBLIC = {
     "Affine",
+    "BSplineField",
     "CorrelightError",
     "Displacement",
     "Frame",
@@ -26,6 +27,7 @@ PUBLIC = {
     "Transform",
     "TransformError",
     "UsageError",
+    "VelocityField",
     "WriteError",
     "__version__",
     "features",

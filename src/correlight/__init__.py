@@ -22,10 +22,20 @@ if TYPE_CHECKING:
     from correlight.registration.from_landmarks import from_landmarks
     from correlight.registration.register import register
     from correlight.registration.result import Result
-    from correlight.transforms import Affine, Displacement, Projective, Sequence, ThinPlate, Transform
+    from correlight.transforms import (
+        Affine,
+        BSplineField,
+        Displacement,
+        Projective,
+        Sequence,
+        ThinPlate,
+        Transform,
+        VelocityField,
+    )
 
 _HOMES = {
     "Affine": "correlight.transforms",
+    "BSplineField": "correlight.transforms",
     "CorrelightError": "correlight.errors",
     "Displacement": "correlight.transforms",
     "Frame": "correlight.geometry",
@@ -39,6 +49,7 @@ _HOMES = {
     "Transform": "correlight.transforms",
     "TransformError": "correlight.errors",
     "UsageError": "correlight.errors",
+    "VelocityField": "correlight.transforms",
     "WriteError": "correlight.errors",
     "from_landmarks": "correlight.registration.from_landmarks",
     "features": "correlight.appearance.features",
@@ -52,6 +63,7 @@ _HOMES = {
 
 __all__ = [
     "Affine",
+    "BSplineField",
     "CorrelightError",
     "Displacement",
     "Frame",
@@ -65,6 +77,7 @@ __all__ = [
     "Transform",
     "TransformError",
     "UsageError",
+    "VelocityField",
     "WriteError",
     "__version__",
     "features",

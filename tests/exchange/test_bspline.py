@@ -8,10 +8,10 @@ import pytest
 import SimpleITK as sitk
 
 from correlight.errors import ReadError, TransformError
-from correlight.exchange.bspline import BSpline, bspline_from_lists
+from correlight.exchange.bspline import bspline_from_lists
 from correlight.exchange.itk import read_itk, write_itk
 from correlight.geometry import Grid
-from correlight.transforms import Affine, Sequence
+from correlight.transforms import Affine, BSplineField, Sequence
 
 
 def judge(ndim: int, strength: float = 1.0) -> Any:
@@ -55,7 +55,7 @@ def test_it_joins_others_in_a_composite(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_the_derivative_is_that_of_the_map(order: int, ndim: int) -> None:
     grid = Grid.of((7, 8, 6)[-ndim:], (1.5, 2.0, 1.0)[-ndim:], -1.0, "micrometre")
-    spline = BSpline(np.random.default_rng(order).normal(size=(*grid.shape, ndim)), grid, order)
+    spline = BSplineField(np.random.default_rng(order).normal(size=(*grid.shape, ndim)), grid, order)
     points = grid.points(np.random.default_rng(0).uniform(1.1, np.array(grid.shape) - 2.1, size=(40, ndim)))
     step = 1e-6
     slopes = [(spline(points + step * axis) - spline(points - step * axis)) / (2 * step) for axis in np.eye(ndim)]
@@ -66,17 +66,17 @@ def test_the_derivative_is_that_of_the_map(order: int, ndim: int) -> None:
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_equal_coefficients_are_a_shift(order: int) -> None:
     grid = Grid.of((8, 8), 2.0, unit="micrometre")
-    spline = BSpline(np.broadcast_to([3.0, -1.0], (8, 8, 2)), grid, order)
+    spline = BSplineField(np.broadcast_to([3.0, -1.0], (8, 8, 2)), grid, order)
     points = np.random.default_rng(0).uniform(3, 11, size=(30, 2))
     assert np.abs(spline(points) - points - [3.0, -1.0]).max() < 1e-12
 
 
 def test_the_inverse_leads_back_unless_the_map_folds() -> None:
     grid = Grid.of((9, 9), 5.0, unit="micrometre")
-    weak = BSpline(np.random.default_rng(0).normal(size=(9, 9, 2)) * 0.5, grid)
+    weak = BSplineField(np.random.default_rng(0).normal(size=(9, 9, 2)) * 0.5, grid)
     points = np.random.default_rng(1).uniform(10, 30, size=(40, 2))
     assert np.abs(weak.inverse()(weak(points)) - points).max() < 1e-8
-    strong = BSpline(np.random.default_rng(0).normal(size=(9, 9, 2)) * 50, grid)
+    strong = BSplineField(np.random.default_rng(0).normal(size=(9, 9, 2)) * 50, grid)
     with pytest.raises(TransformError, match="folds"):
         strong.inverse()
 

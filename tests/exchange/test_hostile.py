@@ -10,9 +10,8 @@ import pytest
 
 from correlight.errors import CorrelightError
 from correlight.exchange import ExchangeContext, LandmarkTable, PointTable, read_file, write_file
-from correlight.exchange.bspline import BSpline
 from correlight.geometry import Grid
-from correlight.transforms import Affine, Displacement, Sequence
+from correlight.transforms import Affine, BSplineField, Displacement, Sequence
 from tests.exchange.test_bdv import EM, EM_SCALE, LM, LM_SCALE, VECTOR, dataset, registration
 
 RNG = np.random.default_rng(0)
@@ -21,7 +20,7 @@ CONTEXT = ExchangeContext(
 )
 AFFINE = Affine([[1.2, 0.1, 3], [-0.2, 0.9, 4], [0, 0, 1]])
 FIELD = Displacement(RNG.normal(size=(4, 5, 2)), Grid.of((4, 5), 0.5, 1.0, "micrometre"))
-SPLINE = BSpline(RNG.normal(size=(5, 6, 2)), Grid.of((5, 6), unit="micrometre"))
+SPLINE = BSplineField(RNG.normal(size=(5, 6, 2)), Grid.of((5, 6), unit="micrometre"))
 POINTS = PointTable(("a", "b", "c"), RNG.normal(size=(3, 2)), "micrometre")
 LANDMARKS = LandmarkTable(POINTS, POINTS)
 FILES: dict[str, tuple[Any, str | None]] = {

@@ -8,8 +8,8 @@ import pytest
 from correlight.beads.method import BeadCandidate, BeadFit
 from correlight.errors import UsageError
 from correlight.images.image import Image
+from correlight.intensity.fit import ImageFit
 from correlight.intensity.planes import PlaneCandidate
-from correlight.intensity.refinement import ImageFit
 from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.protocols import DIMENSIONS, OPTIONS, Dimension
 from correlight.methods.task import Fit, ImagePair, Task
@@ -36,8 +36,9 @@ KINDS_OF_TRANSFORM = ("rigid", "similarity", "affine", "projective", "elastic")
 ALL: frozenset[str] = frozenset(OPTIONS)
 LINEAR = frozenset(KINDS_OF_TRANSFORM[:3])
 # What each recipe takes of options and of kinds of transform; what is not here is refused.
-IN_THE_PLANE: dict[Dimension, frozenset[str]] = {"2-D": ALL | LINEAR | {"projective"}}
-STACKS: dict[Dimension, frozenset[str]] = {"3-D": ALL | LINEAR, "section in stack": ALL | LINEAR}
+IN_THE_PLANE: dict[Dimension, frozenset[str]] = {"2-D": ALL | LINEAR | {"projective", "elastic"}}
+BEADS_IN_THE_PLANE: dict[Dimension, frozenset[str]] = {"2-D": ALL | LINEAR | {"projective"}}
+STACKS: dict[Dimension, frozenset[str]] = {"3-D": ALL | LINEAR | {"elastic"}, "section in stack": ALL | LINEAR}
 CLOUDS = frozenset({"mirror", "start", "elastic"}) | LINEAR
 SERVED: dict[str, dict[Dimension, frozenset[str]]] = {
     "auto": {**IN_THE_PLANE, **STACKS},
@@ -47,9 +48,9 @@ SERVED: dict[str, dict[Dimension, frozenset[str]]] = {
     "neural-mi": {**IN_THE_PLANE, "3-D": STACKS["3-D"]},
     "volumes-any-axis": STACKS,
     "log-mi-3d": {dimension: taken - {"rotation", "mirror"} for dimension, taken in STACKS.items()},
-    "fiducials": {**IN_THE_PLANE, "3-D": STACKS["3-D"] - {"rotation"}},
+    "fiducials": {**BEADS_IN_THE_PLANE, "3-D": STACKS["3-D"] - {"rotation", "elastic"}},
     "fiducials-then-image": {**IN_THE_PLANE},
-    "image-then-fiducials": {**IN_THE_PLANE},
+    "image-then-fiducials": {**BEADS_IN_THE_PLANE},
     "point-clouds": {"2-D": CLOUDS, "3-D": CLOUDS},
 }
 RUNS = [(recipe, dimension) for recipe, served in SERVED.items() for dimension in served]

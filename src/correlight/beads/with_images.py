@@ -11,8 +11,9 @@ from correlight.beads.evidence import beads_and_images, refused
 from correlight.beads.matching import MatchedBeads
 from correlight.beads.method import BeadCandidate, BeadFit, BeadSettings, bead_fit, judged_by_beads, lively_channels
 from correlight.intensity.evidence import ImageEvidence
+from correlight.intensity.fit import ImageFit
 from correlight.intensity.planes import PlaneCandidate
-from correlight.intensity.refinement import ImageFit, ImageRefinement, RefinementSettings
+from correlight.intensity.refinement import ImageRefinement, RefinementSettings
 from correlight.methods.protocols import Dimension, MethodSettings, Serves
 from correlight.methods.task import Candidate, Fit, Judgement, Task
 from correlight.refine.choose import Choice

@@ -30,7 +30,7 @@ _OTHERWISE_TURNED, _OTHERWISE_SCALED = 10.0, 0.08
 # Rivals this near in the logarithm of the scale, and in place as a share of the width, show the same part.
 _SAME_SCALE, _SAME_PLACE = 0.03, 0.05
 # A place is never known better than to this share of a pixel of the coarser image.
-_LEAST_ERROR = 0.3
+LEAST_ERROR = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +97,7 @@ def predicted_error(
     known : Calibration
         Says by how much such fits understate the error.
     """
-    least = _LEAST_ERROR * coarser_pixel(fixed, moving, scale)
+    least = LEAST_ERROR * coarser_pixel(fixed, moving, scale)
     return predict(spread(fits.pairs, scale, least, known.error_scale), fits.found, fixed, moving)
 
 

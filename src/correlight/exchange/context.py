@@ -96,7 +96,8 @@ _WORDS = {
     "Affine": "an affine map",
     "Projective": "a projective map",
     "Displacement": "a displacement field",
-    "BSpline": "a B-spline",
+    "BSplineField": "a B-spline",
+    "VelocityField": "the flow of a velocity",
     "Inverted": "the inverse of a bent map",
 }
 

@@ -25,7 +25,7 @@ from correlight.exchange.reading import reads
 from correlight.geometry import Unit
 from correlight.landmarks.tables import PointTable
 from correlight.parsing import read_text
-from correlight.transforms import Transform, compose
+from correlight.transforms import BSplineField, Transform, VelocityField, compose
 
 _LINEAR: dict[str, ItkClass] = {
     "TranslationTransform": "translation",
@@ -81,14 +81,14 @@ def read_elastix(path: str | Path, context: ExchangeContext = UNKNOWN) -> Transf
 
 
 def write_elastix(path: str | Path, moving_from_fixed: Transform, context: ExchangeContext = UNKNOWN) -> None:
-    """Write an affine transform as elastix does.
+    """Write an affine transform or a cubic B-spline as elastix does.
 
     Parameters
     ----------
     path : str or Path
         Usually ``TransformParameters.0.txt``.
-    moving_from_fixed : Affine
-        Takes fixed to moving positions.
+    moving_from_fixed : Affine, BSplineField or VelocityField
+        Takes fixed to moving positions. The flow of a velocity is written as the B-spline that it is evaluated by.
     context : ExchangeContext
         With the grid of the fixed image, transformix can resample onto it; without, the file serves as an initial
         transform.
@@ -96,23 +96,20 @@ def write_elastix(path: str | Path, moving_from_fixed: Transform, context: Excha
     Raises
     ------
     TransformError
-        If the transform is not affine.
+        If the transform is another, or several: those take a file each in elastix.
     WriteError
         If the file cannot be written.
     """
-    affine = require_affine(moving_from_fixed, "An elastix file")
-    d = affine.ndim
+    d = moving_from_fixed.ndim
+    kind = moving_from_fixed.flow if isinstance(moving_from_fixed, VelocityField) else moving_from_fixed
     lines = [
-        '(Transform "AffineTransform")',
-        f"(NumberOfParameters {d * d + d})",
-        f"(TransformParameters {_text(parameters_from_affine(affine))})",
+        *(_spline_lines(kind) if isinstance(kind, BSplineField) else _affine_lines(kind)),
         '(InitialTransformParameterFileName "NoInitialTransform")',
         '(HowToCombineTransforms "Compose")',
         f"(FixedImageDimension {d})",
         f"(MovingImageDimension {d})",
         '(FixedInternalImagePixelType "float")',
         '(MovingInternalImagePixelType "float")',
-        f"(CenterOfRotationPoint {_text([0.0] * d)})",
         '(UseDirectionCosines "true")',
     ]
     if context.fixed is not None and context.sized:
@@ -131,6 +128,34 @@ def write_elastix(path: str | Path, moving_from_fixed: Transform, context: Excha
             '(CompressResultImage "false")',
         ]
     _write(path, "\n".join([*lines, ""]), "transform")
+
+
+def _affine_lines(transform: Transform) -> list[str]:
+    affine = require_affine(transform, "An elastix file")
+    numbers = parameters_from_affine(affine)
+    return [
+        '(Transform "AffineTransform")',
+        f"(NumberOfParameters {len(numbers)})",
+        f"(TransformParameters {_text(numbers)})",
+        f"(CenterOfRotationPoint {_text([0.0] * affine.ndim)})",
+    ]
+
+
+def _spline_lines(spline: BSplineField) -> list[str]:
+    grid = spline.grid
+    numbers = np.moveaxis(spline.coefficients[..., ::-1], -1, 0).ravel()
+    return [
+        '(Transform "BSplineTransform")',
+        f"(NumberOfParameters {len(numbers)})",
+        f"(TransformParameters {_text(numbers.tolist())})",
+        f"(GridSize {' '.join(str(n) for n in grid.shape[::-1])})",
+        f"(GridIndex {' '.join(['0'] * grid.ndim)})",
+        f"(GridSpacing {_text(grid.spacing[::-1])})",
+        f"(GridOrigin {_text(grid.origin[::-1])})",
+        f"(GridDirection {_text(np.eye(grid.ndim).ravel().tolist())})",
+        f"(BSplineTransformSplineOrder {spline.order})",
+        '(UseCyclicTransform "false")',
+    ]
 
 
 @reads("points of transformix")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange.blocks import COMPOSITE, Block, named_block, numbers_of
-from correlight.exchange.bspline import BSpline, bspline_from_lists
+from correlight.exchange.bspline import bspline_from_lists
 from correlight.exchange.context import UNKNOWN, ExchangeContext, in_words
 from correlight.exchange.orientation import Oriented
 from correlight.exchange.parameters import ItkClass, affine_from_parameters, parameters_from_affine
@@ -28,7 +28,16 @@ from correlight.exchange.place import moved_to_images
 from correlight.exchange.reading import reads
 from correlight.geometry import Grid
 from correlight.parsing import open_regular, read_bytes, read_text
-from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform, compose
+from correlight.transforms import (
+    Affine,
+    BSplineField,
+    Displacement,
+    Projective,
+    Sequence,
+    Transform,
+    VelocityField,
+    compose,
+)
 
 _HEADER = "#Insight Transform File V1.0"
 _LINEAR: dict[str, ItkClass] = {
@@ -74,7 +83,7 @@ def write_itk(path: str | Path, moving_from_fixed: Transform) -> None:
     ----------
     path : str or Path
         Usually ending in ``.tfm``.
-    moving_from_fixed : Affine, Displacement or Sequence of these
+    moving_from_fixed : Affine, Displacement, BSplineField of order 3, VelocityField or Sequence of these
         Takes fixed to moving positions, each in the unit of its image; 2-D or 3-D.
 
     Raises
@@ -167,7 +176,10 @@ def _blocks_of(transform: Transform) -> list[Block]:
         where = [*grid.shape[::-1], *grid.origin[::-1], *grid.spacing[::-1], *np.eye(grid.ndim).ravel()]
         # ITK interleaves the components of each vector, with x fastest among pixels and components alike.
         return [Block(_FIELD, grid.ndim, transform.vectors[..., ::-1].ravel(), np.asarray(where, float))]
-    if isinstance(transform, BSpline) and transform.order == 3:
+    if isinstance(transform, VelocityField):
+        # What moves is written as it is evaluated; that it came from a velocity is lost.
+        return _blocks_of(transform.flow)
+    if isinstance(transform, BSplineField) and transform.order == 3:
         grid = transform.grid
         where = [*grid.shape[::-1], *grid.origin[::-1], *grid.spacing[::-1], *np.eye(grid.ndim).ravel()]
         numbers = np.moveaxis(transform.coefficients[..., ::-1], -1, 0).ravel()

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from correlight.evidence.checks import (
+    LEAST_ERROR,
     IndependentFits,
     findings_of_planes,
     independent_fits,
     predicted_error,
     shares_apart,
 )
-from correlight.evidence.confidence import Findings, calibration, judge
+from correlight.evidence.confidence import Calibration, Findings, calibration, judge
+from correlight.evidence.predicted_error import coarser_pixel
+from correlight.geometry import Grid
+from correlight.intensity.elastic import error_with_field, joined, maps_of_field, verdict_with_field
+from correlight.intensity.fit import ImageFit
 from correlight.intensity.planes import PlaneCandidate
-from correlight.intensity.refinement import ImageFit
 from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.protocols import Dimension, MethodSettings, Serves
 from correlight.methods.task import Fit, Judgement, Task
 from correlight.refine.planes import PlanePair
+from correlight.refine.samples import distance
 from correlight.transforms import Affine, Projective
 
 
@@ -47,9 +53,24 @@ class ImageEvidence:
         findings = findings_of_planes(fit.compared, fits, fit.choice.transform, candidate.scores, task.pair.compared_by)
         fixed, moving = fit.compared.fixed_grid, fit.compared.moving_grid
         known = calibration()
+        if fit.elastic is not None:
+            return _with_field(fit, findings, fits, fixed, moving, known)
         return Judgement(
             judge(findings, known), predicted_error(fits, fit.choice.transform.scale, fixed, moving, known)
         )
+
+
+def _with_field(
+    fit: ImageFit, findings: Findings, fits: IndependentFits, fixed: Grid, moving: Grid, known: Calibration
+) -> Judgement:
+    """The same of a fit with a field: it is the field's halves that ought to agree, and its errors that count."""
+    assert fit.elastic is not None
+    halves = tuple(joined(fit.candidate, fit.choice.transform, half) for half in fit.elastic.halves)
+    apart = distance(halves[0], halves[1], fixed) / max(fixed.extent)
+    pixel = coarser_pixel(fixed, moving, fit.linear.scale)
+    verdict = verdict_with_field(judge(replace(findings, halves=apart), known), fit, pixel, fixed.frame.symbol)
+    predicted = error_with_field(fit, fits, fixed, moving, LEAST_ERROR * pixel, known)
+    return Judgement(verdict, predicted, maps_of_field(fit, predicted))
 
 
 def _of_volumes(task: Task, fit: ImageFit, candidate: VolumeCandidate, fits: IndependentFits) -> Judgement:
@@ -58,7 +79,7 @@ def _of_volumes(task: Task, fit: ImageFit, candidate: VolumeCandidate, fits: Ind
     assert isinstance(fits.backward, Affine | Projective)
     backward = laid(fits.backward)
     halves = laid(fit.choice.halves[0]), laid(fit.choice.halves[1])
-    fits = IndependentFits(fit.transform, halves, backward)
+    fits = IndependentFits(fit.linear, halves, backward)
     fixed, moving, known = task.pair.fixed.grid, task.pair.moving.grid, calibration("volumes")
     apart = shares_apart(fits, fixed)
     findings = Findings(
@@ -69,4 +90,6 @@ def _of_volumes(task: Task, fit: ImageFit, candidate: VolumeCandidate, fits: Ind
         overlap=candidate.poses[0].overlap,
         unusual=float("nan"),
     )
+    if fit.elastic is not None:
+        return _with_field(fit, findings, fits, fixed, moving, known)
     return Judgement(judge(findings, known), predicted_error(fits, fit.linear.scale, fixed, moving, known))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from correlight.errors import UsageError
+from correlight.intensity.elastic import with_field
+from correlight.intensity.fit import ImageFit
 from correlight.intensity.planes import PlaneCandidate, most_alike
 from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.protocols import Dimension, MethodSettings, Serves
 from correlight.methods.task import Candidate, Fit, Task, models_for
-from correlight.refine.choose import Choice, choose
+from correlight.refine.choose import choose
 from correlight.refine.samples import Comparison, MeasureName
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel
+
+ELASTIC = "elastic"
 
 
 class RefinementSettings(MethodSettings):
@@ -32,22 +36,6 @@ class RefinementSettings(MethodSettings):
     models: tuple[LinearModel, ...] = Field(min_length=1)
 
 
-@dataclass(frozen=True, eq=False)
-class ImageFit(Fit):
-    """A transform fitted to what images show.
-
-    Parameters
-    ----------
-    choice : Choice
-        Transform, halves and measure, in the frames of what was compared.
-    compared : Comparison
-        The two images as they were compared.
-    """
-
-    choice: Choice
-    compared: Comparison
-
-
 class ImageRefinement:
     """Sub-pixel refinement by features, mutual information or neural mutual information."""
 
@@ -60,7 +48,9 @@ class ImageRefinement:
 
     def serves(self, dimension: Dimension) -> Serves:
         """All images; but no features of volumes, and no neural information of a single section, are computed."""
-        models = LINEAR_MODELS if dimension == "2-D" else LINEAR_MODELS[:3]
+        models = {"2-D": (*LINEAR_MODELS, ELASTIC), "3-D": (*LINEAR_MODELS[:3], ELASTIC)}.get(
+            dimension, LINEAR_MODELS[:3]
+        )
         dimensions: frozenset[Dimension] = {
             "features": frozenset[Dimension]({"2-D"}),
             "neural mutual information": frozenset[Dimension]({"2-D", "3-D"}),
@@ -69,7 +59,17 @@ class ImageRefinement:
 
     def fit(self, task: Task, candidate: Candidate) -> ImageFit:
         """The first pose made exact, with the richest model that held-out parts of the images carry."""
-        models = models_for(task, self._settings.models)
+        allowed = self._settings.models
+        if task.model != ELASTIC:
+            return self._linear(task, candidate, models_for(task, allowed))
+        # The field holds what perspective bends, and files of fields hold no perspective beside it.
+        straight = tuple(model for model in allowed if model != "projective") or ("affine",)
+        fit = self._linear(task, candidate, models_for(replace(task, model=None), straight) or straight)
+        scores = fit.candidate.scores if isinstance(fit.candidate, PlaneCandidate) else None
+        return with_field(fit, lost=scores is not None and scores.ratio < 1)
+
+    def _linear(self, task: Task, candidate: Candidate, models: tuple[LinearModel, ...]) -> ImageFit:
+        """The same with models that keep straight lines straight."""
         if isinstance(candidate, VolumeCandidate):
             choice = choose(
                 candidate.compared,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.appearance import Appearance, Planes
 from correlight.appearance.noise import denoised
@@ -210,10 +211,21 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """The verdict on a fit, and its predicted error."""
+    """The verdict on a fit, and its predicted error.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        Whether to trust it, and why.
+    predicted_error : PredictedError
+        How far off it may be, place by place.
+    maps : mapping of str to array
+        What else is known place by place, float32 on the grid of the predicted error, by names that files can have.
+    """
 
     verdict: Verdict
     predicted_error: PredictedError
+    maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def models_for(task: Task, allowed: Sequence[LinearModel]) -> tuple[LinearModel, ...]:

@@ -77,6 +77,8 @@ def write_result(
     _write_json(folder / "result.json", result.to_json(transform_file))
     write_transform(folder / transform_file, result.moving_from_fixed)
     write_tiff(folder / "predicted_error.tif", result.predicted_error.values, result.predicted_error.grid)
+    for name, values in result.maps.items():
+        write_tiff(folder / f"{name}.tif", values, result.predicted_error.grid, name.replace("_", " "))
     if result.moving_from_fixed.ndim == 3:
         _write_stacks(folder, result, *as_stacks(fixed, moving), grid, orders, progress)
     else:

@@ -55,6 +55,7 @@ def finish(
         seconds=seconds,
         peak_memory_mb=peak_memory_mb(),
         versions=versions(),
+        maps=judgement.maps,
     )
 
 

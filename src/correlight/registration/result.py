@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from correlight.evidence.predicted_error import PredictedError
 from correlight.evidence.verdict import Status, Verdict
 from correlight.geometry import Unit
@@ -89,6 +92,10 @@ class Result:
         Largest resident memory of the process so far.
     versions : mapping of str to str
         Versions of correlight, Python and what it stands on.
+    maps : mapping of str to array
+        What else is known place by place, float32 on the grid of the predicted error: of a smooth field
+        ``field_displacement``, how far it moves places beyond the linear map, in the unit of the fixed image, and
+        ``field_evidence``, from 0, where it rests on smoothness alone, to 1, where the images themselves support it.
     """
 
     moving_from_fixed: Transform
@@ -106,6 +113,7 @@ class Result:
     seconds: Mapping[str, float] = field(default_factory=dict)
     peak_memory_mb: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
+    maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Whether the result is accepted."""

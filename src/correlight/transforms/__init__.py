@@ -7,20 +7,24 @@ frames: ``moving_from_fixed`` takes fixed points to moving points. ``a @ b`` app
 
 from __future__ import annotations
 
+from correlight.transforms.bspline import BSplineField
 from correlight.transforms.field import Displacement
 from correlight.transforms.linear import Affine, Projective, scale_of
 from correlight.transforms.protocol import Matrix, Transform
 from correlight.transforms.sequence import Sequence, compose
 from correlight.transforms.spline import ThinPlate
+from correlight.transforms.velocity import VelocityField
 
 __all__ = [
     "Affine",
+    "BSplineField",
     "Displacement",
     "Matrix",
     "Projective",
     "Sequence",
     "ThinPlate",
     "Transform",
+    "VelocityField",
     "compose",
     "scale_of",
 ]

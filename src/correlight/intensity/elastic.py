@@ -1,0 +1,203 @@
+"""A smooth field beyond the linear map of two images, and what it does to trust and to the predicted error."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.evidence.checks import IndependentFits
+from correlight.evidence.confidence import Calibration, calibration
+from correlight.evidence.predicted_error import PredictedError, predict, spread
+from correlight.evidence.verdict import Evidence, Verdict, measured
+from correlight.geometry import Grid, Points
+from correlight.intensity.fit import ImageFit
+from correlight.intensity.volumes import VolumeCandidate
+from correlight.methods.task import Candidate
+from correlight.refine.elastic import ElasticFit, choose_field
+from correlight.refine.samples import LinearTransform, distance
+from correlight.transforms import Transform, VelocityField
+
+# Fits of the linear map to two halves of the images that lie further apart than this many times what speaks against a
+# result are no map to begin from; a field can explain some of it.
+_NO_START = 4.0
+# A field that leads this far from where it began, as a share of a pixel, is not its own inverse.
+_CONSISTENT = 0.1
+_ASKED = "elastic was asked for"
+
+
+def with_field(fit: ImageFit, *, lost: bool) -> ImageFit:
+    """The fit with a smooth field, if parts that it was not fitted to speak for one.
+
+    Parameters
+    ----------
+    fit : ImageFit
+        Of a linear map.
+    lost : bool
+        Whether wrong poses score as much as this one: then there is nothing for a field to begin from.
+    """
+    pair, choice = fit.compared, fit.choice
+    limits = calibration("volumes" if isinstance(fit.candidate, VolumeCandidate) else "images").limits
+    apart = distance(*choice.halves, pair.fixed_grid) / max(pair.fixed_grid.extent)
+    if lost or apart > _NO_START * limits.apart:
+        why = "the linear map that it would begin from is not certain"
+        return replace(fit, reason=f"{_ASKED}, but {why}; {fit.model}: {fit.reason}")
+    found = choose_field(pair, choice.transform)
+    if found.fit is None:
+        return replace(fit, reason=f"{_ASKED}, but {found.reason} ({fit.model}: {fit.reason})")
+    transform = joined(fit.candidate, choice.transform, found.fit.field)
+    return replace(fit, transform=transform, model="elastic", reason=f"{_ASKED}, and {found.reason}", elastic=found.fit)
+
+
+def joined(candidate: Candidate, pose: LinearTransform, field: VelocityField) -> Transform:
+    """``moving_from_fixed`` of the two images from a field and the map that follows it, of what was compared."""
+    if not isinstance(candidate, VolumeCandidate):
+        return pose @ field
+    if candidate.swapped:
+        return candidate.moving_from_turned @ (field.inverse() @ pose.inverse())
+    return (candidate.moving_from_turned @ pose) @ field
+
+
+def error_with_field(
+    fit: ImageFit, linear: IndependentFits, fixed: Grid, moving: Grid, least: float, known: Calibration
+) -> PredictedError:
+    """Predicted error of a fit with a field, place by place.
+
+    Where the images speak for the field, it is as wrong as fits to either half and on another lattice lie apart. Where
+    they do not, the field may be missing there: the errors of the linear map count as well, and what the field moves
+    elsewhere.
+
+    Parameters
+    ----------
+    fit : ImageFit
+        With a field.
+    linear : IndependentFits
+        Of the linear map.
+    fixed, moving : Grid
+        Of the two images in full.
+    least : float
+        No place is known better than to this, in fixed units.
+    known : Calibration
+        Says by how much such fits understate the error.
+    """
+    elastic, candidate, pose = fit.elastic, fit.candidate, fit.choice.transform
+    assert elastic is not None
+    halves = joined(candidate, pose, elastic.halves[0]), joined(candidate, pose, elastic.halves[1])
+    pairs = [halves]
+    if elastic.other is not None:
+        pairs.append((fit.transform, joined(candidate, pose, elastic.other)))
+    scale = fit.linear.scale
+    where_known = spread(pairs, scale, least)
+    where_not = spread(linear.pairs, scale, least)
+    usual = usual_displacement(elastic) * (1 / scale if _swapped(candidate) else 1.0)
+
+    def error_at(places: Points) -> NDArray[np.float64]:
+        share = elastic.evidence_at(_in_compared(fit, places))
+        missing = where_not(places) ** 2 + usual**2
+        return np.asarray(known.error_scale * np.sqrt(where_known(places) ** 2 + (1 - share) * missing))
+
+    return predict(error_at, fit.transform, fixed, moving)
+
+
+def maps_of_field(fit: ImageFit, predicted: PredictedError) -> dict[str, NDArray[np.float32]]:
+    """How far the field moves places beyond the linear map, and where the images speak for it; NaN outside both."""
+    assert fit.elastic is not None
+    grid = predicted.grid
+    places = grid.lattice_of_pixels()
+    apart = np.linalg.norm(fit.transform(places) - fit.linear(places), axis=1) / fit.linear.scale
+    share = fit.elastic.evidence_at(_in_compared(fit, places))
+    outside = ~np.isfinite(predicted.values)
+    made = {"field_displacement": apart, "field_evidence": share}
+    return {
+        name: np.where(outside, np.nan, values.reshape(grid.shape)).astype(np.float32) for name, values in made.items()
+    }
+
+
+def usual_displacement(elastic: ElasticFit) -> float:
+    """Root mean square displacement beyond the linear map where the images speak for it, in units of what was fixed."""
+    weights = elastic.evidence.astype(float)
+    total = float(weights.sum())
+    return float(np.sqrt(np.sum(weights * elastic.moved**2) / total)) if total > 0 else float(elastic.moved.max())
+
+
+def verdict_with_field(verdict: Verdict, fit: ImageFit, pixel: float, symbol: str) -> Verdict:
+    """The verdict with what is to be said of the field.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        Of the linear map.
+    fit : ImageFit
+        With a field.
+    pixel : float
+        Size of a pixel of what was fixed, in its unit.
+    symbol : str
+        Of that unit.
+    """
+    assert fit.elastic is not None
+    evidence = evidence_of_field(fit.elastic, pixel, symbol)
+    against = tuple(one.sentence for one in evidence if not one.favours)
+    reasons = (*verdict.reasons, evidence[0].sentence, *against) if verdict else (*verdict.reasons, *against)
+    return replace(verdict, evidence=(*verdict.evidence, *evidence), reasons=reasons)
+
+
+def evidence_of_field(elastic: ElasticFit, pixel: float, symbol: str) -> tuple[Evidence, ...]:
+    """Everything that was measured about a field, as sentences with numbers."""
+    least, greatest = elastic.field.flow.volumes
+    moved = elastic.moved[elastic.evidence > 0] if (elastic.evidence > 0).any() else elastic.moved
+    share = float(np.mean(elastic.evidence > 0.5))
+    residual = elastic.field.residual
+    middle, most = float(np.median(moved)), float(moved.max())
+    return (
+        measured(
+            "Gain of the field",
+            elastic.gain,
+            2.0,
+            f"A field of {elastic.cells} cells gains {elastic.gain:.1f} standard errors over the linear map on parts "
+            "that it was not fitted to.",
+        ),
+        Evidence(
+            "Displacement beyond the linear map",
+            middle,
+            float("nan"),
+            True,
+            f"The field moves places by {middle:.3g} {symbol} (median) and at most {most:.3g} {symbol} beyond the "
+            "linear map.",
+        ),
+        measured(
+            "Least change of area",
+            least,
+            0.0,
+            f"The field does not fold: it changes areas or volumes by factors between {least:.2f} and {greatest:.2f}.",
+            f"The field folds: its least change of area or volume is {least:.2f}.",
+        ),
+        measured(
+            "Inverse of the field",
+            residual / pixel,
+            _CONSISTENT,
+            f"The field and its inverse lead back to within {residual / pixel:.2g} pixels.",
+            f"The field and its inverse lead back only to within {residual / pixel:.2g} pixels.",
+            below=True,
+        ),
+        measured(
+            "Field with evidence",
+            share,
+            0.3,
+            f"The images themselves speak for the field on {100 * share:.0f} % of the area; elsewhere it rests on "
+            "smoothness.",
+            f"The images speak for the field on only {100 * share:.0f} % of the area; elsewhere it is but smooth.",
+        ),
+    )
+
+
+def _swapped(candidate: Candidate) -> bool:
+    return isinstance(candidate, VolumeCandidate) and candidate.swapped
+
+
+def _in_compared(fit: ImageFit, places: Points) -> Points:
+    """Places of the fixed image in the frame of what was compared as fixed."""
+    candidate = fit.candidate
+    if isinstance(candidate, VolumeCandidate) and candidate.swapped:
+        return candidate.moving_from_turned.inverse()(fit.transform(places))
+    return places

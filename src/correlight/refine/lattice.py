@@ -1,0 +1,120 @@
+"""A lattice of control points over a field: what a smooth displacement is made of while it is fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from correlight.geometry import Grid, Points
+from correlight.transforms import VelocityField
+from correlight.transforms.bspline import basis
+from correlight.transforms.velocity import RIM
+
+# Control points that move lie so many cells beyond the field at every side, so that a field ends gently.
+_BEYOND = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Lattice:
+    """Control points of a velocity over a field, those that move and a rim of those that do not.
+
+    Parameters
+    ----------
+    grid : Grid
+        All control points, in the frame of the field.
+    """
+
+    grid: Grid
+
+    @classmethod
+    def over(cls, field: Grid, cells: int) -> Lattice:
+        """A lattice of so many cells along the longest side of a field, and as large ones along the others.
+
+        Parameters
+        ----------
+        field : Grid
+            What is covered, from outer edge to outer edge.
+        cells : int
+            At least one.
+        """
+        side = max(field.extent) / cells
+        counts = [max(1, round(extent / side)) for extent in field.extent]
+        spacing = [extent / count for extent, count in zip(field.extent, counts, strict=True)]
+        before = RIM + _BEYOND - 1
+        lowest = field.corners().min(axis=0)
+        origin = [low - before * step for low, step in zip(lowest, spacing, strict=True)]
+        return cls(Grid.of([count + 1 + 2 * before for count in counts], spacing, origin, field.unit))
+
+    @property
+    def inner(self) -> tuple[int, ...]:
+        """How many control points move along each axis."""
+        return tuple(n - 2 * RIM for n in self.grid.shape)
+
+    @property
+    def count(self) -> int:
+        """How many control points move."""
+        return int(np.prod(self.inner))
+
+    def velocity(self, coefficients: NDArray[np.float64], finer: int | None = None) -> VelocityField:
+        """The flow of ``(count, D)`` coefficients, as exact as `VelocityField` says."""
+        ndim = self.grid.ndim
+        whole = np.zeros((*self.grid.shape, ndim))
+        whole[(slice(RIM, -RIM),) * ndim] = coefficients.reshape(*self.inner, ndim)
+        return VelocityField(whole, self.grid, finer)
+
+    def design(self, points: Points) -> sparse.csr_array:
+        """Weights of the moving control points at ``(N, D)`` places, shape ``(N, count)``."""
+        index = np.clip(self.grid.index(points), 1.0, np.asarray(self.grid.shape) - 2.0 - 1e-9)
+        first = np.floor(index - 1.0).astype(np.intp)
+        weights = basis(index - first, 3)
+        count, ndim = points.shape
+        rows, columns, shares = [], [], []
+        for step in product(range(4), repeat=ndim):
+            node = first + step - RIM
+            moving = np.all((node >= 0) & (node < self.inner), axis=1)
+            rows.append(np.flatnonzero(moving))
+            columns.append(np.ravel_multi_index(tuple(node[moving].T), self.inner))
+            shares.append(np.prod(weights[:, range(ndim), step], axis=1)[moving])
+        where = np.concatenate(rows), np.concatenate(columns)
+        return sparse.csr_array((np.concatenate(shares), where), shape=(count, self.count))
+
+    @cached_property
+    def bending(self) -> sparse.csr_array:
+        """Bending energy by differences of control points, as a matrix of the shape ``(count, count)``.
+
+        For fields that vanish at the rim it is the sum of the squared gradients of divergence and of curl, which
+        Arganda-Carreras et al. (2006, doi:10.1007/11889762_8) weight apart from each other.
+        """
+        ndim = self.grid.ndim
+        # One row more at either side than points: the neighbours there are the zeros of the rim.
+        once = [_differences(n, 1) for n in self.inner]
+        twice = [_differences(n, 2) for n in self.inner]
+        total = sparse.csr_array((self.count, self.count))
+        for one in range(ndim):
+            for other in range(one, ndim):
+                factors = [sparse.eye_array(n, format="csr") for n in self.inner]
+                if one == other:
+                    factors[one] = twice[one].T @ twice[one]
+                else:
+                    factors[one], factors[other] = once[one].T @ once[one], once[other].T @ once[other]
+                weight = 1.0 if one == other else 2.0
+                total = total + weight * reduce(lambda a, b: sparse.kron(a, b, format="csr"), factors)
+        return sparse.csr_array(total)
+
+
+def _differences(count: int, order: int) -> sparse.csr_array:
+    """First or second differences of ``count`` numbers with zeros around them."""
+    stencil = {1: (-1.0, 1.0), 2: (1.0, -2.0, 1.0)}[order]
+    rows = count + order
+    return sparse.csr_array(
+        sparse.diags_array(
+            [[value] * count for value in stencil[::-1]],
+            offsets=[-shift for shift in range(len(stencil))],
+            shape=(rows, count),
+        )
+    )

@@ -1,0 +1,196 @@
+"""A smooth displacement made of B-splines on a lattice of control points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from correlight.errors import TransformError
+from correlight.geometry import Grid, Points
+from correlight.transforms.newton import Inverted
+from correlight.transforms.protocol import Transform, checked
+from correlight.transforms.sequence import Sequence
+
+# A map is looked at in so many places a cell along each axis to see whether it folds, but no more than so many in all.
+_LOOKS_A_CELL, _MOST_LOOKS = 3, 200_000
+_ORDERS: dict[int, Literal[1, 2, 3]] = {1: 1, 2: 2, 3: 3}
+# So many points are evaluated at a time, so that a block of an image needs little memory.
+_AT_A_TIME = 250_000
+
+
+@dataclass(frozen=True, eq=False)
+class BSplineField:
+    """A displacement made of B-splines on a lattice of control points: ``p + sum of coefficient * basis(p)``.
+
+    Parameters
+    ----------
+    coefficients : (*grid.shape, D) array
+        Displacement that each control point contributes, in the unit of the grid, array order.
+    grid : Grid
+        Where the control points stand, in the frame that the transform starts from; D = 2 or 3.
+    order : {1, 2, 3}
+        Order of the splines.
+
+    Raises
+    ------
+    TransformError
+        If the coefficients do not fit the grid or are not finite, or the grid is too small for the order.
+
+    Notes
+    -----
+    A point is moved only where all control points that its splines need exist; elsewhere it stays where it is, as in
+    ITK [1]_. Where the three outermost control points of every side are zero, the map is smooth across that border.
+
+    References
+    ----------
+    .. [1] D. Rueckert et al., IEEE Trans. Med. Imaging 18, 712 (1999). doi:10.1109/42.796284
+
+    Examples
+    --------
+    >>> bump = np.zeros((9, 9, 2))
+    >>> bump[4, 4] = [0.9, 0.0]
+    >>> field = BSplineField(bump, Grid.of((9, 9), 2.0, unit="micrometre"))
+    >>> field([[8.0, 8.0]]).round(6)
+    array([[8.4, 8. ]])
+    >>> field.inverse()(field([[7.0, 9.0]])).round(6)
+    array([[7., 9.]])
+    """
+
+    coefficients: NDArray[np.float64]
+    grid: Grid
+    order: int = 3
+
+    def __post_init__(self) -> None:
+        coefficients = np.array(self.coefficients, float)
+        if coefficients.shape != (*self.grid.shape, self.grid.ndim) or not np.isfinite(coefficients).all():
+            raise TransformError(
+                f"Finite coefficients of the shape {(*self.grid.shape, self.grid.ndim)} were expected; got "
+                f"{coefficients.shape}."
+            )
+        if self.order not in _ORDERS or min(self.grid.shape) <= self.order:
+            raise TransformError(
+                f"B-splines of order 1 to 3 need more control points than their order along every axis; got order "
+                f"{self.order} on {self.grid.shape}."
+            )
+        coefficients.flags.writeable = False
+        object.__setattr__(self, "coefficients", coefficients)
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, 2 or 3."""
+        return self.grid.ndim
+
+    def __call__(self, points: ArrayLike) -> Points:
+        """Map ``(N, D)`` points."""
+        array = checked(points, self.ndim)
+        return array + self.displaced(array)
+
+    def displaced(self, points: ArrayLike) -> Points:
+        """How far each of ``(N, D)`` points is moved, shape ``(N, D)``; zero beyond the lattice."""
+        array = checked(points, self.ndim)
+        index = self.grid.index(array)
+        inside = self._inside(index)
+        moved = np.zeros_like(array)
+        if inside.any():
+            places = index[inside].T
+            for axis in range(self.ndim):
+                moved[inside, axis] = ndimage.map_coordinates(
+                    self.coefficients[..., axis], places, order=_ORDERS[self.order], mode="nearest", prefilter=False
+                )
+        return moved
+
+    def __matmul__(self, other: Transform) -> Transform:
+        """The transform that applies ``other`` first."""
+        return Sequence((other, self))
+
+    def inverse(self) -> Transform:
+        """The map back, found by Newton's method at every call; raises if the map folds.
+
+        Points are found to 1e-10 of the size of the lattice; one that the iteration does not reach comes out as NaN.
+        """
+        if self.smallest_volume <= 0:
+            raise TransformError("The B-spline transform folds over itself and has no inverse.")
+        return Inverted(self, max(self.grid.extent))
+
+    @cached_property
+    def smallest_volume(self) -> float:
+        """Smallest determinant of the derivative at three places a cell along each axis; not positive where it folds.
+
+        Of very fine lattices it is looked at in 200,000 places.
+        """
+        return self.volumes[0]
+
+    @cached_property
+    def volumes(self) -> tuple[float, float]:
+        """Smallest and greatest determinant of the derivative, looked at as for `smallest_volume`."""
+        most = int(_MOST_LOOKS ** (1 / self.ndim))
+        counts = tuple(min(_LOOKS_A_CELL * (n - 1) + 1, most) for n in self.grid.shape)
+        lines = [np.linspace(0, n - 1, count) for n, count in zip(self.grid.shape, counts, strict=True)]
+        index = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, self.ndim)
+        least, greatest = np.inf, -np.inf
+        for first in range(0, len(index), _AT_A_TIME):
+            found = np.linalg.det(self.jacobian(self.grid.points(index[first : first + _AT_A_TIME])))
+            least, greatest = min(least, float(found.min())), max(greatest, float(found.max()))
+        return least, greatest
+
+    def jacobian(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Derivative at each of ``(N, D)`` points, shape ``(N, D, D)``; the identity where points stay."""
+        array = checked(points, self.ndim)
+        index = self.grid.index(array)
+        inside = self._inside(index)
+        result = np.repeat(np.eye(self.ndim)[None], len(array), axis=0)
+        index = index[inside]
+        first = self._first(index)
+        weights, slopes = basis(index - first, self.order), basis_slopes(index - first, self.order)
+        for axis in range(self.ndim):
+            mixed = weights.copy()
+            mixed[:, axis] = slopes[:, axis] / self.grid.spacing[axis]
+            result[inside, :, axis] += self._summed(first, mixed)
+        return result
+
+    def _inside(self, index: Points) -> NDArray[np.bool_]:
+        """Whether each place on the lattice is moved."""
+        last = np.asarray(self.grid.shape) - 1 - self.order
+        return np.asarray(np.all((index >= 0.5 * (self.order - 1)) & (index <= last + 0.5 * (self.order + 1)), axis=1))
+
+    def _first(self, index: Points) -> NDArray[np.intp]:
+        """The first control point along each axis that reaches a place on the lattice."""
+        last = np.asarray(self.grid.shape) - 1 - self.order
+        return np.clip(np.floor(index - 0.5 * (self.order - 1)).astype(np.intp), 0, last)
+
+    def _summed(self, first: NDArray[np.intp], weights: NDArray[np.float64]) -> Points:
+        """Coefficients times the product of the weights ``(N, D, order + 1)`` of all control points in reach."""
+        total = np.zeros((len(first), self.ndim))
+        for step in product(range(self.order + 1), repeat=self.ndim):
+            share = np.prod(weights[:, range(self.ndim), step], axis=1)
+            total += share[:, None] * self.coefficients[tuple((first + step).T)]
+        return total
+
+
+def basis(place: Points, order: int) -> NDArray[np.float64]:
+    """Weights of the control points in reach of each place, counted from the first: ``(..., order + 1)``."""
+    return _values(place[..., None] - np.arange(order + 1), order)
+
+
+def basis_slopes(place: Points, order: int) -> NDArray[np.float64]:
+    """Derivatives of the weights: differences of splines of the order below, half a step to either side."""
+    apart = place[..., None] - np.arange(order + 1)
+    return np.asarray(_values(apart + 0.5, order - 1) - _values(apart - 0.5, order - 1))
+
+
+def _values(apart: NDArray[np.float64], order: int) -> NDArray[np.float64]:
+    """The centred B-spline of an order at a distance from its control point."""
+    t = np.abs(apart)
+    if order == 0:
+        return np.where((apart >= -0.5) & (apart < 0.5), 1.0, 0.0)
+    if order == 1:
+        return np.maximum(1.0 - t, 0.0)
+    if order == 2:
+        return np.where(t < 0.5, 0.75 - t * t, np.where(t < 1.5, 0.5 * (1.5 - t) ** 2, 0.0))
+    return np.where(t < 1, 2 / 3 - t * t + t**3 / 2, np.where(t < 2, (2 - t) ** 3 / 6, 0.0))

@@ -1,0 +1,188 @@
+"""register() with a smooth field: found, said, saved and applied; refused where the images do not belong together."""
+
+import json
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from correlight.errors import UsageError
+from correlight.exchange import read_transform, write_transform
+from correlight.exchange.table import write_points
+from correlight.geometry import Grid
+from correlight.images.image import Image
+from correlight.images.resample import warp
+from correlight.io import read, write_ome_tiff, write_tiff
+from correlight.landmarks.tables import PointTable
+from correlight.output.apply import apply, read_saved
+from correlight.output.apply.points import move_points
+from correlight.output.folder import write_result
+from correlight.output.target import reserve
+from correlight.refine.lattice import Lattice
+from correlight.registration.register import register
+from correlight.registration.result import Result
+from correlight.simulate import pair
+from correlight.transforms import Affine, Sequence, Transform, VelocityField
+from tests.small_pairs import stacks
+
+
+def bend(grid: Grid, cells: int, pixels: float, seed: int = 5) -> VelocityField:
+    lattice = Lattice.over(grid, cells)
+    numbers = np.random.default_rng(seed).normal(size=(lattice.count, grid.ndim))
+    return lattice.velocity(numbers * pixels * np.asarray(grid.spacing))
+
+
+@cache
+def bent() -> tuple[Image, Image, Transform, Result]:
+    """An electron image, another of the same that is bent and turned, the truth, and what is found."""
+    made = pair("cell", seed=3, electron_shape=(320, 320), light_shape=(128, 128), data_bar=False).fixed
+    field = bend(made.grid, 3, 6.0)
+    turn = Affine.similarity(20.0, 1.04, source=made.grid.centre)
+    truth = turn @ field
+    values, shown = warp(made, made.grid, truth, made.grid)
+    fixed = replace(made, levels=(values,), mask=shown)
+    return fixed, made, truth, register(fixed, made, model="elastic")
+
+
+def off(found: Transform, truth: Transform, image: Image) -> np.ndarray:
+    points = image.grid.lattice(24)
+    both = image.grid.contains(truth(points))
+    return np.asarray(np.linalg.norm(found(points) - truth(points), axis=1)[both] / image.grid.spacing[0])
+
+
+def test_the_field_is_found_and_the_result_says_so() -> None:
+    fixed, moving, truth, result = bent()
+    assert result.status == "accepted"
+    assert result.model == "elastic"
+    assert "standard errors over the linear map" in result.model_reason
+    linear = result.poses[0].moving_from_fixed
+    assert isinstance(linear, Affine)
+    assert np.median(off(linear, truth, fixed)) > 1.0
+    assert np.median(off(result.moving_from_fixed, truth, fixed)) < 0.35
+    names = {one.name: one for one in result.verdict.evidence}
+    assert names["Least change of area"].value > 0
+    assert names["Inverse of the field"].value < 0.1
+    assert names["Field with evidence"].value > 0.3
+    assert names["Displacement beyond the linear map"].value / fixed.grid.spacing[0] > 0.5
+    told = json.loads(json.dumps(result.to_json("moving_from_fixed.h5"), allow_nan=False))
+    assert told["moving_from_fixed"] == {"type": "elastic", "axes": "yx", "file": "moving_from_fixed.h5"}
+    assert moving.ndim == 2
+
+
+def test_the_predicted_error_covers_the_field() -> None:
+    fixed, _, truth, result = bent()
+    predicted = result.predicted_error
+    places = predicted.grid.lattice_of_pixels()
+    known = np.isfinite(predicted.values.ravel())
+    wrong = np.linalg.norm(result.moving_from_fixed(places) - truth(places), axis=1)
+    assert np.mean(wrong[known] <= predicted.bound.ravel()[known]) >= 0.9
+    # It is no wider than the field itself: a bound that covers everything says nothing.
+    assert predicted.median < 3.0 * fixed.grid.spacing[0]
+
+
+def test_points_go_both_ways_and_files_keep_the_field(tmp_path: Path) -> None:
+    fixed, _, truth, result = bent()
+    points = fixed.grid.lattice(12)[40:100]
+    there = result.moving_from_fixed(points)
+    assert np.abs(result.moving_from_fixed.inverse()(there) - points).max() < 0.05 * fixed.grid.spacing[0]
+    write_transform(tmp_path / "a.h5", result.moving_from_fixed)
+    found = read_transform(tmp_path / "a.h5")
+    assert isinstance(found, Sequence)
+    assert np.abs(found(points) - there).max() < 1e-9
+    assert np.abs(found.inverse()(there) - points).max() < 1e-6
+    assert truth.ndim == 2
+
+
+def test_unrelated_images_are_refused_without_a_field() -> None:
+    one = pair("cell", seed=3, electron_shape=(256, 256), light_shape=(128, 128), data_bar=False).fixed
+    other = pair("grains", seed=5, electron_shape=(256, 256), light_shape=(128, 128), data_bar=False).fixed
+    result = register(one, other, model="elastic")
+    assert result.status != "accepted"
+    assert isinstance(result.moving_from_fixed, Affine)
+    assert result.model != "elastic"
+    assert "elastic was asked for, but" in result.model_reason
+
+
+def test_an_image_onto_itself_is_not_bent() -> None:
+    image = pair("cell", seed=3, electron_shape=(256, 256), light_shape=(128, 128), data_bar=False).fixed
+    result = register(image, image, model="elastic")
+    assert result.status == "accepted"
+    points = image.grid.lattice(12)
+    beyond = result.moving_from_fixed(points) - result.poses[0].moving_from_fixed(points)
+    assert np.linalg.norm(beyond, axis=1).mean() / image.grid.spacing[0] <= 0.02
+
+
+def test_a_section_in_a_stack_is_not_bent() -> None:
+    rng = np.random.default_rng(0)
+    section = Image.from_array(rng.random((40, 50)).astype(np.float32), 0.1)
+    stack = Image.from_array(rng.random((1, 12, 40, 50)).astype(np.float32), (0.3, 0.1, 0.1))
+    with pytest.raises(UsageError, match="one of rigid, similarity, affine"):
+        register(section, stack, model="elastic")
+
+
+def test_a_result_folder_moves_points_both_ways_and_labels_through_the_field(tmp_path: Path) -> None:
+    fixed, moving, _, result = bent()
+    write_ome_tiff(tmp_path / "fixed.ome.tif", np.asarray(fixed.levels[0]), fixed.grid, ["a"])
+    write_ome_tiff(tmp_path / "moving.ome.tif", np.asarray(moving.levels[0]), moving.grid, ["a"])
+    with reserve(tmp_path / "out") as folder:
+        write_result(folder, result, read(tmp_path / "fixed.ome.tif"), read(tmp_path / "moving.ome.tif"))
+    moved_by = tifffile.imread(tmp_path / "out" / "field_displacement.tif") / fixed.grid.spacing[0]
+    share = tifffile.imread(tmp_path / "out" / "field_evidence.tif")
+    known = np.isfinite(result.predicted_error.values)
+    assert np.array_equal(np.isfinite(moved_by), known)
+    grid = result.predicted_error.grid
+    points = grid.points(np.argwhere(known))
+    beyond = result.moving_from_fixed(points) - result.poses[0].moving_from_fixed(points)
+    expected = np.linalg.norm(beyond, axis=1) / result.poses[0].linear.scale / fixed.grid.spacing[0]
+    assert moved_by[known] == pytest.approx(expected, abs=1e-3)
+    assert 0 <= share[known].min() <= share[known].max() <= 1
+    assert share[known].mean() > 0.5
+    saved = read_saved(tmp_path / "out")
+    places = fixed.grid.lattice(8)[20:44]
+    there = result.moving_from_fixed(places)
+    names = tuple(f"p{number}" for number in range(len(places)))
+    for points, expected, side in ((places, there, "fixed"), (there, places, "moving")):
+        write_points(tmp_path / f"{side}.csv", PointTable(names, points, "micrometre"))
+        found = move_points(saved, tmp_path / f"{side}.csv", tmp_path / "fixed.ome.tif", points_in=side)
+        assert np.abs(found.table.points - expected).max() < 0.02 * fixed.grid.spacing[0]
+    squares = (np.add.outer(np.arange(320) // 40, np.arange(320) // 40 * 8) + 1).astype(np.uint16)
+    write_tiff(tmp_path / "labels.tif", squares, moving.grid)
+    moved = apply(
+        tmp_path / "out",
+        tmp_path / "labels.tif",
+        tmp_path / "fixed.ome.tif",
+        tmp_path / "moved.ome.tif",
+        order="nearest",
+    )
+    labels = tifffile.imread(moved.files[0]).squeeze()
+    index = np.argwhere(labels > 0)
+    where = np.rint(moving.grid.index(result.moving_from_fixed(fixed.grid.points(index)))).astype(int)
+    same = labels[tuple(index.T)] == squares[tuple(np.clip(where, 0, 319).T)]
+    assert same.mean() > 0.999
+    assert len(np.unique(labels)) > 40
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_stacks_are_bent_whichever_is_sampled(exchanged: bool) -> None:
+    couple = stacks(40.0)
+    field = bend(couple.fixed.grid, 3, 4.0, seed=1)
+    values, shown = warp(couple.fixed, couple.fixed.grid, field, couple.fixed.grid)
+    bent_one = replace(couple.fixed, levels=(values,), mask=shown)
+    truth = couple.moving_from_fixed @ field
+    fixed, moving = (couple.moving, bent_one) if exchanged else (bent_one, couple.moving)
+    truth = truth.inverse() if exchanged else truth
+    result = register(fixed, moving, model="elastic")
+    assert result.status == "accepted"
+    assert result.model == "elastic", result.model_reason
+    points = fixed.grid.lattice(9)
+    points = points[moving.grid.contains(truth(points))]
+    before, after = (
+        np.median(np.linalg.norm(found(points) - truth(points), axis=1))
+        for found in (result.poses[0].moving_from_fixed, result.moving_from_fixed)
+    )
+    assert before > 0.8
+    assert after < 0.35
+    assert np.abs(result.moving_from_fixed.inverse()(result.moving_from_fixed(points)) - points).max() < 0.05
