@@ -36,6 +36,10 @@ def finish(
     seconds : dict
         Wall time per stage.
     """
+    if judgement.verdict.status == "refused" and fit.transform is not fit.linear:
+        # Nothing may be bent by what is not trusted.
+        fit = replace(fit, transform=fit.linear, model="affine", reason="a refused result carries no field")
+        judgement = replace(judgement, maps={})
     # The first pose is where the result comes from; it was made exact since.
     found = fit.candidate.poses
     poses = tuple(replace(pose, moving_from_fixed=fit.linear) for pose in found[:1]) + found[1:]
