@@ -253,10 +253,18 @@ def test_misuse_ends_in_one_sentence_and_nothing_written(
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
 
 
-@pytest.mark.parametrize("model", ["elastic", "round"])
-def test_a_model_that_the_recipe_does_not_know_is_refused(model: str, home: Path, sentence: Sentence) -> None:
-    assert cli.main(["register", *IMAGES, "-o", "out", "--model", model]) == 2
-    assert f"is one of rigid, similarity, affine, projective; got '{model}'" in sentence()
+@pytest.mark.parametrize(
+    ("recipe", "model", "known"),
+    [
+        ("fiducials", "elastic", "rigid, similarity, affine, projective"),
+        ("auto", "round", "rigid, similarity, affine, projective, elastic"),
+    ],
+)
+def test_a_model_that_the_recipe_does_not_know_is_refused(
+    recipe: str, model: str, known: str, home: Path, sentence: Sentence
+) -> None:
+    assert cli.main(["register", *IMAGES, "-o", "out", "--recipe", recipe, "--model", model]) == 2
+    assert f"is one of {known}; got '{model}'" in sentence()
     assert not (home / "out").exists()
 
 
