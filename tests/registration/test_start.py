@@ -5,7 +5,7 @@ import pytest
 
 from correlight.landmarks import fit
 from correlight.registration.register import register
-from correlight.search.limits import Clicks, near_start
+from correlight.search.limits import StartPoints, near_start
 from correlight.search.pose import Pose
 from correlight.simulate import SimulatedPair, pair
 from correlight.transforms import Affine
@@ -37,7 +37,7 @@ def clicked(couple: SimulatedPair, count: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_rough_clicks_become_a_transform_of_pixels(count: int, turned: SimulatedPair) -> None:
     places = clicked(turned, count)
-    start = Clicks(*places) if count < 3 else fit(*places, "similarity")
+    start = StartPoints(*places) if count < 3 else fit(*places, "similarity")
     result = register(turned.fixed, turned.moving, moving_channel="reflected", start=start)  # type: ignore[arg-type]
     points = turned.fixed.grid.lattice(10)
     back = turned.moving_from_fixed.inverse()(result.moving_from_fixed(points))
@@ -49,4 +49,4 @@ def test_a_click_decides_between_poses_that_a_search_cannot_tell_apart(turned: S
     grid = turned.fixed.grid
     right, rival = turned.moving_from_fixed, turned.moving_from_fixed @ Affine.similarity(180.0, source=grid.centre)
     poses = [Pose(rival, 2.0, 1.0), Pose(right, 1.0, 1.0)]
-    assert [pose.moving_from_fixed for pose in near_start(poses, Clicks(*clicked(turned, 1)), grid)] == [right]
+    assert [pose.moving_from_fixed for pose in near_start(poses, StartPoints(*clicked(turned, 1)), grid)] == [right]

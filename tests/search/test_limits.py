@@ -5,7 +5,7 @@ import pytest
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.search.limits import Clicks, Limits, claimed_scale, limits_for, near_start, pixel_size
+from correlight.search.limits import Limits, StartPoints, claimed_scale, limits_for, near_start, pixel_size
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Projective, Transform
 
@@ -18,7 +18,7 @@ UNCALIBRATED = Grid.of((100, 150))
 def limits(
     fixed: Grid = ELECTRONS,
     moving: Grid = LIGHT,
-    start: Transform | Clicks | None = None,
+    start: Transform | StartPoints | None = None,
     rotation: tuple[float, float] | None = None,
     scale: tuple[float, float] | None = None,
     mirror: bool = True,
@@ -122,7 +122,7 @@ def test_the_nearest_turn_within_the_limits() -> None:
 
 
 def test_one_click_narrows_nothing_but_the_place() -> None:
-    click = Clicks(np.array([[1.0, 1.5]]), np.array([[3.0, 3.0]]))
+    click = StartPoints(np.array([[1.0, 1.5]]), np.array([[3.0, 3.0]]))
     assert limits(start=click) == limits()
     poses = [
         Pose(Affine.similarity(turn, 1.0, mirror, source=(1.0, 1.5), target=(3.0, 3.0 + off)), 1.0, 1.0)
@@ -133,14 +133,14 @@ def test_one_click_narrows_nothing_but_the_place() -> None:
 
 
 def test_two_clicks_tell_the_scale_where_the_files_do_not() -> None:
-    clicks = Clicks(np.array([[0.5, 0.5], [1.5, 2.5]]), np.array([[10.0, 10.0], [50.0, 90.0]]))
+    clicks = StartPoints(np.array([[0.5, 0.5], [1.5, 2.5]]), np.array([[10.0, 10.0], [50.0, 90.0]]))
     found = limits(moving=UNCALIBRATED, start=clicks)
     assert found.scale == pytest.approx((40 / 1.4, 40 * 1.4))
     assert (found.rotation, found.mirror) == ((0.0, 360.0), (False, True))
     # Files that state it know it better, and so does the caller.
     assert limits(start=clicks) == limits()
     assert limits(moving=UNCALIBRATED, start=clicks, scale=(0.2, 0.5)).scale == pytest.approx((20.0, 50.0))
-    close = Clicks(np.array([[0.5, 0.5], [0.6, 0.5]]), np.array([[10.0, 10.0], [50.0, 90.0]]))
+    close = StartPoints(np.array([[0.5, 0.5], [0.6, 0.5]]), np.array([[10.0, 10.0], [50.0, 90.0]]))
     assert limits(moving=UNCALIBRATED, start=close) == limits(moving=UNCALIBRATED)
 
 
@@ -153,10 +153,10 @@ def test_two_clicks_tell_the_turn_of_either_hand() -> None:
     mirrored = Affine.of(linear, there[0] - linear @ here[0])
     turned = Affine.similarity(60.0, 2.0, source=here[0], target=there[0])
     poses = [Pose(transform, 1.0, 1.0) for transform in (straight, mirrored, turned)]
-    assert near_start(poses, Clicks(here, there), ELECTRONS) == poses[:2]
+    assert near_start(poses, StartPoints(here, there), ELECTRONS) == poses[:2]
 
 
 @pytest.mark.parametrize("moving", [np.zeros((0, 2)), np.zeros((2, 2)), np.zeros(2)])
 def test_what_is_no_click_is_refused(moving: np.ndarray) -> None:
     with pytest.raises(UsageError, match=r"at least one|one place"):
-        Clicks(moving, moving)
+        StartPoints(moving, moving)

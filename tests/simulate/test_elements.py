@@ -71,7 +71,7 @@ def test_bends_are_the_warps_in_order_and_never_fold(rng):
     both = Bends(first, second)
     points = rng.uniform(-20, 20, (500, 2))
     assert np.array_equal(both(points), second(first(points)))
-    assert np.hypot(*(both(points) - points).T).max() <= both.reach
+    assert np.hypot(*(both(points) - points).T).max() <= both.largest_shift
     step = 1e-5
     rows, columns = ((both(points + offset) - both(points - offset)) / (2 * step) for offset in ([step, 0], [0, step]))
     assert np.min(rows[:, 0] * columns[:, 1] - rows[:, 1] * columns[:, 0]) > 0

@@ -16,14 +16,14 @@ def area(outline):
 
 
 @given(seeds, st.floats(0.1, 0.95))
-def test_warp_never_folds_and_stays_within_reach(seed, strength):
+def test_warp_never_folds_and_stays_within_its_largest_shift(seed, strength):
     warp = Warp(np.random.default_rng(seed), strength, 5.0, 40.0)
     points = np.random.default_rng(seed).uniform(-80, 80, (200, 2))
     step = 1e-4
     columns = [(warp(points + step * unit) - warp(points - step * unit)) / (2 * step) for unit in np.eye(2)]
     determinant = columns[0][:, 0] * columns[1][:, 1] - columns[0][:, 1] * columns[1][:, 0]
     assert determinant.min() >= (1 - strength) ** 2 - 1e-6
-    assert np.hypot(*(warp(points) - points).T).max() <= warp.reach
+    assert np.hypot(*(warp(points) - points).T).max() <= warp.largest_shift
 
 
 @given(seeds, st.floats(0.0, 2.0))

@@ -155,21 +155,21 @@ def smoothed(values: Float32, sigmas: NDArray[np.float64]) -> Float32:
     return np.asarray(whole, np.float32).reshape(values.shape)
 
 
-def peaks(response: Float32, reach: Sequence[int]) -> Mask:
+def peaks(response: Float32, half_width: Sequence[int]) -> Mask:
     """Whether each pixel is the highest within a box.
 
     Parameters
     ----------
     response : (Y, X) or (Z, Y, X) array of float32
         Any image.
-    reach : sequence of int
+    half_width : sequence of int
         Pixels to either side along each axis.
 
     Notes
     -----
     What `skimage.feature.peak_local_max` finds, equal neighbours included, in a tenth of the time.
     """
-    sizes = [2 * steps + 1 for steps in reach]
+    sizes = [2 * steps + 1 for steps in half_width]
     box = np.ones(sizes[-2:], np.uint8)
     if response.ndim == 2:
         return np.asarray(response == cv2.dilate(response, box))

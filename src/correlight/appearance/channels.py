@@ -93,8 +93,8 @@ def _edges(values: Float32, mask: Mask) -> tuple[Float32, Group, Mask]:
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
     energy = across * across + down * down
     # An edge next to the mask may be the edge of the mask.
-    reach = 2 * round(2 * _EDGE_SIGMA + 1) + 1
-    inner = cv2.erode(mask.astype(np.uint8), np.ones((reach, reach), np.uint8), borderValue=0) > 0
+    side = 2 * round(2 * _EDGE_SIGMA + 1) + 1
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=0) > 0
     floor = _EDGE_FLOOR * (0.8 * _local_mean(energy, inner) + 0.2 * _mean(energy, inner)) + _ROUNDING
     orientation = np.stack([(across * across - down * down) / (energy + floor), 2 * across * down / (energy + floor)])
     return energy, group(np.stack([plane - _local_mean(plane, inner) for plane in orientation]), inner), inner

@@ -180,7 +180,7 @@ def summary(hidden: Float32, mask: Float32 | Mask) -> Float32:
 
 
 def _support(mask: Mask) -> Mask:
-    reach = 2 * STRIDE * _RIM + 1
+    side = 2 * STRIDE * _RIM + 1
     # What lies beyond the image counts as valid here: the network was trained on images with edges.
-    inner = cv2.erode(mask.astype(np.uint8), np.ones((reach, reach), np.uint8), borderValue=1)
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=1)
     return np.asarray(inner[::STRIDE, ::STRIDE] > 0)

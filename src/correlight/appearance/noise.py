@@ -74,8 +74,8 @@ def _best_width(plane: Plane) -> float:
 
 def _hole(width: float) -> Float32:
     """The middle of a Gaussian of this width, shape (5, 5)."""
-    reach = int(_HOLE)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    half_width = int(_HOLE)
+    y, x = np.mgrid[-half_width : half_width + 1, -half_width : half_width + 1]
     squared = x**2 + y**2
     middle = np.exp(-squared / (2 * width**2)) / (2 * np.pi * width**2)
     return np.where(squared <= _HOLE**2, middle, 0).astype(np.float32)

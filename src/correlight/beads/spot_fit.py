@@ -97,8 +97,8 @@ def axial_ratio(signed: Float32, valid: Mask, place: NDArray[np.int64], pixels: 
         Expected standard deviation along each axis.
     """
     checkpoint()
-    reach = np.maximum(np.ceil(pixels * _AXIAL_WINDOW), 2).astype(int)
-    low, high = np.maximum(place - reach, 0), np.minimum(place + reach + 1, signed.shape)
+    half_width = np.maximum(np.ceil(pixels * _AXIAL_WINDOW), 2).astype(int)
+    low, high = np.maximum(place - half_width, 0), np.minimum(place + half_width + 1, signed.shape)
     window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     index = np.argwhere(valid[window]) + low
     at, values = (index - place) / pixels, signed[tuple(index.T)].astype(float)
@@ -122,9 +122,9 @@ def axial_ratio(signed: Float32, valid: Mask, place: NDArray[np.int64], pixels: 
 
 def _joint(signed: Float32, valid: Mask, starts: NDArray[np.int64], pixels: Numbers, part: bool) -> list[SpotFit]:
     """Fit beads that touch; more of them as long as each explains much of what was left."""
-    reach = np.maximum(np.ceil(3.0 * pixels), 2).astype(int)
-    low = np.maximum(starts.min(axis=0) - reach, 0)
-    high = np.minimum(starts.max(axis=0) + reach + 1, signed.shape)
+    half_width = np.maximum(np.ceil(3.0 * pixels), 2).astype(int)
+    low = np.maximum(starts.min(axis=0) - half_width, 0)
+    high = np.minimum(starts.max(axis=0) + half_width + 1, signed.shape)
     window = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     index = np.argwhere(valid[window]) + low
     distance = KDTree(starts / pixels).query(index / pixels)[0]

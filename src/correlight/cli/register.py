@@ -173,7 +173,7 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
     from correlight.exchange import ExchangeContext, LandmarkTable, PointTable, read_file
     from correlight.landmarks import fit
     from correlight.output.landmarks import read_pairs
-    from correlight.search.limits import Clicks
+    from correlight.search.limits import StartPoints
 
     content = read_file(path, context=ExchangeContext(fixed=fixed.grid, moving=moving.grid))
     if isinstance(content, PointTable):
@@ -186,7 +186,7 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
     places = table.fixed.positions(fixed.grid), table.moving.positions(moving.grid)
     try:
         if len(places[0]) < 3:
-            return Clicks(*places)
+            return StartPoints(*places)
         # A few rough landmarks cannot separate shear from their error, and a start need not.
         return fit(*places, "affine" if len(places[0]) >= 6 else "similarity")
     except (TransformError, UsageError) as error:

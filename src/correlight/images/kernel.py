@@ -55,8 +55,8 @@ def affine_block(
     ends = [(part.start, part.stop - 1) for part in region]
     corners = np.array([(*corner, 1.0) for corner in product(*ends)]) @ to_index.T
     limit = np.asarray(pixels.shape[1:]) // f - 1
-    reach = np.where(np.asarray(pixels.shape[1:]) == 1, _SECTION, ON_PIXEL)
-    if (corners.max(axis=0) < -reach).any() or (corners.min(axis=0) > limit + reach).any():
+    margin = np.where(np.asarray(pixels.shape[1:]) == 1, _SECTION, ON_PIXEL)
+    if (corners.max(axis=0) < -margin).any() or (corners.min(axis=0) > limit + margin).any():
         return None
     found = None
     if (corners >= 0).all() and (corners <= limit - ON_PIXEL).all():

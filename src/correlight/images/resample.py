@@ -401,6 +401,6 @@ def _averaging(image_grid: Grid, moving_from_fixed: Transform, onto: Grid) -> tu
     points = points[image_grid.contains(moving_from_fixed(points))]
     if not len(points):
         return (1,) * onto.ndim
-    reach = np.linalg.norm(_index_jacobian(image_grid, moving_from_fixed, onto, points), axis=-1)
-    factors = np.floor(np.median(reach, axis=0) + ON_PIXEL).astype(int)
+    per_axis = np.linalg.norm(_index_jacobian(image_grid, moving_from_fixed, onto, points), axis=-1)
+    factors = np.floor(np.median(per_axis, axis=0) + ON_PIXEL).astype(int)
     return tuple(int(f) for f in np.clip(factors, 1, image_grid.shape))

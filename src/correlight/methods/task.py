@@ -118,7 +118,7 @@ class Task:
         Which poses are possible, in the units of the two grids.
     model : str, optional
         Kind of transform; without it the evidence chooses among those of the recipe.
-    start : Transform or Clicks, optional
+    start : Transform or StartPoints, optional
         Poses stay near it.
     seed : int
         Of every random draw.

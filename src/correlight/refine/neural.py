@@ -86,7 +86,7 @@ def climb(
     model: LinearModel = "affine",
     *,
     sizes: Sequence[int] = (48, 96, 192, 384),
-    reach: tuple[float, float] = (0.0, 0.0),
+    start_error: tuple[float, float] = (0.0, 0.0),
     rng: np.random.Generator,
     most_steps: int = _MOST_STEPS,
     patience: int = _PATIENCE,
@@ -107,7 +107,7 @@ def climb(
         What the correction may be.
     sizes : sequence of int
         Pixels along the side of a square (cube) with the area (volume) of the fixed field, coarse first.
-    reach : (degrees, share)
+    start_error : (degrees, share)
         How far the start may be off, as a rotation and as a shift in widths of the fixed field, in the plane. The
         coarsest level is then searched in so wide a neighbourhood, and the best few poses there are starts of their
         own, of which the one that proves most information goes on.
@@ -137,7 +137,7 @@ def climb(
         return None
     inputs = len(fixed.values) + len(moving.values)
     runs = []
-    for coefficients in _look_round(levels[0], start, motions, reach):
+    for coefficients in _starts_nearby(levels[0], start, motions, start_error):
         ascent = _Ascent(start, motions, Critic(inputs, rng), rng)
         ascent.coefficients[0] = coefficients
         if ascent.stage(levels[:1], most_steps, patience, alone=_WARM):
@@ -237,17 +237,25 @@ class _Ascent:
         return self._critic.bound(*tuples(look.fixed, look.moving, np.roll(look.moving, 1, axis=0)))
 
 
-def _look_round(
-    level: EdgeLevel, start: Matrix, motions: Motions, reach: tuple[float, float]
+def _starts_nearby(
+    level: EdgeLevel, start: Matrix, motions: Motions, start_error: tuple[float, float]
 ) -> list[NDArray[np.float64]]:
     """Coefficients of the start, or of the poses near it that a histogram of grey values likes best."""
     none = np.zeros(motions.count)
     ndim = len(motions.centre)
-    if ndim != 2 or not any(reach):
+    if ndim != 2 or not any(start_error):
         return [none]
-    turns = np.radians(np.arange(-reach[0], reach[0] + _TURN_STEP / 2, _TURN_STEP)) if reach[0] else np.zeros(1)
+    turns = (
+        np.radians(np.arange(-start_error[0], start_error[0] + _TURN_STEP / 2, _TURN_STEP))
+        if start_error[0]
+        else np.zeros(1)
+    )
     # A shift of one is half a width.
-    shifts = np.arange(-2 * reach[1], 2 * reach[1] + _SHIFT_STEP / 2, _SHIFT_STEP) if reach[1] else np.zeros(1)
+    shifts = (
+        np.arange(-2 * start_error[1], 2 * start_error[1] + _SHIFT_STEP / 2, _SHIFT_STEP)
+        if start_error[1]
+        else np.zeros(1)
+    )
     measures = [
         MutualInformation(level.values[:, channel], level.moving[channel], bins=_COARSE_BINS)
         for channel in range(min(level.values.shape[1], len(level.moving) - 1))
@@ -302,7 +310,7 @@ def refine_neural(
     model: LinearModel = "affine",
     *,
     sizes: Sequence[int] = (48, 96, 192, 384),
-    reach: tuple[float, float] = (0.0, 0.0),
+    start_error: tuple[float, float] = (0.0, 0.0),
     seed: int = 0,
     most_steps: int = _MOST_STEPS,
 ) -> Affine | Projective:
@@ -325,7 +333,7 @@ def refine_neural(
         moving_from_fixed.matrix,
         model,
         sizes=sizes,
-        reach=reach,
+        start_error=start_error,
         rng=np.random.default_rng([seed, 11]),
         most_steps=most_steps,
     )

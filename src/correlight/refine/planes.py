@@ -168,8 +168,8 @@ def overlay(
     small, other = working_planes(fixed, moving, moving_from_fixed.scale, size, divided=False)
     laid = lay(other, moving_from_fixed, small.grid)
     common = laid.mask & small.mask
-    reach = 2 * _RIM + 1
-    inner = cv2.erode(common.astype(np.uint8), np.ones((reach, reach), np.uint8), borderValue=0) > 0
+    side = 2 * _RIM + 1
+    inner = cv2.erode(common.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=0) > 0
     pixels = np.argwhere(inner)
     number = np.arange(len(pixels))
     # Additive recurrences spread samples evenly without a draw, and unlike a stride never in step with structures.

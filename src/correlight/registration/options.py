@@ -10,7 +10,7 @@ from correlight.images.image import Image
 from correlight.methods.protocols import DIMENSIONS, OPTIONS, Dimension, EvidenceMethod, Option, Refinement, Search
 from correlight.methods.registry import METHOD_KINDS
 from correlight.recipes import Recipe
-from correlight.search.limits import ROTATIONS, SCALES, Clicks, Start
+from correlight.search.limits import ROTATIONS, SCALES, Start, StartPoints
 from correlight.transforms import Affine
 
 
@@ -101,7 +101,7 @@ def check(recipe: Recipe, methods: Methods, dimension: Dimension, options: Optio
         )
     start = options.start
     ndim = 2 if dimension == "2-D" else 3
-    if isinstance(start, Clicks):
+    if isinstance(start, StartPoints):
         if ndim == 3:
             raise UsageError("Stacks start from a transform; give three landmarks or more, a transform, or no start.")
     elif start is not None and (start.ndim != ndim or (ndim == 3 and not isinstance(start, Affine))):

@@ -17,6 +17,7 @@ from correlight.methods.task import Candidate, ImagePair, Task
 from correlight.progress import Progress, watched
 from correlight.recipes import Recipe, load
 from correlight.registration.finish import finish, nothing_found
+from correlight.registration.held import held, refused
 from correlight.registration.options import Methods, Options, check, dimension_of
 from correlight.registration.result import Result
 from correlight.registration.stack import prepared_stacks
@@ -67,7 +68,7 @@ def register(
         The channel used for registration; without it channels are tried until one is unambiguous.
     roi : (y0, y1, x0, x1), optional
         Part of the fixed image to register, in its pixels, ends excluded.
-    start : Transform or Clicks, optional
+    start : Transform or StartPoints, optional
         An approximate ``moving_from_fixed``; the search stays near it. In the plane right to 15 degrees and a third of
         the width, in space to a few micrometres and degrees.
     rotation : (first, last), optional
@@ -214,8 +215,11 @@ class _Walk:
             return nothing_found(task.pair, candidate, name, self._seed, self.seconds)
         with task.stage("refine"):
             fit = self._methods.refinement.fit(task, candidate)
+            fit, beyond = held(fit, self._options, task.pair.fixed.grid, task.pair.moving.grid)
         with task.stage("verify"):
             judgement = self._methods.evidence.judge(task, fit)
+        if beyond is not None:
+            judgement = refused(judgement, beyond)
         return finish(task.pair, fit, judgement, name, self._seed, self.seconds)
 
 

@@ -153,14 +153,14 @@ def _depths(
     fixed, moving = level.fixed.grid, level.moving.grid
     middle = fixed.centre
     scale = plane.linear.scale
-    reach = 0.5 * (fixed.extent[0] * scale + moving.extent[0])
+    farthest = 0.5 * (fixed.extent[0] * scale + moving.extent[0])
     turn = None
     if tilt is not None:
-        reach += 0.5 * scale * float(np.abs(tilt[0, 1:]) @ fixed.extent[1:])
+        farthest += 0.5 * scale * float(np.abs(tilt[0, 1:]) @ fixed.extent[1:])
         turn = tilt
     step = _STEP * max(moving.spacing[0], fixed.spacing[0] * scale)
     found = []
-    for depth in moving.centre[0] + np.arange(-reach, reach + step, step):
+    for depth in moving.centre[0] + np.arange(-farthest, farthest + step, step):
         checkpoint()
         pose = in_space(plane.linear, flip, float(depth), float(middle[0]))
         if turn is not None:

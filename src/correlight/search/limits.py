@@ -22,7 +22,7 @@ _CLICK_SHIFT, _CLICK_SCALE, _CLICKS_APART = 0.15, 0.4, 0.25
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clicks:
+class StartPoints:
     """One or two points set roughly in both images: too few to determine a transform.
 
     One determines neither rotation nor scale, and two leave open whether the image is mirrored.
@@ -59,7 +59,7 @@ class Clicks:
         return there / here if here > _CLICKS_APART * max(fixed.extent) and there > 0 else None
 
 
-Start = Transform | Clicks
+Start = Transform | StartPoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def limits_for(
     ----------
     fixed, moving : Grid
         The two images.
-    start : Transform or Clicks, optional
+    start : Transform or StartPoints, optional
         An approximate ``moving_from_fixed``; rotation and scale stay near it, and its handedness is kept. Of clicks
         only the scale is kept, where they determine it.
     rotation : (first, last), optional
@@ -152,7 +152,7 @@ def limits_for(
     hands = (False, True) if mirror else (False,)
     angles = (0.0, 360.0)
     around, near = None, _START_SCALE
-    if isinstance(start, Clicks):
+    if isinstance(start, StartPoints):
         around, near = start.scale(fixed), _CLICK_SCALE
     elif start is not None:
         middle = _linearised(start, fixed)
@@ -160,7 +160,7 @@ def limits_for(
         angles = (middle.rotation - _START_ROTATION, middle.rotation + _START_ROTATION)
     if scale is not None:
         spans = (scale[0] * units, scale[1] * units)
-    elif around is not None and not (isinstance(start, Clicks) and claimed_scale(fixed, moving) is not None):
+    elif around is not None and not (isinstance(start, StartPoints) and claimed_scale(fixed, moving) is not None):
         # Two rough points give the scale less exactly than two files that state it.
         spans = (around / (1 + near), around * (1 + near))
     elif claimed_scale(fixed, moving) is not None:
@@ -178,9 +178,9 @@ def near_start(poses: list[Pose], start: Start | None, fixed: Grid) -> list[Pose
     """The poses that lay the fixed field, or each clicked place, near where a start lays it; all without a start."""
     if start is None:
         return poses
-    clicked = isinstance(start, Clicks)
-    points = start.fixed if isinstance(start, Clicks) else fixed.lattice(4)
-    there = start.moving if isinstance(start, Clicks) else start(points)
+    clicked = isinstance(start, StartPoints)
+    points = start.fixed if isinstance(start, StartPoints) else fixed.lattice(4)
+    there = start.moving if isinstance(start, StartPoints) else start(points)
 
     def shift(pose: Pose) -> float:
         apart = np.linalg.norm(pose.moving_from_fixed(points) - there, axis=1)

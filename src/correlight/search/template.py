@@ -191,7 +191,7 @@ def _one(
     scores = _correlated(searched, template, mask, kind)
     area = float(np.count_nonzero(mask))
     poses = []
-    reach = max(2, min(values.shape) // 4)
+    half_width = max(2, min(values.shape) // 4)
     for _ in range(_PEAKS):
         _, score, _, (left, top) = cv2.minMaxLoc(scores)
         if score <= 0:
@@ -203,7 +203,7 @@ def _one(
         overlap = _inside(mask, top - margin, left - margin, field.shape) / area
         if overlap >= _LEAST_OVERLAP:
             poses.append(Pose(Affine(matrix), float(score), overlap))
-        scores[max(0, top - reach) : top + reach + 1, max(0, left - reach) : left + reach + 1] = -1
+        scores[max(0, top - half_width) : top + half_width + 1, max(0, left - half_width) : left + half_width + 1] = -1
     return poses
 
 

@@ -387,9 +387,9 @@ def electron_image(
     return np.asarray(np.clip(np.rint(picture), 0, 255), np.uint8)
 
 
-def _window(shape: tuple[int, ...], place: Points, reach: Points) -> tuple[slice, ...] | None:
-    low = np.maximum(np.floor(place - reach), 0).astype(int)
-    high = np.minimum(np.ceil(place + reach) + 1, shape).astype(int)
+def _window(shape: tuple[int, ...], place: Points, margin: Points) -> tuple[slice, ...] | None:
+    low = np.maximum(np.floor(place - margin), 0).astype(int)
+    high = np.minimum(np.ceil(place + margin) + 1, shape).astype(int)
     return tuple(slice(a, b) for a, b in zip(low, high, strict=True)) if np.all(low < high) else None
 
 

@@ -125,13 +125,13 @@ def tissue_parts(seed: int, extent: float) -> tuple[Tissue, tuple[Part, ...], tu
         own = np.random.default_rng([seed, 12, number])
         if own.random() < tissue.empty:
             fill = partial(_interstice, tissue, np.random.SeedSequence([seed, 13, number]), site, radius)
-            between.append(Part(site, 4 * radius + 5 + tissue.warp.reach, fill))
+            between.append(Part(site, 4 * radius + 5 + tissue.warp.largest_shift, fill))
             continue
         outline = _cell_outline(own, tissue, site, radius, sites[nearest[number]], radii[nearest[number]])
         inside = own.random() < tissue.nucleated
         dye = float(np.clip(own.lognormal(-0.25, 0.45), 0.1, 1.0))
         build = partial(_cell, tissue, np.random.SeedSequence([seed, 14, number]), site, outline, inside, dye)
-        parts.append(Part(site, float(outline.max()) + tissue.warp.reach, build))
+        parts.append(Part(site, float(outline.max()) + tissue.warp.largest_shift, build))
         if not inside:
             stain = tissue.materials["heterochromatin"]._replace(chromatin=0.5 * dye)
             spot = site + own.normal(0, 0.15 * radius, 2)

@@ -71,9 +71,9 @@ class Bends:
         self._warps = warps
 
     @property
-    def reach(self) -> float:
+    def largest_shift(self) -> float:
         """No point moves further, micrometres."""
-        return sum(warp.reach for warp in self._warps)
+        return sum(warp.largest_shift for warp in self._warps)
 
     def __call__(self, points: Points) -> Points:
         """Bend ``(N, 2)`` points."""
@@ -101,7 +101,7 @@ def tiles(extent: float, side: float) -> Iterator[tuple[int, Points]]:
 
 def part(centre: Points, radius: float, warp: Warp | Bends, build: Callable[[], Sequence[Shape]]) -> Part:
     """A part whose shapes are bent by a warp when they are made."""
-    return Part(np.asarray(centre, float), radius + warp.reach, partial(_built, build, warp))
+    return Part(np.asarray(centre, float), radius + warp.largest_shift, partial(_built, build, warp))
 
 
 def _built(build: Callable[[], Sequence[Shape]], warp: Warp | Bends) -> list[Shape]:

@@ -52,7 +52,7 @@ def grain_parts(seed: int, extent: float) -> tuple[Material, tuple[Part, ...]]:
         if radius > extent / 4:
             continue
         build = partial(_grain, (seed, 22, number), corners, warp, follow, second_phase)
-        parts.append(Part(site, radius + warp.reach, build))
+        parts.append(Part(site, radius + warp.largest_shift, build))
     parts += _flaws(rng, seed, extent, size, warp)
     return _BOUNDARY, tuple(parts)
 
@@ -119,7 +119,7 @@ def _flaws(rng: Rng, seed: int, extent: float, size: float, warp: Warp) -> list[
     return [
         Part(
             np.array([y, x]),
-            2.0 * tile + warp.reach,
+            2.0 * tile + warp.largest_shift,
             partial(_tile, (seed, 23, i, j), np.array([y, x]), tile, density, hard, warp),
         )
         for i, y in enumerate(places)

@@ -148,7 +148,7 @@ class Warp:
         self._phase = rng.uniform(0, 2 * np.pi, waves)
 
     @property
-    def reach(self) -> float:
+    def largest_shift(self) -> float:
         """No point moves further, micrometres."""
         return float(np.sum(np.linalg.norm(self._swing, axis=1)))
 

@@ -124,8 +124,8 @@ class ThinPlate:
         A point that the iteration does not reach comes out as NaN.
         """
         spread = np.ptp(self.places, axis=0)
-        lowest, reach = self.places.min(axis=0), np.maximum(spread, 1e-9 * spread.max())
-        if self.smallest_volume(Grid.of((2,) * self.ndim, tuple(reach), tuple(lowest))) <= 0:
+        lowest, sides = self.places.min(axis=0), np.maximum(spread, 1e-9 * spread.max())
+        if self.smallest_volume(Grid.of((2,) * self.ndim, tuple(sides), tuple(lowest))) <= 0:
             raise TransformError("The spline folds over itself among its landmarks and has no inverse.")
         return Inverted(self, float(spread.max()))
 

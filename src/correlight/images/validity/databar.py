@@ -19,8 +19,8 @@ def _bar_height(pixels: Float32) -> int:
     that no row above shares its paper. Frame lines, all of one other value, count as paper.
     """
     height, width = pixels.shape
-    reach = int(0.3 * height)
-    if reach < 8 or width < 64:
+    tallest = int(0.3 * height)
+    if tallest < 8 or width < 64:
         return 0
     strip = pixels[-max(8, height // 50) :]
     if np.isnan(strip).any():
@@ -29,7 +29,7 @@ def _bar_height(pixels: Float32) -> int:
     paper, tolerance = float(np.median(strip)), 0.02 * (high - low)
     if not np.mean(np.abs(strip - paper) <= tolerance) >= 0.4:
         return 0
-    end = pixels[-reach - 4 :]
+    end = pixels[-tallest - 4 :]
     on_paper = np.abs(end - paper) <= tolerance
     share = on_paper.mean(axis=1)
     lined = end.max(axis=1) - end.min(axis=1) <= tolerance
@@ -38,7 +38,7 @@ def _bar_height(pixels: Float32) -> int:
         return 0
     rows = int(np.argmin(like_bar[::-1]))
     above, bar = end[: len(end) - rows], on_paper[len(end) - rows :]
-    if not 8 <= rows <= reach or share[len(above) - 3 : len(above)].max() > 0.25:
+    if not 8 <= rows <= tallest or share[len(above) - 3 : len(above)].max() > 0.25:
         return 0
     starts_blank = bool(((share[-rows:] > 0.9) | lined[-rows:])[:3].any())
     writing = ~bar[~lined[-rows:]]
