@@ -157,7 +157,7 @@ def tolerance(cases: list[Case]) -> list[str]:
             cells = []
             for shift in SHIFTS:
                 starts = [case.start(turn, shift / 100, across / 100) for across in sorted({0.0, shift})]
-                found = [refine_neural(case.fixed, case.moving, start, reach=REACH) for start in starts]
+                found = [refine_neural(case.fixed, case.moving, start, start_error=REACH) for start in starts]
                 cells.append(max(case.error(Affine(one.matrix)) for one in found))
             rows.append(f"| {turn:+.0f}° | " + " | ".join(f"{cell:.2f}" for cell in cells) + " |")
             print(rows[-1], flush=True)

@@ -90,7 +90,7 @@ def test_looking_round_it_stands_a_tenth_of_the_width_and_twenty_degrees(
     fixed, moving, truth = couple
     shift = np.array([down, across]) * fixed.grid.extent[1]
     start = truth @ Affine.similarity(turn, 1.0, False, fixed.grid.centre, fixed.grid.centre + shift)
-    found = refine_neural(fixed, moving, start, "affine", sizes=(48, 96, 192), reach=(22, 0.12))
+    found = refine_neural(fixed, moving, start, "affine", sizes=(48, 96, 192), start_error=(22, 0.12))
     assert error(found.matrix, truth, fixed.grid) < 0.5
 
 
