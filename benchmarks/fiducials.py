@@ -29,7 +29,8 @@ from correlight.beads.spots import find_spots
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.search.limits import Limits
-from correlight.simulate.beads import BeadPair, bead_pair, electron_image, fluorescence_image
+from correlight.simulate.bead_images import electron_image, fluorescence_image
+from correlight.simulate.beads import BeadPair, bead_pair
 from correlight.transforms import Transform
 
 _SOURCE = "src/correlight/search", "src/correlight/appearance"

@@ -10,7 +10,8 @@ from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.registration.result import Result
 from correlight.simulate import pair
-from correlight.simulate.beads import bead_pair, fluorescence_image, with_beads
+from correlight.simulate.bead_images import fluorescence_image
+from correlight.simulate.beads import bead_pair, with_beads
 from correlight.transforms import Affine
 
 

@@ -16,7 +16,8 @@ from correlight.images.image import Image
 from correlight.methods.task import ImagePair, Judgement, Task
 from correlight.search.limits import Limits
 from correlight.search.pose import Pose
-from correlight.simulate.beads import BeadPair, bead_pair, fluorescence_image
+from correlight.simulate.bead_images import fluorescence_image
+from correlight.simulate.beads import BeadPair, bead_pair
 from correlight.transforms.motions import LinearModel
 
 NOISE = 0.02 * 2**0.5

@@ -10,7 +10,8 @@ from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.search.limits import Limits
-from correlight.simulate.beads import BeadPair, bead_pair, electron_image, fluorescence_image
+from correlight.simulate.bead_images import electron_image, fluorescence_image
+from correlight.simulate.beads import BeadPair, bead_pair
 from correlight.transforms import Affine
 
 

@@ -7,7 +7,8 @@ from scipy.spatial import KDTree
 from correlight.beads.spots import Spots, find_spots
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
-from correlight.simulate.beads import bead_pair, electron_image, fluorescence_image
+from correlight.simulate.bead_images import electron_image, fluorescence_image
+from correlight.simulate.beads import bead_pair
 
 LIGHT = Grid.of((256, 256), 0.04, unit="micrometre")
 ELECTRON = Grid.of((400, 400), 0.025, unit="micrometre")

@@ -18,7 +18,8 @@ from correlight.geometry import Grid, Points
 from correlight.images import pyramid
 from correlight.images.image import Image
 from correlight.search.limits import Limits
-from correlight.simulate.beads import BeadPair, bead_pair, electron_image, fluorescence_image
+from correlight.simulate.bead_images import electron_image, fluorescence_image
+from correlight.simulate.beads import BeadPair, bead_pair
 from correlight.transforms import Affine
 
 LIMITS = Limits((0.85, 1.15))

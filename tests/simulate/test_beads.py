@@ -6,7 +6,8 @@ import pytest
 from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.simulate import pair
-from correlight.simulate.beads import bead_pair, electron_image, fluorescence_image, with_beads
+from correlight.simulate.bead_images import electron_image, fluorescence_image
+from correlight.simulate.beads import bead_pair, with_beads
 
 
 @pytest.mark.parametrize("shape", [(200, 300), (40, 200, 200)])
