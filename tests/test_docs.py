@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from correlight.cli import program, terminal
+from correlight.recipes import load
 from correlight.registration.result import Result
 from correlight.simulate import pair
 from correlight.simulate.write import write_pair
@@ -66,6 +67,21 @@ def test_the_page_of_conventions_has_examples() -> None:
 def test_links_lead_to_files(page: Path) -> None:
     targets = [target for target, _ in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in target]
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+# The page on extending names a method of the package that it builds; another test installs that.
+RECIPES = {
+    page: text
+    for page in PAGES
+    if page.name != "extending.md"
+    for text in re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+}
+
+
+@pytest.mark.parametrize(("page", "text"), RECIPES.items(), ids=map(name, RECIPES))
+def test_recipes_on_the_pages_are_recipes(page: Path, text: str, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(text, encoding="utf-8")
+    assert load(tmp_path / "own.toml").name, page
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -97,8 +97,10 @@ def test_beads_give_the_start_and_the_image_the_check(couple: SimulatedPair) -> 
 def test_the_image_gives_the_start_and_beads_the_fit(couple: SimulatedPair) -> None:
     result = register(couple.fixed, couple.moving, "image-then-fiducials")
     assert error(result, couple) < 0.025
-    names = {one.name for one in result.verdict.evidence}
-    assert {"Significance of the beads", "Ratio to wrong poses"} <= names
+    evidence = {one.name: one for one in result.verdict.evidence}
+    assert {"Significance of the beads", "Ratio to wrong poses"} <= set(evidence)
+    # Beads are not compared with themselves: the images are fitted on their own, and come out a little elsewhere.
+    assert 1e-5 < evidence["Beads and images"].value < 0.02
 
 
 def test_a_recipe_may_say_how_large_beads_are(couple: SimulatedPair) -> None:

@@ -122,8 +122,13 @@ def beads_and_images(image: Verdict, beads: Verdict, apart: float) -> Verdict:
     image, beads : Verdict
         What the images say and what the beads say.
     apart : float
-        Mean distance between the transforms that they are about, as a share of the width.
+        Mean distance between the transforms that they are about, as a share of the width; NaN where no beads match.
     """
+    if np.isnan(apart):
+        alone = Evidence(
+            "Beads and images", apart, _APART_LIMIT, False, "No beads confirm the transform that the images gave."
+        )
+        return more_cautious(beads, image, alone, _NOT_QUITE)
     percent = f"{100 * apart:.1f} % of the width"
     agreement = measured(
         "Beads and images",

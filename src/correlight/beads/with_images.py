@@ -16,8 +16,8 @@ from correlight.intensity.planes import PlaneCandidate
 from correlight.intensity.refinement import ImageRefinement, RefinementSettings
 from correlight.methods.protocols import Dimension, MethodSettings, Serves
 from correlight.methods.task import Candidate, Fit, Judgement, Task
-from correlight.refine.choose import Choice
 from correlight.refine.samples import distance
+from correlight.transforms import Transform
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel
 
 IN_THE_PLANE: frozenset[Dimension] = frozenset({"2-D"})
@@ -95,29 +95,27 @@ class BeadAndImageEvidence:
         """The verdict of both, and the predicted error of the one that the transform was fitted to."""
         if isinstance(fit, BeadFit):
             by_beads = judged_by_beads(task, fit)
-            by_images = self._images.judge(task, _under_beads(task, fit))
-            verdict = beads_and_images(by_images.verdict, by_beads.verdict, 0.0)
+            # Images asked whether they like what the beads found would be asked about something that they did not find.
+            own = ImageRefinement(RefinementSettings(models=BEAD_MODELS)).fit(task, fit.candidate)
+            verdict = beads_and_images(
+                self._images.judge(task, own).verdict, by_beads.verdict, _apart(task, own.transform, fit.transform)
+            )
             return Judgement(verdict, by_beads.predicted_error)
         assert isinstance(fit, ImageFit)
         beads = _beads_of(fit)
         by_images = self._images.judge(task, fit)
         if not beads.poses:
-            return replace(by_images, verdict=beads_and_images(by_images.verdict, refused(beads), 0.0))
+            return replace(by_images, verdict=beads_and_images(by_images.verdict, refused(beads), float("nan")))
         fitted = bead_fit(task, fit.candidate, beads, BEAD_MODELS)
-        fixed = task.pair.fixed.grid
-        apart = distance(fit.transform, fitted.transform, fixed) / max(fixed.extent)
+        apart = _apart(task, fit.transform, fitted.transform)
         verdict = beads_and_images(by_images.verdict, judged_by_beads(task, fitted).verdict, apart)
         return replace(by_images, verdict=verdict)
 
 
-def _under_beads(task: Task, fit: BeadFit) -> ImageFit:
-    """The images as they are compared under the transform that was fitted to beads."""
-    candidate = fit.candidate
-    assert isinstance(candidate, PlaneCandidate)
-    fitted = fit.fitted
-    choice = Choice(fitted.model, fitted.reason, fitted.transform, fitted.halves, "features")
-    pair = candidate.compared(task.pair.compared_by.refine, task.seed)
-    return ImageFit(candidate, fit.transform, fit.linear, fit.model, fit.reason, choice, pair)
+def _apart(task: Task, one: Transform, other: Transform) -> float:
+    """Mean distance between where two transforms lead, as a share of the width of the fixed field."""
+    fixed = task.pair.fixed.grid
+    return distance(one, other, fixed) / max(fixed.extent)
 
 
 def _beads_of(fit: ImageFit) -> MatchedBeads:
