@@ -19,6 +19,8 @@ from correlight.transforms import Affine
 _NULL_SIZE = 96
 # Wrong poses are turned against the right one by multiples of this, in both handednesses.
 _NULL_STEP = 15.0
+# A pose that is right to a degree or so scores what the best of so small rotations scores.
+_NEARLY = (-1.5, 0.0, 1.5)
 # Poses nearer to each other, in degrees and in the logarithm of the scale, have the same wrong poses.
 _AS_WRONG_TURNED, _AS_WRONG_SCALED = 2.0, 0.03
 
@@ -108,7 +110,7 @@ def score_statistics(
         """Of one handedness, the right one's first; turns that share features one after the other."""
         judge = engine(small, other, least_overlap)
         turns = [rest + quarter for rest in np.arange(0, 90, _NULL_STEP) for quarter in np.arange(0, 360, 90)][1:]
-        nearly = [] if mirror else [-1.5, 0.0, 1.5]
+        nearly = [] if mirror else list(_NEARLY)
         asked = nearly if known_wrong is not None else nearly + turns
         return [_score(judge, linear.rotation + turn, linear.mirrored is not mirror) for turn in asked]
 
@@ -117,6 +119,13 @@ def score_statistics(
     own, wrong = max(own_hand[:3]), [*own_hand[3:], *other_hand]
     finite = np.array([score for score in wrong if np.isfinite(score)] or [0.0])
     return ScoreStatistics(linear, own, finite if known_wrong is None else known_wrong, poses)
+
+
+def score_of(fixed: Plane, moving: Plane, pose: Affine, engine: MakeEngine, least_overlap: float) -> float:
+    """Best score over all shifts at the rotation, scale and handedness of a pose; parameters as `score_statistics`."""
+    small, other = working_planes(fixed, moving, pose.scale, _NULL_SIZE * engine.stride)
+    judge = engine(small, other, least_overlap)
+    return max(_score(judge, pose.rotation + turn, pose.mirrored) for turn in _NEARLY)
 
 
 def _score(engine: Engine, rotation: float, mirror: bool) -> float:

@@ -15,6 +15,7 @@ from correlight.evidence.landmarks import judge
 from correlight.evidence.predicted_error import predict
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
+from correlight.intensity.second_opinion import asked_of_images
 from correlight.landmarks import Estimate, LandmarkModel, SplineEstimate, Suspect, estimate, suspects
 from correlight.landmarks.choose import choose_model
 from correlight.landmarks.estimate import Noise
@@ -127,6 +128,7 @@ def from_landmarks(
     linear = _nearest_linear(found)
     predicted = predict(found.error, found.moving_from_fixed, fixed.grid, moving.grid)
     verdict = judge(found, wrong, names, predicted, fixed.grid, moving.grid, linear)
+    verdict = asked_of_images(verdict, fixed, moving, linear, fixed_points, moving_points)
     covered = moving.grid.contains(found.moving_from_fixed(fixed.grid.lattice(_PLACES)))
     pair = ImagePair(fixed, moving)
     candidate = Candidate(
