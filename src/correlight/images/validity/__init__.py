@@ -1,9 +1,10 @@
-"""Which pixels of an image show the specimen: not the padding around it, not a burned-in data bar.
+"""Which pixels of an image show the specimen: not padding, not a burned-in data bar, not what a round aperture hides.
 
 Everything here errs on the side of keeping pixels. A region is given up only where its outline proves that it was
-made by a computer: a straight-sided frame of one exact value that image content touches all along, or a strip with
-writing that begins within one row over the full width. The empty background of a sparse fluorescence image is one
-exact value as well, but nothing touches the sides of its outline, and it stays valid.
+made by a computer or an aperture: a straight-sided frame of one exact value that image content touches all along, a
+strip with writing that begins within one row over the full width, or what lies outside an exact circle that fills the
+frame. The empty background of a sparse fluorescence image is one exact value as well, but nothing touches the sides of
+its outline, and it stays valid.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from correlight.errors import UsageError
 from correlight.images.image import Mask
 from correlight.images.validity.databar import data_bars
 from correlight.images.validity.padding import percent, shared_padding
+from correlight.images.validity.round_field import shared_field
 
 __all__ = ["Validity", "find_valid", "find_valid_channels"]
 
@@ -39,7 +41,7 @@ class Validity:
 
 
 def find_valid(grey: ArrayLike) -> Validity:
-    """Find constant padding, burned-in data bars and pixels that are not numbers.
+    """Find constant padding, burned-in data bars, round fields of view and pixels that are not numbers.
 
     Parameters
     ----------
@@ -116,4 +118,10 @@ def find_valid_channels(channels: Sequence[ArrayLike]) -> Validity:
     mask[last:] = False
     inner, padding = shared_padding([channel[first:last] for channel in pixels])
     mask[first:last] &= inner
+    field = shared_field(pixels, mask)
+    if field is not None:
+        inside = field.mask(shape)
+        share = percent(float(np.mean(mask & ~inside)))
+        padding = [*padding, f"pixels outside the round field of view, {share}, are ignored"]
+        mask &= inside
     return Validity(mask, (*findings, *padding))
