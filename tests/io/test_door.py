@@ -228,7 +228,7 @@ def test_one_strip_that_cannot_be_read_in_parts_is_looked_at_by_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("correlight.io.content.IN_MEMORY", 1000)
-    monkeypatch.setattr("correlight.io.tiff.SEGMENT", 1000)
+    monkeypatch.setattr("correlight.io.tiff_planes.SEGMENT", 1000)
     monkeypatch.setattr("correlight.images.pyramid.WORKING", 64 * 64)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, PIXELS, compression="zlib", rowsperstrip=150)

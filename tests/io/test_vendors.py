@@ -360,10 +360,10 @@ class FakeBioio:
 
 def test_bioio_reads_what_nothing_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = made(tmp_path / "a.vsi", bytes(20))
-    monkeypatch.setattr("correlight.io.bioio_is_installed", lambda: False)
+    monkeypatch.setattr("correlight.io.kinds.bioio_is_installed", lambda: False)
     with pytest.raises(ReadError, match="export the image as one of"):
         read(path)
-    monkeypatch.setattr("correlight.io.bioio_is_installed", lambda: True)
+    monkeypatch.setattr("correlight.io.kinds.bioio_is_installed", lambda: True)
     monkeypatch.setitem(sys.modules, "bioio", SimpleNamespace(BioImage=FakeBioio))  # type: ignore[arg-type]
     image = read(path, scene="right", time=2)
     np.testing.assert_array_equal(image.levels[0], PAIR + 21)

@@ -7,31 +7,28 @@ a grid, a validity mask, and the provenance that a report states.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
-from correlight.images.image import CoarseMask, Image, Mask, Pixels, default_channels
-from correlight.images.pyramid import all_valid, factors_to, stays_on_disk, with_small_level
-from correlight.images.validity import find_valid_channels
-from correlight.images.validity.padding import percent
+from correlight.images.image import CoarseMask, Image, Pixels, default_channels
+from correlight.images.pyramid import stays_on_disk, with_small_level
 from correlight.io import content as limits
 from correlight.io.axes import FIRST as WHOLE
-from correlight.io.axes import Selection, choose_level, choose_scene, refuse_unknown, time_index
+from correlight.io.axes import Selection
 from correlight.io.content import Content
 from correlight.io.door import Stamp, check_unchanged, measured, sha256_of, stamp
-from correlight.io.fallback import bioio_is_installed
+from correlight.io.kinds import READABLE, SIDECARS, VENDORS, content_of, kind_of
+from correlight.io.masks import read_mask, validity
 from correlight.io.sidecar import with_sidecar
 from correlight.io.views import Held
 from correlight.io.write import write_ome_tiff, write_tiff
-from correlight.parsing import open_regular
 
 __all__ = [
     "READABLE",
@@ -45,42 +42,7 @@ __all__ = [
     "write_tiff",
 ]
 
-READABLE = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".npy", ".zarr")
-VENDORS = (".czi", ".nd2", ".lif", ".mrc", ".map", ".rec", ".st", ".dm3", ".dm4")  # most need the extra "formats"
-_ROWS = 1024  # of a large mask that are examined together
 SMALLEST = 32  # pixels per side: below, no overlap carries enough evidence
-
-_KINDS = {
-    "TIFF": ("correlight.io.tiff", "read_tiff"),
-    "PNG": ("correlight.io.picture", "read_png"),
-    "JPEG": ("correlight.io.picture", "read_jpeg"),
-    "NumPy": ("correlight.io.array", "read_npy"),
-    "OME-Zarr": ("correlight.io.omezarr", "read_ome_zarr"),
-    "CZI": ("correlight.io.czi", "read_czi"),
-    "ND2": ("correlight.io.nikon", "read_nd2"),
-    "LIF": ("correlight.io.lif", "read_lif"),
-    "MRC": ("correlight.io.mrc", "read_mrc"),
-    "DM": ("correlight.io.gatan", "read_dm"),
-    "bioio": ("correlight.io.fallback", "read_bioio"),
-}
-_SINGLE = {"PNG", "JPEG"}  # kinds that hold one image and nothing to choose from
-_SIDECARS = {"TIFF", "PNG", "JPEG"}  # kinds of files beside which programs put XML and .mdoc files
-_STARTS = (
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
-    (b"II+\x00", "TIFF"),
-    (b"MM\x00+", "TIFF"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"\x93NUMPY", "NumPy"),
-    (b"ZISRAWFILE", "CZI"),
-    (b"\xda\xce\xbe\x0a", "ND2"),
-    (b"\x70\x00\x00\x00", "LIF"),
-    (b"\x00\x00\x00\x03", "DM"),
-    (b"\x00\x00\x00\x04", "DM"),
-)
-_MRC_MARK = 208, b"MAP"
-_ZARR = ("zarr.json", ".zattrs", ".zgroup")
 
 
 def read(
@@ -146,10 +108,10 @@ def read(
     path = Path(path)
     given = None if spacing is None else _given(spacing)
     choice = Selection(scene, level, time, series, view, None if given is None or len(given) == 1 else len(given))
-    kind = _kind(path)
+    kind = kind_of(path)
     before = measured(path)
-    content = _content(path, kind, calibrate=given is None, choice=choice)
-    if kind in _SIDECARS:
+    content = content_of(path, kind, calibrate=given is None, choice=choice)
+    if kind in SIDECARS:
         content = with_sidecar(path, content, calibrate=given is None, section=choice.time or 0)
     if np.dtype(content.pixels.dtype).kind not in "uif":
         held = content.pixels.dtype
@@ -171,7 +133,7 @@ def read(
         factor = np.asarray(content.shrunk)
         shift = (factor - 1) / 2 * np.asarray(grid.spacing) / factor
         grid = replace(grid, origin=tuple((np.asarray(grid.origin) + shift).tolist()))
-    mask, findings = _validity(path, content, small)
+    mask, findings = validity(path, content, small)
     whole = None if mask is None else mask if len(levels) == 1 else CoarseMask(mask, grid.shape)
     stamps = tuple(stamp(file) for file in dict.fromkeys((path, *content.files)))
     if measured(path) != before:
@@ -213,121 +175,11 @@ def unchanged(image: Image) -> None:
     check_unchanged([entry for entry in stamps if isinstance(entry, Stamp)], strictly=stays_on_disk(image))
 
 
-def read_mask(path: str | Path, shape: Sequence[int]) -> Mask | CoarseMask:
-    """Read a mask: every pixel that is not zero is valid.
-
-    Parameters
-    ----------
-    path : path
-        An image of any readable kind with one channel, or with colours, of which any may be non-zero.
-    shape : sequence of int
-        The shape that the image has, ``(Y, X)`` or ``(Z, Y, X)``.
-
-    Returns
-    -------
-    array of bool, or CoarseMask
-        Of the shape asked for; coarse where the file is too large for memory, and then valid only where every pixel of
-        a block is.
-
-    Raises
-    ------
-    ReadError
-        If the file cannot be read, has another shape, or leaves no valid pixel.
-    """
-    path = Path(path)
-    pixels = _content(path, _kind(path), calibrate=False, choice=Selection(ndim=len(shape))).pixels
-    if pixels.shape[1:] != tuple(shape):
-        raise ReadError(
-            f"The mask {path} must have the shape of its image, {tuple(shape)}, but has {pixels.shape[1:]}; "
-            "draw it on the image itself."
-        )
-    mask: Mask | CoarseMask
-    if isinstance(pixels, np.ndarray) and pixels.nbytes > limits.IN_MEMORY:
-        pixels = Held(pixels)
-    if isinstance(pixels, np.ndarray):
-        mask = _painted(pixels)
-        empty = not mask.any()
-    else:
-        mask = _coarse(pixels)
-        empty = not mask.small.any()
-    if empty:
-        raise ReadError(f"The mask {path} is zero everywhere, so no pixel could be used; paint valid pixels non-zero.")
-    return mask
-
-
-def _painted(pixels: NDArray[Any]) -> Mask:
-    mask: Mask = (np.nan_to_num(pixels) != 0).any(axis=0)
-    return mask
-
-
-def _coarse(pixels: Pixels) -> CoarseMask:
-    """A mask on disk at the size of a level, from a few rows at a time."""
-    factors = factors_to(pixels.shape[1:])
-    shape = tuple(-(-n // f) for n, f in zip(pixels.shape[1:], factors, strict=True))
-    small = np.ones(shape, bool)
-    step = max(1, _ROWS // factors[0])
-    for top in range(0, shape[0], step):
-        bottom = min(top + step, shape[0])
-        rows = np.asarray(pixels[(slice(None), slice(top * factors[0], bottom * factors[0]))])
-        small[top:bottom] = all_valid(_painted(rows), (bottom - top, *shape[1:]))
-    return CoarseMask(small, tuple(pixels.shape[1:]))
-
-
 def _given(spacing: float | Sequence[float]) -> tuple[float, ...]:
     values = tuple(float(value) for value in np.atleast_1d(np.asarray(spacing, float)))
     if not values or not all(math.isfinite(value) and value > 0 for value in values):
         raise UsageError(f"The pixel spacing must be positive and finite, in micrometres; got {spacing}.")
     return values
-
-
-def _kind(path: Path) -> str:
-    """Which adapter reads the file, by its first bytes; the name only says whether it means to be readable."""
-    readable = ", ".join((*READABLE, *VENDORS))
-    if path.is_dir():
-        if any((path / name).is_file() for name in _ZARR):
-            return "OME-Zarr"
-        raise ReadError(f"Expected an image file, but {path} is a folder; name one file in it.")
-    if not path.exists():
-        raise ReadError(f"Expected an image file, but {path} does not exist; check the path.")
-    if path.suffix.lower() not in (*READABLE, *VENDORS):
-        if path.suffix and path.is_file() and bioio_is_installed():
-            return "bioio"
-        ending = f"ending {path.suffix!r}" if path.suffix else "no ending"
-        raise ReadError(f"Cannot read {path}, which has {ending}; export the image as one of {readable}.")
-    with open_regular(path, "an image file") as file:
-        start = file.read(256)
-    if not start:
-        raise ReadError(f"Expected an image, but {path} is empty; copy or export it again.")
-    place, mark = _MRC_MARK
-    if path.suffix.lower() in (".mrc", ".map", ".rec", ".st") and start[place : place + len(mark)] == mark:
-        return "MRC"
-    for magic, kind in _STARTS:
-        if start.startswith(magic):
-            return kind
-    raise ReadError(f"Expected an image, but {path} does not begin like any of {readable}; export it again.")
-
-
-def _content(path: Path, kind: str, *, calibrate: bool, choice: Selection = WHOLE) -> Content:
-    name, function = _KINDS[kind]
-    module = import_module(name)
-    reader = cast(Callable[..., Content], getattr(module, function))
-    # What a reader can choose by stands in its module; those that say nothing know scenes and frames.
-    known = ("scene", "time") if kind in _SINGLE else getattr(module, "KNOWS", ("scene", "time"))
-    refuse_unknown(path, choice, known)
-    options = {} if kind in _SINGLE else {"choice": choice}
-    if kind in _SINGLE:
-        choose_scene(path, [path.stem], choice)
-        choose_level(path, 1, choice)
-        time_index(path, 1, choice)
-    try:
-        return reader(path, calibrate=calibrate, **options)
-    except (ReadError, UsageError):
-        raise
-    except MemoryError as error:
-        raise ReadError(f"The pixels of {path} do not fit into memory; crop or bin the image first.") from error
-    except Exception as error:  # decoders raise whatever a damaged file leads them to
-        detail = " ".join(str(error).split()) or type(error).__name__
-        raise ReadError(f"{path} is truncated or damaged ({kind}: {detail}); copy or export it again.") from error
 
 
 def _check_pixels(path: Path, pixels: Pixels, small: NDArray[Any]) -> None:
@@ -362,50 +214,3 @@ def _placed(shape: tuple[int, ...], spacing: Any, content: Content) -> tuple[Gri
     if origin is None and content.start is not None:
         origin = tuple(float(n * size) for n, size in zip(content.start, grid.spacing, strict=True))
     return (grid if origin is None else replace(grid, origin=origin)), ()
-
-
-def _validity(path: Path, content: Content, pixels: NDArray[Any]) -> tuple[Mask | None, tuple[str, ...]]:
-    """The mask of valid pixels of a level, None where all are, and what was found."""
-    findings: tuple[str, ...] = ()
-    if pixels.ndim == 3:
-        greys = [pixels.mean(axis=0, dtype=np.float32)] if content.rgb else list(pixels)
-        validity = find_valid_channels(greys)
-        mask, findings = validity.mask, validity.findings
-        if not mask.any() and pixels.dtype.kind != "f":
-            # Constant regions can be padding of a picture and not all of it: these are labels, or a drawing.
-            mask, findings = np.ones(pixels.shape[1:], bool), ()
-    else:
-        mask = np.isfinite(pixels).all(axis=0) if pixels.dtype.kind == "f" else np.ones(pixels.shape[1:], bool)
-    opaque = _opaque(content, pixels.shape[1:])
-    if opaque is not None and not opaque.all():
-        mask = mask & opaque
-        findings = (*findings, "transparent pixels are ignored")
-    if content.covered is not None and not content.covered.all():
-        covered = content.covered if content.covered.shape == mask.shape else all_valid(content.covered, mask.shape)
-        mask = mask & covered
-        findings = (*findings, f"pixels that no tile covers, {percent(1 - float(covered.mean()))}, are ignored")
-    if content.held is not None:
-        held = np.broadcast_to(content.held[:, None, None], content.pixels.shape[1:])
-        mask = mask & (held if held.shape == mask.shape else all_valid(held, mask.shape))
-    if content.written is not None:
-        mask = mask & _marked(content.written, mask.shape)
-    if not mask.any():
-        raise ReadError(f"No pixel of {path} is valid ({'; '.join(findings)}); check how it was exported.")
-    return (None if mask.all() else mask), findings
-
-
-def _opaque(content: Content, shape: Sequence[int]) -> Mask | None:
-    """Where the pixels of a level are opaque; None without opacity."""
-    opaque, full = content.opaque, tuple(content.pixels.shape[1:])
-    if opaque is None:
-        return None
-    if isinstance(opaque, np.ndarray) and opaque.ndim == len(full):
-        return opaque if opaque.shape == tuple(shape) else all_valid(opaque, shape)
-    return _marked(opaque, shape)
-
-
-def _marked(pixels: Pixels, shape: Sequence[int]) -> Mask:
-    """Where the pixels of a level are made only of such as are not zero in another channel."""
-    if pixels.shape[1:] == tuple(shape):
-        return _painted(np.asarray(pixels[:, :, :]))
-    return _coarse(pixels).resized(shape)

@@ -127,9 +127,10 @@ def ome_images(xml: str) -> list[ElementTree.Element]:
     return [element for element in root.iter() if local_name(element) == "Image"]
 
 
-def ome_stage(pixels: ElementTree.Element) -> tuple[float, ...] | None:
-    """Where the stage stood at the first plane, micrometres, (y, x); None where it is not stated in a length."""
-    plane = next((element for element in pixels if local_name(element) == "Plane"), None)
+def ome_stage(pixels: ElementTree.Element, time: int = 0) -> tuple[float, ...] | None:
+    """Where the stage stood at the first plane of a frame, micrometres, (y, x); None where no length is stated."""
+    planes = [element for element in pixels if local_name(element) == "Plane"]
+    plane = next((element for element in planes if element.get("TheT", "0") == str(time)), None)
     if plane is None:
         return None
     place = []

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +10,9 @@ from numpy.typing import NDArray
 
 from correlight.errors import ReadError
 from correlight.io.door import check_regular
+from correlight.io.tiff_file import quiet
 
 LIMIT = 2**26  # numbers; a map is coarse
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep tifffile's log of oddities off the screen; what matters ends in an error of ours."""
-    logger = logging.getLogger("tifffile")
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = before
 
 
 def read_map(path: str | Path) -> NDArray[np.float64]:
@@ -48,7 +34,7 @@ def read_map(path: str | Path) -> NDArray[np.float64]:
     """
     check_regular(path, "a map of numbers")
     try:
-        with _quiet(), tifffile.TiffFile(path) as file:
+        with quiet(), tifffile.TiffFile(path) as file:
             series = file.series[0]
             if series.size > LIMIT:
                 raise ReadError(f"A coarse map was expected in {path}; it has {series.size} values.")

@@ -56,24 +56,11 @@ def read_png(path: Path, *, calibrate: bool = True) -> Content:
         essential, orientation = _essential(path, data)
     pixels = np.asarray(imagecodecs.png_decode(essential))
     del essential
-    return _oriented(Content(pixels[None]) if pixels.ndim == 2 else from_samples(pixels), orientation)
+    return _oriented(_plain(pixels), orientation)
 
 
 def read_jpeg(path: Path, *, calibrate: bool = True) -> Content:
-    """Read a JPEG of 8 or 12 bits, grey or in colours; ``calibrate`` changes nothing.
-
-    Parameters
-    ----------
-    path : Path
-        The file; an image of more than 64 MiB is decoded as a whole and then read by parts.
-    calibrate : bool
-        Of no effect: the format states no pixel size.
-
-    Raises
-    ------
-    ReadError
-        If the file is damaged, or has more than 2 GiB of pixels.
-    """
+    """Read a JPEG of 8 or 12 bits, grey or in colours; what is given and what is refused is as for `read_png`."""
     with _mapped(path) as data:
         about = _check_jpeg(path, data)
         packed = data[: about.end]
@@ -81,7 +68,7 @@ def read_jpeg(path: Path, *, calibrate: bool = True) -> Content:
     del packed
     if pixels.ndim == 3 and pixels.shape[-1] == 4:
         return _oriented(_from_inks(pixels, about), about.orientation)
-    return _oriented(Content(pixels[None]) if pixels.ndim == 2 else from_samples(pixels), about.orientation)
+    return _oriented(_plain(pixels), about.orientation)
 
 
 @contextmanager
@@ -89,6 +76,10 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
     """The bytes of a file, of which only those that are examined come into memory."""
     with open_regular(path, "an image file") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         yield data
+
+
+def _plain(pixels: NDArray[Any]) -> Content:
+    return Content(pixels[None]) if pixels.ndim == 2 else from_samples(pixels)
 
 
 def _oriented(content: Content, orientation: int) -> Content:

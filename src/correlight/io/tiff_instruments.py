@@ -1,0 +1,199 @@
+"""Pixel sizes and stage positions in the tags that instruments and their programs put into TIFF files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from xml.etree import ElementTree
+
+from correlight.errors import ReadError
+from correlight.io import calibration
+from correlight.io.tiff_stated import NUMBER, Described, Stated, from_text, mapping, settled
+from correlight.parsing import parse_xml
+
+_METRE, _NANOMETRE = 1e6, 1e-3  # micrometres
+_FEI, _ZEISS, _SIS, _TVIPS, _TESCAN, _MICRO_MANAGER = (34680, 34682), 34118, (33560, 33471), 37706, 50431, 51123
+_DM_UNITS, _DM_SCALES = {"X": 65003, "Y": 65004, "Z": 65005}, {"X": 65009, "Y": 65010, "Z": 65011}
+_LSM, _UIC = 34412, (33628, 33631)
+_DISPLAY = 1024  # pixels of the display that AP_PIXEL_SIZE of Zeiss is of
+_WIDTHS = {512, 1024, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768}  # of images that Zeiss SEMs store
+
+
+def lsm(about: Described, axes: str) -> Stated:
+    """Zeiss LSM counts metres."""
+    found = mapping(about, _LSM)
+    sizes = {axis: calibration.number(found.get(f"VoxelSize{axis}")) * _METRE for axis in "XYZ"}
+    return settled({axis: size for axis, size in sizes.items() if size > 0}, axes, "LSM tags")
+
+
+def metamorph(about: Described, axes: str) -> Stated:
+    """MetaMorph stacks state a calibration and its unit."""
+    for code in _UIC:
+        found = mapping(about, code)
+        if not found.get("SpatialCalibration", found.get("XCalibration")):
+            continue
+        unit = str(found.get("CalibrationUnits", ""))
+        length = calibration.unit_length(unit)
+        steps = {axis: calibration.number(found.get(f"{axis}Calibration")) for axis in "XY"}
+        if length is None:
+            return Stated(findings=calibration.not_understood(f"{steps['X']:.6g}", unit))
+        return settled({axis: step * length for axis, step in steps.items() if step > 0}, axes, "MetaMorph tags")
+    return Stated()
+
+
+def gatan(about: Described, axes: str) -> Stated:
+    """TIFF that DigitalMicrograph exported: a unit and a scale for each axis."""
+    sizes: dict[str, float] = {}
+    findings: tuple[str, ...] = ()
+    for axis in axes:
+        scale = calibration.number(about.tag(_DM_SCALES[axis]))
+        unit = about.tag(_DM_UNITS[axis])
+        if unit is None or not math.isfinite(scale):
+            continue
+        text = unit.decode("latin-1") if isinstance(unit, bytes) else str(unit)
+        length = calibration.unit_length(text)
+        if length is None:
+            findings += calibration.not_understood(f"{scale:.6g}", text)
+        else:
+            sizes[axis] = scale * length
+    return settled(sizes, axes, "Gatan tags", tuple(dict.fromkeys(findings)))
+
+
+def fei(about: Described, axes: str) -> Stated:
+    """The scan of an electron microscope of FEI (Thermo), in metres."""
+    found = mapping(about, *_FEI)
+    for name in ("Scan", "EScan"):
+        scan = found.get(name)
+        if len(axes) == 2 and isinstance(scan, Mapping) and "PixelWidth" in scan and "PixelHeight" in scan:
+            sizes = [calibration.number(scan[key]) * _METRE for key in ("PixelHeight", "PixelWidth")]
+            return Stated(tuple(sizes), "FEI tags")
+    return Stated()
+
+
+def zeiss(about: Described, axes: str) -> Stated:
+    """The pixel of the stored image, its width, or else that of the display, which is 1,024 pixels wide."""
+    found = mapping(about, _ZEISS)
+    if len(axes) != 2 or not found:
+        return Stated()
+    size = _zeiss_length(found, "ap_image_pixel_size")
+    width = _zeiss_length(found, "ap_width")
+    shown = _zeiss_length(found, "ap_pixel_size")
+    if size is None and width is not None and about.width in _WIDTHS:
+        size = width / about.width
+    if size is not None:
+        return Stated((size, size), "Zeiss tags")
+    if shown is not None and about.width in _WIDTHS:
+        size = shown * _DISPLAY / about.width
+        said = f"the pixel size that is stated ({shown:.6g} µm) is that of a display of 1024 pixels, the image has "
+        return Stated((size, size), "Zeiss tags", () if about.width == _DISPLAY else (f"{said}{about.width}",))
+    if shown is not None:
+        calibration.checked(about.path, (shown,), "Zeiss tags")
+        said = f"stated, not understood: {shown:.6g} µm on a display of 1024 pixels, for an image of {about.width}"
+        return Stated(None, "Zeiss tags", (said,))
+    texts = [found[key] for key in ("ap_image_pixel_size", "ap_pixel_size") if key in found]
+    return Stated(findings=tuple(said for text in texts for said in _zeiss_said(text)))
+
+
+def _zeiss_length(found: Mapping[str, Any], key: str) -> float | None:
+    stated = found.get(key, ())
+    if not isinstance(stated, tuple) or len(stated) != 3:
+        return None
+    length = calibration.unit_length(str(stated[2]))
+    return None if length is None else calibration.number(stated[1]) * length
+
+
+def _zeiss_said(stated: Any) -> tuple[str, ...]:
+    if isinstance(stated, tuple) and len(stated) == 3:
+        return calibration.not_understood(str(stated[1]), str(stated[2]))
+    return ()
+
+
+def sis(about: Described, axes: str) -> Stated:
+    """Olympus SIS counts metres."""
+    found = mapping(about, *_SIS)
+    sizes = {axis: calibration.number(found.get(f"pixelsize{axis.lower()}")) * _METRE for axis in "XY"}
+    return settled({axis: size for axis, size in sizes.items() if size > 0}, axes, "SIS tags")
+
+
+def tvips(about: Described, axes: str) -> Stated:
+    """EM-MENU of TVIPS counts nanometres, which some versions of tifffile turn into metres."""
+    found = mapping(about, _TVIPS)
+    sizes = {axis: calibration.number(found.get(f"PixelSize{axis}")) for axis in "XY"}
+    unit = _METRE if sizes["X"] < 1e-5 else _NANOMETRE
+    return settled({axis: size * unit for axis, size in sizes.items() if size > 0}, axes, "TVIPS tags")
+
+
+def tescan(about: Described, axes: str) -> Stated:
+    """TESCAN keeps a text in a tag, which its other files have beside them."""
+    value = about.tag(_TESCAN)
+    if value is None:
+        return Stated()
+    data = bytes(value) if isinstance(value, (bytes, tuple, list)) else str(value).encode("latin-1", "replace")
+    return from_text(data.decode("latin-1"), axes, "TESCAN tags")
+
+
+def micro_manager(about: Described, axes: str) -> Stated:
+    """Micro-Manager counts micrometres."""
+    found = mapping(about, _MICRO_MANAGER)
+    size = next((calibration.number(found[key]) for key in ("PixelSizeUm", "PixelSize_um") if key in found), math.nan)
+    step = calibration.number(found.get("z-step_um", math.nan))
+    sizes = {"X": size, "Y": size, "Z": abs(step)}
+    return settled({axis: value for axis, value in sizes.items() if value > 0}, axes, "Micro-Manager tags")
+
+
+def meta_series(about: Described, axes: str) -> Stated:
+    """MetaXpress and MetaMorph describe the plane in XML."""
+    text = about.page.description or ""
+    if not text.startswith("<MetaData>"):
+        return Stated()
+    stated = {entry.get("id"): entry.get("value") for entry in _xml(text) if calibration.local_name(entry) == "prop"}
+    unit = str(stated.get("spatial-calibration-units", ""))
+    length = calibration.unit_length(unit)
+    steps = {axis: calibration.number(stated.get(f"spatial-calibration-{axis.lower()}")) for axis in "XY"}
+    if length is None:
+        return Stated(findings=calibration.not_understood(f"{steps['X']:.6g}", unit))
+    return settled({axis: step * length for axis, step in steps.items() if step > 0}, axes, "MetaMorph tags")
+
+
+def jeol(about: Described, axes: str) -> Stated:
+    """TEM Center of JEOL describes the image in XML; lengths are nanometres."""
+    text = about.page.description or ""
+    if "TemReporter" not in text[:4096]:
+        return Stated()
+    texts = {calibration.local_name(entry): (entry.text or "").strip() for entry in _xml(text)}
+    name = next((key for key in texts if key.endswith("LengthPerPixel") and texts[key]), "")
+    size = calibration.number(texts.get(name)) * _NANOMETRE
+    kind = next((value for key, value in texts.items() if key.endswith("MeasurementUnitType")), "")
+    if "Diffraction" in kind or not size > 0:
+        return Stated()
+    return settled({"X": size, "Y": size}, axes, "JEOL tags")
+
+
+def _xml(text: str) -> Iterator[ElementTree.Element]:
+    try:
+        return parse_xml(text, "Expected a description in XML, but it").iter()
+    except ReadError:
+        return iter(())
+
+
+def aperio(about: Described, axes: str) -> Stated:
+    """Slide scanners of Aperio state micrometres per pixel in the description."""
+    text = about.page.description or ""
+    match = re.search(rf"\|[ \t]?MPP[ \t]?=[ \t]?{NUMBER}", text) if text.startswith("Aperio") else None
+    if match is None:
+        return Stated()
+    size = calibration.number(match[1])
+    return settled({"X": size, "Y": size}, axes, "Aperio description")
+
+
+def stage(about: Described) -> tuple[float, ...] | None:
+    """Where the stage stood, micrometres, (y, x), by the tags of FEI (Thermo) or Zeiss; None where they do not say."""
+    found = mapping(about, *_FEI).get("Stage")
+    if isinstance(found, Mapping):
+        place = tuple(calibration.number(found.get(f"Stage{axis}")) * _METRE for axis in "YX")
+    else:
+        lengths = [_zeiss_length(mapping(about, _ZEISS), f"ap_stage_at_{axis}") for axis in "yx"]
+        place = tuple(math.nan if length is None else length for length in lengths)
+    return place if all(math.isfinite(value) for value in place) else None
