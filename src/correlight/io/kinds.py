@@ -13,8 +13,9 @@ from correlight.io.content import Content
 from correlight.io.fallback import bioio_is_installed
 from correlight.parsing import open_regular
 
-READABLE = (".tif", ".tiff", ".btf", ".png", ".jpg", ".jpeg", ".npy", ".zarr")
-VENDORS = (".czi", ".nd2", ".lif", ".mrc", ".map", ".rec", ".st", ".dm3", ".dm4")  # most need the extra "formats"
+READABLE = (".tif", ".tiff", ".btf", ".lsm", ".stk", ".svs", ".png", ".jpg", ".jpeg", ".npy", ".zarr")
+_MRC = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali")
+VENDORS = (".czi", ".nd2", ".lif", *_MRC, ".dm3", ".dm4")  # most need the extra "formats"
 _KINDS = {
     "TIFF": ("correlight.io.tiff", "read_tiff"),
     "PNG": ("correlight.io.picture", "read_png"),
@@ -67,7 +68,7 @@ def kind_of(path: Path) -> str:
     if not start:
         raise ReadError(f"Expected an image, but {path} is empty; copy or export it again.")
     place, mark = _MRC_MARK
-    if path.suffix.lower() in (".mrc", ".map", ".rec", ".st") and start[place : place + len(mark)] == mark:
+    if path.suffix.lower() in _MRC and start[place : place + len(mark)] == mark:
         return "MRC"
     for magic, kind in _STARTS:
         if start.startswith(magic):

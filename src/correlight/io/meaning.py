@@ -25,6 +25,7 @@ _MOSAIC = 32803
 _BASE = {COLOURS: 3, SEPARATED: 4, YCBCR: 3, 8: 3, 9: 3, 10: 3}  # samples that a kind of image needs; else 1
 _OPACITY = (1, 2)  # ExtraSamples: associated (colours multiplied by it) and unassociated alpha
 _CMYK = 1  # InkSet
+_DRAWN = 0.2  # part of a palette of greys that may be colours
 _TO_RGB = (6, 7, 33003, 33005, 34712, 34892, 50001, 34887)  # compressions whose decoders end in RGB
 
 
@@ -112,14 +113,7 @@ class Joined:
 
 def _grey(pixels: Pixels, page: Any, kind: int, plain: bool, picture: bool) -> Content:
     if kind == PALETTE and plain and picture and page.keyframe.colormap is not None:
-        # The table has 16 bits per colour; its upper byte is the 8-bit colour that was meant.
-        table = (np.asarray(page.keyframe.colormap) >> 8).astype(np.uint8)
-        last = table.shape[1] - 1
-
-        def colours(block: Array) -> Array:
-            return table[:, np.minimum(block[0].astype(np.intp), last)]
-
-        return Content(changed(pixels, colours, 3, "u1"), rgb=True)
+        return _painted(pixels, np.asarray(page.keyframe.colormap))
     if kind == WHITE_IS_ZERO:
         return _inverted(pixels, page, plain)
     said = {
@@ -127,6 +121,24 @@ def _grey(pixels: Pixels, page: Any, kind: int, plain: bool, picture: bool) -> C
         TRANSPARENCY: ("the page is a mask of transparency",),
     }
     return Content(pixels, findings=said.get(kind, ()))
+
+
+def _painted(pixels: Pixels, colormap: Array) -> Content:
+    """The colours of a palette, or its greys where it has few colours besides, for what is drawn over the image."""
+    # The table has 16 bits per colour; its upper byte is the 8-bit colour that was meant.
+    table = (colormap >> 8).astype(np.uint8)
+    odd = int((table != table[0]).any(axis=0).sum())
+    grey = odd <= table.shape[1] * _DRAWN
+    if grey:
+        table = np.rint(table.mean(axis=0, keepdims=True)).astype(np.uint8)
+    last = table.shape[1] - 1
+
+    def colours(block: Array) -> Array:
+        return table[:, np.minimum(block[0].astype(np.intp), last)]
+
+    said = f"the palette is one of greys and {odd} colours, which are read by their brightness"
+    painted = changed(pixels, colours, table.shape[0], "u1")
+    return Content(painted, rgb=not grey, findings=(said,) if grey and odd else ())
 
 
 def _inverted(pixels: Pixels, page: Any, plain: bool) -> Content:

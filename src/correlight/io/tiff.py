@@ -21,6 +21,7 @@ from correlight.io.content import Content, large
 from correlight.io.meaning import COLOURS, in_memory, meant, tag
 from correlight.io.tiff_checks import check_companions, check_directory, other_files
 from correlight.io.tiff_file import SHOWN, Opened, absent, open_tiff, quiet
+from correlight.io.tiff_instruments import TAGS
 from correlight.io.tiff_planes import Planes, pages_there, planes_of
 from correlight.io.tiff_sizes import spacing_of, stage_of
 from correlight.io.views import chosen, exchanges_axes, orientation_said, turned
@@ -58,14 +59,15 @@ def read_tiff(path: Path, *, calibrate: bool = True, choice: Selection = FIRST) 
             raise ReadError(f"Expected an image, but the TIFF file {path} holds none; export it again.")
         number, findings = _chosen_series(opened, choice)
         whole = file.series[number]
+        axes = opened.axes(whole)
         level = choose_level(path, len(whole.levels), choice)
-        index, said = _selected(path, whole, whole.levels[level], choice)
+        index, said = _selected(opened, whole, whole.levels[level], choice)
         content = _pixels(opened, whole, level, index, choice, number)
         about = opened.described(number)
-        frame = index[whole.axes.index("T")] if "T" in whole.axes else 0
+        frame = index[axes.index("T")] if "T" in axes else 0
         orientation = int(tag(whole.keyframe, "Orientation", 1) or 1)
-        height, width = (whole.shape[whole.axes.index(axis)] for axis in "YX")
-        full = [whole.shape[whole.axes.index("Z")]] if content.ndim == 3 and "Z" in whole.axes else []
+        height, width = (whole.shape[axes.index(axis)] for axis in "YX")
+        full = [whole.shape[axes.index("Z")]] if content.ndim == 3 and "Z" in axes else []
         full = [*full, *((width, height) if exchanges_axes(orientation) else (height, width))]
         full = [*content.pixels.shape[1 : 1 + content.ndim - len(full)], *full]
         shrunk = tuple(level_factor(large, small) for large, small in zip(full, content.pixels.shape[1:], strict=True))
@@ -120,9 +122,9 @@ def _chosen_series(opened: Opened, choice: Selection) -> tuple[int, tuple[str, .
     if wanted:
         said = f"the file holds {len(series)} images, {known}; number {wanted[0]} is read"
         return wanted[0], (said,) if len(series) > 1 else ()
-    first = next((number for number, entry in enumerate(series) if not _is_preview(entry)), 0)
     if len(series) == 1:
-        return first, ()
+        return 0, ()
+    first = _first(series)
     which = "the first" if first == 0 else f"number {first}, the first that is no preview,"
     return first, (f"the file holds {len(series)} images, {known}; {which} is read",)
 
@@ -133,20 +135,32 @@ def _called(number: int, name: str, series: Any) -> str:
     return f"{number} ({', '.join(part for part in (name, about) if part)})"
 
 
+def _first(series: list[Any]) -> int:
+    """The number of the first image that is no preview.
+
+    Some programs mark previews as such. Others put a picture for the screen in front, of the size of the image even,
+    and keep what the instrument says with the image itself.
+    """
+    images = [number for number, entry in enumerate(series) if not _is_preview(entry)]
+    told = [number for number in images if any(tag.code in TAGS for tag in series[number].keyframe.tags)]
+    return next(iter(told or images), 0)
+
+
 def _is_preview(series: Any) -> bool:
     kind = int(tag(series.keyframe, "NewSubfileType", 0) or 0)
     old = int(tag(series.keyframe, "SubfileType", 1) or 1)
     return bool(kind & (_REDUCED | _MASK) or old == 2)
 
 
-def _selected(path: Path, whole: Any, series: Any, choice: Selection) -> tuple[list[Any], tuple[str, ...]]:
+def _selected(opened: Opened, whole: Any, series: Any, choice: Selection) -> tuple[list[Any], tuple[str, ...]]:
     """What to cut out of a series of a time series; other axes stay for `_arranged`."""
-    index: list[Any] = [slice(None)] * len(series.axes)
-    count = series.shape[series.axes.index("T")] if "T" in series.axes else 1
+    axes, path = opened.axes(series), opened.path
+    index: list[Any] = [slice(None)] * len(axes)
+    count = series.shape[axes.index("T")] if "T" in axes else 1
     frame, said = time_index(path, count, choice)
-    if "T" not in series.axes:
+    if "T" not in axes:
         return index, said
-    place = series.axes.index("T")
+    place = axes.index("T")
     there = pages_there(whole)
     if there is not None and not there.all():
         # The first frame of which there is anything.

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tifffile
 
 from correlight.io import calibration
+from correlight.io import tiff_instruments as instruments
 from correlight.io.door import check_regular
 from correlight.io.ome import NO_IMAGES, Ome, read_ome
 from correlight.io.tiff_stated import Described
@@ -30,6 +32,12 @@ class Opened:
     def plain(self) -> bool:
         """Whether neither ImageJ nor OME-XML describes it."""
         return not (self.file.is_imagej or self.ome)
+
+    def axes(self, series: Any) -> str:
+        """A letter for each axis of a series; one whose meaning TIFF does not know is what the instrument says."""
+        several = [axis for axis, count in zip(series.axes, series.shape, strict=True) if count > 1 and axis in "QI"]
+        letter = instruments.third_axis(series.keyframe) if len(several) == 1 else ""
+        return str(series.axes if not letter or letter in series.axes else series.axes.replace(several[0], letter))
 
     def described(self, number: int) -> Described:
         """The tags and texts that describe a series."""

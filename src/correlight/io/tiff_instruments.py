@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+
 from correlight.errors import ReadError
 from correlight.io import calibration
 from correlight.io.tiff_stated import NUMBER, Described, Stated, from_text, mapping, settled
@@ -17,6 +19,9 @@ _METRE, _NANOMETRE = 1e6, 1e-3  # micrometres
 _FEI, _ZEISS, _SIS, _TVIPS, _TESCAN, _MICRO_MANAGER = (34680, 34682), 34118, (33560, 33471), 37706, 50431, 51123
 _DM_UNITS, _DM_SCALES = {"X": 65003, "Y": 65004, "Z": 65005}, {"X": 65009, "Y": 65010, "Z": 65011}
 _LSM, _UIC = 34412, (33628, 33631)
+TAGS = frozenset({*_FEI, _ZEISS, *_SIS, _TVIPS, _TESCAN, _LSM, *_UIC, *_DM_SCALES.values()})
+"""Of the image that the instrument recorded, and not of pictures of it for the screen."""
+_SECONDS = {"s", "sec", "second", "seconds", "ms", "µs", "us", "ns", "min", "h"}
 _DISPLAY = 1024  # pixels of the display that AP_PIXEL_SIZE of Zeiss is of
 _WIDTHS = {512, 1024, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768}  # of images that Zeiss SEMs store
 
@@ -29,18 +34,20 @@ def lsm(about: Described, axes: str) -> Stated:
 
 
 def metamorph(about: Described, axes: str) -> Stated:
-    """MetaMorph stacks state a calibration and its unit."""
-    for code in _UIC:
-        found = mapping(about, code)
-        if not found.get("SpatialCalibration", found.get("XCalibration")):
-            continue
-        unit = str(found.get("CalibrationUnits", ""))
-        length = calibration.unit_length(unit)
-        steps = {axis: calibration.number(found.get(f"{axis}Calibration")) for axis in "XY"}
-        if length is None:
-            return Stated(findings=calibration.not_understood(f"{steps['X']:.6g}", unit))
-        return settled({axis: step * length for axis, step in steps.items() if step > 0}, axes, "MetaMorph tags")
-    return Stated()
+    """MetaMorph stacks state a calibration and its unit, and how far each plane lies from the next, in micrometres."""
+    found: Mapping[str, Any] = (about.file.stk_metadata or {}) if about.file.is_stk else {}
+    if not found.get("SpatialCalibration", found.get("XCalibration")):
+        return Stated()
+    unit = str(found.get("CalibrationUnits", ""))
+    length = calibration.unit_length(unit)
+    steps = {axis: calibration.number(found.get(f"{axis}Calibration")) for axis in "XY"}
+    if length is None:
+        return Stated(findings=calibration.not_understood(f"{steps['X']:.6g}", unit))
+    sizes = {axis: step * length for axis, step in steps.items() if step > 0}
+    distances = np.asarray(found.get("ZDistance", ()), float)
+    if distances.size and distances[0] > 0 and np.allclose(distances, distances[0]):
+        sizes["Z"] = float(distances[0])
+    return settled(sizes, axes, "MetaMorph tags")
 
 
 def gatan(about: Described, axes: str) -> Stated:
@@ -59,6 +66,16 @@ def gatan(about: Described, axes: str) -> Stated:
         else:
             sizes[axis] = scale * length
     return settled(sizes, axes, "Gatan tags", tuple(dict.fromkeys(findings)))
+
+
+def third_axis(page: Any) -> str:
+    """What DigitalMicrograph says of the pages of an export: "Z" for a length, "T" for a time, else nothing."""
+    unit = page.tags.valueof(_DM_UNITS["Z"])
+    text = (unit.decode("latin-1") if isinstance(unit, bytes) else str(unit or "")).strip("\x00 ")
+    if text.lower() in _SECONDS:
+        return "T"
+    scale = calibration.number(page.tags.valueof(_DM_SCALES["Z"]))
+    return "Z" if calibration.unit_length(text) is not None and scale > 0 else ""
 
 
 def fei(about: Described, axes: str) -> Stated:
@@ -166,7 +183,9 @@ def jeol(about: Described, axes: str) -> Stated:
     name = next((key for key in texts if key.endswith("LengthPerPixel") and texts[key]), "")
     size = calibration.number(texts.get(name)) * _NANOMETRE
     kind = next((value for key, value in texts.items() if key.endswith("MeasurementUnitType")), "")
-    if "Diffraction" in kind or not size > 0:
+    if size > 0 and "Diffraction" in kind:
+        return Stated(findings=(f"stated, not understood: {texts[name]} per pixel of a diffraction pattern",))
+    if not size > 0:
         return Stated()
     return settled({"X": size, "Y": size}, axes, "JEOL tags")
 

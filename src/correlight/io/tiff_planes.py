@@ -51,7 +51,7 @@ class Planes:
 
 def planes_of(opened: Opened, series: Any, index: list[Any], choice: Selection, *, last: bool) -> Planes | None:
     """The planes of a level; None for a smaller one that cannot be read in parts."""
-    axes, path = series.axes, opened.path
+    axes, path = opened.axes(series), opened.path
     if series.dtype is None or "Y" not in axes or "X" not in axes or len(axes) != len(index):
         if last:
             return None
@@ -86,7 +86,7 @@ def _decoded(opened: Opened, series: Any, index: list[Any], choice: Selection, s
     shape = tuple(count for count, part in zip(series.shape, index, strict=True) if isinstance(part, slice))
     check_size(opened.path, shape, series.dtype.itemsize)
     check_segments(opened.path, series)
-    kept = "".join(axis for axis, part in zip(series.axes, index, strict=True) if isinstance(part, slice))
+    kept = "".join(axis for axis, part in zip(opened.axes(series), index, strict=True) if isinstance(part, slice))
     order, pixels, said = _arranged(opened, kept, _cut(series, index), choice)
     merged = _merged(order, pixels)
     there = np.ones(merged.shape[:-2], bool)

@@ -13,6 +13,7 @@ import tifffile
 
 from correlight.io import calibration
 from correlight.io.content import NOT_STATED
+from correlight.io.extras import known_in_part
 
 NUMBER = r"([-+0-9.eE]{1,32})"
 """Of a number in a text."""
@@ -83,7 +84,8 @@ def settled(sizes: Mapping[str, float], axes: str, source: str, findings: tuple[
         return Stated(tuple(sizes[axis] for axis in axes), source, findings)
     if len(axes) == 3 and "X" in sizes and "Y" in sizes:
         return Stated(None, source, (*findings, _no_distance(sizes)))
-    return Stated(findings=findings)
+    said = () if findings else known_in_part(sizes, axes)
+    return Stated(None, source if said else NOT_STATED, (*findings, *said))
 
 
 def _no_distance(sizes: Mapping[str, float]) -> str:
