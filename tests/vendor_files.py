@@ -23,30 +23,42 @@ def _memory(data: bytes, name: str) -> bytes:
 
 
 def lif(
-    images: dict[str, tuple[Array, tuple[float, ...], list[str]]], stage: tuple[float, float] | None = None
+    images: dict[str, tuple[Array, tuple[float, ...], list[str]]],
+    stage: tuple[float, float] | list[tuple[float, float]] | None = None,
+    flags: str = "",
 ) -> bytes:
-    """A LIF file; each image is pixels (C, [Z,] Y, X), micrometres per pixel, and names of its channels."""
+    """A LIF file; each image is pixels (C, [Z,] Y, X), micrometres per pixel, and names of its channels.
+
+    With a list of places the pixels are tiles, (M, C, [Z,] Y, X); flags say how the stage runs, 'FlipX="1"'.
+    """
     elements, blocks = "", b""
     for number, (name, (pixels, spacing, channels)) in enumerate(images.items()):
-        size = pixels.itemsize
+        size, tiled = pixels.itemsize, isinstance(stage, list)
         parts, step = "", size
-        for axis, (count, distance) in enumerate(zip(pixels.shape[:0:-1], spacing[::-1], strict=True), start=1):
+        inner = pixels.shape[1 + tiled :][::-1]
+        for axis, (count, distance) in enumerate(zip(inner, spacing[::-1], strict=True), start=1):
             length = (count - 1) * distance * 1e-6
             parts += (
                 f'<DimensionDescription DimID="{axis}" NumberOfElements="{count}" Origin="0" Length="{length!r}" '
                 f'Unit="m" BitInc="0" BytesInc="{step}"/>'
             )
             step *= count
+        if tiled:
+            parts += (
+                f'<DimensionDescription DimID="10" NumberOfElements="{len(pixels)}" Origin="0" Length="1" Unit="" '
+                f'BitInc="0" BytesInc="{step * len(channels)}"/>'
+            )
         listed = "".join(
             f'<ChannelDescription DataType="0" ChannelTag="0" Resolution="{8 * size}" NameOfMeasuredQuantity="{label}" '
             f'Min="0" Max="1" Unit="" LUTName="Gray" IsLUTInverted="0" BytesInc="{step * place}" BitInc="0"/>'
             for place, label in enumerate(channels)
         )
-        tile = "" if stage is None else f'<Tile FieldX="0" FieldY="0" PosX="{stage[1]}" PosY="{stage[0]}"/>'
+        places = stage if isinstance(stage, list) else [] if stage is None else [stage]
+        tile = "".join(f'<Tile FieldX="0" FieldY="0" PosX="{x!r}" PosY="{y!r}"/>' for y, x in places)
         elements += (
             f'<Element Name="{name}" Visibility="1" UniqueID="{number}"><Data><Image><ImageDescription>'
             f"<Channels>{listed}</Channels><Dimensions>{parts}</Dimensions></ImageDescription>"
-            f'<Attachment Name="TileScanInfo">{tile}</Attachment></Image></Data>'
+            f'<Attachment Name="TileScanInfo" {flags}>{tile}</Attachment></Image></Data>'
             f'<Memory Size="{pixels.nbytes}" MemoryBlockID="MemBlock_{number}"/></Element>'
         )
         blocks += _memory(pixels.tobytes(), f"MemBlock_{number}")
@@ -72,14 +84,15 @@ def _entry(kind: int, place: int, axes: list[tuple[bytes, int, int]], codec: int
 
 
 def czi(
-    blocks: list[tuple[Array, dict[str, int]]],
+    blocks: list[tuple[Array, dict[str, Any]]],
     metadata: str,
     codec: int = 0,
     encode: Callable[[Array], bytes] | None = None,
 ) -> bytes:
     """A CZI file; each block is a plane (Y, X) or (Y, X, 3), and where it starts along S, T, C, Z, Y, X and others.
 
-    The entry "shrunk" makes the block a level of a pyramid, which stands for so many times its pixels.
+    The entry "shrunk" makes the block a level of a pyramid, which stands for so many times its pixels; "stage_y" and
+    "stage_x" say where the stage stood.
     """
     body, entries = b"", []
     start = 32 + 512
@@ -92,8 +105,11 @@ def czi(
         data = stored.tobytes() if encode is None else encode(pixels)
         entry = _entry(kind, start + len(body), axes, codec, where.get("shrunk", 1))
         entries.append(entry)
-        head = struct.pack("<iiq", 0, 0, len(data)) + entry
-        body += _segment(b"ZISRAWSUBBLOCK", head + bytes(max(0, 256 - len(head))) + data)
+        place = "".join(f"<Stage{axis}Position>{where[f'stage_{axis.lower()}']}</Stage{axis}Position>" for axis in "XY"
+                        if f"stage_{axis.lower()}" in where)  # fmt: skip
+        about = f"<METADATA><Tags>{place}</Tags></METADATA>".encode() if place else b""
+        head = struct.pack("<iiq", len(about), 0, len(data)) + entry
+        body += _segment(b"ZISRAWSUBBLOCK", head + bytes(max(0, 256 - len(head))) + about + data)
     directory = _segment(b"ZISRAWDIRECTORY", struct.pack("<i124x", len(entries)) + b"".join(entries))
     text = metadata.encode()
     about = _segment(b"ZISRAWMETADATA", struct.pack("<ii248x", len(text), 0) + text)

@@ -167,3 +167,15 @@ def test_a_file_that_is_still_being_written_is_not_called_damaged(tmp_path: Path
 def test_tiles_without_end_take_no_memory(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="cover less than"):
         read(made(tmp_path / "a.czi", [(GREY, {}), (GREY, {"X": 20_000, "Y": 20_000})], CZI_METADATA))
+
+
+def test_the_stage_position_is_that_of_the_scene_or_else_of_the_middle_of_its_blocks(tmp_path: Path) -> None:
+    assert read(made(tmp_path / "a.czi", [(GREY, {})], CZI_METADATA)).source["stage_position"] == (-200.25, 1500.5)
+    without = CZI_METADATA.replace("CenterPosition", "Other")
+    blocks = [
+        (GREY, {"X": 48 * n, "C": c, "stage_y": "+000000120.5000", "stage_x": 10.0 * n}) for n in (0, 1) for c in (0, 1)
+    ]
+    assert read(made(tmp_path / "b.czi", blocks, without)).source["stage_position"] == (120.5, 5.0)
+    half = read(made(tmp_path / "c.czi", [(GREY, {"stage_x": 1.0})], without))
+    assert "stage_position" not in half.source
+    assert "stage_position" not in read(made(tmp_path / "d.czi", [(GREY, {})], without)).source

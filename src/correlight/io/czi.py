@@ -20,7 +20,7 @@ from correlight.images.image import Mask
 from correlight.io import calibration
 from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_order, time_index
 from correlight.io.content import NOT_STATED, Content, check_size, from_samples
-from correlight.io.czi_blocks import decoded, kind_of
+from correlight.io.czi_blocks import decoded, kind_of, stage_of
 from correlight.io.extras import known_in_part, losses_raised, reader
 from correlight.io.further import choose_views
 from correlight.parsing import open_regular, parse_xml
@@ -69,6 +69,8 @@ def read_czi(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         blocks = [block for block in blocks if _start(block, "S") == scenes[number]]
         blocks, said = _one_place(path, blocks, choice)
         joined = _joined(path, blocks)
+        first = [block for block in blocks if all(_start(block, axis) == _start(blocks[0], axis) for axis in "CZ")]
+        stage = _stage(root, scenes[number]) or stage_of(first)
     content = _content(path, joined.pixels)
     spatial = "ZYX"[-content.ndim :]
     steps = _spacings(root) if root is not None and calibrate else {}
@@ -83,7 +85,7 @@ def read_czi(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         spacing=calibration.checked(path, [steps[axis] for axis in spatial], "metadata") if known else None,
         spacing_source="CZI metadata" if known else NOT_STATED,
         findings=(*findings, *said, *left_out, *joined.findings, *known_in_part(steps, spatial)),
-        stage=_stage(root, scenes[number]),
+        stage=stage,
         covered=covered,
     )
 

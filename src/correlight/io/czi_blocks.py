@@ -8,6 +8,7 @@ told how many bytes the block has, so that a few bytes cannot become gigabytes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError
+from correlight.io.calibration import local_name, number
 from correlight.io.content import check_size
+from correlight.parsing import parse_xml
 
 _RAW, _JPEG, _LZW, _JPEG_XR, _ZSTD, _ZSTD_SPLIT = 0, 1, 2, 4, 5, 6
 _UNKNOWN = {3: "lossless JPEG", 7: "chunked compression"}
+_LONGEST = 2**20  # bytes of the metadata of a block
+_MOST_PLACES = 2000  # blocks that are asked where the stage stood
 _CAMERA, _SYSTEM = 100, 1000  # numbers from which raw data of a camera or a program begin
 _PIXELS = {
     "<u1": ("u1", 1), "<u2": ("u2", 1), "<f4": ("f4", 1), "<3u1": ("u1", 3), "<3u2": ("u2", 3), "<3f4": ("f4", 3),
@@ -68,6 +73,22 @@ def decoded(path: Path, block: Any) -> NDArray[Any]:
     if count < 0 or segment.data_offset + count > path.stat().st_size:
         raise ReadError(f"{path} is truncated: the file ends before its pixels do; copy or export it again.")
     return _pixels(path, int(block.compression), segment.data(raw=True), shape, dtype)
+
+
+def stage_of(blocks: Sequence[Any]) -> tuple[float, ...] | None:
+    """Where the stage stood in the middle of some blocks, micrometres, (y, x); None unless each of them says it."""
+    places = []
+    for block in blocks[:_MOST_PLACES]:
+        segment = block.data_segment()
+        text = segment.metadata(raw=True) if 0 < segment.metadata_size <= _LONGEST else ""
+        try:
+            root = parse_xml(text, "Expected metadata of a block, but it")
+        except ReadError:
+            return None
+        found = {local_name(element): number(element.text) for element in root.iter()}
+        places.append([found.get(f"Stage{axis}Position", math.nan) for axis in "YX"])
+    corners = np.array([np.min(places, axis=0), np.max(places, axis=0)]) if places else np.array(math.nan)
+    return tuple(corners.mean(axis=0).tolist()) if np.isfinite(corners).all() else None
 
 
 def _pixels(path: Path, codec: int, data: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:

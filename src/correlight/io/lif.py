@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.errors import ReadError
 from correlight.io import calibration
@@ -13,6 +14,7 @@ from correlight.io.axes import FIRST, Choice, choose_level, choose_scene, in_ord
 from correlight.io.content import NOT_STATED, Content, check_size, from_samples
 from correlight.io.extras import known_in_part, losses_raised, reader
 from correlight.io.further import index_with_views
+from correlight.io.lif_tiles import Mosaic, join_tiles
 from correlight.parsing import LIMIT, parse_xml
 
 KNOWS = ("scene", "time", "view")  # what can be chosen
@@ -29,7 +31,7 @@ def read_lif(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
     calibrate : bool
         Whether to read the pixel size; without, an impossible one does no harm.
     choice : Choice
-        Scene, by number or name, and frame.
+        Scene, by number or name, frame, and the place along further axes; tiles are joined unless one is asked for.
     """
     liffile = reader("liffile", "LIF files")
     _check_header(path)
@@ -45,16 +47,25 @@ def read_lif(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         if stored < image.nbytes:
             raise ReadError(f"{path} is truncated: {image.nbytes} bytes of pixels were announced; copy it again.")
         choose_level(path, 1, choice)
-        index, said = index_with_views(path, axes, image.shape, choice)
+        together = "M" in axes and _all_tiles(choice)
+        index, said = _index(path, axes, image.shape, choice, together)
         pixels = np.asarray(image.asarray())[index]
-        spacing = _spacings(image) if calibrate else {}
+        stated = _spacings(image)
         names = _names(image)
-        stage = _stage(image, dict(zip(axes, index, strict=True)).get("M", 0))
-    kept = "".join(axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice))
+        tile = dict(zip(axes, index, strict=True)).get("M", 0)
+        kept = "".join(axis for axis, part in zip(axes, index, strict=True) if isinstance(part, slice))
+        mosaic = None
+        if together:
+            kept, mosaic = _joined(path, kept, pixels, image, stated)
+            pixels, said = mosaic.pixels, (*said, mosaic.said)
+            tile = tile if mosaic.whole else 0
+        stage = _stage(image, tile)
+    spacing = stated if calibrate else {}
     if kept == "YXS" and pixels.shape[-1] in (3, 4):
         content = from_samples(pixels)
     else:
         content = Content(in_order(path, kept.replace("S", "C"), pixels))
+    covered = None if mosaic is None else mosaic.covered
     spatial = "ZYX"[-content.ndim :]
     known = all(axis in spacing for axis in spatial)
     sizes = calibration.checked(path, [spacing[axis] for axis in spatial], "metadata") if known else None
@@ -67,7 +78,33 @@ def read_lif(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         spacing_source="LIF metadata" if known else NOT_STATED,
         findings=(*findings, *said, *known_in_part(spacing, spatial)),
         stage=stage,
+        covered=None if covered is None else np.broadcast_to(covered, content.pixels.shape[1:]),
     )
+
+
+def _all_tiles(choice: Choice) -> bool:
+    """Whether no tile of its own is asked for."""
+    wanted = "" if choice.view is None else str(choice.view).strip()
+    return not wanted or not (wanted.isdecimal() or "M" in wanted)
+
+
+def _index(
+    path: Path, axes: str, shape: tuple[int, ...], choice: Choice, together: bool
+) -> tuple[tuple[Any, ...], tuple[str, ...]]:
+    """What to cut out of an image; of its tiles all or one."""
+    if not together:
+        return index_with_views(path, axes, shape, choice)
+    place = axes.index("M")
+    index, said = index_with_views(path, axes.replace("M", ""), shape[:place] + shape[place + 1 :], choice)
+    return (*index[:place], slice(None), *index[place:]), said
+
+
+def _joined(path: Path, axes: str, pixels: NDArray[Any], image: Any, stated: dict[str, float]) -> tuple[str, Mosaic]:
+    """The axes of the mosaic, and it."""
+    rest = "".join(axis for axis in axes if axis not in "MYX")
+    stack = pixels.transpose([axes.index(axis) for axis in f"MYX{rest}"])
+    spacing = (stated["Y"], stated["X"]) if "Y" in stated and "X" in stated else None
+    return f"YX{rest}", join_tiles(path, stack, image, spacing)
 
 
 def _check_header(path: Path) -> None:
@@ -99,10 +136,12 @@ def _names(image: Any) -> tuple[str, ...]:
     return tuple(names) if all(names) and len(set(names)) == len(names) else ()
 
 
-def _stage(image: Any, tile: int) -> tuple[float, ...] | None:
-    """Where the stage stood, of the tile that is read."""
+def _stage(image: Any, tile: int | slice) -> tuple[float, ...] | None:
+    """Where the stage stood, of the tile that is read, or in the middle of all tiles."""
     tiles = list(image.xml_element.iter("Tile"))
-    if tile >= len(tiles):
+    chosen = tiles[tile : tile + 1] if isinstance(tile, int) else tiles
+    places = np.array([[calibration.number(entry.get(name)) for name in ("PosY", "PosX")] for entry in chosen])
+    if not len(places) or not np.isfinite(places).all():
         return None
-    place = [calibration.number(tiles[tile].get(name)) * _METRE for name in ("PosY", "PosX")]
-    return tuple(place) if np.isfinite(place).all() else None
+    middle = (places.min(axis=0) + places.max(axis=0)) / 2 * _METRE
+    return tuple(middle.tolist())
