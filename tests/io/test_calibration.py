@@ -87,7 +87,9 @@ def test_the_many_ways_to_write_a_micrometre(unit: str) -> None:
     [
         ("nanometers", 1e-3), ("Nanometres", 1e-3), ("picometer", 1e-6), ("pm", 1e-6), ("millimeters", 1e3),
         ("centimetres", 1e4), ("Å", 1e-4), ("\u212b", 1e-4), ("A\u030a", 1e-4), ("Ã…", 1e-4), ("angstroms", 1e-4),
-        ("Ångström", 1e-4), ("A", 1e-4), ("Inches", 25_400), ("meters", 1e6),
+        ("Ångström", 1e-4), ("A", 1e-4), ("Inches", 25_400), ("meters", 1e6), ("Ã\x85", 1e-4),
+        ("ang", 1e-4), ("nano-meter", 1e-3), ("milli metres", 1e3), ("[nm]", 1e-3), ("in.", 25_400),
+        ("\ufeffnm\x00", 1e-3),
     ],
 )  # fmt: skip
 def test_plurals_and_signs_of_other_units(unit: str, length: float) -> None:

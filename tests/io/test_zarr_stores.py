@@ -338,3 +338,12 @@ def test_a_transformation_or_unit_that_is_not_understood_is_said(tmp_path: Path)
     image = read(path)
     assert not image.grid.calibrated
     assert "stated, not understood: 20 furlong per pixel along y" in image.findings
+
+
+def test_a_scale_without_a_unit_is_said_and_a_translation_kept_in_pixels(tmp_path: Path) -> None:
+    path = store(tmp_path / "a.zarr", steps=[SCALE, SHIFT])
+    (path / ".zattrs").write_text((path / ".zattrs").read_text().replace('"nanometer"', '""'))
+    image = read(path)
+    assert (image.grid.unit, image.grid.origin) == ("pixel", (3000.0, 2600.0))
+    assert "stated, not understood: 20 of no unit per pixel along y" in image.findings
+    assert read(path, spacing=0.02).grid.origin == pytest.approx((60.0, 52.0))

@@ -34,7 +34,7 @@ MICROMETRES: dict[str, float] = {
         for word in ("meter", "metre")
         for plural in ("", "s")
     },
-    "um": 1.0, "micron": 1.0, "microns": 1.0, "µ": 1.0, "mum": 1.0, "micro-meter": 1.0, "micro-metre": 1.0,
+    "um": 1.0, "micron": 1.0, "microns": 1.0, "µ": 1.0, "mum": 1.0, "ang": 1e-4,
     "Å": 1e-4, "A": 1e-4, "angstrom": 1e-4, "angstroms": 1e-4, "ångström": 1e-4, "ångströms": 1e-4, "ångstrom": 1e-4,
     "ångstroms": 1e-4, "angstroem": 1e-4, "angström": 1e-4,
     "thou": _INCH / 1000, "li": _INCH / 12, "in": _INCH, "inch": _INCH, "inches": _INCH, "ft": 12 * _INCH,
@@ -44,6 +44,7 @@ MICROMETRES: dict[str, float] = {
 """Length of each unit in micrometres: every length of OME-XML, and the words that ImageJ and SEM software use."""
 
 _NO_UNIT = {"", "pixel", "pixels", "px", "reference frame", "referenceframe", "unit", "units", "none"}
+_AROUND = " \t\r\n\x00\ufeff"
 _PER_PIXEL = re.compile(r" ?(?:/|per) ?(?:px|pixels?|pix)\Z", re.IGNORECASE)
 
 
@@ -65,7 +66,7 @@ def not_understood(number: str, unit: str) -> tuple[str, ...]:
 
 def _spelling(unit: str) -> str:
     """A unit as it was meant: escapes resolved, one code for each sign, and text that was decoded wrongly mended."""
-    name = unit[:200].strip().strip("\x00").strip()
+    name = unit[:200].strip(_AROUND)  # not all that Python takes for a space: \x85 is half of an Å
     name = re.sub(r"\\u([0-9A-Fa-f]{4})", lambda match: chr(int(match[1], 16)), name)
     for encoding in ("cp1252", "latin-1"):
         if name.isascii():
@@ -77,7 +78,8 @@ def _spelling(unit: str) -> str:
         except UnicodeError:
             continue
     name = unicodedata.normalize("NFC", name).replace("\u03bc", "µ").replace("\u212b", "Å")
-    return _PER_PIXEL.sub("", name).strip()
+    name = _PER_PIXEL.sub("", name).strip().strip("[]().")
+    return re.sub(r"(?i)\A(pico|nano|micro|milli|centi)[ -](?=met)", r"\1", name)
 
 
 def is_print_resolution(size: float) -> bool:

@@ -70,7 +70,9 @@ def meant(path: Path, pixels: Pixels, samples: int, page: Any, *, plain: bool) -
         # A stack or several images: every sample is a channel, but for opacity, which is none.
         kept = [number for number in range(pixels.shape[0]) if number % samples != opacity]
         said = () if opacity is None else ("the opacity of a stack is left out",)
-        return Content(chosen(pixels, kept), findings=said)
+        content = Content(chosen(pixels, kept))
+        content = _inverted(content.pixels, page, plain) if kind == WHITE_IS_ZERO else content
+        return replace(content, findings=(*content.findings, *said))
     content = _coloured(path, pixels, page, kind, base)
     findings = list(content.findings)
     if others and content.rgb:
@@ -81,6 +83,9 @@ def meant(path: Path, pixels: Pixels, samples: int, page: Any, *, plain: bool) -
         content = replace(content, pixels=joined, rgb=False, channels=names)
     elif others:
         content = replace(content, pixels=chosen(pixels, [n for n in range(samples) if n != opacity]))
+    if kind == WHITE_IS_ZERO:
+        content = _inverted(content.pixels, page, plain)
+        findings += content.findings
     if opacity is not None:
         alpha = chosen(pixels, [opacity])
         content = replace(content, opaque=alpha[0] != 0 if isinstance(alpha, np.ndarray) else alpha)

@@ -61,7 +61,7 @@ def read_ome_zarr(path: Path, *, calibrate: bool = True, choice: Choice = FIRST)
     shrunk = tuple(level_factor(full[axes.index(axis)], array.shape[axes.index(axis)]) for axis in spatial)
     scale, _, odd = _placement(path, image, dataset, axes)
     spacing = _spacing(path, scale, axes, units, spatial) if calibrate else None
-    _, shift, _ = _placement(path, image, datasets[0], axes)
+    whole, shift, _ = _placement(path, image, datasets[0], axes)
     names = _channels(root, pixels.shape[0])
     kept = presence.channels
     if kept is not None:
@@ -77,6 +77,7 @@ def read_ome_zarr(path: Path, *, calibrate: bool = True, choice: Choice = FIRST)
         levels=levels,
         held=presence.slices,
         origin=_origin(shift, axes, units, spatial),
+        start=_start(whole, shift, axes, spatial),
     )
 
 
@@ -207,14 +208,15 @@ def _spacing(
 def _unknown_units(
     scale: NDArray[np.float64] | None, axes: str, units: Mapping[str, str], spatial: str
 ) -> tuple[str, ...]:
-    """Scales in units that are no known length; nothing where the file counts pixels."""
+    """Scales in units that are no known length, or in none; nothing where the file counts pixels."""
     said = []
     for axis, length in zip(spatial, _lengths(axes, units, spatial), strict=True):
         unit = units.get(axis, "").strip()
-        if scale is not None and length is None and unit and unit.lower() not in ("pixel", "pixels", "px"):
-            said.append(
-                f"stated, not understood: {scale[axes.index(axis)]:g} {unit[:40]} per pixel along {axis.lower()}"
-            )
+        if scale is None or length is not None or unit.lower() in ("pixel", "pixels", "px"):
+            continue
+        size = scale[axes.index(axis)]
+        if unit or size != 1:
+            said.append(f"stated, not understood: {size:g} {unit[:40] or 'of no unit'} per pixel along {axis.lower()}")
     return tuple(said)
 
 
@@ -226,6 +228,15 @@ def _origin(shift: NDArray[np.float64], axes: str, units: Mapping[str, str], spa
     return tuple(
         float(shift[axes.index(axis)]) * (length or 1.0) for axis, length in zip(spatial, lengths, strict=True)
     )
+
+
+def _start(
+    scale: NDArray[np.float64] | None, shift: NDArray[np.float64], axes: str, spatial: str
+) -> tuple[float, ...] | None:
+    """The same in pixels of the full resolution, which needs no unit."""
+    sizes = np.ones(len(axes)) if scale is None else scale
+    places = [axes.index(axis) for axis in spatial]
+    return tuple((shift[places] / sizes[places]).tolist()) if shift[places].any() and sizes[places].all() else None
 
 
 def _channels(root: Path, count: int) -> tuple[str, ...]:
