@@ -296,3 +296,29 @@ def test_a_stack_is_a_volume_where_the_caller_knows_the_distance_of_its_sections
     image = read(path, spacing=(0.5, 0.1, 0.1))
     np.testing.assert_array_equal(image.levels[0][0], PIECES)
     assert image.grid.spacing == (0.5, 0.1, 0.1)
+
+
+@pytest.mark.parametrize("kind", [b"FEI1", b"FEI2"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_extended_header_of_fei_states_pixel_size_and_stage(kind: bytes, order: str, tmp_path: Path) -> None:
+    layout = mrcfile.dtypes.get_ext_header_dtype(kind, order)
+    records = np.zeros(2, layout)
+    records["Pixel size X"], records["Pixel size Y"] = 2e-9, 3e-9
+    records["X-Stage"], records["Y-Stage"] = [1e-5, 2e-5], [-1e-5, -2e-5]
+    path = tmp_path / "a.mrc"
+    stack = np.random.default_rng(0).integers(0, 999, (2, 40, 48)).astype(f"{order}i2")
+    with mrcfile.new(path) as file:
+        file.set_data(stack)
+        file.set_image_stack()
+        file.set_extended_header(records)
+        file.header.exttyp = kind
+    image = read(path, time=1)
+    np.testing.assert_array_equal(image.levels[0], stack[1:])
+    assert image.grid.spacing == pytest.approx((0.003, 0.002))
+    assert image.source["spacing_source"] == "the extended header of FEI"
+    assert image.source["stage_position"] == pytest.approx((-20.0, 20.0))
+    with mrcfile.open(path, "r+") as file:
+        file.voxel_size = 25.0
+    differing = read(path)
+    assert differing.grid.spacing == pytest.approx((0.0025, 0.0025))
+    assert any("pixel sizes differ" in text and "extended header of FEI" in text for text in differing.findings)

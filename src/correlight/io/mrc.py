@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.errors import ReadError
 from correlight.io import calibration
@@ -24,7 +25,7 @@ from correlight.io.ondisk import Flat, left_on_disk
 from correlight.io.serialem import Mdoc, joined, pieces_in_header, pieces_in_mdoc, read_mdoc
 from correlight.io.sidecar import read_sidecar
 
-_ANGSTROM = 1e-4  # micrometres
+_ANGSTROM, _METRE = 1e-4, 1e6  # micrometres
 _HEADER = 1024  # bytes
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2", 16: "u1", 101: "u1"}
 _REFUSED = {3: "complex integers", 4: "complex numbers", 7: "32-bit integers in no agreed order"}
@@ -51,6 +52,7 @@ class _Header:
     voxel: dict[str, float]  # micrometres by axis; 0 where nobody filled it in
     origin: dict[str, float] | None  # micrometres by axis
     start: dict[str, float] | None  # pixels by axis
+    records: NDArray[Any]  # what FEI says of each image; empty where it says nothing
     findings: tuple[str, ...]
 
 
@@ -127,9 +129,30 @@ def _header(path: Path) -> tuple[_Header, bytes, tuple[int, int]]:
     voxel, origin, start = _places(header, imod)
     found = _Header(
         shape, mode, order, axes, dtype.newbyteorder(order), four_bits, _HEADER + length, volume, voxel, origin, start,
-        (*findings, *turned, *bytes_are),
+        _fei_records(bytes(header["exttyp"]), extended, order), (*findings, *turned, *bytes_are),
     )  # fmt: skip
     return found, extended, (int.from_bytes(data[128:130], _WORDS[order]), int.from_bytes(data[130:132], _WORDS[order]))
+
+
+def _fei_records(kind: bytes, extended: bytes, order: Order) -> NDArray[Any]:
+    """What FEI (Thermo) writes for each image into the extended header, in metres."""
+    if kind not in (b"FEI1", b"FEI2"):
+        return np.empty(0)
+    layout = reader("mrcfile.dtypes", "MRC files").get_ext_header_dtype(kind, order)
+    return np.frombuffer(extended, layout, len(extended) // layout.itemsize)
+
+
+def _fei(header: _Header, section: int) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Micrometres per pixel and the place of the stage, (y, x), that FEI states of an image; None where it does not."""
+    if section >= len(header.records):
+        return None, None
+    record = header.records[section]
+    size, place = (
+        tuple(float(record[name]) * _METRE for name in names)
+        for names in (("Pixel size Y", "Pixel size X"), ("Y-Stage", "X-Stage"))
+    )
+    known = all(calibration.SMALLEST <= value <= calibration.LARGEST for value in size)
+    return (size if known else None), (place if all(map(math.isfinite, place)) and any(place) else None)
 
 
 _WORDS: dict[str, Any] = {"<": "little", ">": "big"}
@@ -262,6 +285,9 @@ def _stated(path: Path, header: _Header, mdoc: Mdoc | None, section: int, conten
         others.append(((angstroms[0] * _ANGSTROM,) * 2, f".mdoc file {path.name}.mdoc"))
     if beside and beside.spacing:
         others.append((beside.spacing, beside.source))
+    size, stood = _fei(header, section)
+    if size:
+        others.append((size, "the extended header of FEI"))
     for other, name in others if calibrate else ():
         # Programs that know no pixel size leave 0 or exactly 1 angstrom in the header.
         if content.ndim == 2 and (spacing is None or np.allclose(spacing, _ANGSTROM, rtol=1e-6)):
@@ -271,6 +297,7 @@ def _stated(path: Path, header: _Header, mdoc: Mdoc | None, section: int, conten
             findings.append(f"pixel sizes differ: {here} µm is used, {name} states {other[0]:g} x {other[1]:g} µm")
     stage = mdoc.numbers(section, "StagePosition") if mdoc else ()
     place = (stage[1], stage[0]) if len(stage) == 2 else beside.stage if beside else None
+    place = stood if place is None else place
     origin, start = (
         None if corner is None else tuple(corner.get(axis, 0.0) for axis in spatial)
         for corner in (header.origin, header.start)
