@@ -232,3 +232,33 @@ def test_landmarks_outside_their_image_are_counted(tmp_path: Path, capsys: pytes
     said = capsys.readouterr().err
     assert "2 of 4 landmarks lie outside the moving image" in said
     assert "fixed image" not in said
+
+
+def test_points_outside_the_images_that_are_given_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for name, size in (("fixed.ome.tif", 64), ("moving.ome.tif", 128)):
+        pixels = rng.integers(0, 255, (1, size, size)).astype(np.uint8)
+        write_ome_tiff(tmp_path / name, pixels, Grid.of((size, size), 0.1, unit="micrometre"), ("a",))
+    (tmp_path / "in.csv").write_text("y,x\n1,2\n100,10\n200,1\n")
+    fixed, moving = ("--fixed", tmp_path / "fixed.ome.tif"), ("--moving", tmp_path / "moving.ome.tif")
+    for images, said in (
+        (fixed, "2 of 3 points lie outside the fixed image"),
+        ((*fixed, *moving), "1 of 3 points lie outside both"),
+    ):
+        assert run(tmp_path / "in.csv", tmp_path / "a.txt", "--to", "transformix", *images, "--overwrite") == ACCEPTED
+        assert said in capsys.readouterr().err
+    (tmp_path / "in.csv").write_text("y,x\n1,2\n")
+    assert run(tmp_path / "in.csv", tmp_path / "a.txt", "--to", "transformix", *fixed, "--overwrite") == ACCEPTED
+    assert "outside" not in capsys.readouterr().err
+
+
+def test_images_that_a_transform_parts_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 64, 64)).astype(np.uint8)
+    write_ome_tiff(tmp_path / "a.ome.tif", pixels, Grid.of((64, 64), 0.1, unit="micrometre"), ("a",))
+    images = ("--fixed", tmp_path / "a.ome.tif", "--moving", tmp_path / "a.ome.tif")
+    for shift, apart in ((700.0, True), (3.0, False)):
+        write_transform(tmp_path / "a.tfm", Affine(np.array([[1, 0, shift], [0, 1, 0], [0, 0, 1.0]])))
+        assert run(tmp_path / "a.tfm", tmp_path / "b.json", "--to", "matrix", *images, "--overwrite") == ACCEPTED
+        assert ("lies outside the fixed one altogether" in capsys.readouterr().err) == apart

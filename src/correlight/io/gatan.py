@@ -146,12 +146,14 @@ def _axes(reader: _Reader, data: Tags) -> tuple[list[float], list[str], tuple[st
         unit, scale = reader.text(entry.get("Units")).strip("\x00 "), calibration.number(entry.get("Scale"))
         length = calibration.unit_length(unit)
         units[place] = unit
-        if length is not None and (place < 2 or scale > 0):
+        if length is not None and (scale > 0 or (place < 2 and scale < 0)):
             sizes[place] = scale * length
         elif unit.lower() in _SECONDS and place == 2:
             continue
         elif length is not None or (unit and unit.lower() not in _NO_UNIT):
             findings.append(f"stated, not understood: {scale:g} {unit} per pixel along {axis}")
+        elif not unit and np.isfinite(scale) and scale not in (0, 1):
+            findings.append(f"stated, not understood: {scale:g} of no unit per pixel along {axis}")
     found = {axis: size for axis, size in zip("xy", sizes, strict=False) if np.isfinite(size)}
     if len(found) == 1:
         (axis, size), *_ = found.items()

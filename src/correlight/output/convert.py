@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.errors import TransformError, UsageError
 from correlight.exchange import (
@@ -14,6 +15,7 @@ from correlight.exchange import (
     Content,
     ExchangeContext,
     LandmarkTable,
+    PointTable,
     kind_of,
     read_file,
     write_file,
@@ -27,6 +29,7 @@ from correlight.output.target import reserve, reserve_files
 from correlight.transforms import Transform
 
 _RECORD = "result.json"
+_PER_AXIS = 24  # places of the fixed image that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +110,16 @@ def convert(
         notes.append(f"{content.left_out} {what} inactive or without partner and left out")
     if isinstance(content, LandmarkTable):
         notes.extend(_outside(content, context))
+    if isinstance(content, PointTable):
+        notes.extend(_off_images(content, context))
     entry = named(write_as) if write_as is not None else None
     if entry is None and context.into is not None:
         entry = recognise(context.into)
     if isinstance(content, LandmarkTable) and model is not None:
         content = _fitted(content, context, model, source)
         notes.append(f"the {model} transform that fits the landmarks best is written")
+    if isinstance(content, Transform):
+        notes.extend(_apart(content, context))
     kind = kind_of(content)
     try:
         entry = choose(target, kind) if entry is None else entry
@@ -183,14 +190,42 @@ def _outside(landmarks: LandmarkTable, context: ExchangeContext) -> list[str]:
     """Landmarks that lie on no pixel of their image, where its size is known: a unit or an axis may be mistaken."""
     notes = []
     for role, table, grid in (("fixed", landmarks.fixed, context.fixed), ("moving", landmarks.moving, context.moving)):
-        if grid is None or max(grid.shape) == 1 or table.points.shape[1] != grid.ndim:
-            continue
-        if table.unit == "micrometre" and not grid.calibrated:
-            continue
-        outside = int(np.count_nonzero(~grid.contains(table.positions(grid))))
+        outside = _count_outside(table, grid)
         if outside:
             notes.append(f"{outside} of {len(table.points)} landmarks lie outside the {role} image")
     return notes
+
+
+def _off_images(points: PointTable, context: ExchangeContext) -> list[str]:
+    """Points that lie on no pixel of any image that was given; a file of points does not say of which they are."""
+    counts = {
+        role: _count_outside(points, grid) for role, grid in (("fixed", context.fixed), ("moving", context.moving))
+    }
+    known = {role: count for role, count in counts.items() if count is not None}
+    if not known or not min(known.values()):
+        return []
+    where = f"the {next(iter(known))} image" if len(known) == 1 else "both images"
+    return [f"{min(known.values())} of {len(points.points)} points lie outside {where}"]
+
+
+def _count_outside(table: PointTable, grid: Grid | None) -> int | None:
+    """How many points lie on no pixel of an image; None where its size is not known, or counts another unit."""
+    if grid is None or max(grid.shape) == 1 or table.points.shape[1] != grid.ndim:
+        return None
+    if table.unit == "micrometre" and not grid.calibrated:
+        return None
+    return int(np.count_nonzero(~grid.contains(table.positions(grid))))
+
+
+def _apart(transform: Transform, context: ExchangeContext) -> list[str]:
+    """Whether the images have nothing in common under the transform: it may be that of others, or in another unit."""
+    fixed, moving = context.fixed, context.moving
+    if fixed is None or moving is None or not context.sized:
+        return []
+    if {fixed.ndim, moving.ndim} != {transform.ndim}:
+        return []
+    here: NDArray[np.bool_] = moving.contains(transform(fixed.lattice(_PER_AXIS)))
+    return [] if here.any() else ["the moving image lies outside the fixed one altogether by this transform"]
 
 
 def _fitted(landmarks: LandmarkTable, context: ExchangeContext, model: LinearModel, source: str | Path) -> Transform:
