@@ -68,7 +68,11 @@ def test_pages_that_digital_micrograph_counts_otherwise_are_taken_as_before(tmp_
 def stk(path: Path, distance: float, unit: bytes = b"um\0") -> Path:
     """A MetaMorph stack: one page, behind which lie the pixels of the others, and tables longer than their tags say."""
     count, height, width = STACK.shape
-    tags = [(33629, "2I", count, (1, 1) * count, True), (33628, "I", 8, (1,) * 8, True)]
+    tags = [
+        (33629, "2I", count, (1, 1) * count, True),
+        (33628, "I", 8, (1,) * 8, True),
+        (33631, "I", 8, (1,) * 8, True),
+    ]
     options: dict[str, Any] = {"metadata": None, "rowsperstrip": count * height, "software": "MetaMorph 7"}
     tifffile.imwrite(path, STACK.reshape(-1, width), byteorder="<", extratags=tags, **options)
     data = bytearray(path.read_bytes())
@@ -141,6 +145,32 @@ def test_the_stage_position_of_ome_is_that_of_the_frame_that_is_read(tmp_path: P
     tifffile.imwrite(tmp_path / "a.ome.tif", STACK, metadata={"axes": "TYX", "Plane": plane})
     assert read(tmp_path / "a.ome.tif", time=2).source["stage_position"] == (5.0, 3000.0)
     assert read(tmp_path / "a.ome.tif").source["stage_position"] == (5.0, 1000.0)
+
+
+def test_the_stage_of_other_instruments(tmp_path: Path) -> None:
+    record = np.zeros(1, np.dtype(tifffile.TIFF.TVIPS_HEADER_V1).newbyteorder("<"))
+    more = np.zeros(1, np.dtype(tifffile.TIFF.TVIPS_HEADER_V2).newbyteorder("<"))
+    record["Version"], more["Magic"], more["TemStagePosition"] = 2, 0xAAAAAAAA, [[1e-6, -2e-6, 0, 0, 0]]
+    tvips = record.tobytes() + more.tobytes()
+    tescan = b"[MAIN]\r\nPixelSizeX=1e-8\r\nPixelSizeY=1e-8\r\n[SEM]\r\nStageX=-0.0123\r\nStageY=0.002\r\n"
+    xml = '<MetaData><PlaneInfo><prop id="stage-position-x" value="7.5"/><prop id="stage-position-y" value="-2"/>'
+    files: dict[str, tuple[dict[str, Any], tuple[float, float]]] = {
+        "tvips": ({"extratags": [(37706, "B", len(tvips), tvips, True)]}, (-2.0, 1.0)),
+        "tescan": ({"extratags": [(50431, "B", len(tescan), tescan, True)]}, (2000.0, -12300.0)),
+        "micro-manager": ({"extratags": [(51123, "s", 0, '{"XPositionUm": 4.5, "YPositionUm": 0}', True)]}, (0.0, 4.5)),
+        "metaseries": ({"description": xml + "</PlaneInfo></MetaData>"}, (-2.0, 7.5)),
+    }
+    for name, (how, place) in files.items():
+        tifffile.imwrite(tmp_path / f"{name}.tif", PLANE, **PLAIN, **how)
+        stated = read(tmp_path / f"{name}.tif").source.get("stage_position")
+        assert stated == pytest.approx(place, rel=1e-5), name
+
+
+def test_the_origin_of_imagej_is_where_the_first_pixel_lies(tmp_path: Path) -> None:
+    text = "ImageJ=1.53t\nunit=micron\nxorigin=20\nyorigin=-5.5\n"
+    options: dict[str, Any] = {"resolution": (5, 4), "resolutionunit": "NONE", "description": text}
+    tifffile.imwrite(tmp_path / "a.tif", PLANE, **PLAIN, **options)
+    assert read(tmp_path / "a.tif").grid.origin == pytest.approx((5.5 * 0.25, -20 * 0.2))
 
 
 def test_a_pixel_size_along_one_axis_only_is_said(tmp_path: Path) -> None:

@@ -125,6 +125,19 @@ def test_a_palette_png_gives_the_colours_meant(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.moveaxis(image.levels[0][:], 0, -1), table[GREY])
 
 
+@pytest.mark.parametrize("transparent", [False, True])
+def test_a_palette_png_of_greys_is_grey(tmp_path: Path, transparent: bool) -> None:
+    greys = RNG.permutation(256).astype(np.uint8)
+    rows = b"".join(b"\0" + row.tobytes() for row in GREY)
+    chunks = png_chunk(b"PLTE", np.repeat(greys, 3).tobytes())
+    chunks += png_chunk(b"tRNS", bytes([0, 255, 255])) if transparent else b""
+    (tmp_path / "a.png").write_bytes(png(50, 40, 3, rows, chunks))
+    image = read(tmp_path / "a.png")
+    assert not image.rgb
+    np.testing.assert_array_equal(image.levels[0][0], greys[GREY])
+    assert image.valid()[GREY == 0].any() != transparent
+
+
 def test_a_palette_tiff_gives_the_colours_meant(tmp_path: Path) -> None:
     table = RNG.integers(0, 256, (3, 256)).astype(np.uint16) * 257
     image = read(tiff(tmp_path / "a.tif", GREY, photometric="palette", colormap=table))

@@ -28,6 +28,7 @@ from correlight.io.views import changed, orientation_said, turned
 from correlight.parsing import open_regular
 
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 4, 4: 2, 6: 4}
+_INDEXED = 3  # colour type of an image with a palette
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _DEFLATE = 1032  # deflate cannot pack more bytes into one
 _DISCRETE_COSINE = 512  # pixels per byte: a block of 64 takes one bit at the very least
@@ -53,9 +54,11 @@ def read_png(path: Path, *, calibrate: bool = True) -> Content:
         If the file is damaged, or has more than 2 GiB of pixels.
     """
     with _mapped(path) as data:
-        essential, orientation = _essential(path, data)
+        essential, orientation, grey = _essential(path, data)
     pixels = np.asarray(imagecodecs.png_decode(essential))
     del essential
+    if grey and pixels.ndim == 3 and pixels.shape[-1] > 2:
+        pixels = pixels[..., [0, *range(3, pixels.shape[-1])]]
     return _oriented(_plain(pixels), orientation)
 
 
@@ -97,12 +100,13 @@ def _oriented(content: Content, orientation: int) -> Content:
 # ------------------------------------------------------------------------------------------------------ PNG
 
 
-def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int]:
-    """The chunks (ISO/IEC 15948) that hold pixels, after a walk to the end chunk that checks each sum; orientation.
+def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int, bool]:
+    """The chunks (ISO/IEC 15948) that hold pixels; the orientation; whether the palette, if there is one, is of greys.
 
-    Others are left out: the decoder would only complain about the odd ones, on the screen.
+    The file is walked to its end chunk and each sum checked. Other chunks are left out: the decoder would only complain
+    about the odd ones, on the screen.
     """
-    position, packed, declared, orientation = 8, 0, 0, 1
+    position, packed, declared, orientation, colour, grey = 8, 0, 0, 1, 0, False
     kept = [data[:8]]
     while position + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
@@ -119,8 +123,10 @@ def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int]:
             width, height, bits, colour = struct.unpack_from(">IIBB", chunk, 8)
             bytes_each = _PNG_SAMPLES.get(colour, 4) * max(1, bits // 8)
             check_size(path, (height, width), bytes_each)
-            samples = 1 if colour == 3 else _PNG_SAMPLES.get(colour, 4)
+            samples = 1 if colour == _INDEXED else _PNG_SAMPLES.get(colour, 4)
             declared = (width * samples * bits + 7) // 8 * height
+        if name == b"PLTE" and colour == _INDEXED:
+            grey = len(chunk) % 3 == 0 and chunk[8:-4:3] == chunk[9:-4:3] == chunk[10:-4:3]
         if name == b"eXIf":
             orientation = _exif_orientation(chunk[8:-4])
         if name in _PNG_CHUNKS:
@@ -133,7 +139,7 @@ def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int]:
                     f"{path} declares {declared} bytes of pixels, more than its {packed} packed bytes can hold; "
                     "copy or export it again."
                 )
-            return b"".join(kept), orientation
+            return b"".join(kept), orientation, grey
         position = end
     raise ReadError(f"{path} is truncated: the end of the PNG data is missing; copy or export it again.")
 

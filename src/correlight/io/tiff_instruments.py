@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
@@ -144,11 +144,15 @@ def tvips(about: Described, axes: str) -> Stated:
 
 def tescan(about: Described, axes: str) -> Stated:
     """TESCAN keeps a text in a tag, which its other files have beside them."""
+    return from_text(_tescan_text(about), axes, "TESCAN tags")
+
+
+def _tescan_text(about: Described) -> str:
     value = about.tag(_TESCAN)
     if value is None:
-        return Stated()
+        return ""
     data = bytes(value) if isinstance(value, (bytes, tuple, list)) else str(value).encode("latin-1", "replace")
-    return from_text(data.decode("latin-1"), axes, "TESCAN tags")
+    return data.decode("latin-1")
 
 
 def micro_manager(about: Described, axes: str) -> Stated:
@@ -162,16 +166,23 @@ def micro_manager(about: Described, axes: str) -> Stated:
 
 def meta_series(about: Described, axes: str) -> Stated:
     """MetaXpress and MetaMorph describe the plane in XML."""
-    text = about.page.description or ""
-    if not text.startswith("<MetaData>"):
+    stated = _properties(about)
+    if not stated:
         return Stated()
-    stated = {entry.get("id"): entry.get("value") for entry in _xml(text) if calibration.local_name(entry) == "prop"}
     unit = str(stated.get("spatial-calibration-units", ""))
     length = calibration.unit_length(unit)
     steps = {axis: calibration.number(stated.get(f"spatial-calibration-{axis.lower()}")) for axis in "XY"}
     if length is None:
         return Stated(findings=calibration.not_understood(f"{steps['X']:.6g}", unit))
     return settled({axis: step * length for axis, step in steps.items() if step > 0}, axes, "MetaMorph tags")
+
+
+def _properties(about: Described) -> dict[str | None, str | None]:
+    """What MetaSeries says of a plane; empty where another program wrote it."""
+    text = about.page.description or ""
+    if not text.startswith("<MetaData>"):
+        return {}
+    return {entry.get("id"): entry.get("value") for entry in _xml(text) if calibration.local_name(entry) == "prop"}
 
 
 def jeol(about: Described, axes: str) -> Stated:
@@ -208,11 +219,43 @@ def aperio(about: Described, axes: str) -> Stated:
 
 
 def stage(about: Described) -> tuple[float, ...] | None:
-    """Where the stage stood, micrometres, (y, x), by the tags of FEI (Thermo) or Zeiss; None where they do not say."""
+    """Where the stage stood, micrometres, (y, x), by the tags of an instrument; None where they do not say."""
+    for source in (_fei_stage, _zeiss_stage, _tvips_stage, _tescan_stage, _micro_manager_stage, _metamorph_stage):
+        place = source(about)
+        if len(place) == 2 and all(math.isfinite(value) for value in place):
+            return tuple(place)
+    return None
+
+
+def _fei_stage(about: Described) -> Sequence[float]:
     found = mapping(about, *_FEI).get("Stage")
-    if isinstance(found, Mapping):
-        place = tuple(calibration.number(found.get(f"Stage{axis}")) * _METRE for axis in "YX")
-    else:
-        lengths = [_zeiss_length(mapping(about, _ZEISS), f"ap_stage_at_{axis}") for axis in "yx"]
-        place = tuple(math.nan if length is None else length for length in lengths)
-    return place if all(math.isfinite(value) for value in place) else None
+    if not isinstance(found, Mapping):
+        return []
+    return [calibration.number(found.get(f"Stage{axis}")) * _METRE for axis in "YX"]
+
+
+def _zeiss_stage(about: Described) -> Sequence[float]:
+    lengths = [_zeiss_length(mapping(about, _ZEISS), f"ap_stage_at_{axis}") for axis in "yx"]
+    return [math.nan if length is None else length for length in lengths]
+
+
+def _tvips_stage(about: Described) -> Sequence[float]:
+    """EM-MENU counts metres here, and leaves zeros where the microscope does not tell."""
+    found = np.ravel(mapping(about, _TVIPS).get("TemStagePosition", ()))
+    return [float(found[1]) * _METRE, float(found[0]) * _METRE] if len(found) >= 2 and found.any() else []
+
+
+def _tescan_stage(about: Described) -> Sequence[float]:
+    found = [re.search(rf"Stage{axis}[ \t]?=[ \t]?{NUMBER}", _tescan_text(about)) for axis in "YX"]
+    return [calibration.number(match[1]) * _METRE for match in found if match]
+
+
+def _micro_manager_stage(about: Described) -> Sequence[float]:
+    found = mapping(about, _MICRO_MANAGER)
+    return [calibration.number(found.get(f"{axis}PositionUm")) for axis in "YX"]
+
+
+def _metamorph_stage(about: Described) -> Sequence[float]:
+    """MetaSeries counts micrometres. The places in stacks are not taken, as tifffile drops their sign."""
+    stated = _properties(about)
+    return [calibration.number(stated.get(f"stage-position-{axis}")) for axis in "yx"]

@@ -49,6 +49,13 @@ def stage_of(about: Described, time: int = 0) -> tuple[float, ...] | None:
     return instruments.stage(about)
 
 
+def start_of(about: Described, axes: str) -> tuple[float, ...] | None:
+    """Where the first pixel lies, in pixels; ImageJ states the pixel that lies at 0. None where that is the first."""
+    found = (about.file.imagej_metadata or {}) if about.file.is_imagej else {}
+    place = tuple(-calibration.number(found.get(f"{axis.lower()}origin", 0)) for axis in axes)
+    return place if any(place) and all(map(math.isfinite, place)) else None
+
+
 # --------------------------------------------------------------------------------- OME-XML and ImageJ
 
 
