@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from correlight.errors import ReadError, UsageError, WriteError
+from correlight.exchange import read_file
 from correlight.exchange.table import holds_landmarks, read_landmarks, read_points, write_points
 from correlight.geometry import Grid
 from correlight.landmarks import fit, residuals
@@ -155,3 +156,31 @@ def test_names_that_a_spreadsheet_would_run_are_written_as_text(tmp_path: Path) 
     cells = [line.partition(",")[0] for line in (tmp_path / "a.csv").read_text().splitlines()[1:]]
     assert cells == ["'=HYPERLINK(1)", "'+cmd", "'@sum", "-1", "'quoted", "'-a"]
     assert read_points(tmp_path / "a.csv").names == names
+
+
+def test_points_that_napari_saved_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for text, points in (
+        ("index,axis-0,axis-1\n0.0,1.5,20\n1.0,3,40\n", [[1.5, 20], [3, 40]]),
+        ("index,axis-0,axis-1,axis-2\n0,5,1.5,20\n1,0,3,40\n", [[5, 1.5, 20], [0, 3, 40]]),
+        ("index,axis-0,axis-1,axis-2\n0,0.0,1.5,20\n1,0.0,3,40\n", [[1.5, 20], [3, 40]]),
+    ):
+        path.write_text(text)
+        table = read_file(path)
+        assert isinstance(table, PointTable)
+        assert (table.unit, table.names[0][0]) == ("pixel", "0")
+        np.testing.assert_array_equal(table.points, points)
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("index,shape-type,vertex-index,axis-0,axis-1", "save a layer of points"),
+        ("index,axis-0,axis-1,axis-2,axis-3", "in two or three axes were expected"),
+        ("index,axis-0,axis-2,axis-1,n", "in two or three axes were expected"),
+    ],
+)
+def test_other_tables_of_napari_are_refused(header: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\n0,1,2,3,4\n")
+    with pytest.raises(ReadError, match=words):
+        read_file(tmp_path / "a.csv")

@@ -241,7 +241,7 @@ def _of_text(text: str) -> str:
 def _of_csv(text: str) -> str:
     first = text.partition("\n")[0].lower().replace('"', "")
     cells = [cell.strip() for cell in first.split(",")]
-    if "fixed_y" in cells or "y" in cells:
+    if "fixed_y" in cells or "y" in cells or "axis-0" in cells:
         return "table"
     if cells[0] == "id" and "dimension_1" in cells:
         return "ecclem"

@@ -2,7 +2,8 @@
 
 Points: ``name,unit,z,y,x``. Landmarks: ``name,fixed_y,fixed_x,moving_y,moving_x`` with optional ``fixed_z`` and
 ``moving_z``. Coordinates are pixels (whole numbers at pixel centres) unless a column ``unit`` (for landmarks also
-``fixed_unit`` and ``moving_unit``) says micrometres.
+``fixed_unit`` and ``moving_unit``) says micrometres. Points that napari saved (``index,axis-0,axis-1``) are read as
+well; it saves them in pixels.
 """
 
 from __future__ import annotations
@@ -153,7 +154,26 @@ def _rows(path: str | Path) -> list[dict[str, str]]:
     for number, line in enumerate(lines, start=1):
         if len(line) != len(header):
             raise ReadError(f"Row {number} of {path} has {len(line)} fields where the header has {len(header)}.")
+    if "axis-0" in header:
+        header = _of_napari(header, lines, path)
     return [dict(zip(header, line, strict=True)) for line in lines]
+
+
+def _of_napari(header: list[str], lines: list[list[str]], path: str | Path) -> list[str]:
+    """The names of the columns of a points layer of napari, whose axes end with rows and columns.
+
+    A first of three axes that is 0 throughout, as with points on a flat image shown among others, is no depth.
+    """
+    if "vertex-index" in header:
+        raise ReadError(f"{path} holds shapes of napari, whose corners are no points; save a layer of points.")
+    numbered = [name for name in header if name.startswith("axis-")]
+    if len(numbered) not in (2, 3) or numbered != [f"axis-{number}" for number in range(len(numbered))]:
+        raise ReadError(f"Points of napari in two or three axes were expected in {path}; it has {', '.join(numbered)}.")
+    letters = dict(zip(numbered, "zyx"[-len(numbered) :], strict=True))
+    place = header.index("axis-0")
+    if len(numbered) == 3 and all(line[place].strip("-0.") == "" for line in lines):
+        letters["axis-0"] = "axis-0"
+    return [letters.get(name, "name" if name == "index" else name) for name in header]
 
 
 def _names(rows: list[dict[str, str]]) -> tuple[str, ...]:
