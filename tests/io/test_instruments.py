@@ -62,6 +62,15 @@ def test_pages_that_digital_micrograph_counts_otherwise_are_taken_as_before(tmp_
     assert any("taken as channels" in text for text in image.findings)
 
 
+def test_slices_that_imagej_counts_in_seconds_are_frames(tmp_path: Path) -> None:
+    metadata = {"axes": "ZYX", "unit": "um", "zunit": "sec", "spacing": 2.5}
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, resolution=(5, 4), metadata=metadata)
+    image = read(tmp_path / "a.tif", time=1)
+    np.testing.assert_array_equal(image.levels[0], STACK[1:2])
+    assert image.grid.spacing == pytest.approx((0.25, 0.2))
+    assert image.findings == ("the file holds 4 frames of a time series; number 1 is read",)
+
+
 # ---------------------------------------------------------------------------------------------------- MetaMorph
 
 
@@ -174,3 +183,23 @@ def test_a_pixel_size_along_one_axis_only_is_said(tmp_path: Path) -> None:
     image = read(tmp_path / "a.ome.tif")
     assert not image.grid.calibrated
     assert image.findings == ("the pixel size is 0.1 µm along x, but not stated along y, so none is used",)
+
+
+def test_images_of_a_slide_scanner_have_names(tmp_path: Path) -> None:
+    slide = RNG.integers(0, 255, (128, 160, 3)).astype(np.uint8)
+    head = "Aperio Image Library v11\r\n"
+    with tifffile.TiffWriter(tmp_path / "a.svs") as file:
+        about = f"{head}160x128 (64x64) JPEG/RGB Q=70|AppMag = 20|MPP = 0.4990"
+        file.write(slide, tile=(64, 64), photometric="rgb", description=about, metadata=None)
+        file.write(slide[::4, ::4], photometric="rgb", description=f"{head}thumbnail", metadata=None)
+        file.write(
+            slide[::2, ::2], tile=(64, 64), photometric="rgb", description=f"{head}64x80 |MPP = 1", metadata=None
+        )
+        file.write(slide[:64, :70], photometric="rgb", description=f"{head}macro", subfiletype=9, metadata=None)
+    image = read(tmp_path / "a.svs")
+    np.testing.assert_array_equal(image.levels[0], np.moveaxis(slide, -1, 0))
+    assert image.grid.spacing == pytest.approx((0.499, 0.499))
+    assert any("0 (Baseline, 128 x 160), 1 (Thumbnail, 32 x 40)" in text for text in image.findings)
+    assert read(tmp_path / "a.svs", level=1).grid.spacing == pytest.approx((0.998, 0.998))
+    macro = read(tmp_path / "a.svs", scene="Macro")
+    np.testing.assert_array_equal(macro.levels[0], np.moveaxis(slide[:64, :70], -1, 0))

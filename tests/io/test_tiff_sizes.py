@@ -139,7 +139,9 @@ def test_jeol(tmp_path: Path) -> None:
     )
     spacing(write(tmp_path / "b.tif", description=xml), "JEOL tags", (0.00041, 0.00041))
     wrong = xml.replace("UnitType_Length", "UnitType_Diffraction")
-    assert not read(write(tmp_path / "c.tif", description=wrong)).grid.calibrated
+    diffraction = read(write(tmp_path / "c.tif", description=wrong))
+    assert not diffraction.grid.calibrated
+    assert diffraction.findings == ("stated, not understood: 0.41 per pixel of a diffraction pattern",)
 
 
 def test_metamorph(tmp_path: Path) -> None:

@@ -141,6 +141,24 @@ def test_a_third_axis_without_a_length_loses_neither_x_nor_y(
     np.testing.assert_array_equal(read(path, time=3).levels[0][0], VOLUME[0, 3])
 
 
+@pytest.mark.parametrize(
+    ("spacing", "unit", "said"),
+    [
+        ((8.0, 8.0), "", "stated, not understood: 8 of no unit per pixel along x"),
+        ((0.0, 8.0), "nm", "stated, not understood: 0 nm per pixel along y"),
+        ((0.0, 8.0), "nm", "only the pixel size along x is known, 0.008 µm, so none is used"),
+    ],
+)
+def test_a_scale_of_nothing_and_one_of_no_unit_are_said(
+    spacing: tuple[float, float], unit: str, said: str, tmp_path: Path
+) -> None:
+    image = read(made(tmp_path / "a.dm3", dm(3, [dm_image(PAIR[0], spacing, unit)])))
+    assert not image.grid.calibrated
+    assert said in image.findings
+    plain = read(made(tmp_path / "b.dm3", dm(3, [dm_image(PAIR[0], (1.0, 1.0), "")])))
+    assert plain.findings == ()
+
+
 def test_a_unit_that_is_not_understood_is_said(tmp_path: Path) -> None:
     path = made(tmp_path / "a.dm3", dm(3, [dm_image(PAIR[0], (2.0, 1.5), ("furlong", "nm"))]))
     image = read(path)

@@ -43,6 +43,9 @@ MICROMETRES: dict[str, float] = {
 }  # fmt: skip
 """Length of each unit in micrometres: every length of OME-XML, and the words that ImageJ and SEM software use."""
 
+SECONDS = {"s", "sec", "second", "seconds", "ms", "µs", "us", "ns", "min", "h"}
+"""Units of time, as programs write them; in lower case."""
+
 _NO_UNIT = {"", "pixel", "pixels", "px", "reference frame", "referenceframe", "unit", "units", "none"}
 _AROUND = " \t\r\n\x00\ufeff"
 _PER_PIXEL = re.compile(r" ?(?:/|per) ?(?:px|pixels?|pix)\Z", re.IGNORECASE)

@@ -26,7 +26,6 @@ _SIMPLE = {2: "i2", 3: "i4", 4: "u2", 5: "u4", 6: "f4", 7: "f8", 8: "u1", 9: "i1
 _STRUCT, _TEXT, _ARRAY = 15, 18, 20
 _GROUP, _VALUE = 20, 21
 _PIXELS = {1: "i2", 2: "f4", 6: "u1", 7: "i4", 9: "i1", 10: "u2", 11: "u4", 12: "f8", 14: "u1"}
-_SECONDS = {"s", "sec", "second", "seconds", "ms", "µs", "us", "ns", "min", "h"}
 _NO_UNIT = {"pixel", "pixels", "px"}
 _COLOURS = 23  # blue, green, red and an unused byte
 
@@ -128,7 +127,7 @@ def _calibrated(
     else:
         planes = content.pixels.shape[1]
         frame, said = time_index(path, planes, choice)
-        if units[2].lower() not in _SECONDS:
+        if units[2].lower() not in calibration.SECONDS:
             said = tuple(text.replace("frames of a time series", "images in a stack") for text in said)
         content = Content(np.ascontiguousarray(content.pixels[:, frame]))
         findings = (*findings, *said)
@@ -148,7 +147,7 @@ def _axes(reader: _Reader, data: Tags) -> tuple[list[float], list[str], tuple[st
         units[place] = unit
         if length is not None and (scale > 0 or (place < 2 and scale < 0)):
             sizes[place] = scale * length
-        elif unit.lower() in _SECONDS and place == 2:
+        elif unit.lower() in calibration.SECONDS and place == 2:
             continue
         elif length is not None or (unit and unit.lower() not in _NO_UNIT):
             findings.append(f"stated, not understood: {scale:g} {unit} per pixel along {axis}")

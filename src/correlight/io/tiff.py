@@ -27,6 +27,7 @@ from correlight.io.tiff_sizes import spacing_of, stage_of, start_of
 from correlight.io.views import chosen, exchanges_axes, orientation_said, turned
 
 KNOWS = ("scene", "series", "time")
+_NAMED = {"bif", "ndpi", "ndtiff", "mmstack", "philips", "scn", "svs"}  # kinds whose images tifffile can tell by name
 _REDUCED, _MASK = 1, 4  # NewSubfileType
 
 Array = NDArray[Any]
@@ -100,7 +101,7 @@ def _names(opened: Opened) -> list[str]:
     images, series = (opened.ome.images if opened.ome else ()), opened.file.series
     if len(images) == len(series):
         return [image.get("Name", "") for image in images]
-    return [""] * len(series)
+    return [str(entry.name or "") if entry.kind in _NAMED else "" for entry in series]
 
 
 def _chosen_series(opened: Opened, choice: Selection) -> tuple[int, tuple[str, ...]]:

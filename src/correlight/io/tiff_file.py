@@ -35,9 +35,14 @@ class Opened:
 
     def axes(self, series: Any) -> str:
         """A letter for each axis of a series; one whose meaning TIFF does not know is what the instrument says."""
-        several = [axis for axis, count in zip(series.axes, series.shape, strict=True) if count > 1 and axis in "QI"]
+        axes = str(series.axes)
+        if self.file.is_imagej:
+            # Series in time are often kept as slices.
+            unit = str((self.file.imagej_metadata or {}).get("zunit", "")).strip().lower()
+            return axes.replace("Z", "T") if unit in calibration.SECONDS and "T" not in axes else axes
+        several = [axis for axis, count in zip(axes, series.shape, strict=True) if count > 1 and axis in "QI"]
         letter = instruments.third_axis(series.keyframe) if len(several) == 1 else ""
-        return str(series.axes if not letter or letter in series.axes else series.axes.replace(several[0], letter))
+        return axes if not letter or letter in axes else axes.replace(several[0], letter)
 
     def described(self, number: int) -> Described:
         """The tags and texts that describe a series."""

@@ -21,7 +21,6 @@ _DM_UNITS, _DM_SCALES = {"X": 65003, "Y": 65004, "Z": 65005}, {"X": 65009, "Y": 
 _LSM, _UIC = 34412, (33628, 33631)
 TAGS = frozenset({*_FEI, _ZEISS, *_SIS, _TVIPS, _TESCAN, _LSM, *_UIC, *_DM_SCALES.values()})
 """Of the image that the instrument recorded, and not of pictures of it for the screen."""
-_SECONDS = {"s", "sec", "second", "seconds", "ms", "µs", "us", "ns", "min", "h"}
 _DISPLAY = 1024  # pixels of the display that AP_PIXEL_SIZE of Zeiss is of
 _WIDTHS = {512, 1024, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768}  # of images that Zeiss SEMs store
 
@@ -72,7 +71,7 @@ def third_axis(page: Any) -> str:
     """What DigitalMicrograph says of the pages of an export: "Z" for a length, "T" for a time, else nothing."""
     unit = page.tags.valueof(_DM_UNITS["Z"])
     text = (unit.decode("latin-1") if isinstance(unit, bytes) else str(unit or "")).strip("\x00 ")
-    if text.lower() in _SECONDS:
+    if text.lower() in calibration.SECONDS:
         return "T"
     scale = calibration.number(page.tags.valueof(_DM_SCALES["Z"]))
     return "Z" if calibration.unit_length(text) is not None and scale > 0 else ""
