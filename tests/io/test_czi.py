@@ -179,3 +179,9 @@ def test_the_stage_position_is_that_of_the_scene_or_else_of_the_middle_of_its_bl
     half = read(made(tmp_path / "c.czi", [(GREY, {"stage_x": 1.0})], without))
     assert "stage_position" not in half.source
     assert "stage_position" not in read(made(tmp_path / "d.czi", [(GREY, {})], without)).source
+
+
+def test_tiles_are_counted_once_whatever_the_number_of_channels(tmp_path: Path) -> None:
+    blocks = [(GREY, {"X": 40 * n, "C": c, "Z": z}) for n in (0, 1) for c in (0, 1) for z in (0, 1, 2)]
+    image = read(made(tmp_path / "a.czi", blocks, CZI_METADATA))
+    assert "2 tiles are joined; in the 320 pixels where they overlap, the later is shown" in image.findings

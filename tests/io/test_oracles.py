@@ -119,7 +119,7 @@ def tiff_files(folder: Path) -> None:
     ]
     tifffile.imwrite(folder / "gatan.tif", plane, extratags=tags, **options)
     shape = (40, 1024)
-    lines = "0", "0", "0", "4.25e-09", "AP_IMAGE_PIXEL_SIZE", "Image Pixel Size = 4.25 nm", ""
+    lines = "0", "0", "0", "4.2503e-09", "AP_IMAGE_PIXEL_SIZE", "Image Pixel Size = 4.25 nm", ""
     tags = [(34118, "s", 0, "\r\n".join(lines).encode("cp1252"), True)]
     tifffile.imwrite(folder / "zeiss.tif", np.resize(plane, shape), extratags=tags, **options)
 
@@ -165,8 +165,7 @@ def differing(files: list[Path], folder: Path, with_rosettasciio: Elsewhere) -> 
         known = content.spacing is not None and content.spacing_source != "resolution tags"
         assert known == (None not in expected[-2:]), f"another pixel size in {path.name}: {content.spacing}, {fitting}"
         for here, there in zip(content.spacing or (), expected, strict=False):
-            # What Zeiss states in words is rounded to four digits.
-            assert there is None or here == pytest.approx(there, rel=5e-4), path.name
+            assert there is None or here == pytest.approx(there, rel=1e-5), path.name
         compared += 1
     assert not any("\n" in words for words in refused)
     return compared

@@ -154,20 +154,19 @@ def _joined(path: Path, blocks: list[Any]) -> _Joined:
     check_size(path, (*shape, samples.pop()), dtype.itemsize)
     pixels = np.zeros((*shape, min(kinds[0][1], 3)), dtype)
     covered = np.zeros(shape, bool)
-    shared = 0
+    shared = tiles = 0
     for block in blocks:
         place = channels.index(_start(block, "C")), _start(block, "Z") - low[0]
         top, left = _start(block, "Y") - low[1], _start(block, "X") - low[2]
         tile = decoded(path, block)
         where = (*place, slice(top, top + tile.shape[0]), slice(left, left + tile.shape[1]))
-        shared += int(covered[where].sum())
+        if place == (0, 0):
+            shared, tiles = shared + int(covered[where].sum()), tiles + 1
         pixels[where] = tile
         covered[where] = True
     findings = []
     if shared:
-        findings.append(
-            f"{len(blocks)} tiles are joined; in the {shared} pixels where they overlap, the later is shown"
-        )
+        findings.append(f"{tiles} tiles are joined; in the {shared} pixels where they overlap, the later is shown")
     everywhere = np.logical_and.reduce(covered)
     if not np.logical_or.reduce(covered)[~everywhere].any():
         return _Joined(pixels, channels, None if everywhere.all() else everywhere, tuple(findings))

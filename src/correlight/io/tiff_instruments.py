@@ -22,6 +22,7 @@ _LSM, _UIC = 34412, (33628, 33631)
 TAGS = frozenset({*_FEI, _ZEISS, *_SIS, _TVIPS, _TESCAN, _LSM, *_UIC, *_DM_SCALES.values()})
 """Of the image that the instrument recorded, and not of pictures of it for the screen."""
 _DISPLAY = 1024  # pixels of the display that AP_PIXEL_SIZE of Zeiss is of
+_ROUNDED = 5e-4  # of a number in four digits
 _WIDTHS = {512, 1024, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768}  # of images that Zeiss SEMs store
 
 
@@ -99,6 +100,7 @@ def zeiss(about: Described, axes: str) -> Stated:
     if size is None and width is not None and about.width in _WIDTHS:
         size = width / about.width
     if size is not None:
+        size = _to_more_digits(found, size, about.width)
         return Stated((size, size), "Zeiss tags")
     if shown is not None and about.width in _WIDTHS:
         size = shown * _DISPLAY / about.width
@@ -110,6 +112,17 @@ def zeiss(about: Described, axes: str) -> Stated:
         return Stated(None, "Zeiss tags", (said,))
     texts = [found[key] for key in ("ap_image_pixel_size", "ap_pixel_size") if key in found]
     return Stated(findings=tuple(said for text in texts for said in _zeiss_said(text)))
+
+
+def _to_more_digits(found: Mapping[str, Any], size: float, width: int) -> float:
+    """A pixel size stated in words of four digits, with those of the number that heads the tag if it is the same one.
+
+    That has no name; it is the fourth, in metres, of a pixel of the image or of the display.
+    """
+    heads = found.get("", ())
+    exact = calibration.number(heads[3]) * _METRE if isinstance(heads, (tuple, list)) and len(heads) > 3 else math.nan
+    alike = (value for value in (exact, exact * _DISPLAY / width) if abs(value - size) < _ROUNDED * size)
+    return next(alike, size)
 
 
 def _zeiss_length(found: Mapping[str, Any], key: str) -> float | None:
