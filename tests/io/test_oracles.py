@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -183,8 +184,21 @@ WRITTEN: dict[str, dict[str, Any]] = {
 LENGTHS = {"T": 2, "C": 3, "Z": 4, "Y": 40, "X": 56, "S": 3}
 
 
-@pytest.mark.parametrize("how", WRITTEN)
-@pytest.mark.parametrize("axes", ["YX", "CYX", "ZYX", "CZYX", "ZCYX", "TCZYX", "ZTCYX", "TCYX", "CTZYX"])
+ORDERS = ["YX", "CYX", "ZYX", "CZYX", "ZCYX", "TCZYX", "ZTCYX", "TCYX", "CTZYX"]
+SAMPLES = [
+    (kind, extra, layout)
+    for kind in ("minisblack", "miniswhite", "rgb")
+    for extra in ((), ("unassalpha",), ("unspecified", "unspecified"))
+    for layout in ("contig", "separate")
+]
+
+
+def in_turn(cases: list[Any]) -> list[tuple[Any, str]]:
+    """Each case with one of the ways to write it."""
+    return list(zip(cases, cycle(WRITTEN), strict=False))
+
+
+@pytest.mark.parametrize(("axes", "how"), in_turn(ORDERS))
 def test_axes_channels_and_sizes_of_ome_are_those_of_tifffile(axes: str, how: str, tmp_path: Path) -> None:
     shape = [LENGTHS[axis] for axis in axes]
     pixels = RNG.integers(1, 60000, shape).astype(np.uint16)
@@ -220,13 +234,11 @@ def test_axes_of_imagej_are_those_of_tifffile(axes: str, tmp_path: Path) -> None
     assert content.spacing == pytest.approx((0.5, 0.25, 0.2)[-content.ndim :])
 
 
-@pytest.mark.parametrize("layout", ["contig", "separate"])
-@pytest.mark.parametrize("how", WRITTEN)
-@pytest.mark.parametrize("extra", [(), ("unassalpha",), ("unspecified", "unspecified")])
-@pytest.mark.parametrize("kind", ["minisblack", "miniswhite", "rgb"])
+@pytest.mark.parametrize(("case", "how"), in_turn(SAMPLES))
 def test_samples_of_a_pixel_are_those_of_tifffile(
-    kind: str, extra: tuple[str, ...], how: str, layout: Any, tmp_path: Path
+    case: tuple[str, tuple[str, ...], Any], how: str, tmp_path: Path
 ) -> None:
+    kind, extra, layout = case
     base = 3 if kind == "rgb" else 1
     count = base + len(extra)
     shape = (40, 56, count) if layout == "contig" else (count, 40, 56)

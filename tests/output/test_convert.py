@@ -6,11 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
 from correlight.cli import main
 from correlight.cli.terminal import ACCEPTED, MISUSED, UNSURE
 from correlight.errors import TransformError
-from correlight.exchange import PointTable, read_file, read_landmarks, read_transform, write_file, write_transform
+from correlight.exchange import (
+    ExchangeContext,
+    PointTable,
+    read_file,
+    read_landmarks,
+    read_transform,
+    write_file,
+    write_transform,
+)
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.io import read, write_ome_tiff
@@ -262,3 +271,26 @@ def test_images_that_a_transform_parts_are_said(tmp_path: Path, capsys: pytest.C
         write_transform(tmp_path / "a.tfm", Affine(np.array([[1, 0, shift], [0, 1, 0], [0, 0, 1.0]])))
         assert run(tmp_path / "a.tfm", tmp_path / "b.json", "--to", "matrix", *images, "--overwrite") == ACCEPTED
         assert ("lies outside the fixed one altogether" in capsys.readouterr().err) == apart
+
+
+def test_the_part_of_a_file_whose_pixels_count_is_chosen_and_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as file:
+        for name, size in (("overview", 1.0), ("wanted", 0.5)):
+            sizes = {"PhysicalSizeX": size, "PhysicalSizeY": size}
+            pixels = rng.integers(0, 255, (64, 64)).astype(np.uint8)
+            file.write(pixels, metadata={"axes": "YX", "Name": name, **sizes})
+    given = Affine(np.array([[1, 0, 10.0], [0, 1, -4.0], [0, 0, 1.0]]))
+    write_transform(tmp_path / "a.tfm", given)
+    images = [
+        word for role in ("fixed", "moving") for word in (f"--{role}", tmp_path / "a.ome.tif", f"--{role}-scene", 1)
+    ]
+    assert run(tmp_path / "a.tfm", tmp_path / "b.xml", "--to", "trakem2", *images) == ACCEPTED
+    said = capsys.readouterr().err
+    assert "a.ome.tif: the file holds 2 images" in said
+    assert "number 1 is read" in said
+    half = Grid.of((64, 64), 0.5, unit="micrometre")
+    found = read_transform(tmp_path / "b.xml", context=ExchangeContext(half, half))
+    assert np.allclose(found.matrix, given.matrix)  # type: ignore[attr-defined]

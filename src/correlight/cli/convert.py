@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Overwrite, Signed, position, spacings
-from correlight.cli.terminal import ACCEPTED, printable, tell_notes
+from correlight.cli.options import Overwrite, Scene, Series, Signed, Time, View, position, spacings
+from correlight.cli.terminal import ACCEPTED, printable, tell_found, tell_notes
 
 
 def convert(
@@ -22,6 +22,14 @@ def convert(
     moving: Path | None = None,
     fixed_spacing: str | None = None,
     moving_spacing: str | None = None,
+    fixed_scene: Scene = None,
+    moving_scene: Scene = None,
+    fixed_series: Series = None,
+    moving_series: Series = None,
+    fixed_time: Time = None,
+    moving_time: Time = None,
+    fixed_view: View = None,
+    moving_view: View = None,
     fixed_origin: Annotated[str | None, Signed] = None,
     moving_origin: Annotated[str | None, Signed] = None,
     model: Literal["rigid", "similarity", "affine", "projective"] | None = None,
@@ -79,6 +87,8 @@ def convert(
         moving=moving,
         fixed_spacing=spacings(fixed_spacing, "--fixed-spacing"),
         moving_spacing=spacings(moving_spacing, "--moving-spacing"),
+        fixed_part={"scene": fixed_scene, "series": fixed_series, "time": fixed_time, "view": fixed_view},
+        moving_part={"scene": moving_scene, "series": moving_series, "time": moving_time, "view": moving_view},
         context=ExchangeContext(
             name=name,
             ndim=dimensions,
@@ -92,4 +102,5 @@ def convert(
     )
     print(printable(f"{target}: {done.kind}, {done.format}"))
     tell_notes(done.notes)
+    tell_found(done.found)
     return ACCEPTED

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +46,14 @@ class Converted:
         The format that was written.
     notes : tuple of str
         Sentences about what was left out or computed on the way.
+    found : tuple of str
+        Which of several images in a file was taken, and which others there are.
     """
 
     kind: str
     format: str
     notes: tuple[str, ...]
+    found: tuple[str, ...] = ()
 
 
 def convert(
@@ -61,6 +66,8 @@ def convert(
     moving: str | Path | None = None,
     fixed_spacing: tuple[float, ...] | None = None,
     moving_spacing: tuple[float, ...] | None = None,
+    fixed_part: Mapping[str, Any] | None = None,
+    moving_part: Mapping[str, Any] | None = None,
     context: ExchangeContext = UNKNOWN,
     model: LinearModel | None = None,
     overwrite: bool = False,
@@ -79,6 +86,9 @@ def convert(
         The two images, for formats that count pixels or state sizes. Of a result folder both are known.
     fixed_spacing, moving_spacing : tuple of float, optional
         Micrometres per pixel, array order, in place of or beside the images.
+    fixed_part, moving_part : mapping, optional
+        Which part of a file that holds several images: ``scene``, ``series``, ``time`` and ``view`` as for
+        `correlight.io.read`.
     context : ExchangeContext
         Name of the moving image, number of axes, dataset to write into, unit, and the origins of images that have
         lost them.
@@ -103,7 +113,8 @@ def convert(
     WriteError
         If the output cannot be written.
     """
-    context = _with_images(source, context, fixed, moving, fixed_spacing, moving_spacing)
+    parts = (fixed_part or {}, moving_part or {})
+    context, found = _with_images(source, context, (fixed, moving), (fixed_spacing, moving_spacing), parts)
     content, notes = _read(source, read_as, context), []
     if isinstance(content, LandmarkTable) and content.left_out:
         what = "landmark is" if content.left_out == 1 else "landmarks are"
@@ -139,25 +150,28 @@ def convert(
     else:
         with reserve_files(out, overwrite=overwrite, inputs=inputs) as folder:
             write_file(folder / out.name, content, entry.name, context)
-    return Converted(kind, entry.name, tuple(notes))
+    return Converted(kind, entry.name, tuple(notes), found)
 
 
 def _with_images(
     source: str | Path,
     context: ExchangeContext,
-    fixed: str | Path | None,
-    moving: str | Path | None,
-    fixed_spacing: tuple[float, ...] | None,
-    moving_spacing: tuple[float, ...] | None,
-) -> ExchangeContext:
-    """The context with what is known of the images: from themselves, from numbers, or from the record beside."""
-    sides = {"fixed": (fixed, fixed_spacing), "moving": (moving, moving_spacing)}
+    paths: tuple[str | Path | None, str | Path | None],
+    spacings: tuple[tuple[float, ...] | None, tuple[float, ...] | None],
+    parts: tuple[Mapping[str, Any], Mapping[str, Any]],
+) -> tuple[ExchangeContext, tuple[str, ...]]:
+    """The context with what is known of the images: from themselves, from numbers, or from the record beside.
+
+    Also what is said of images that were chosen from several in a file.
+    """
     grids: dict[str, Grid | None] = {}
-    sized = True
-    for role, (path, spacing) in sides.items():
+    sized, found = True, list[str]()
+    for role, path, spacing, part in zip(("fixed", "moving"), paths, spacings, parts, strict=True):
         grids[role] = None
         if path is not None:
-            grids[role] = read(path, spacing=spacing).grid
+            image = read(path, spacing=spacing, **part)
+            grids[role] = image.grid
+            found += [f"{Path(path).name}: {text}" for text in image.findings if text.startswith("the file holds")]
         elif spacing is not None:
             ndim = context.ndim or (2 if len(spacing) == 1 else len(spacing))
             grids[role] = Grid.of((1,) * ndim, spacing, unit="micrometre")
@@ -168,7 +182,8 @@ def _with_images(
         if frames is not None:
             grids["fixed"] = grids["fixed"] or frames.fixed
             grids["moving"] = grids["moving"] or frames.moving
-    return replace(context, fixed=grids["fixed"], moving=grids["moving"], sized=sized)
+    known = replace(context, fixed=grids["fixed"], moving=grids["moving"], sized=sized)
+    return known, tuple(dict.fromkeys(found))
 
 
 def _holds_result(source: str | Path) -> bool:
