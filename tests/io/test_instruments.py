@@ -74,7 +74,7 @@ def test_slices_that_imagej_counts_in_seconds_are_frames(tmp_path: Path) -> None
 # ---------------------------------------------------------------------------------------------------- MetaMorph
 
 
-def stk(path: Path, distance: float, unit: bytes = b"um\0") -> Path:
+def stk(path: Path, distance: float, unit: bytes = b"um\0", calibrated: int = 1) -> Path:
     """A MetaMorph stack: one page, behind which lie the pixels of the others, and tables longer than their tags say."""
     count, height, width = STACK.shape
     tags = [(33629, "2I", count, (1, 1) * count, True), (33628, "I", 8, (1,) * 8, True)]
@@ -87,7 +87,7 @@ def stk(path: Path, distance: float, unit: bytes = b"um\0") -> Path:
     lengths = struct.pack("<4II", 645, 1000, 655, 1000, len(unit)) + unit
     for code, number, table in ((33629, count, planes), (33628, 4, b"")):
         place = len(data)
-        table = table or struct.pack("<8I", 3, 1, 4, place + 32, 5, place + 40, 6, place + 48) + lengths
+        table = table or struct.pack("<8I", 3, calibrated, 4, place + 32, 5, place + 40, 6, place + 48) + lengths
         struct.pack_into("<II", data, entries[code] + 4, number, place)
         data += table + bytes(-len(table) % 8)
     for code, value in ((257, height), (278, height), (279, height * width * 2)):
@@ -101,6 +101,9 @@ def test_a_stack_of_metamorph_is_a_volume_where_its_planes_lie_apart(tmp_path: P
     np.testing.assert_array_equal(image.levels[0][0], STACK)
     assert image.grid.spacing == pytest.approx((0.5, 0.655, 0.645))
     assert image.source["spacing_source"] == "MetaMorph tags"
+    half = read(stk(tmp_path / "b.stk", 0.5, calibrated=0))
+    assert not half.grid.calibrated
+    assert half.findings == ("the pixel size is 0.5 µm along z, but not stated along y and x, so none is used",)
 
 
 def test_a_stack_of_metamorph_whose_planes_lie_in_one_place_is_a_time_series(tmp_path: Path) -> None:
@@ -132,6 +135,34 @@ def test_a_palette_of_greys_is_grey(colours: int, tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.levels[0][0], expected)
     said = "the palette is one of greys and 28 colours, which are read by their brightness"
     assert image.findings == ((said,) if colours else ())
+
+
+def test_a_palette_beside_opacity_is_painted(tmp_path: Path) -> None:
+    pixels = RNG.integers(0, 256, (40, 64, 2)).astype(np.uint8)
+    pixels[..., 1] = np.where(pixels[..., 1] > 60, 255, 0)
+    table = RNG.integers(0, 256, (3, 256)).astype(np.uint16) * 257
+    tags = [(320, "H", 768, table.ravel().tolist(), True)]
+    tifffile.imwrite(
+        tmp_path / "a.tif", pixels, extrasamples=("unassalpha",), planarconfig="contig", extratags=tags, **PLAIN
+    )
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages.first.tags["PhotometricInterpretation"].overwrite(3)
+    image = read(tmp_path / "a.tif")
+    assert image.rgb
+    np.testing.assert_array_equal(image.levels[0], (table // 257)[:, pixels[..., 0]])
+    assert not image.valid()[pixels[..., 1] == 0].any()
+
+
+@pytest.mark.parametrize(
+    ("head", "size"), [("4.2503e-09", 0.0042503), ("2.656e-10", 0.0042496), ("9e-09", 0.00425), ("x", 0.00425)]
+)
+def test_the_pixel_size_of_zeiss_has_the_digits_of_its_head_where_that_agrees(
+    head: str, size: float, tmp_path: Path
+) -> None:
+    lines = "0", "0", "0", head, "AP_IMAGE_PIXEL_SIZE", "Image Pixel Size = 4.25 nm", ""
+    text = "\r\n".join(lines).encode("cp1252")
+    tifffile.imwrite(tmp_path / "a.tif", PLANE, extratags=[(34118, "s", 0, text, True)], **PLAIN)
+    assert read(tmp_path / "a.tif").grid.spacing == pytest.approx((size, size), rel=1e-9)
 
 
 # ------------------------------------------------------------------------------------------------------ the stage

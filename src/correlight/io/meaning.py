@@ -73,7 +73,10 @@ def meant(path: Path, pixels: Pixels, samples: int, page: Any, *, plain: bool) -
         content = Content(chosen(pixels, kept))
         content = _inverted(content.pixels, page, plain) if kind == WHITE_IS_ZERO else content
         return replace(content, findings=(*content.findings, *said))
-    content = _coloured(path, pixels, page, kind, base)
+    if kind == PALETTE and plain and not others and page.keyframe.colormap is not None:
+        content = _painted(chosen(pixels, [0]), np.asarray(page.keyframe.colormap))
+    else:
+        content = _coloured(path, pixels, page, kind, base)
     findings = list(content.findings)
     if others and content.rgb:
         findings.append(f"{len(others)} further samples of unstated meaning are taken as channels beside the colours")

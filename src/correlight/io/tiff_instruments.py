@@ -36,17 +36,17 @@ def lsm(about: Described, axes: str) -> Stated:
 def metamorph(about: Described, axes: str) -> Stated:
     """MetaMorph stacks state a calibration and its unit, and how far each plane lies from the next, in micrometres."""
     found: Mapping[str, Any] = (about.file.stk_metadata or {}) if about.file.is_stk else {}
-    if not found.get("SpatialCalibration", found.get("XCalibration")):
-        return Stated()
-    unit = str(found.get("CalibrationUnits", ""))
-    length = calibration.unit_length(unit)
-    steps = {axis: calibration.number(found.get(f"{axis}Calibration")) for axis in "XY"}
-    if length is None:
-        return Stated(findings=calibration.not_understood(f"{steps['X']:.6g}", unit))
-    sizes = {axis: step * length for axis, step in steps.items() if step > 0}
+    sizes: dict[str, float] = {}
     distances = np.asarray(found.get("ZDistance", ()), float)
     if distances.size and distances[0] > 0 and np.allclose(distances, distances[0]):
         sizes["Z"] = float(distances[0])
+    if found.get("SpatialCalibration", found.get("XCalibration")):
+        unit = str(found.get("CalibrationUnits", ""))
+        length = calibration.unit_length(unit)
+        steps = {axis: calibration.number(found.get(f"{axis}Calibration")) for axis in "XY"}
+        if length is None:
+            return Stated(findings=calibration.not_understood(f"{steps['X']:.6g}", unit))
+        sizes |= {axis: step * length for axis, step in steps.items() if step > 0}
     return settled(sizes, axes, "MetaMorph tags")
 
 
