@@ -322,3 +322,27 @@ def test_the_extended_header_of_fei_states_pixel_size_and_stage(kind: bytes, ord
     differing = read(path)
     assert differing.grid.spacing == pytest.approx((0.0025, 0.0025))
     assert any("pixel sizes differ" in text and "extended header of FEI" in text for text in differing.findings)
+
+
+def test_of_a_stack_of_volumes_one_is_read(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 999, (3, 4, 40, 48)).astype(np.int16)
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(pixels)
+        file.voxel_size = 50.0
+    for number, choice in ((0, {}), (2, {"time": 2})):
+        image = read(tmp_path / "a.mrc", **choice)
+        np.testing.assert_array_equal(image.levels[0][0], pixels[number])
+        assert image.grid.spacing == pytest.approx((0.005, 0.005, 0.005))
+        assert any("the file holds 3 volumes in a stack" in text for text in image.findings)
+
+
+def test_a_cell_without_sampling_and_a_place_out_of_reach_are_said(tmp_path: Path) -> None:
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(np.random.default_rng(0).integers(0, 999, (40, 48)).astype(np.int16))
+        file.voxel_size = 50.0
+        file.header.mx = file.header.my = 0
+        file.header.origin.x = 1e30
+    image = read(tmp_path / "a.mrc")
+    assert (image.grid.unit, image.grid.origin) == ("pixel", (0.0, 0.0))
+    assert "stated, not understood: a cell of 0.24 µm without its sampling" in image.findings
+    assert "stated, not understood: a first pixel at 0, 1e+26 µm" in image.findings

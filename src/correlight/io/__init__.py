@@ -42,6 +42,7 @@ __all__ = [
     "write_tiff",
 ]
 
+_FARTHEST = 1e9  # micrometres or pixels from the origin; a stage is never a kilometre away
 SMALLEST = 32  # pixels per side: below, no overlap carries enough evidence
 
 
@@ -204,13 +205,27 @@ def _check_pixels(path: Path, pixels: Pixels, small: NDArray[Any]) -> None:
 
 def _placed(shape: tuple[int, ...], spacing: Any, content: Content) -> tuple[Grid, tuple[str, ...]]:
     """The grid of an image, at the place that the file states, and what is not applied of that."""
+    grid = Grid.of(shape, 1.0) if spacing is None else Grid.of(shape, spacing, unit="micrometre")
+    origin, start, said = content.origin, content.start, tuple[str, ...]()
+    if origin is not None and not _is_a_place(origin):
+        said = (f"stated, not understood: a first pixel at {_words(origin)} µm",)
+        origin = None
+    if start is not None and not _is_a_place(start):
+        said = (*said, f"stated, not understood: a first pixel at {_words(start)} pixels")
+        start = None
     if spacing is None:
-        grid = Grid.of(shape, 1.0, 0.0 if content.start is None else content.start)
-        if content.origin is None or not any(content.origin):
-            return grid, ()
-        return grid, (f"an origin of {content.origin} µm is stated and not applied, as the pixel size is not known",)
-    grid = Grid.of(shape, spacing, unit="micrometre")
-    origin = content.origin
-    if origin is None and content.start is not None:
-        origin = tuple(float(n * size) for n, size in zip(content.start, grid.spacing, strict=True))
-    return (grid if origin is None else replace(grid, origin=origin)), ()
+        if origin is not None and any(origin):
+            words = f"an origin of {origin} µm is stated and not applied, as the pixel size is not known"
+            said = (*said, words)
+        return (grid if start is None else replace(grid, origin=start)), said
+    if origin is None and start is not None:
+        origin = tuple(float(n * size) for n, size in zip(start, grid.spacing, strict=True))
+    return (grid if origin is None else replace(grid, origin=origin)), said
+
+
+def _is_a_place(values: Sequence[float]) -> bool:
+    return all(math.isfinite(value) and abs(value) <= _FARTHEST for value in values)
+
+
+def _words(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.6g}" for value in values)

@@ -49,6 +49,7 @@ class _Header:
     four_bits: bool
     offset: int
     volume: bool
+    depth: int  # sections of each volume in a stack of volumes; 0 where it is none
     voxel: dict[str, float]  # micrometres by axis; 0 where nobody filled it in
     origin: dict[str, float] | None  # micrometres by axis
     start: dict[str, float] | None  # pixels by axis
@@ -80,7 +81,8 @@ def read_mrc(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         raise ReadError(f"{path} is truncated: {expected} bytes were announced; copy or export it again.")
     if choice.ndim == 3:
         header = replace(header, volume=True)  # the caller gives the distance of the sections
-    whole = Flat(path, header.offset, stored, header.dtype)
+    header, choice, of_several = _one_volume(path, header, choice, math.prod(stored[1:]) * header.dtype.itemsize)
+    whole = Flat(path, header.offset, (header.shape[0], *stored[1:]), header.dtype)
     mdoc = read_mdoc(path)
     places, told = pieces_in_mdoc(mdoc, header.shape[0])
     if places is None:
@@ -93,7 +95,21 @@ def read_mrc(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) -> C
         section, content = _chosen(path, stack, header, choice, lazily)
     if samples > 1:
         content = replace(from_samples(content.pixels[0]), findings=content.findings)
+    content = replace(content, findings=(*of_several, *content.findings))
     return _stated(path, header, mdoc, section, content, calibrate)
+
+
+def _one_volume(path: Path, header: _Header, choice: Choice, section: int) -> tuple[_Header, Choice, tuple[str, ...]]:
+    """The volume that is chosen of a stack of them (space groups from 401), each section of which has so many bytes."""
+    count = header.shape[0] // header.depth if header.depth and header.shape[0] % header.depth == 0 else 1
+    if count == 1:
+        return header, choice, ()
+    number, said = time_index(path, count, choice)
+    chosen = replace(
+        header, shape=(header.depth, *header.shape[1:]), offset=header.offset + number * header.depth * section
+    )
+    said = tuple(text.replace("frames of a time series", "volumes in a stack") for text in said)
+    return chosen, replace(choice, time=None), said
 
 
 def _header(path: Path) -> tuple[_Header, bytes, tuple[int, int]]:
@@ -126,10 +142,15 @@ def _header(path: Path) -> tuple[_Header, bytes, tuple[int, int]]:
     dtype, bytes_are = _dtype(mode, imod, float(header["dmin"]), float(header["dmax"]), four_bits)
     # By the standard a stack of images has space group 0; older programs leave it at 0 for tomograms as well.
     volume = int(header["ispg"]) != 0 or shape[0] == 1 or axes != "ZYX" or path.suffix.lower() in (".rec", ".map")
+    depth = int(header["mz"]) if 401 <= int(header["ispg"]) <= 630 and int(header["mz"]) > 0 and axes == "ZYX" else 0
     voxel, origin, start = _places(header, imod)
+    cell = [float(header["cella"][axis]) * _ANGSTROM for axis in "xyz" if int(header[f"m{axis}"]) <= 0]
+    unsampled = tuple(f"stated, not understood: a cell of {size:g} µm without its sampling" for size in cell if size)
     found = _Header(
-        shape, mode, order, axes, dtype.newbyteorder(order), four_bits, _HEADER + length, volume, voxel, origin, start,
-        _fei_records(bytes(header["exttyp"]), extended, order), (*findings, *turned, *bytes_are),
+        shape, mode, order, axes, dtype.newbyteorder(order), four_bits, _HEADER + length, volume, depth, voxel,
+        origin, start,
+        _fei_records(bytes(header["exttyp"]), extended, order),
+        (*findings, *turned, *bytes_are, *dict.fromkeys(unsampled)),
     )  # fmt: skip
     return found, extended, (int.from_bytes(data[128:130], _WORDS[order]), int.from_bytes(data[130:132], _WORDS[order]))
 
