@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from correlight.errors import UsageError
+from correlight.errors import ReadError, UsageError
 from correlight.io import read
 from tests.vendor_files import lif
 
@@ -95,3 +95,10 @@ def test_tiles_that_do_not_touch_are_joined_unchecked_and_it_is_said(tmp_path: P
     np.testing.assert_array_equal(image.levels[0][:, :, 60:], FIELD[:, :48, 60:108])
     assert not image.valid()[:, 48:60].any()
     assert any("could not be checked" in text for text in image.findings)
+
+
+@pytest.mark.parametrize(("far", "words"), [(1e6, "so far apart"), (1e300, "at most 2 GiB")])
+def test_tiles_without_end_take_no_memory(far: float, words: str, tmp_path: Path) -> None:
+    places = [(0, 0), (0, 40), (0, 82), (52, 2), (far, 0)]
+    with pytest.raises(ReadError, match=words):
+        read(scan(tmp_path / "a.lif", places=places))

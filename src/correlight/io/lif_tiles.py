@@ -18,7 +18,7 @@ from correlight.io.serialem import joined
 
 _METRE = 1e6  # micrometres
 _AGREE = 0.3  # correlation in the overlaps above which tiles belong together
-_PAIRS = 200  # of tiles that are compared
+_COMPARED, _PAIRS = 2000, 200  # tiles, and pairs of them, that are compared
 _SMALLEST = 4, 256  # rows or columns, and pixels, of an overlap that tells anything
 
 Array = NDArray[Any]
@@ -113,12 +113,14 @@ def _corners(stack: Array, places: Array, scan: Any) -> tuple[NDArray[np.intp] |
 def _turned(places: Array, swapped: bool, down: bool, across: bool) -> NDArray[np.intp]:
     """Places in pixels, with the axes of the stage exchanged and turned round."""
     places = places[:, ::-1] if swapped else places
-    corners: NDArray[np.intp] = np.rint(places * (-1 if down else 1, -1 if across else 1)).astype(np.intp)
+    turned = np.rint(places * (-1 if down else 1, -1 if across else 1))
+    corners: NDArray[np.intp] = turned.clip(-(2.0**31), 2.0**31).astype(np.intp)
     return corners
 
 
 def _agreement(plane: Array, corners: NDArray[np.intp]) -> float | None:
     """The correlation of tiles where they overlap, each overlap about its own mean; None without overlaps."""
+    plane, corners = plane[:_COMPARED], corners[:_COMPARED]
     size = np.asarray(plane.shape[1:])
     shifts = corners[:, None] - corners[None]
     extent = size - np.abs(shifts)
