@@ -84,6 +84,17 @@ def test_pixels_of_another_size_are_another_unit(parameters: Path) -> None:
         read_transform(parameters, context=ExchangeContext(fixed=millimetres))
 
 
+def test_another_level_of_the_fixed_image_will_do_and_another_image_will_not(parameters: Path) -> None:
+    half = Grid.of((256, 256), 0.02, (50.005, 100.005), "micrometre")
+    origins = {"fixed_origin": FIXED_ORIGIN, "moving_origin": MOVING_ORIGIN}
+    read_transform(parameters, context=ExchangeContext(fixed=half, **origins))
+    part = Grid.of((330, 330), 0.01, unit="micrometre")
+    read_transform(parameters, context=ExchangeContext(fixed=part, **origins))
+    other = Grid.of((330, 330), 0.02, unit="micrometre")
+    with pytest.raises(ReadError, match=r"for a field of 5.12, 5.12 .* has 6.6, 6.6 in pixels of 0.02"):
+        read_transform(parameters, context=ExchangeContext(fixed=other, **origins))
+
+
 @pytest.mark.parametrize("change", ["(Size 512)", "(Size 512 0)", "(Spacing 0 1)", "(Origin nan 1)", "(Direction 1 0)"])
 def test_a_place_that_contradicts_itself_is_named(change: str, parameters: Path) -> None:
     key = change.split()[0]

@@ -124,11 +124,22 @@ def _shift(origin: object, grid: Grid | None, ndim: int) -> Affine:
 
 
 def _compare_pixels(stated: StatedPlace, grid: Grid, context: ExchangeContext, path: str | Path) -> None:
-    """The same pixels must have the same size; where they do not, the transform counts in another unit."""
-    if context.sized and stated.shape == grid.shape and not np.allclose(stated.spacing, grid.spacing, rtol=_SAME):
+    """The same pixels must have the same size, and other pixels the same field, unless it is a part of the image.
+
+    Where they do not, the transform counts in another unit, or is that of another image.
+    """
+    if not context.sized or np.allclose(stated.spacing, grid.spacing, rtol=_SAME):
+        return
+    if stated.shape == grid.shape:
         raise ReadError(
             f"{path} was made for pixels of {_said(stated.spacing)}, and the fixed image has pixels of "
             f"{_said(grid.spacing)} {grid.frame.symbol}; give the pixel size with which the transform was made."
+        )
+    there, here = stated.spacing * stated.shape, np.asarray(grid.spacing) * grid.shape
+    if (np.abs(there - here) > _SAME * there + 2 * np.maximum(stated.spacing, grid.spacing)).any():
+        raise ReadError(
+            f"{path} was made for a field of {_said(there)} in pixels of {_said(stated.spacing)}, and the fixed image has "
+            f"{_said(here)} in pixels of {_said(grid.spacing)} {grid.frame.symbol}; give the image that was registered."
         )
 
 
