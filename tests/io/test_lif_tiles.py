@@ -28,8 +28,8 @@ def scan(path: Path, flags: str = "", runs: str = "", places: Any = PLACES, tile
     if tiles is None:
         tiles = np.stack([FIELD[:, y : y + SIDE, x : x + SIDE] for y, x in PLACES])
     stage = np.array(places, float)
-    stage = stage * (-1 if "FlipY" in runs else 1, -1 if "FlipX" in runs else 1)
     stage = stage[:, ::-1] if "SwapXY" in runs else stage
+    stage = stage * (-1 if "FlipY" in runs else 1, -1 if "FlipX" in runs else 1)
     metres = [(1e-2 + float(y) * STEP * 1e-6, -2e-3 + float(x) * STEP * 1e-6) for y, x in stage]
     path.write_bytes(lif({"scan": (tiles, (STEP, STEP), ["DAPI", "GFP"])}, metres, flags))
     return path

@@ -138,8 +138,8 @@ def _compare_pixels(stated: StatedPlace, grid: Grid, context: ExchangeContext, p
     there, here = stated.spacing * stated.shape, np.asarray(grid.spacing) * grid.shape
     if (np.abs(there - here) > _SAME * there + 2 * np.maximum(stated.spacing, grid.spacing)).any():
         raise ReadError(
-            f"{path} was made for a field of {_said(there)} in pixels of {_said(stated.spacing)}, and the fixed image "
-            f"has {_said(here)} in pixels of {_said(grid.spacing)} {grid.frame.symbol}; give the image that was registered."
+            f"{path} was made for a field of {_said(there)} in pixels of {_said(stated.spacing)}, the fixed image has "
+            f"{_said(here)} in pixels of {_said(grid.spacing)} {grid.frame.symbol}; give the image of the transform."
         )
 
 

@@ -78,7 +78,7 @@ def join_tiles(path: Path, stack: Array, image: Any, spacing: tuple[float, float
             False,
             f"the file holds {count} tiles (axis M) and does not state {lacking}; the first is read",
         )
-    corners, agree, told = _corners(stack, places / spacing, image.tilescan)
+    corners, agree, told = _corners(stack, places, np.asarray(spacing), image.tilescan)
     if corners is None:
         words = f"which do not agree where they should overlap (correlation {agree:.2f}), so they are not joined"
         return Mosaic(stack[0], None, False, f"the file holds {count} tiles (axis M), {words}; the first is read")
@@ -91,18 +91,18 @@ def join_tiles(path: Path, stack: Array, image: Any, spacing: tuple[float, float
     return Mosaic(canvas, covered, True, f"{count} tiles are joined by the places of the stage{told}{over}")
 
 
-def _corners(stack: Array, places: Array, scan: Any) -> tuple[NDArray[np.intp] | None, float, str]:
+def _corners(stack: Array, places: Array, spacing: Array, scan: Any) -> tuple[NDArray[np.intp] | None, float, str]:
     """The first pixel of each tile, how well the tiles agree there, and what is said of the way that the stage runs.
 
     None where they do not agree in any way that the stage may run.
     """
     plane: Array = stack.reshape(*stack.shape[:3], -1)[..., 0]
     stated = (bool(scan.swap_xy), bool(scan.flip_y), bool(scan.flip_x))
-    first = _turned(places, *stated)
+    first = _turned(places, spacing, *stated)
     agree = _agreement(plane, first)
     if agree is None or agree >= _AGREE:
         return first, 1.0 if agree is None else agree, ""
-    others = [_turned(places, *way) for way in product((False, True), repeat=3) if way != stated]
+    others = [_turned(places, spacing, *way) for way in product((False, True), repeat=3) if way != stated]
     scores = [_agreement(plane, corners) or -1.0 for corners in others]
     best = int(np.argmax(scores))
     if scores[best] >= max(2 * _AGREE, agree + _AGREE):
@@ -110,12 +110,13 @@ def _corners(stack: Array, places: Array, scan: Any) -> tuple[NDArray[np.intp] |
     return None, agree, ""
 
 
-def _turned(places: Array, swapped: bool, down: bool, across: bool) -> NDArray[np.intp]:
-    """Places in pixels, with the axes of the stage exchanged and turned round."""
+def _turned(places: Array, spacing: Array, swapped: bool, down: bool, across: bool) -> NDArray[np.intp]:
+    """Places in pixels from the corner of the mosaic, with the axes of the stage turned round and then exchanged."""
+    places = places * (-1 if down else 1, -1 if across else 1)
     places = places[:, ::-1] if swapped else places
-    turned = np.rint(places * (-1 if down else 1, -1 if across else 1))
-    corners: NDArray[np.intp] = turned.clip(-(2.0**31), 2.0**31).astype(np.intp)
-    return corners
+    # Halves go up, as in Leica's own joining of tiles.
+    corners = np.floor((places - places.min(axis=0)) / spacing + 0.5).clip(0, 2.0**31).astype(np.intp)
+    return np.asarray(corners)
 
 
 def _agreement(plane: Array, corners: NDArray[np.intp]) -> float | None:
