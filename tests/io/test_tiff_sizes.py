@@ -4,6 +4,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -126,6 +127,26 @@ def test_hitachi(tmp_path: Path) -> None:
     assert {Path(entry.path).name for entry in read(path).source["files"]} == {"a.tif", "a.txt"}
     (tmp_path / "a.txt").write_text(text.replace("64x40", "1280x960"))
     assert not read(path).grid.calibrated
+    said = "stated, not used: 0.00992188 µm per pixel of an image of 960 x 1280 pixels in a.txt"
+    assert read(path).findings == (said,)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_texts_of_scanning_microscopes_beside_pictures(ending: str, tmp_path: Path) -> None:
+    encode = {"png": imagecodecs.png_encode, "jpg": imagecodecs.jpeg_encode}[ending]
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(encode(PIXELS))
+    texts = {
+        "txt": ("[SemImageFile]\nDataSize=64x40\nPixelSize=10\n", "Hitachi text (a.txt)", 0.01),
+        "TXT": ("$CM_FULL_SIZE 64 40\n$$SM_MICRON_BAR 100\n$$SM_MICRON_MARKER 10um\n", "JEOL text (a.TXT)", 0.1),
+        "hdr": ("[MAIN]\nPixelSizeX=1.5e-8\nPixelSizeY=1.5e-8\n", "TESCAN header (a.hdr)", 0.015),
+    }
+    for name, (text, source, size) in texts.items():
+        beside = tmp_path / f"a.{name}"
+        beside.write_text(text)
+        spacing(path, source, (size, size))
+        assert {Path(entry.path).name for entry in read(path).source["files"]} == {path.name, beside.name}
+        beside.unlink()
 
 
 def test_jeol(tmp_path: Path) -> None:

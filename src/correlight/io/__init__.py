@@ -113,7 +113,7 @@ def read(
     before = measured(path)
     content = content_of(path, kind, calibrate=given is None, choice=choice)
     if kind in SIDECARS:
-        content = with_sidecar(path, content, calibrate=given is None, section=choice.time or 0)
+        content = with_sidecar(path, content, calibrate=given is None, section=choice.time or 0, texts=kind != "TIFF")
     if np.dtype(content.pixels.dtype).kind not in "uif":
         held = content.pixels.dtype
         raise ReadError(f"Expected real numbers as pixels, but {path} holds {held}; convert it first.")

@@ -17,6 +17,7 @@ from correlight.io import calibration
 from correlight.io.content import Content
 from correlight.io.door import is_regular
 from correlight.io.serialem import read_mdoc
+from correlight.io.texts import text_beside
 from correlight.parsing import read_xml
 
 _METRE, _ANGSTROM = 1e6, 1e-4  # micrometres
@@ -56,7 +57,9 @@ class Sidecar:
     path: Path | None = None
 
 
-def with_sidecar(path: Path, content: Content, *, calibrate: bool = True, section: int = 0) -> Content:
+def with_sidecar(
+    path: Path, content: Content, *, calibrate: bool = True, section: int = 0, texts: bool = True
+) -> Content:
     """An image with the pixel size and the stage position that a file beside it states, where it states none itself.
 
     Parameters
@@ -69,6 +72,8 @@ def with_sidecar(path: Path, content: Content, *, calibrate: bool = True, sectio
         Whether the pixel size is wanted.
     section : int
         The image that is read, of those that an ``.mdoc`` file describes.
+    texts : bool
+        Whether the texts of scanning microscopes are looked for, too.
     """
     if content.ndim != 2:
         return content
@@ -81,6 +86,9 @@ def with_sidecar(path: Path, content: Content, *, calibrate: bool = True, sectio
         place = (stage[1], stage[0]) if len(stage) == 2 else None
         name = f".mdoc file {path.name}.mdoc"
         found.insert(0, Sidecar(spacing, place, name, (), path.with_name(f"{path.name}.mdoc")))
+    if texts:
+        text = text_beside(path, content.pixels.shape[-1])
+        found.append(Sidecar(text.sizes, None, text.source, text.findings, text.files[0] if text.files else None))
     for entry in found:
         findings = (*content.findings, *(entry.findings if content.spacing is None else ()))
         content = replace(content, findings=findings, stage=content.stage or entry.stage)

@@ -13,8 +13,8 @@ from typing import Any
 from correlight.io import calibration
 from correlight.io import tiff_instruments as instruments
 from correlight.io.content import NOT_STATED
+from correlight.io.texts import text_beside
 from correlight.io.tiff_stated import Described, Stated, settled
-from correlight.io.tiff_texts import sidecar
 
 _CENTIMETRE, _INCH = 1e4, 25_400.0  # micrometres
 _FINE = 3.0  # micrometres; coarser ones are scanners and cameras
@@ -138,8 +138,12 @@ def _resolution(about: Described, axes: str) -> Stated:
     return Stated(sizes, "resolution tags", (said,))
 
 
+def _beside(about: Described, axes: str) -> Stated:
+    return text_beside(about.path, about.width) if len(axes) == 2 else Stated()
+
+
 _SOURCES: tuple[Callable[[Described, str], Stated], ...] = (
     _ome, _imagej, instruments.lsm, instruments.metamorph, instruments.gatan, instruments.fei, instruments.zeiss,
     instruments.sis, instruments.tvips, instruments.tescan, instruments.micro_manager, instruments.meta_series,
-    instruments.jeol, instruments.aperio, sidecar,
+    instruments.jeol, instruments.aperio, _beside,
 )  # fmt: skip
