@@ -59,6 +59,18 @@ def open_regular(path: str | Path, expected: str) -> BinaryIO:
         raise ReadError(f"Cannot open {path}: {detail}; check its permissions.") from error
 
 
+def resolved(path: str | Path) -> Path:
+    """The absolute path behind all links, which need not exist.
+
+    Links that lead round in a circle, and names that no file can have, come back as they are: opening them tells.
+    """
+    try:
+        # `Path.resolve` raises an error of its own where links lead round in a circle.
+        return Path(os.path.realpath(path))
+    except ValueError:
+        return Path(path).absolute()
+
+
 def _refuse_others(path: str | Path, mode: int, expected: str) -> None:
     if stat.S_ISREG(mode):
         return

@@ -43,9 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Arguments without the name of the program; those of the process by default.
     """
     _open_streams()
-    target = sys.modules.get("correlight.output.target")
-    if target is not None:
-        target.WRITTEN.clear()
+    _noted("target", "WRITTEN").clear()
     stdout, before = sys.stdout, _hear(_on_signal())
     sys.stdout = _Forgiving(stdout)
     try:
@@ -80,7 +78,9 @@ def _on_signal() -> Any:
     heard: list[float] = []
 
     def handler(number: int, frame: FrameType | None) -> None:
-        if not _is_writing():
+        if _noted("target", "PLACING"):
+            return  # it ends by itself within moments
+        if not _noted("claim", "CLAIMED"):
             # Nothing is to be cleaned up, and an exception could be lost, or shown, in the middle of an import.
             os.write(2, f"{_sentence(number)}\n".encode())
             os._exit(128 + number)
@@ -92,14 +92,14 @@ def _on_signal() -> Any:
     return handler
 
 
-def _is_writing() -> bool:
-    target = sys.modules.get("correlight.output.target")
-    return bool(target is not None and getattr(target, "CLAIMED", None))
+def _noted(room: str, name: str) -> list[Any]:
+    """What a module that writes has in one of its lists, if it was loaded at all."""
+    noted: list[Any] = getattr(sys.modules.get(f"correlight.output.{room}"), name, [])
+    return noted
 
 
 def _sentence(number: int) -> str:
-    target = sys.modules.get("correlight.output.target")
-    written = getattr(target, "WRITTEN", None)
+    written = _noted("target", "WRITTEN")
     what = f"{written[-1]} was complete" if written else "nothing was written"
     return f"correlight: {_WORDS[signal.Signals(number).name]}; {what}."
 

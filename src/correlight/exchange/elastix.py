@@ -24,7 +24,7 @@ from correlight.exchange.place import STATED, moved_to_images, stated_place
 from correlight.exchange.reading import reads
 from correlight.geometry import Unit
 from correlight.landmarks.tables import PointTable
-from correlight.parsing import read_text
+from correlight.parsing import read_text, resolved
 from correlight.transforms import BSplineField, Transform, VelocityField, compose
 
 _LINEAR: dict[str, ItkClass] = {
@@ -312,6 +312,6 @@ def _beside(path: Path, name: str) -> Path:
         raise ReadError(f"{path} begins with {name[:200]!r}, a file in another folder; put both into one folder.")
     if plain in ("", ".", "..") or "\0" in plain or not beside.is_file():
         raise ReadError(f"{path} begins with {name[:100]!r}, which was not found beside it; put both into one folder.")
-    if beside.resolve().parent != path.parent.resolve():
+    if resolved(beside).parent != resolved(path.parent):
         raise ReadError(f"{path} begins with {plain!r}, which is a link to another folder; copy the file itself there.")
     return beside

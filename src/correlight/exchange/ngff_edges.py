@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from correlight.errors import ReadError, TransformError
 from correlight.exchange.bounded import read_arrays
 from correlight.geometry import Grid
-from correlight.parsing import read_json
+from correlight.parsing import read_json, resolved
 from correlight.transforms import Affine, Displacement, Transform, compose
 
 # What Zarr writes of itself; others could be plug-ins that run code.
@@ -150,7 +150,7 @@ def _field(edge: Mapping[str, Any], start: System, end: System, root: Path) -> D
     path = str(edge["path"])
     if path.startswith("/") or "\\" in path or ".." in path.split("/"):
         raise ReadError(f"The scene in {root} refers to {path!r}, which is not a path inside it.")
-    if not (root / path).resolve().is_relative_to(root.resolve()):
+    if not resolved(root / path).is_relative_to(resolved(root)):
         raise ReadError(f"The scene in {root} refers to {path!r}, which is a link out of it.")
     content = read_json(root / path / "zarr.json", "a displacement field of OME-NGFF")
     image = content["attributes"]["ome"]["multiscales"][0]
@@ -178,10 +178,10 @@ def _array(path: Path) -> NDArray[np.float64]:
     unknown = [name for name in codecs if name not in _CODECS]
     if unknown:
         raise ReadError(f"The field {path} is stored with the codec {unknown[0][:40]!r}, which is not read.")
-    root, size = path.resolve(), 0
+    root, size = resolved(path), 0
     for entry in path.rglob("*"):
         # A pipe would never end, and a link could lead anywhere.
-        if not (entry.is_dir() or entry.is_file()) or not entry.resolve().is_relative_to(root):
+        if not (entry.is_dir() or entry.is_file()) or not resolved(entry).is_relative_to(root):
             raise ReadError(f"The field {path} holds {entry.name!r}, which is no file of its own; copy it whole.")
         size += entry.stat().st_size if entry.is_file() else 0
     return read_arrays(path, "zarr", "a displacement field of OME-NGFF", size)[1][0]

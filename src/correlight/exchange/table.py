@@ -196,8 +196,10 @@ def _coordinates(rows: list[dict[str, str]], prefix: str, path: str | Path) -> P
         points = np.array([[float(row[axis]) for axis in axes] for row in rows])
     except ValueError as error:
         raise ReadError(f"Every coordinate in {path} must be a number: {error}.") from error
-    if not np.isfinite(points).all() or np.abs(points).max() > FARTHEST:
-        raise ReadError(f"Every coordinate in {path} must be finite; remove the points without a place.")
+    if not (np.abs(points) <= FARTHEST).all():
+        raise ReadError(
+            f"Every coordinate in {path} must be a finite number below {FARTHEST:g}; remove the points without a place."
+        )
     return points
 
 

@@ -25,7 +25,7 @@ from correlight.io.ondisk import SEGMENT, left_on_disk
 from correlight.io.views import chosen
 from correlight.io.zarr_presence import look_at_chunks
 from correlight.io.zarr_store import Layout, check_inside, check_store, open_array
-from correlight.parsing import read_json
+from correlight.parsing import read_json, resolved
 
 KNOWS = ("scene", "time", "view")  # what can be chosen
 _UNITS = {"angstrom": "Å"}
@@ -118,7 +118,7 @@ def _attributes(home: Path, folder: Path) -> Mapping[str, Any]:
 
 def _image(path: Path, choice: Choice) -> tuple[Path, Mapping[str, Any], tuple[str, ...]]:
     """The folder of the image asked for and its metadata."""
-    home = path.resolve()
+    home = resolved(path)
     attributes, root = _attributes(home, path), path
     if "multiscales" in attributes:
         _, findings = choose_scene(path, [path.stem], choice)
@@ -241,7 +241,7 @@ def _start(
 
 def _channels(root: Path, count: int) -> tuple[str, ...]:
     """The labels that the rendering settings give the channels; empty unless each has one of its own."""
-    omero = _attributes(root.resolve(), root).get("omero")
+    omero = _attributes(resolved(root), root).get("omero")
     listed = omero.get("channels") if isinstance(omero, dict) else None
     names = [str(entry.get("label", "")) for entry in listed if isinstance(entry, dict)] if listed else []
     return tuple(names) if len(names) == count == len(set(names)) and all(names) else ()

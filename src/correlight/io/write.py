@@ -265,5 +265,6 @@ def _resolution(grid: Grid) -> dict[str, Any]:
     """The pixel size once more as resolution tags, for readers that know no OME-XML."""
     if not grid.calibrated:
         return {}
-    y, x = grid.spacing[-2:]
-    return {"resolution": (1e4 / x, 1e4 / y), "resolutionunit": "CENTIMETER"}
+    pixels = [1e4 / step for step in (grid.spacing[-1], grid.spacing[-2])]
+    # A fraction of whole numbers of 32 bits; where it does not suffice, OME-XML alone states the size.
+    return {"resolution": tuple(pixels), "resolutionunit": "CENTIMETER"} if max(pixels) < 2**32 else {}

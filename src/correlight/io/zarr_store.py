@@ -23,7 +23,7 @@ from zarr.storage import LocalStore
 
 from correlight.errors import ReadError
 from correlight.io.zarr_codecs import fits
-from correlight.parsing import read_json
+from correlight.parsing import read_json, resolved
 
 _NUMBERS = re.compile(r"[<>|](?:b1|[iu][1248]|f[248])")
 _TYPES = {
@@ -104,7 +104,7 @@ def check_store(folder: Path) -> None:
     ReadError
         If there is a pipe, a device, a link to somewhere else, a file of more than 64 GiB, or no end of files.
     """
-    home, count = folder.resolve(), 0
+    home, count = resolved(folder), 0
     for parent, folders, names in os.walk(folder):
         for name in itertools.chain(folders, names):
             count += 1
@@ -132,7 +132,7 @@ def check_inside(home: Path, path: Path, *, folder_allowed: bool = False) -> Non
     """
     about = os.lstat(path)
     if stat.S_ISLNK(about.st_mode):
-        target = path.resolve()
+        target = resolved(path)
         if not target.is_relative_to(home) or not target.exists():
             raise ReadError(f"{path} is a link that leads out of its store; copy the store with all its files.")
         about = os.stat(target)
@@ -163,7 +163,7 @@ def open_array(home: Path, folder: Path) -> tuple[Any, Layout]:
     ReadError
         If the array is missing or damaged, or asks for a type of numbers or a codec that is not on the lists.
     """
-    home = home.resolve()
+    home = resolved(home)
     found = next((folder / name for name in ("zarr.json", ".zarray") if (folder / name).is_file()), None)
     if found is None:
         raise ReadError(f"The pixels in {folder} cannot be opened (there is no array); copy the store again.")

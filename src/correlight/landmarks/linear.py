@@ -15,6 +15,8 @@ from correlight.transforms.motions import LinearModel
 
 # A cloud of points counts as flat where it is this much thinner than long.
 _FLAT = 1e-9
+# Numbers of no unit that an image can have: beyond, positions have no digits left, and below, squares vanish.
+FARTHEST, _NEAREST = 1e15, 1e-15
 
 
 def fit(
@@ -120,6 +122,8 @@ def _paired(fixed_points: ArrayLike, moving_points: ArrayLike, model: str) -> tu
         )
     if not (np.isfinite(fixed).all() and np.isfinite(moving).all()):
         raise TransformError("Landmarks must be finite numbers; remove the points without a partner.")
+    if max(np.abs(fixed).max(initial=0), np.abs(moving).max(initial=0)) > FARTHEST:
+        raise TransformError(f"Landmarks must be places of an image, below {FARTHEST:g}; check their unit.")
     if model not in get_args(LinearModel):
         raise TransformError(f"A transform to fit is one of {', '.join(get_args(LinearModel))}; got {model!r}.")
     ndim = fixed.shape[1]
@@ -141,7 +145,7 @@ def _rank(points: Points) -> int:
     """Number of directions that the points spread in."""
     spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     # Coordinates far from zero carry rounding of their own size, not of the size of the cloud.
-    floor = max(_FLAT * spread[0], 1e-13 * float(np.abs(points).max()))
+    floor = max(_NEAREST, _FLAT * spread[0], 1e-13 * float(np.abs(points).max()))
     return int(np.sum(spread > floor))
 
 

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from correlight.errors import TransformError, UsageError
 from correlight.geometry import Points
+from correlight.landmarks.linear import FARTHEST
 from correlight.transforms import Affine, Projective
 from correlight.transforms.motions import LinearModel, Motions
 
@@ -47,8 +48,8 @@ def _squares(error: ArrayLike | None, points: Points) -> Float64:
             f"The error of landmarks is one number, one per axis, or one per landmark as a column; got the shape "
             f"{np.asarray(error).shape} for {len(points)} landmarks in {points.shape[1]}-D."
         ) from problem
-    if not (np.isfinite(values).all() and (values >= 0).all()):
-        raise UsageError("The error of a landmark is a finite length that is not negative.")
+    if not ((values >= 0) & (values <= FARTHEST)).all():
+        raise UsageError(f"The error of a landmark is a length from 0 to {FARTHEST:g}.")
     return np.asarray(values**2)
 
 

@@ -1,7 +1,6 @@
 """Where output goes: reserved at the start, filled in a hidden folder, and put in its place completely or not at all.
 
-Everything is written into a hidden folder beside the place asked for, which is renamed when it is complete. A lock
-beside it, held as long as the process lives, keeps a second run away and tells what a killed one left behind. Nothing
+Everything is written into a hidden folder beside the place asked for, which is renamed when it is complete. Nothing
 that is found at the place is replaced unless that was allowed, and then only what correlight itself wrote (see
 `correlight.output.manifest`).
 """
@@ -9,28 +8,23 @@ that is found at the place is replaced unless that was allowed, and then only wh
 from __future__ import annotations
 
 import os
-import re
 import secrets
-import shutil
 import stat
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from correlight.errors import ReadError, UsageError, WriteError
+from correlight.output.claim import ASIDE, OURS, PARTIAL, cannot_be_made, claimed, remove
 from correlight.output.manifest import Earlier, earlier_result, remove_listed, write_manifest
-
-_PARTIAL, _ASIDE, _LOCK = ".partial", ".earlier", ".lock"
-# What runs keep beside their targets, and what must not count as a change of a folder that is read meanwhile.
-_OURS = re.compile(r"\..*\.([0-9a-f]{8}\.(partial|earlier)|lock)")
-_RETRIES = 3
+from correlight.parsing import resolved
 
 Stamp = tuple[int, ...] | None
 
-# Targets that this process is writing, and those that it has written: whoever ends it wants to know.
-CLAIMED: list[Path] = []
+# What whoever ends this process wants to know: targets that it has written, and those that it is giving their names,
+# which takes moments and must not be interrupted, as nobody could say afterwards what was done.
 WRITTEN: list[Path] = []
+PLACING: list[Path] = []
 
 
 @contextmanager
@@ -76,7 +70,7 @@ def reserve(out: str | Path, *, overwrite: bool = False, inputs: Sequence[str | 
     if not target.name:
         raise UsageError(f"A folder to make was expected; {out} is the root of a disk.")
     _parent_must_exist(target, out)
-    with _claimed(target, out):
+    with claimed(target, out):
         earlier = _may_be_made(target, out, overwrite)
         _spare(target, inputs)
         before = _stamps(inputs)
@@ -84,8 +78,8 @@ def reserve(out: str | Path, *, overwrite: bool = False, inputs: Sequence[str | 
             yield folder
             _must_not_have_changed(before, out)
             write_manifest(folder)
-            _put_in_place(folder, target, out, earlier)
-            WRITTEN.append(Path(out))
+            with _placing(out):
+                _put_in_place(folder, target, out, earlier)
 
 
 @contextmanager
@@ -121,7 +115,7 @@ def reserve_files(*out: str | Path, overwrite: bool = False, inputs: Sequence[st
     with ExitStack() as claims:
         # In one order, so that two runs on the same files do not each hold what the other one waits for.
         for target, name in sorted(zip(targets, out, strict=True), key=lambda pair: pair[0]):
-            claims.enter_context(_claimed(target, name))
+            claims.enter_context(claimed(target, name))
         for target, name in zip(targets, out, strict=True):
             if target.is_dir():
                 raise UsageError(f"A file was expected as output; {name} is a folder.")
@@ -131,20 +125,31 @@ def reserve_files(*out: str | Path, overwrite: bool = False, inputs: Sequence[st
         with _staging(targets[0], out[0]) as folder:
             yield folder
             _must_not_have_changed(before, out[0])
-            _put_files_in_place(folder, targets, overwrite)
-            WRITTEN.extend(Path(path) for path in out)
+            with _placing(*out):
+                _put_files_in_place(folder, targets, overwrite)
+
+
+@contextmanager
+def _placing(*out: str | Path) -> Iterator[None]:
+    """Say that these are being given their names, and afterwards that they were."""
+    PLACING.extend(Path(path) for path in out)
+    try:
+        yield
+        WRITTEN.extend(Path(path) for path in out)
+    finally:
+        PLACING.clear()
 
 
 @contextmanager
 def _staging(target: Path, out: str | Path) -> Iterator[Path]:
     """A hidden folder beside the target that never outlives the block; failures to write come out as one sentence."""
-    staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_PARTIAL}")
+    staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL}")
     with ExitStack() as cleaning:
-        cleaning.callback(_remove, staging)
+        cleaning.callback(remove, staging)
         try:
             staging.mkdir()
         except OSError as error:
-            raise _cannot_be_made(out, error) from error
+            raise cannot_be_made(out, error) from error
         try:
             yield staging
         except ReadError:
@@ -171,107 +176,6 @@ def _explained(error: OSError, staging: Path, target: Path, out: str | Path) -> 
     )
 
 
-def _cannot_be_made(out: str | Path, error: OSError) -> WriteError:
-    return WriteError(f"{out} cannot be made ({error.strerror}); choose a place that exists and that you may write to.")
-
-
-def _remove(folder: Path) -> None:
-    """Delete a folder of ours, even if somebody loses patience meanwhile."""
-    for attempt in range(_RETRIES):
-        try:
-            shutil.rmtree(folder, ignore_errors=True)
-            return
-        except KeyboardInterrupt:
-            if attempt == _RETRIES - 1:
-                raise
-
-
-@contextmanager
-def _claimed(target: Path, out: str | Path) -> Iterator[None]:
-    """Keep other runs away from a target, and clean up after those that were killed there."""
-    path = target.with_name(f".{target.name}{_LOCK}")
-    CLAIMED.append(path)
-    try:
-        handle, safe = _taken(path)
-    except OSError as error:
-        CLAIMED.remove(path)
-        raise _cannot_be_made(out, error) from error
-    if handle is None:
-        CLAIMED.remove(path)
-        raise UsageError(f"Another run is writing {out} at this moment; wait until it ends, or choose another name.")
-    try:
-        if safe:
-            _sweep(target)
-        yield
-    finally:
-        if sys.platform == "win32":
-            os.close(handle)
-            _unlink(path)
-        else:
-            # Deleted before it is let go: whoever opened it meanwhile notices that the name is gone or another file.
-            _unlink(path)
-            os.close(handle)
-        CLAIMED.remove(path)
-
-
-def _taken(path: Path) -> tuple[int | None, bool]:
-    """A lock on a file, made if need be, and whether the disk knows locks; no handle if another process holds it."""
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            held = _lock(handle)
-            if held is not False and os.path.samestat(os.fstat(handle), path.stat()):
-                return handle, held is True
-        except FileNotFoundError:
-            held = True  # its holder deleted it after it was opened here
-        except BaseException:
-            os.close(handle)
-            raise
-        os.close(handle)
-        if held is False:
-            return None, True
-
-
-def _lock(handle: int) -> bool | None:
-    """Whether a file could be locked; None where the disk knows no locks, as some that are shared do not."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
-def _unlink(path: Path) -> None:
-    try:
-        path.unlink()
-    except OSError:
-        return
-
-
-def _sweep(target: Path) -> None:
-    """Remove what a killed run left, and bring back the earlier result if it died between the two renames."""
-    left = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}({re.escape(_PARTIAL)}|{re.escape(_ASIDE)})")
-    for path in sorted(entry for entry in target.parent.iterdir() if left.fullmatch(entry.name)):
-        if path.suffix == _PARTIAL:
-            _remove(path)
-        elif os.path.lexists(target):
-            remove_listed(path)
-        else:
-            path.rename(target)
-
-
 def _parent_must_exist(target: Path, out: str | Path) -> None:
     if not target.parent.is_dir():
         raise WriteError(f"{out} cannot be made as {target.parent} is no folder; make that one first.")
@@ -279,9 +183,9 @@ def _parent_must_exist(target: Path, out: str | Path) -> None:
 
 def _spare(target: Path, inputs: Sequence[str | Path]) -> None:
     """Refuse to replace what is being read."""
-    place = target.resolve()
+    place = resolved(target)
     for path in inputs:
-        file = Path(path).resolve()
+        file = resolved(path)
         if file == place or place in file.parents:
             raise UsageError(f"The output {target} would replace the input {path}; choose another name.")
 
@@ -310,7 +214,7 @@ def _put_in_place(staging: Path, target: Path, out: str | Path, earlier: Earlier
                 raise _appeared(out) from error
             raise
         return
-    aside = staging.with_suffix(_ASIDE)
+    aside = staging.with_suffix(ASIDE)
     try:
         target.rename(aside)
         earlier.must_be_unchanged(aside, out)
@@ -335,7 +239,7 @@ def _appeared(out: str | Path) -> UsageError:
 
 def _put_files_in_place(staging: Path, targets: Sequence[Path], overwrite: bool) -> None:
     """Give every file its name; if one of them fails, those before it are as they were."""
-    kept = staging / f"{_ASIDE}.{secrets.token_hex(4)}"
+    kept = staging / f"{ASIDE}.{secrets.token_hex(4)}"
     kept.mkdir()
     made = {target: (staging / target.name).stat() for target in targets}
     try:
@@ -385,10 +289,10 @@ def _stamp(path: Path) -> Stamp:
         parts = [
             entry.stat()
             for folder, _, names in os.walk(path)
-            if not any(_OURS.fullmatch(part) for part in Path(folder).relative_to(path).parts)
-            for entry in (Path(folder) / name for name in names if not _OURS.fullmatch(name))
+            if not any(OURS.fullmatch(part) for part in Path(folder).relative_to(path).parts)
+            for entry in (Path(folder) / name for name in names if not OURS.fullmatch(name))
         ]
-    except OSError:
+    except (OSError, ValueError):
         return None
     return len(parts), sum(part.st_size for part in parts), max((part.st_mtime_ns for part in parts), default=0)
 

@@ -49,7 +49,7 @@ def sample(planes: NDArray[np.float32], places: Places) -> tuple[NDArray[np.floa
     Parameters
     ----------
     planes : (C, Y, X) or (C, Z, Y, X) array
-        At least 2 pixels along each axis.
+        Along an axis of one pixel nothing changes.
     places : (N, D) array
         Fractional pixels, (y, x) or (z, y, x).
 
@@ -83,10 +83,12 @@ def sample_rows(
         Fractional pixels.
     """
     strides = np.cumprod((1, *shape[:0:-1]))[::-1]
+    # A long and narrow image has levels of one row, which is its own neighbour.
+    strides = np.where(np.asarray(shape) > 1, strides, 0)
     first = np.zeros(len(places), np.intp)
     fractions = []
     for axis, (size, stride) in enumerate(zip(shape, strides, strict=True)):
-        place = np.clip(places[:, axis], 0, size - 1.001)
+        place = np.clip(places[:, axis], 0, max(size - 1.001, 0))
         whole = place.astype(np.intp)
         first += whole * int(stride)
         fractions.append((place - whole).astype(np.float32)[:, None])

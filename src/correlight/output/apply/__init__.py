@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from correlight.output.apply.images import Moved, apply
 from correlight.output.apply.saved import Frames, Saved, read_saved
-from correlight.output.apply.session import Applied, Member, apply_session, holds_session, read_session
+from correlight.output.apply.session import Applied, apply_session
+from correlight.output.apply.table import Member, holds_session, read_session
 
 __all__ = [
     "Applied",

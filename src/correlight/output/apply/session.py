@@ -1,7 +1,7 @@
 """Everything that one session took, moved by the one transform that was found for one of its images.
 
-A table names the images, one per row, and says how each lies to the image that was registered: by the position of its
-first pixel, by the position of the stage, or not at all, which means the same middle. Its pixel size is stated, or
+A table (see `correlight.output.apply.table`) says how each image lies to the one that was registered: by the position of
+its first pixel, by the position of the stage, or not at all, which means the same middle. Its pixel size is stated, or
 follows from the magnification, or is that of its file.
 """
 
@@ -12,11 +12,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from correlight.errors import ReadError, UsageError
+from correlight.errors import UsageError
 from correlight.exchange.table import cell
 from correlight.geometry import Grid
 from correlight.images.image import Image
@@ -26,52 +25,12 @@ from correlight.output.apply.moving import move, moved_how
 from correlight.output.apply.points import SIGNS, StageAxes
 from correlight.output.apply.saved import Frames, as_recorded, findings_of, other_part, read_saved
 from correlight.output.apply.saved import fixed_grid as grid_of_fixed
+from correlight.output.apply.table import Member
 from correlight.output.moved import Progress
 from correlight.output.target import reserve
 from correlight.transforms import Transform
 
 SUMMARY = "applied.csv"
-_COLUMNS = ("image", "spacing", "magnification", "offset_y", "offset_x", "stage_y", "stage_x", "unit", "labels",
-            "scene", "series", "time", "view")  # fmt: skip
-_YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One image of a session, as the table states it.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    spacing : float or None
-        Micrometres per pixel.
-    magnification : float or None
-        In the same terms as that of the image that was registered.
-    offset : (y, x) or None
-        Where the first pixel lies in the frame of the image that was registered, in ``unit``.
-    stage : (y, x) or None
-        Position of the stage in micrometres.
-    unit : {"pixel", "micrometre"}
-        Of the offset: pixels of the image that was registered, or micrometres.
-    labels : bool
-        Whether the image holds labels.
-    part : Selection
-        Which scene, series, frame or view of the file.
-    """
-
-    path: Path
-    spacing: float | None = None
-    magnification: float | None = None
-    offset: tuple[float, float] | None = None
-    stage: tuple[float, float] | None = None
-    unit: str = "pixel"
-    labels: bool = False
-    part: Selection = WHOLE
-
-    def read(self) -> Image:
-        """The image, or the part of the file that is meant."""
-        return read(self.path, spacing=self.spacing, **self.part.stated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,50 +68,6 @@ class Applied:
         if self.used < 1:
             return f"{100 * (1 - self.used):.0f} % of {self.image.name} lie outside the fixed image."
         return ""
-
-
-def holds_session(path: str | Path) -> bool:
-    """Whether a CSV is a table of images, judged by its header."""
-    try:
-        with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
-            cells = [cell.strip().strip('"').lower() for cell in file.readline(10_000).split(",")]
-    except OSError:
-        return False
-    return "image" in cells
-
-
-def read_session(path: str | Path) -> tuple[Member, ...]:
-    """The images of a session from a CSV with the column ``image`` and any of the others that `Member` has.
-
-    Paths are relative to the table. Offsets are the columns ``offset_y,offset_x``, positions of the stage
-    ``stage_y,stage_x``.
-
-    Raises
-    ------
-    ReadError
-        If the table cannot be read, has other columns, or a cell does not hold what it should.
-    """
-    table = Path(path)
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            heads = [(name or "").strip().lower() for name in reader.fieldnames or []]
-            reader.fieldnames = heads
-            rows = list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ReadError(f"A table of images in CSV was expected in {path}: {error}.") from error
-    except OSError as error:
-        raise ReadError(f"The table {path} cannot be read: {error.strerror or error}.") from error
-    unknown = [name for name in heads if name not in _COLUMNS]
-    if "image" not in heads or unknown:
-        what = f"unknown: {', '.join(unknown)}" if unknown else "the column image is missing"
-        raise ReadError(
-            f"A table of images has the columns {', '.join(_COLUMNS)} (all but the first optional); {what}."
-        )
-    members = [_member(row, table, number) for number, row in enumerate(rows, start=1)]
-    if not members:
-        raise ReadError(f"A header line and at least one image were expected in {path}; got none.")
-    return tuple(members)
 
 
 def apply_session(
@@ -269,57 +184,6 @@ def _move(
         return Applied(member.path, None, overlap.used, 0.0)
     notes = tuple(f"of {member.path.name}, {note}" for note in how.notes)
     return Applied(member.path, out / files[0].name, overlap.used, overlap.covered, notes)
-
-
-def _member(row: dict[str, Any], table: Path, number: int) -> Member:
-    if None in row or None in row.values():
-        raise ReadError(f"Row {number} of {table} has another number of fields than the header.")
-    cells = {name: value.strip() for name, value in row.items()}
-
-    def figure(name: str, *, positive: bool = False) -> float | None:
-        text = cells.get(name, "")
-        if not text:
-            return None
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
-        if not np.isfinite(value) or (positive and value <= 0):
-            raise ReadError(
-                f"A {'positive ' if positive else ''}number was expected as {name} in row {number} of {table}."
-            )
-        return value
-
-    def place(name: str) -> tuple[float, float] | None:
-        y, x = figure(f"{name}_y"), figure(f"{name}_x")
-        if (y is None) != (x is None):
-            raise ReadError(f"Both {name}_y and {name}_x were expected in row {number} of {table}, or neither.")
-        return None if y is None or x is None else (y, x)
-
-    def whole(name: str) -> int | None:
-        text = cells.get(name, "")
-        if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
-            raise ReadError(f"A whole number from 0 was expected as {name} in row {number} of {table}.")
-        return int(text) if text else None
-
-    if not cells["image"]:
-        raise ReadError(f"The name of an image was expected in row {number} of {table}.")
-    unit = {"": "pixel", "px": "pixel", "pixel": "pixel", "um": "micrometre", "µm": "micrometre"}.get(
-        cells.get("unit", "").lower(), cells.get("unit", "").lower()
-    )
-    labels = cells.get("labels", "").lower()
-    if unit not in ("pixel", "micrometre") or labels not in (*_YES, *_NO):
-        raise ReadError(f"A unit is pixel or micrometre and labels are yes or no; row {number} of {table} differs.")
-    return Member(
-        table.parent / cells["image"],
-        figure("spacing", positive=True),
-        figure("magnification", positive=True),
-        place("offset"),
-        place("stage"),
-        unit,
-        labels in _YES,
-        Selection(cells.get("scene") or None, 0, whole("time"), whole("series"), cells.get("view") or None),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ _CV_DEPTHS = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
 _HATCH = (230, 130, 0)
 _SUPERSAMPLED = 4
 _LONGEST_SIDE = 65_500
+# The band of a banner: its grey value, and its least width in heights of a letter.
+_BAND, _BANNER = 32, 14
 
 
 def display_shape(grid: Grid, longest: int) -> tuple[int, int]:
@@ -246,13 +248,18 @@ def with_scale_bar(picture: Colour, unit_per_pixel: float, symbol: str) -> Colou
 
 
 def with_banner(picture: Colour, words: str) -> Colour:
-    """The ``(Y, X, 3)`` image with a dark band of words on top, for what must not be overlooked."""
-    rows, columns = picture.shape[:2]
-    size = max(9.0, min(rows, columns) / 28)
+    """The ``(Y, X, 3)`` image with a dark band of words on top, for what must not be overlooked.
+
+    An image too narrow for words gets a dark margin.
+    """
+    size = max(9.0, min(picture.shape[:2]) / 28)
+    narrow = max(0, round(_BANNER * size) - picture.shape[1])
+    picture = np.pad(picture, ((0, 0), (0, narrow), (0, 0)), constant_values=_BAND)
+    columns = picture.shape[1]
     label = lettering(words, size)
     if label.shape[1] > columns - size:
         label = resize(label, (max(1, round(label.shape[0] * (columns - size) / label.shape[1])), int(columns - size)))
-    out = np.vstack([np.full((round(2 * size), columns, 3), 32, np.uint8), picture])
+    out = np.vstack([np.full((round(2 * size), columns, 3), _BAND, np.uint8), picture])
     _lighten(out, label, max(0, round(size - label.shape[0] / 2)), round(size / 2))
     return out
 

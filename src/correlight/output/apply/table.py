@@ -1,0 +1,152 @@
+"""A table of the images of a session, one per row, and how each lies to the image that was registered."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from correlight.errors import ReadError
+from correlight.images.image import Image
+from correlight.io import WHOLE, Selection, read
+from correlight.parsing import open_regular, read_text
+
+_COLUMNS = ("image", "spacing", "magnification", "offset_y", "offset_x", "stage_y", "stage_x", "unit", "labels",
+            "scene", "series", "time", "view")  # fmt: skip
+_YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One image of a session, as the table states it.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    spacing : float or None
+        Micrometres per pixel.
+    magnification : float or None
+        In the same terms as that of the image that was registered.
+    offset : (y, x) or None
+        Where the first pixel lies in the frame of the image that was registered, in ``unit``.
+    stage : (y, x) or None
+        Position of the stage in micrometres.
+    unit : {"pixel", "micrometre"}
+        Of the offset: pixels of the image that was registered, or micrometres.
+    labels : bool
+        Whether the image holds labels.
+    part : Selection
+        Which scene, series, frame or view of the file.
+    """
+
+    path: Path
+    spacing: float | None = None
+    magnification: float | None = None
+    offset: tuple[float, float] | None = None
+    stage: tuple[float, float] | None = None
+    unit: str = "pixel"
+    labels: bool = False
+    part: Selection = WHOLE
+
+    def read(self) -> Image:
+        """The image, or the part of the file that is meant."""
+        return read(self.path, spacing=self.spacing, **self.part.stated)
+
+
+def holds_session(path: str | Path) -> bool:
+    """Whether a CSV is a table of images, judged by its header."""
+    try:
+        with open_regular(path, "a table in CSV") as file:
+            line = file.readline(10_000).decode("utf-8-sig", errors="replace")
+    except (ReadError, OSError):
+        return False
+    return "image" in [cell.strip().strip('"').lower() for cell in line.split(",")]
+
+
+def read_session(path: str | Path) -> tuple[Member, ...]:
+    """The images of a session from a CSV with the column ``image`` and any of the others that `Member` has.
+
+    Paths are relative to the table. Offsets are the columns ``offset_y,offset_x``, positions of the stage
+    ``stage_y,stage_x``.
+
+    Raises
+    ------
+    ReadError
+        If the table cannot be read, has other columns, or a cell does not hold what it should.
+    """
+    table, text = Path(path), read_text(path, "a table of images in CSV")
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        heads = [(name or "").strip().lower() for name in reader.fieldnames or []]
+        reader.fieldnames = heads
+        rows = list(reader)
+    except csv.Error as error:
+        raise ReadError(f"A table of images in CSV was expected in {path}: {error}.") from error
+    unknown = [name for name in heads if name not in _COLUMNS]
+    if "image" not in heads or unknown:
+        what = f"unknown: {', '.join(unknown)}" if unknown else "the column image is missing"
+        raise ReadError(
+            f"A table of images has the columns {', '.join(_COLUMNS)} (all but the first optional); {what}."
+        )
+    members = [_member(row, table, number) for number, row in enumerate(rows, start=1)]
+    if not members:
+        raise ReadError(f"A header line and at least one image were expected in {path}; got none.")
+    return tuple(members)
+
+
+def _member(row: dict[str, Any], table: Path, number: int) -> Member:
+    if None in row or None in row.values():
+        raise ReadError(f"Row {number} of {table} has another number of fields than the header.")
+    cells = {name: value.strip() for name, value in row.items()}
+    if any("\0" in value for value in cells.values()):
+        raise ReadError(f"Row {number} of {table} holds a NUL character, which no text has; export the table again.")
+
+    def figure(name: str, *, positive: bool = False) -> float | None:
+        text = cells.get(name, "")
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not np.isfinite(value) or (positive and value <= 0):
+            raise ReadError(
+                f"A {'positive ' if positive else ''}number was expected as {name} in row {number} of {table}."
+            )
+        return value
+
+    def place(name: str) -> tuple[float, float] | None:
+        y, x = figure(f"{name}_y"), figure(f"{name}_x")
+        if (y is None) != (x is None):
+            raise ReadError(f"Both {name}_y and {name}_x were expected in row {number} of {table}, or neither.")
+        return None if y is None or x is None else (y, x)
+
+    def whole(name: str) -> int | None:
+        text = cells.get(name, "")
+        if text and not (text.isascii() and text.isdecimal() and len(text) < 10):
+            raise ReadError(f"A whole number from 0 was expected as {name} in row {number} of {table}.")
+        return int(text) if text else None
+
+    if not cells["image"]:
+        raise ReadError(f"The name of an image was expected in row {number} of {table}.")
+    unit = {"": "pixel", "px": "pixel", "pixel": "pixel", "um": "micrometre", "µm": "micrometre"}.get(
+        cells.get("unit", "").lower(), cells.get("unit", "").lower()
+    )
+    labels = cells.get("labels", "").lower()
+    if unit not in ("pixel", "micrometre") or labels not in (*_YES, *_NO):
+        raise ReadError(f"A unit is pixel or micrometre and labels are yes or no; row {number} of {table} differs.")
+    return Member(
+        table.parent / cells["image"],
+        figure("spacing", positive=True),
+        figure("magnification", positive=True),
+        place("offset"),
+        place("stage"),
+        unit,
+        labels in _YES,
+        Selection(cells.get("scene") or None, 0, whole("time"), whole("series"), cells.get("view") or None),
+    )
