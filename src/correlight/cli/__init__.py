@@ -7,7 +7,6 @@ nothing behind. This module is small, so that an interruption finds it ready to 
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -15,15 +14,15 @@ import threading
 import time
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any
+
+from correlight.cli.streams import Forgiving, Terminal, open_streams
 
 __all__ = ["main"]
 
 _WORDS = {"SIGINT": "Interrupted", "SIGTERM": "Terminated", "SIGHUP": "Hung up"}
 # Seconds after a signal in which further ones are not heard, because what the first one began is still going on.
 _PATIENCE = 3.0
-# What a stream says that nobody reads any more.
-_UNREAD = {errno.EPIPE, errno.EBADF, errno.ESHUTDOWN, errno.ECONNRESET}
 
 
 class Stopped(KeyboardInterrupt):
@@ -42,10 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments without the name of the program; those of the process by default.
     """
-    _open_streams()
+    open_streams()
     _noted("target", "WRITTEN").clear()
-    stdout, before = sys.stdout, _hear(_on_signal())
-    sys.stdout = _Forgiving(stdout)
+    terminal = Terminal()
+    if argv is None:
+        terminal.keep_from_libraries()
+    stdout, before = sys.stdout, _hear(_on_signal(terminal))
+    sys.stdout = Forgiving(stdout)
     try:
         from correlight.cli.program import run
 
@@ -74,7 +76,7 @@ def _hear(handler: Any) -> dict[signal.Signals, Any]:
     return before
 
 
-def _on_signal() -> Any:
+def _on_signal(terminal: Terminal) -> Any:
     heard: list[float] = []
 
     def handler(number: int, frame: FrameType | None) -> None:
@@ -82,7 +84,7 @@ def _on_signal() -> Any:
             return  # it ends by itself within moments
         if not _noted("claim", "CLAIMED"):
             # Nothing is to be cleaned up, and an exception could be lost, or shown, in the middle of an import.
-            os.write(2, f"{_sentence(number)}\n".encode())
+            os.write(terminal.number, f"{_sentence(number)}\n".encode())
             os._exit(128 + number)
         now = time.monotonic()
         if not heard or now - heard[-1] > _PATIENCE:
@@ -102,44 +104,3 @@ def _sentence(number: int) -> str:
     written = _noted("target", "WRITTEN")
     what = f"{written[-1]} was complete" if written else "nothing was written"
     return f"correlight: {_WORDS[signal.Signals(number).name]}; {what}."
-
-
-def _open_streams() -> None:
-    """Lead streams that were closed nowhere, so that no file of ours takes the number that others print to."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
-
-
-class _Forgiving:
-    """Standard output that does not mind if nobody reads it; all files are complete before anything is said."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            self._unread(error)
-            return len(text)
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._unread(error)
-
-    def _unread(self, error: OSError) -> None:
-        if error.errno not in _UNREAD:
-            raise error
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)

@@ -213,9 +213,11 @@ class _Support:
         exact = source.dtype.itemsize <= 2 or source.dtype == np.float32
         flat = source.ravel().astype(np.float32 if exact else np.float64, copy=False)
         corners: list[Array] = [flat.take(index) for index in self._corners()]
-        for weight in reversed(self.weights):
-            w = weight.astype(flat.dtype)
-            corners = [np.asarray(a + w * (b - a)) for a, b in zip(corners[::2], corners[1::2], strict=True)]
+        # Between infinities there is no number; such pixels are not valid and what comes of them is not used.
+        with np.errstate(invalid="ignore", over="ignore"):
+            for weight in reversed(self.weights):
+                w = weight.astype(flat.dtype)
+                corners = [np.asarray(a + w * (b - a)) for a, b in zip(corners[::2], corners[1::2], strict=True)]
         return corners[0]
 
     def all_true(self, source: Mask) -> Mask:

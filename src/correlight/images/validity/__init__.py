@@ -100,7 +100,9 @@ def find_valid_channels(channels: Sequence[ArrayLike]) -> Validity:
     shapes = {np.shape(channel) for channel in channels}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 2:
         raise UsageError(f"Valid pixels are sought in (Y, X) channels of one shape; got the shapes {sorted(shapes)}.")
-    pixels = [np.ascontiguousarray(channel, dtype=np.float32) for channel in channels]
+    # Numbers beyond single precision become infinite, and are told as such.
+    with np.errstate(over="ignore"):
+        pixels = [np.ascontiguousarray(channel, dtype=np.float32) for channel in channels]
     mask = np.ones(shape, bool)
     for channel in pixels:
         mask &= np.isfinite(channel)

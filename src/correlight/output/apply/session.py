@@ -1,6 +1,6 @@
 """Everything that one session took, moved by the one transform that was found for one of its images.
 
-A table (see `correlight.output.apply.table`) says how each image lies to the one that was registered: by the position of
+A table (see `correlight.output.apply.table`) says how each image lies to the registered one: by the position of
 its first pixel, by the position of the stage, or not at all, which means the same middle. Its pixel size is stated, or
 follows from the magnification, or is that of its file.
 """
