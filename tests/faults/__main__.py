@@ -19,10 +19,11 @@ def main() -> int:
     parser.add_argument("--each", type=int, default=3, help="trials of each command under each fault")
     parser.add_argument("--seed", type=int, default=0, help="another number chooses other moments")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no trial after so long")
+    parser.add_argument("--commands", default="", help="which commands to try, with commas; all without")
     parser.add_argument("--only", default="", help=f"part of a name of {', '.join(FAULTS)}")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as work:
-        report = run(options.each, options.seed, Path(work), options.minutes, options.only)
+        report = run(options.each, options.seed, Path(work), options.minutes, options.only, options.commands)
     ends: dict[tuple[str, str], Counter[int]] = {}
     for (command, fault, code), count in report.counts.items():
         ends.setdefault((fault, command), Counter())[code] += count

@@ -344,7 +344,7 @@ def small_disk(place: Path) -> Iterator[Path | None]:
         subprocess.run(["umount", "-l", str(place)], check=False)
 
 
-def run(each: int, seed: int, work: Path, minutes: float = float("inf"), only: str = "") -> Report:
+def run(each: int, seed: int, work: Path, minutes: float = float("inf"), only: str = "", commands: str = "") -> Report:
     """Try every command under every fault.
 
     Parameters
@@ -359,6 +359,8 @@ def run(each: int, seed: int, work: Path, minutes: float = float("inf"), only: s
         After these no further trial is begun.
     only : str
         Part of the name of the faults to try; all without.
+    commands : str
+        Names of the commands to try, with commas; all without.
     """
     report, end = Report(), time.monotonic() + 60 * minutes
     work.chmod(0o755)
@@ -366,15 +368,16 @@ def run(each: int, seed: int, work: Path, minutes: float = float("inf"), only: s
     scene.prepare(inputs)
     scene.load()
     with small_disk(work / "disk") as disk:
-        sound = {command: _without_fault(command, inputs, work, report) for command in scene.COMMANDS}
+        tried = [one for one in scene.COMMANDS if not commands or one.name in commands.split(",")]
+        sound = {command: _without_fault(command, inputs, work, report) for command in tried}
         for number in range(each):
             for name, fault in FAULTS.items():
                 if (fault is disk_full and disk is None) or only not in name:
                     continue
-                for command_name in dict.fromkeys(command.name for command in scene.COMMANDS):
+                for command_name in dict.fromkeys(command.name for command in tried):
                     if time.monotonic() > end:
                         return report
-                    kinds = [command for command in scene.COMMANDS if command.name == command_name]
+                    kinds = [command for command in tried if command.name == command_name]
                     command = kinds[number % len(kinds)]
                     seeds = [seed, number, *f"{command_name} {name}".encode()]
                     rng = np.random.default_rng(seeds)

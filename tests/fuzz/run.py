@@ -79,8 +79,10 @@ class Report:
     faults: list[tuple[str, Path]] = field(default_factory=list)
 
 
-def run(minutes: float, seed: int, work: Path, keep: Path, said: Callable[[str], object] = print) -> Report:
-    """Make and read mutants for some time, each kind of file in turn.
+def run(
+    minutes: float, seed: int, work: Path, keep: Path, said: Callable[[str], object] = print, most: int | None = None
+) -> Report:
+    """Make and read mutants for some time, or so many of them, each kind of file in turn.
 
     Mutant number n of a seed is the same wherever and however fast it is made.
     """
@@ -92,7 +94,7 @@ def run(minutes: float, seed: int, work: Path, keep: Path, said: Callable[[str],
             found = reader.outcome(name, whole)
             if found != "read":
                 report.faults.append((f"{name} is not read unchanged: {found}", whole))
-        while time.monotonic() < end:
+        while number < most if most is not None else time.monotonic() < end:
             name = seeds.NAMES[number % len(seeds.NAMES)]
             whole = wholes[name]
             path = _copied(whole, work / "mutant" / whole.name)
