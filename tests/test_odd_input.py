@@ -14,6 +14,7 @@ from correlight.errors import TransformError, UsageError
 from correlight.evidence.confidence import Findings, judge
 from correlight.exchange import write_transform
 from correlight.geometry import Grid
+from correlight.images.image import Image
 from correlight.io import read, write_tiff
 from correlight.landmarks import estimate, fit
 from correlight.output.apply import read_session
@@ -232,3 +233,25 @@ def test_infinite_pixels_cause_no_warning(home: Path, run: Run) -> None:
     code, said = run("apply", "t.tfm", "far.tif", "--like", "f.ome.tif", "-o", "b.tif", "--moving-spacing", "0.02")
     assert code in (0, 2)
     assert said.startswith("correlight: ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no address space")
+def test_a_file_that_asks_for_more_memory_than_there_is_is_bad_input(home: Path, run: Run) -> None:
+    """A file without content, as long as a disk allows, that has the first bytes of a picture."""
+    import resource
+
+    with (home / "long.png").open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        file.truncate(2**40)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**39, before[1]))
+    try:
+        refused(run("apply", "t.tfm", "long.png", "--like", "f.ome.tif", "-o", "out"), "long.png")
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.mark.parametrize("pixels", [[[1, 2], [3]], "words", {1: 2}, None, object()])
+def test_what_is_no_array_is_refused(pixels: object) -> None:
+    with pytest.raises(UsageError, match="An image of real numbers"):
+        Image.from_array(pixels)  # type: ignore[arg-type]

@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from correlight import cli
+from correlight.cli.streams import Terminal
 from correlight.errors import ReadError, UsageError, WriteError
+from correlight.output import claim as claim_module
 from correlight.output import target as targets_module
 from correlight.output.target import reserve, reserve_files
 
@@ -410,7 +413,7 @@ def test_an_unreadable_input_is_blamed_and_not_the_output(tmp_path: Path) -> Non
 
 def test_patience_is_not_needed_for_cleaning_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second interruption while the first one is being cleaned up after."""
-    rmtree, times = targets_module.shutil.rmtree, []  # type: ignore[attr-defined]
+    rmtree, times = shutil.rmtree, []
 
     def interrupted(folder: Path, ignore_errors: bool) -> None:
         times.append(folder)
@@ -418,8 +421,66 @@ def test_patience_is_not_needed_for_cleaning_up(tmp_path: Path, monkeypatch: pyt
             raise KeyboardInterrupt
         rmtree(folder, ignore_errors)
 
-    monkeypatch.setattr(targets_module.shutil, "rmtree", interrupted)  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
     with pytest.raises(KeyboardInterrupt), reserve(tmp_path / "out") as folder:
         put({folder / "half": ""}, KeyboardInterrupt)
     monkeypatch.undo()
     assert content(tmp_path) == set()
+
+
+@pytest.mark.parametrize("place", ["open", "_lock", "_sweep", "_unlink", "close"])
+def test_an_interruption_while_a_target_is_claimed_or_let_go_leaves_no_lock(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is called is done, and the interruption comes before anybody knows of it."""
+    owner = claim_module if place.startswith("_") else os
+    kept, times = getattr(owner, place), []
+
+    def interrupted(*given: object, **more: object) -> object:
+        found = kept(*given, **more)
+        if not times and (place != "open" or str(given[0]).endswith(".lock")):
+            times.append(place)
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(owner, place, interrupted)
+    with pytest.raises(KeyboardInterrupt), reserve(tmp_path / "out"):
+        pass
+    monkeypatch.undo()
+    assert times
+    assert not [name for name in content(tmp_path) if name.endswith(".lock")]
+    assert claim_module.CLAIMED == []
+    with reserve(tmp_path / "out", overwrite=True) as folder:
+        (folder / "result.json").write_text("")
+    assert content(tmp_path) == {"out"}
+
+
+def test_nothing_interrupts_the_moment_in_which_output_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Afterwards nobody could say whether it was written; the moment ends by itself, and so does the run."""
+    rename = Path.rename
+    heard = cli._on_signal(Terminal())
+
+    def signalled(self: Path, target: Path) -> Path:
+        found = rename(self, target)
+        heard(signal.SIGTERM, None)
+        return found
+
+    monkeypatch.setattr(Path, "rename", signalled)
+    with reserve(tmp_path / "out") as folder:
+        (folder / "result.json").write_text("")
+    assert content(tmp_path) == {"out"}
+    assert targets_module.WRITTEN[-1] == tmp_path / "out"
+
+
+def test_a_signal_that_follows_another_says_nothing_more() -> None:
+    """Closing a terminal sends several; without a target the first one would end the process at once."""
+    heard = cli._on_signal(Terminal())
+    claim_module.CLAIMED.append(Path("out"))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            heard(signal.SIGHUP, None)
+    finally:
+        claim_module.CLAIMED.clear()
+    heard(signal.SIGHUP, None)

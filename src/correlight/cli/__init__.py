@@ -82,14 +82,15 @@ def _on_signal(terminal: Terminal) -> Any:
     def handler(number: int, frame: FrameType | None) -> None:
         if _noted("target", "PLACING"):
             return  # it ends by itself within moments
+        now = time.monotonic()
+        if heard and now - heard[-1] <= _PATIENCE:
+            return
+        heard.append(now)
         if not _noted("claim", "CLAIMED"):
             # Nothing is to be cleaned up, and an exception could be lost, or shown, in the middle of an import.
             os.write(terminal.number, f"{_sentence(number)}\n".encode())
             os._exit(128 + number)
-        now = time.monotonic()
-        if not heard or now - heard[-1] > _PATIENCE:
-            heard.append(now)
-            raise Stopped(number)
+        raise Stopped(number)
 
     return handler
 

@@ -48,10 +48,11 @@ def _code(error: BaseException) -> int:
     """The exit code that an error stands for."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _MACHINE:
-            return FAILED
+        short = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
         # A file that asks for more memory than there is may lie about its size.
-        if isinstance(cause, MemoryError) and not isinstance(error, ReadError):
+        if short and not isinstance(error, ReadError):
+            return FAILED
+        if isinstance(cause, OSError) and cause.errno in _MACHINE and not short:
             return FAILED
         cause = cause.__cause__
     return MISUSED if isinstance(error, CorrelightError) else FAILED

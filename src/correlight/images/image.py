@@ -190,7 +190,13 @@ class Image:
             If these are no two to four axes of real numbers, or no pixel is valid.
         """
         valid = ~np.ma.getmaskarray(pixels) if isinstance(pixels, np.ma.MaskedArray) else None
-        array = np.ma.getdata(pixels) if isinstance(pixels, np.ma.MaskedArray) else np.asanyarray(pixels)
+        try:
+            array = np.ma.getdata(pixels) if isinstance(pixels, np.ma.MaskedArray) else np.asanyarray(pixels)
+        except (ValueError, TypeError) as error:
+            raise UsageError(
+                "An image of real numbers was expected, (Y, X), (C, Y, X) or (C, Z, Y, X); what was given is no array, "
+                "such as lists of unequal lengths."
+            ) from error
         if array.dtype.kind not in "buif" or array.ndim not in (2, 3, 4) or not array.size:
             raise UsageError(
                 "An image of real numbers with 2 or 3 axes of space was expected, (Y, X), (C, Y, X) or (C, Z, Y, X); "

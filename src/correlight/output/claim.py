@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,47 +28,76 @@ CLAIMED: list[Path] = []
 @contextmanager
 def claimed(target: Path, out: str | Path) -> Iterator[None]:
     """Keep other runs away from a target, and clean up after those that were killed there."""
-    path = target.with_name(f".{target.name}{LOCK}")
-    CLAIMED.append(path)
+    claim = _Claim(target.with_name(f".{target.name}{LOCK}"))
+    CLAIMED.append(target)
     try:
-        handle, safe = _taken(path)
-    except (OSError, ValueError) as error:
-        CLAIMED.remove(path)
-        raise cannot_be_made(out, error) from error
-    if handle is None:
-        CLAIMED.remove(path)
-        raise UsageError(f"Another run is writing {out} at this moment; wait until it ends, or choose another name.")
-    try:
-        if safe:
+        try:
+            taken = claim.take()
+        except (OSError, ValueError) as error:
+            raise cannot_be_made(out, error) from error
+        if not taken:
+            raise UsageError(
+                f"Another run is writing {out} at this moment; wait until it ends, or choose another name."
+            )
+        if claim.safe:
             _sweep(target)
         yield
     finally:
-        if sys.platform == "win32":
-            os.close(handle)
-            _unlink(path)
-        else:
-            # Deleted before it is let go: whoever opened it meanwhile notices that the name is gone or another file.
-            _unlink(path)
-            os.close(handle)
-        CLAIMED.remove(path)
-
-
-def _taken(path: Path) -> tuple[int | None, bool]:
-    """A lock on a file, made if need be, and whether the disk knows locks; no handle if another process holds it."""
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            held = _lock(handle)
-            if held is not False and os.path.samestat(os.fstat(handle), path.stat()):
-                return handle, held is True
-        except FileNotFoundError:
-            held = True  # its holder deleted it after it was opened here
-        except BaseException:
+            patiently(claim.release)
+        finally:
+            CLAIMED.remove(target)
+
+
+class _Claim:
+    """A lock on a file beside a target, which can be let go at any time, even in the middle of being taken."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._handle: int | None = None
+        self._ours = False
+        self.safe = True  # whether the disk knows locks, so that who holds none is gone
+
+    def take(self) -> bool:
+        """Lock the file, made if need be; False if another process holds it."""
+        while True:
+            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            held = _lock(self._handle)
+            self.safe = held is True
+            if held is False:
+                handle, self._handle = self._handle, None
+                os.close(handle)
+                return False
+            if self._is_there(self._handle):
+                self._ours = True
+                return True
+            # Its holder deleted it after it was opened here.
+            handle, self._handle = self._handle, None
             os.close(handle)
-            raise
+
+    def _is_there(self, handle: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Delete the file if it is ours, or nobody's, and let it go."""
+        try:
+            # Interrupted before anybody knew its number, it is opened once more.
+            self._handle = os.open(self._path, os.O_RDWR) if self._handle is None else self._handle
+            ours = self._ours or (_lock(self._handle) is True and self._is_there(self._handle))
+        except (OSError, ValueError):
+            ours = False
+        handle, self._handle = self._handle, None
+        if handle is None:
+            return
+        if ours and sys.platform != "win32":
+            # Deleted before it is let go: whoever opened it meanwhile notices that the name is gone or another file.
+            _unlink(self._path)
         os.close(handle)
-        if held is False:
-            return None, True
+        if ours and sys.platform == "win32":
+            _unlink(self._path)
 
 
 def _lock(handle: int) -> bool | None:
@@ -119,10 +148,17 @@ def cannot_be_made(out: str | Path, error: OSError | ValueError) -> WriteError:
 
 def remove(folder: Path) -> None:
     """Delete a folder of ours, even if somebody loses patience meanwhile."""
-    for attempt in range(_RETRIES):
+    patiently(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def patiently(work: Callable[[], None]) -> None:
+    """Do what cleans up, and begin anew if it is interrupted; the interruption follows."""
+    stopped: KeyboardInterrupt | None = None
+    for _ in range(_RETRIES):
         try:
-            shutil.rmtree(folder, ignore_errors=True)
-            return
-        except KeyboardInterrupt:
-            if attempt == _RETRIES - 1:
-                raise
+            work()
+            break
+        except KeyboardInterrupt as error:
+            stopped = error
+    if stopped is not None:
+        raise stopped

@@ -151,7 +151,8 @@ def _read(path: Path) -> str:
     """The text of a file that may be a recipe."""
     try:
         if not path.is_file():
-            raise UsageError(f"The recipe {path} cannot be read (no such file); check the path.")
+            what = "no regular file" if path.exists() else "no such file"
+            raise UsageError(f"The recipe {path} cannot be read ({what}); check the path.")
         with path.open("rb") as file:
             read = file.read(_LONGEST + 1)
         if len(read) > _LONGEST:
