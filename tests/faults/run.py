@@ -40,6 +40,10 @@ class Trial:
         What it then writes.
     earlier : bool
         Whether a complete output is there before, and may be replaced.
+    sizes : tuple of Path
+        An output without a fault, for its size.
+    before : dict
+        What was there before.
     """
 
     command: Command
@@ -48,6 +52,7 @@ class Trial:
     seconds: float
     reference: dict[str, str]
     earlier: bool
+    sizes: tuple[Path, ...] = ()
     before: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -62,6 +67,11 @@ class Trial:
     def pause(self) -> None:
         """Wait for any part of the time that a run takes, or a little longer; often until it writes."""
         time.sleep(self.rng.uniform(0.6 if self.rng.random() < 0.5 else 0.0, 1.05) * self.seconds)
+
+    def room(self, least: int) -> int:
+        """Bytes between nothing and a little more than the output takes, and something for the folders."""
+        size = sum(path.stat().st_size for path in self.sizes) + least
+        return int(self.rng.uniform(0, 1.1) * size) if self.rng.random() < 0.7 else int(self.rng.uniform(0, 4096))
 
     def judged(self, code: int, said: str, allowed: tuple[int, ...], *, changed: tuple[str, ...] = ()) -> Complaints:
         """What is wrong with how a run ended and with what it left; exit codes besides 0 and 3 are given."""
@@ -125,7 +135,7 @@ def signalled(number: int) -> Callable[[Trial], tuple[int, Complaints]]:
 
 def size_limited(trial: Trial) -> tuple[int, Complaints]:
     """No file may become longer than so many bytes."""
-    most = int(np.exp(trial.rng.uniform(0, np.log(2e6)))) - 1
+    most = trial.room(0)
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -138,7 +148,7 @@ def size_limited(trial: Trial) -> tuple[int, Complaints]:
 
 def disk_full(trial: Trial) -> tuple[int, Complaints]:
     """Only so many bytes are left on the disk."""
-    free = int(np.exp(trial.rng.uniform(np.log(4096), np.log(1.5e6))))
+    free = trial.room(40_000)
     filler = trial.home.parent / "filler"
     filler.unlink(missing_ok=True)
     with filler.open("wb") as file:
@@ -385,7 +395,11 @@ def run(each: int, seed: int, work: Path, minutes: float = float("inf"), only: s
                     place = disk if fault is disk_full and disk is not None else work
                     source, seconds, reference = sound[command]
                     home = fresh(source if earlier else inputs, place / "run")
-                    trial = Trial(command, home, rng, seconds, reference, earlier, state(home))
+                    whole = tuple(
+                        path for name in command.outputs for path in (source / name, *(source / name).rglob("*"))
+                    )
+                    files = tuple(path for path in whole if path.is_file())
+                    trial = Trial(command, home, rng, seconds, reference, earlier, files, state(home))
                     code, wrong = fault(trial)
                     report.counts[command_name, name, code] += 1
                     where = f"{' '.join((command.name, *command.words, *trial.more))}, {name}, number {number}"

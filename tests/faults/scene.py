@@ -20,8 +20,9 @@ import tifffile
 
 from correlight import cli
 from correlight.exchange import write_transform
+from correlight.geometry import Grid
 from correlight.methods import registry
-from correlight.transforms import Affine
+from correlight.transforms import Affine, Displacement
 from tests.known_pair import texture
 
 SPACING = 0.02
@@ -77,7 +78,8 @@ COMMANDS = (
         ("out",),
     ),
     Command("convert", ("t.tfm", "out.json"), ("t.tfm",), ("out.json",)),
-    Command("convert", ("s.csv", "out.h5", "--model", "affine"), ("s.csv",), ("out.h5",)),
+    Command("convert", ("s.csv", "out.csv", "--to", "bigwarp"), ("s.csv",), ("out.csv",)),
+    Command("convert", ("d.tfm", "out.h5"), ("d.tfm",), ("out.h5",)),
     Command("convert", ("t.tfm", "out.zarr", "--to", "ngff"), ("t.tfm",), ("out.zarr",)),
 )
 
@@ -92,6 +94,8 @@ def prepare(home: Path) -> None:
         metadata = {"axes": "YX", "PhysicalSizeY": size, "PhysicalSizeX": size}
         tifffile.imwrite(home / f"{name}.ome.tif", pixels, ome=True, metadata=metadata)
     write_transform(home / "t.tfm", Affine.of(np.eye(2), (0.04, -0.06)))
+    field = np.random.default_rng(3).normal(0, 0.01, (24, 30, 2))
+    write_transform(home / "d.tfm", Displacement(field, Grid.of((24, 30), 0.06, unit="micrometre")))
     places = np.random.default_rng(4).uniform(4, 60, (8, 2))
     rows = [f"p{number},{y},{x},{y - 2},{x + 3}" for number, (y, x) in enumerate(places)]
     table = "name,fixed_y,fixed_x,moving_y,moving_x,unit\n"

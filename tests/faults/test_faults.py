@@ -40,7 +40,7 @@ def trial(tmp_path: Path) -> Trial:
     (home / "l.csv").write_text("landmarks")
     with reserve(home / "out") as folder:
         (folder / "moving_from_fixed.tfm").write_text("transform")
-    return Trial(command, home, np.random.default_rng(0), 1.0, content(command, home), True, state(home))
+    return Trial(command, home, np.random.default_rng(0), 1.0, content(command, home), True, (), state(home))
 
 
 def test_a_complete_run_is_no_fault(trial: Trial) -> None:
