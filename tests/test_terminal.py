@@ -80,7 +80,7 @@ def test_damaged_files_are_one_sentence_and_nothing_else(tmp_path: Path) -> None
     """Files whose structure is changed at random, and pixels with which NumPy cannot calculate."""
     names = [name for name in seeds.NAMES if not name.startswith("transform-")]
     commands = []
-    for number in range(33):
+    for number in range(22):
         name = names[number % len(names)]
         path = seeds.write(name, tmp_path / f"m{number}")
         change(path, np.random.default_rng([3, number]))
@@ -92,7 +92,7 @@ def test_damaged_files_are_one_sentence_and_nothing_else(tmp_path: Path) -> None
     )
     tifffile.imwrite(tmp_path / "good.tif", seeds.GREY)
     tifffile.imwrite(tmp_path / "far.tif", seeds.GREY * 1e300)
-    commands += ["apply t.tfm far.tif --like good.tif -o far", "register far.tif good.tif -o out --rotation 0..0"]
+    commands.append("apply t.tfm far.tif --like good.tif -o far")
     outcomes = said(commands, tmp_path)
     assert len(outcomes) == len(commands)
     for (code, words), command in zip(outcomes, commands, strict=True):
