@@ -49,7 +49,7 @@ def _squares(error: ArrayLike | None, points: Points) -> Float64:
             f"{np.asarray(error).shape} for {len(points)} landmarks in {points.shape[1]}-D."
         ) from problem
     if not ((values >= 0) & (values <= FARTHEST)).all():
-        raise UsageError(f"The error of a landmark is a length from 0 to {FARTHEST:g}.")
+        raise UsageError(f"The error of a landmark is a finite length that is not negative, up to {FARTHEST:g}.")
     return np.asarray(values**2)
 
 
