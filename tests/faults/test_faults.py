@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from correlight.output.target import reserve
-from tests.faults.run import Trial
 from tests.faults.scene import COMMANDS, content, incomplete, state
+from tests.faults.trial import Trial
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
 ROOT = Path(__file__).resolve().parents[2]

@@ -87,6 +87,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--grid": (*NUMBERS, *WORDS, "moving", "0.01"),
     },
     "convert": {
+        **OF_PARTS,
         "--from": (*FORMATS, "none"),
         "--to": (
             "itk",
