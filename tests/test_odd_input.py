@@ -259,3 +259,10 @@ def test_a_file_that_asks_for_more_memory_than_there_is_is_bad_input(home: Path,
 def test_what_is_no_array_is_refused(pixels: object) -> None:
     with pytest.raises(UsageError, match="An image of real numbers"):
         Image.from_array(pixels)  # type: ignore[arg-type]
+
+
+def test_pixels_near_the_largest_number_cause_no_warning(home: Path) -> None:
+    """Found by tests.fuzz in a damaged MRC file: their sum is beyond single precision."""
+    pixels = texture((64, 80), 4).astype(np.float32)
+    tifffile.imwrite(home / "large.tif", pixels / pixels.max() * np.float32(3.4e38))
+    assert read(home / "large.tif").valid().all()

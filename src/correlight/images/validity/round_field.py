@@ -81,7 +81,8 @@ def round_field(pixels: Float32, valid: Mask) -> RoundField | None:
     size = (max(1, round(pixels.shape[1] / factor)), max(1, round(pixels.shape[0] / factor)))
     if min(size) < 32 or not valid.any():
         return None
-    level = np.float32(pixels.mean(where=valid))
+    # In single precision the sum of large numbers is infinite.
+    level = np.float32(pixels.mean(where=valid, dtype=np.float64))
     known = cv2.resize(valid.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.999
     small = np.asarray(cv2.resize(np.where(valid, pixels, level), size, interpolation=cv2.INTER_AREA), np.float32)
     small = np.asarray(cv2.GaussianBlur(small, (0, 0), 1.0), np.float32)
