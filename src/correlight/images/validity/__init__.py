@@ -78,6 +78,8 @@ def find_valid(grey: ArrayLike) -> Validity:
     return find_valid_channels((grey,))
 
 
+# Numbers beyond single precision become infinite and are told as such; sums of large ones may be, too.
+@np.errstate(over="ignore", invalid="ignore")
 def find_valid_channels(channels: Sequence[ArrayLike]) -> Validity:
     """Find what is not valid in an image of several channels that were taken on one grid.
 
@@ -100,9 +102,7 @@ def find_valid_channels(channels: Sequence[ArrayLike]) -> Validity:
     shapes = {np.shape(channel) for channel in channels}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 2:
         raise UsageError(f"Valid pixels are sought in (Y, X) channels of one shape; got the shapes {sorted(shapes)}.")
-    # Numbers beyond single precision become infinite, and are told as such.
-    with np.errstate(over="ignore"):
-        pixels = [np.ascontiguousarray(channel, dtype=np.float32) for channel in channels]
+    pixels = [np.ascontiguousarray(channel, dtype=np.float32) for channel in channels]
     mask = np.ones(shape, bool)
     for channel in pixels:
         mask &= np.isfinite(channel)
