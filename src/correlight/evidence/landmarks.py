@@ -159,7 +159,7 @@ def _scale(scale: float) -> Evidence:
 def _folds(found: Estimate, fixed: Grid) -> Evidence:
     if not isinstance(found, SplineEstimate):
         return Evidence("Folds", np.nan, 0.0, True, "A transform of this kind does not fold.")
-    least = found.smooth.spline.smallest_volume(fixed)
+    least = found.smooth.spline.folds_over(fixed)
     said = f"Nowhere does the spline shrink an area to less than {least:.2g} of what it was."
     if least <= 0:
         said = (

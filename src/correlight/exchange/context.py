@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import TransformError, UsageError
 from correlight.geometry import Grid, Unit
-from correlight.transforms import Affine, Projective, Sequence, ThinPlate, Transform
+from correlight.transforms import Affine, Bent, Projective, Sequence, Transform
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +92,15 @@ def require_affine(transform: Transform, format_name: str, advice: str = "") -> 
     )
 
 
-_WORDS = {
-    "Affine": "an affine map",
-    "Projective": "a projective map",
-    "Displacement": "a displacement field",
-    "BSplineField": "a B-spline",
-    "VelocityField": "the flow of a velocity",
-    "Inverted": "the inverse of a bent map",
-}
-
-
 def in_words(transform: Transform) -> str:
     """What kind of transform it is, as a sentence calls it."""
     if isinstance(transform, Sequence):
         return f"a chain of {' and '.join(in_words(part) for part in transform.parts)}"
-    if isinstance(transform, ThinPlate):
-        return "a thin-plate spline" if transform.stiffness == 1.0 else "an elastic spline"
-    return _WORDS.get(type(transform).__name__, "a map of another kind")
+    if isinstance(transform, Bent):
+        return transform.words
+    if isinstance(transform, Projective):
+        return "a projective map"
+    return "an affine map" if isinstance(transform, Affine) else "a map of another kind"
 
 
 def xyz_from_affine(transform: Affine) -> NDArray[np.float64]:

@@ -32,8 +32,8 @@ from correlight.transforms import (
     VelocityField,
     compose,
 )
+from correlight.transforms.bent import Inverted
 from correlight.transforms.field import as_displacement
-from correlight.transforms.newton import Inverted
 
 FIXED, MOVING = "fixed", "moving"
 _FIELDS = "coordinateTransformations"

@@ -18,7 +18,7 @@ from correlight.errors import CorrelightError, ReadError, TransformError
 from correlight.exchange.flat import FARTHEST
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
-from correlight.transforms.newton import Inverted
+from correlight.transforms.bent import Inverted
 
 _Options = ParamSpec("_Options")
 _Content = TypeVar("_Content", bound="Transform | LandmarkTable | PointTable")

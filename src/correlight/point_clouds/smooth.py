@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,8 +12,7 @@ from scipy.linalg import solve_triangular
 from correlight.errors import TransformError
 from correlight.geometry import Grid, Points
 from correlight.progress import checkpoint
-from correlight.transforms import Displacement, Sequence, Transform
-from correlight.transforms.newton import Inverted
+from correlight.transforms.bent import Bent
 from correlight.transforms.protocol import checked
 
 Float64 = NDArray[np.float64]
@@ -24,7 +24,7 @@ _TESTED = {2: 41, 3: 17}
 
 
 @dataclass(frozen=True, eq=False)
-class SmoothField:
+class SmoothField(Bent):
     """A map within one frame, ``p + sum of exp(-|p - centre|^2 / 2 beta^2) weight``, that fades far from its centres.
 
     Parameters
@@ -84,21 +84,27 @@ class SmoothField:
             moved[part] += gaussians(array[part], self.centres, self.beta) @ self.weights
         return moved
 
-    def __matmul__(self, other: Transform) -> Transform:
-        """The transform that applies ``other`` first."""
-        return Sequence((other, self))
+    @property
+    def words(self) -> str:
+        """The kind, as a sentence calls it."""
+        return "a sum of Gaussians"
 
-    def inverse(self) -> Transform:
-        """The map back, found by iteration at every call; raises if the field folds among its centres.
+    @property
+    def span(self) -> float:
+        """Longest side of the box that holds the centres, and the reach of a Gaussian."""
+        return float(np.ptp(self.centres, axis=0).max()) + self.beta
 
-        A point that the iteration does not reach comes out as NaN.
-        """
+    @property
+    def finest(self) -> float:
+        """No detail is smaller than half the standard deviation of a Gaussian."""
+        return self.beta / 2
+
+    @cached_property
+    def looks(self) -> Points:
+        """A lattice over the centres and half a standard deviation around them, and the centres themselves."""
         lowest, spread = self.centres.min(axis=0), np.ptp(self.centres, axis=0)
         field = Grid.of((2,) * self.ndim, tuple(spread + self.beta), tuple(lowest - self.beta / 2))
-        places = np.vstack([field.lattice(_TESTED[self.ndim]), self.centres])
-        if np.any(np.linalg.det(self.jacobian(places)) <= 0):
-            raise TransformError("The smooth field folds over itself among its centres and has no inverse.")
-        return Inverted(self, float(spread.max()) + self.beta)
+        return np.vstack([field.lattice(_TESTED[self.ndim]), self.centres])
 
     def jacobian(self, points: ArrayLike) -> Float64:
         """Derivative at each of ``(N, D)`` points, shape ``(N, D, D)``."""
@@ -111,11 +117,6 @@ class SmoothField:
             towards = (kernel @ outer).reshape(-1, self.ndim, self.ndim)
             slopes[part] += towards - (kernel @ self.weights)[:, :, None] * array[part][:, None, :]
         return slopes
-
-    def sampled(self, grid: Grid) -> Displacement:
-        """The same map as displacements at the pixels of a grid, for files and for tools that know no Gaussians."""
-        points = grid.lattice_of_pixels()
-        return Displacement((self(points) - points).reshape(*grid.shape, self.ndim), grid)
 
     def _parts(self, count: int) -> list[slice]:
         step = max(1, _AT_A_TIME // max(1, len(self.centres)))

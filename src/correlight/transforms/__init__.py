@@ -7,6 +7,7 @@ frames: ``moving_from_fixed`` takes fixed points to moving points. ``a @ b`` app
 
 from __future__ import annotations
 
+from correlight.transforms.bent import Bent, Inverted
 from correlight.transforms.bspline import BSplineField
 from correlight.transforms.field import Displacement
 from correlight.transforms.linear import Affine, Projective, scale_of
@@ -18,7 +19,9 @@ from correlight.transforms.velocity import VelocityField
 __all__ = [
     "Affine",
     "BSplineField",
+    "Bent",
     "Displacement",
+    "Inverted",
     "Matrix",
     "Projective",
     "Sequence",

@@ -13,19 +13,16 @@ from scipy import ndimage
 
 from correlight.errors import TransformError
 from correlight.geometry import Grid, Points
-from correlight.transforms.newton import Inverted
-from correlight.transforms.protocol import Transform, checked
-from correlight.transforms.sequence import Sequence
+from correlight.transforms.bent import Bent, lattice_of_cells
+from correlight.transforms.protocol import checked
 
-# A map is looked at in so many places a cell along each axis to see whether it folds, but no more than so many in all.
-_LOOKS_A_CELL, _MOST_LOOKS = 3, 200_000
+# A map is looked at in so many places a cell along each axis to see whether it folds.
+_LOOKS_A_CELL = 3
 _ORDERS: dict[int, Literal[1, 2, 3]] = {1: 1, 2: 2, 3: 3}
-# So many points are evaluated at a time, so that a block of an image needs little memory.
-_AT_A_TIME = 250_000
 
 
 @dataclass(frozen=True, eq=False)
-class BSplineField:
+class BSplineField(Bent):
     """A displacement made of B-splines on a lattice of control points: ``p + sum of coefficient * basis(p)``.
 
     Parameters
@@ -105,39 +102,29 @@ class BSplineField:
                 )
         return moved
 
-    def __matmul__(self, other: Transform) -> Transform:
-        """The transform that applies ``other`` first."""
-        return Sequence((other, self))
+    @property
+    def words(self) -> str:
+        """The kind, as a sentence calls it."""
+        return "a B-spline"
 
-    def inverse(self) -> Transform:
-        """The map back, found by Newton's method at every call; raises if the map folds.
+    @property
+    def span(self) -> float:
+        """Length of the lattice in its unit."""
+        return max(self.grid.extent)
 
-        Points are found to 1e-10 of the size of the lattice; one that the iteration does not reach comes out as NaN.
-        """
-        if self.smallest_volume <= 0:
-            raise TransformError("The B-spline transform folds over itself and has no inverse.")
-        return Inverted(self, max(self.grid.extent))
-
-    @cached_property
-    def smallest_volume(self) -> float:
-        """Smallest determinant of the derivative at three places a cell along each axis; not positive where it folds.
-
-        Of very fine lattices it is looked at in 200,000 places.
-        """
-        return self.volumes[0]
+    @property
+    def finest(self) -> float:
+        """No detail is smaller than the distance of the control points."""
+        return min(self.grid.spacing)
 
     @cached_property
-    def volumes(self) -> tuple[float, float]:
-        """Smallest and greatest determinant of the derivative, looked at as for `smallest_volume`."""
-        most = int(_MOST_LOOKS ** (1 / self.ndim))
-        counts = tuple(min(_LOOKS_A_CELL * (n - 1) + 1, most) for n in self.grid.shape)
-        lines = [np.linspace(0, n - 1, count) for n, count in zip(self.grid.shape, counts, strict=True)]
-        index = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, self.ndim)
-        least, greatest = np.inf, -np.inf
-        for first in range(0, len(index), _AT_A_TIME):
-            found = np.linalg.det(self.jacobian(self.grid.points(index[first : first + _AT_A_TIME])))
-            least, greatest = min(least, float(found.min())), max(greatest, float(found.max()))
-        return least, greatest
+    def looks(self) -> Points:
+        """Three places a cell along each axis; of very fine lattices 200,000 places."""
+        return lattice_of_cells(self.grid, _LOOKS_A_CELL)
+
+    def covers(self, points: ArrayLike) -> NDArray[np.bool_]:
+        """Whether each of ``(N, D)`` points has all control points that its splines need."""
+        return self._inside(self.grid.index(checked(points, self.ndim)))
 
     def jacobian(self, points: ArrayLike) -> NDArray[np.float64]:
         """Derivative at each of ``(N, D)`` points, shape ``(N, D, D)``; the identity where points stay."""

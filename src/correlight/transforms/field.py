@@ -13,16 +13,16 @@ from scipy import ndimage
 
 from correlight.errors import TransformError
 from correlight.geometry import Grid, Points
-from correlight.transforms.newton import Inverted
+from correlight.transforms.bent import Bent, lattice_of_cells
+from correlight.transforms.linear import Affine
 from correlight.transforms.protocol import Transform, checked
-from correlight.transforms.sequence import Sequence
 
 # Displacements that stand for a smooth map reproduce it to this share of a pixel, on at most so many nodes a side.
 _EXACT, _MOST_NODES = 0.01, {2: 1025, 3: 97}
 
 
 @dataclass(frozen=True, eq=False)
-class Displacement:
+class Displacement(Bent):
     """A displacement sampled on a grid: ``p + d(p)``, linear in between and constant beyond the edge.
 
     Parameters
@@ -63,22 +63,33 @@ class Displacement:
         )
         return moved
 
-    def __matmul__(self, other: Transform) -> Transform:
-        """The transform that applies ``other`` first."""
-        return Sequence((other, self))
+    @property
+    def words(self) -> str:
+        """The kind, as a sentence calls it."""
+        return "a displacement field"
 
-    def inverse(self) -> Transform:
-        """The map back, found by iteration at every call; raises if the field folds.
+    @property
+    def span(self) -> float:
+        """Length of the grid in its unit."""
+        return max(self.grid.extent)
 
-        A point that the iteration does not reach comes out as NaN.
-        """
-        if self._smallest_volume <= 0:
-            raise TransformError("The displacement field folds over itself and has no inverse.")
-        return Inverted(self, max(self.grid.extent))
+    @property
+    def finest(self) -> float:
+        """No detail is smaller than the distance of the vectors."""
+        return min(self.grid.spacing)
 
     @cached_property
-    def _smallest_volume(self) -> float:
-        """Smallest determinant over the corners of every cell.
+    def looks(self) -> Points:
+        """The vectors, and the middles between them; of very fine grids 200,000 places."""
+        return lattice_of_cells(self.grid, 2)
+
+    def covers(self, points: ArrayLike) -> NDArray[np.bool_]:
+        """Whether each of ``(N, D)`` points lies within the grid, to the outer edges of its pixels."""
+        return self.grid.contains(checked(points, self.ndim))
+
+    @cached_property
+    def volumes(self) -> tuple[float, float]:
+        """Smallest and greatest determinant over the corners of every cell.
 
         In two dimensions the determinant is linear within a cell, so its corners suffice; in three they give
         nearly all.
@@ -87,15 +98,16 @@ class Displacement:
         for axis, count in enumerate(self.grid.shape):
             field = np.repeat(field, 2, axis=axis) if count == 1 else field
         edges = [np.diff(field, axis=axis) / step for axis, step in enumerate(self.grid.spacing)]
-        smallest = np.inf
+        smallest, greatest = np.inf, -np.inf
         for corner in product((0, 1), repeat=self.ndim):
             columns = []
             for axis, edge in enumerate(edges):
                 window = [slice(low, low + n - 1) for low, n in zip(corner, field.shape, strict=False)]
                 window[axis] = slice(None)
                 columns.append(edge[tuple(window)])
-            smallest = min(smallest, float(np.linalg.det(np.stack(columns, -1) + np.eye(self.ndim)).min()))
-        return smallest
+            found = np.linalg.det(np.stack(columns, -1) + np.eye(self.ndim))
+            smallest, greatest = min(smallest, float(found.min())), max(greatest, float(found.max()))
+        return smallest, greatest
 
     def jacobian(self, points: ArrayLike) -> NDArray[np.float64]:
         """Derivative of the interpolated map at each point, shape ``(N, D, D)``; constant beyond the edge."""
@@ -118,6 +130,18 @@ class Displacement:
         return result + np.eye(self.ndim)
 
 
+def sampled(smooth: Callable[[Points], Points], grid: Grid) -> Displacement:
+    """A map as displacements at the pixels of a grid, for files and tools that know no other field."""
+    points = grid.lattice_of_pixels()
+    return Displacement((smooth(points) - points).reshape(*grid.shape, grid.ndim), grid)
+
+
+def with_sampled_field(moving_from_fixed: Callable[[Points], Points], linear: Affine, over: Grid) -> Transform:
+    """A map that bends in a form that files hold: displacements over a field (`as_displacement`), then a linear map."""
+    back = linear.inverse()
+    return linear @ as_displacement(lambda places: back(moving_from_fixed(places)), over)
+
+
 def as_displacement(smooth: Callable[[Points], Points], over: Grid) -> Displacement:
     """A smooth map in a form that a file can hold: displacements at nodes that reach from edge to edge of a field.
 
@@ -136,8 +160,7 @@ def as_displacement(smooth: Callable[[Points], Points], over: Grid) -> Displacem
     nodes = 17
     while True:
         grid = Grid.of((nodes,) * over.ndim, tuple((last - first) / (nodes - 1)), tuple(first), over.unit)
-        points = grid.lattice_of_pixels()
-        field = Displacement((smooth(points) - points).reshape(*grid.shape, over.ndim), grid)
+        field = sampled(smooth, grid)
         middles = grid.points(np.indices(tuple(n - 1 for n in grid.shape)).reshape(over.ndim, -1).T + 0.5)
         off = np.linalg.norm(field(middles) - smooth(middles), axis=1).max()
         if off <= _EXACT * min(over.spacing) or nodes >= _MOST_NODES[over.ndim]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial import cKDTree
 
 from correlight.errors import TransformError
 from correlight.geometry import Grid, Points
-from correlight.transforms.field import Displacement
+from correlight.transforms.bent import Bent, determinants
 from correlight.transforms.linear import Affine
-from correlight.transforms.newton import Inverted
-from correlight.transforms.protocol import Transform, checked
-from correlight.transforms.sequence import Sequence
+from correlight.transforms.protocol import checked
 
 # So many distances are held at a time, about 60 MB with everything that is made of them.
 _AT_A_TIME = 500_000
@@ -22,7 +22,7 @@ _LOOKS = {2: 41, 3: 17}
 
 
 @dataclass(frozen=True, eq=False)
-class ThinPlate:
+class ThinPlate(Bent):
     """A map within one frame, ``affine(p) + sum of kernel(p - place) @ weight``, that bends as little as possible.
 
     Parameters
@@ -114,24 +114,38 @@ class ThinPlate:
             moved += np.einsum("ij,ijk->ik", across * np.einsum("ijk,jk->ij", apart, self.weights), apart)
         return np.asarray(moved)
 
-    def __matmul__(self, other: Transform) -> Transform:
-        """The transform that applies ``other`` first."""
-        return Sequence((other, self))
+    @property
+    def words(self) -> str:
+        """The kind, as a sentence calls it."""
+        return "a thin-plate spline" if self.stiffness == 1.0 else "an elastic spline"
 
-    def inverse(self) -> Transform:
-        """The map back, found by iteration at every call; raises if the map folds among its landmarks.
+    @property
+    def span(self) -> float:
+        """Longest side of the box that holds the landmarks."""
+        return float(np.ptp(self.places, axis=0).max())
 
-        A point that the iteration does not reach comes out as NaN.
-        """
-        spread = np.ptp(self.places, axis=0)
-        lowest, sides = self.places.min(axis=0), np.maximum(spread, 1e-9 * spread.max())
-        if self.smallest_volume(Grid.of((2,) * self.ndim, tuple(sides), tuple(lowest))) <= 0:
+    @cached_property
+    def finest(self) -> float:
+        """No detail is smaller than half the distance of the two landmarks that lie closest to each other."""
+        if len(self.places) < 2:
+            return self.span
+        return float(cKDTree(self.places).query(self.places, k=2)[0][:, 1].min()) / 2
+
+    @cached_property
+    def looks(self) -> Points:
+        """A lattice over the box that holds the landmarks."""
+        spread, lowest = np.ptp(self.places, axis=0), self.places.min(axis=0)
+        sides = np.maximum(spread, 1e-9 * spread.max())
+        return Grid.of((2,) * self.ndim, tuple(sides), tuple(lowest)).lattice(_LOOKS[self.ndim])
+
+    def must_not_fold(self) -> None:
+        """Raise `TransformError` if the spline folds among its landmarks."""
+        if self.smallest_volume <= 0:
             raise TransformError("The spline folds over itself among its landmarks and has no inverse.")
-        return Inverted(self, float(spread.max()))
 
-    def smallest_volume(self, field: Grid) -> float:
+    def folds_over(self, field: Grid) -> float:
         """Smallest determinant of the derivative over a lattice that covers a field; not positive where it folds."""
-        return float(np.linalg.det(self.jacobian(field.lattice(_LOOKS[self.ndim]))).min())
+        return determinants(self, field.lattice(_LOOKS[self.ndim]))[0]
 
     def jacobian(self, points: ArrayLike) -> NDArray[np.float64]:
         """Derivative at each of ``(N, D)`` points, shape ``(N, D, D)``; a landmark's own bend in 3-D counts as zero."""
@@ -154,11 +168,6 @@ class ThinPlate:
             slopes += np.einsum("ij,ija,jb->iab", plain, apart, self.weights)
             slopes += np.einsum("ij->i", plain * towards)[:, None, None] * np.eye(self.ndim)
         return np.asarray(slopes)
-
-    def sampled(self, grid: Grid) -> Displacement:
-        """The same map as displacements at the pixels of a grid, for tools that know no splines."""
-        points = grid.lattice_of_pixels()
-        return Displacement((self(points) - points).reshape(*grid.shape, self.ndim), grid)
 
 
 def radial(apart: NDArray[np.float64], stiffness: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -11,9 +11,8 @@ from scipy import ndimage
 
 from correlight.errors import TransformError
 from correlight.geometry import Grid, Points
+from correlight.transforms.bent import Bent
 from correlight.transforms.bspline import BSplineField
-from correlight.transforms.protocol import Transform
-from correlight.transforms.sequence import Sequence
 
 # The flow is computed at so many places a cell of the lattice along each axis, in space at fewer.
 _FINER = {2: 4, 3: 3}
@@ -25,7 +24,7 @@ RIM = 3
 
 
 @dataclass(frozen=True, eq=False)
-class VelocityField:
+class VelocityField(Bent):
     """Where points come to that move for one unit of time with a stationary velocity made of cubic B-splines.
 
     Parameters
@@ -138,9 +137,29 @@ class VelocityField:
         """How far each of ``(N, D)`` points is moved, shape ``(N, D)``; zero beyond the lattice."""
         return self.flow.displaced(points)
 
-    def __matmul__(self, other: Transform) -> Transform:
-        """The transform that applies ``other`` first."""
-        return Sequence((other, self))
+    @property
+    def words(self) -> str:
+        """The kind, as a sentence calls it."""
+        return "the flow of a velocity"
+
+    @property
+    def span(self) -> float:
+        """Length of the lattice in its unit."""
+        return max(self.grid.extent)
+
+    @property
+    def finest(self) -> float:
+        """No detail is smaller than the distance of the control points of the flow."""
+        return self.flow.finest
+
+    @property
+    def looks(self) -> Points:
+        """As `BSplineField.looks` of the flow."""
+        return self.flow.looks
+
+    def covers(self, points: ArrayLike) -> NDArray[np.bool_]:
+        """Whether each of ``(N, D)`` points lies on the lattice."""
+        return self.flow.covers(points)
 
     def inverse(self) -> VelocityField:
         """The flow backwards; it leads back to within `residual`."""
@@ -158,11 +177,6 @@ class VelocityField:
         """
         points = self.flow.grid.lattice_of_pixels()
         return float(np.linalg.norm(self._backward(self(points)) - points, axis=1).max())
-
-    @property
-    def smallest_volume(self) -> float:
-        """Smallest determinant of the derivative, as `BSplineField.smallest_volume` of the flow."""
-        return self.flow.smallest_volume
 
     def jacobian(self, points: ArrayLike) -> NDArray[np.float64]:
         """Derivative at each of ``(N, D)`` points, shape ``(N, D, D)``; the identity where points stay."""
