@@ -37,7 +37,7 @@ import tifffile
 
 from correlight.geometry import Grid
 from correlight.images.image import Image
-from correlight.images.resample import warp_bands
+from correlight.images.resample import Resampling
 from correlight.io import read
 from correlight.io.write import TiffBands, bands_of
 from correlight.output.moved import write_moved
@@ -198,7 +198,7 @@ def enlarge(path: Path, image: Image, grid: Grid, bits: int, channels: int, pack
     names = image.channels[:channels]
 
     def bands() -> Iterator[Any]:
-        for band, _ in warp_bands(wide, padded, Affine.identity(), grid):
+        for band, _ in Resampling(wide, padded, Affine.identity(), grid).bands():
             noise = rng.integers(-6, 7, band.shape, np.int8).astype(np.int32) * (most // 255)
             yield np.clip(band + noise, 0, most).astype(dtype)
 

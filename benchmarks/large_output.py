@@ -19,7 +19,7 @@ import numpy as np
 
 from correlight.geometry import Grid
 from correlight.images.image import Image
-from correlight.images.resample import warp, warp_bands
+from correlight.images.resample import Resampling, warp
 from correlight.io.write import TiffBands, write_ome_tiff
 from correlight.io.write_zarr import ZarrBands
 from correlight.transforms import Affine
@@ -41,7 +41,7 @@ def main(how: str, side: int) -> str:
         else:
             shape, writer = (2, *onto.shape), ZarrBands if how == "zarr" else TiffBands
             with writer(Path(home) / f"a.ome.{how}", shape, moving.dtype, onto, moving.channels, pyramid="mean") as out:
-                for values, _ in warp_bands(moving, moving.grid, moving_from_fixed, onto):
+                for values, _ in Resampling(moving, moving.grid, moving_from_fixed, onto).bands():
                     out.add(values)
         written = sum(path.stat().st_size for path in Path(home).rglob("*") if path.is_file())
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024

@@ -117,7 +117,7 @@ def test_the_output_made_in_bands_is_that_made_in_memory(
     left = read(fixed_path), read(moving_path)
     assert all(map(stays_on_disk, left))
     monkeypatch.setattr("correlight.output.moved._LARGEST_FILE", 0 if store else 2**31)
-    monkeypatch.setattr("correlight.images.resample.warp_bands.__defaults__", ("linear", None, block))
+    monkeypatch.setattr("correlight.images.resample.Resampling.__init__.__defaults__", ("linear", None, block))
     told: list[float] = []
     with reserve(tmp_path / "out") as folder:
         write_result(folder, known_result(*left, moving_from_fixed=MOVE), *left, progress=told.append)

@@ -13,7 +13,7 @@ from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images import kernel
 from correlight.images.image import CoarseMask, Image
-from correlight.images.resample import output_grid, warp, warp_bands, warp_blocks
+from correlight.images.resample import Resampling, output_grid, warp
 from correlight.transforms import Affine, Displacement, Projective, Sequence
 
 
@@ -203,7 +203,7 @@ def test_bands_follow_one_another_and_make_the_whole(block: int, coarser: int) -
     picture = (texture(3, 120, 130) * 255).astype(np.uint8)
     mask = CoarseMask(texture(12, 13, seed=5) > 0.1, (120, 130))
     move = Affine.similarity(15, 1.2, source=(70, 50), target=(40, 60))
-    bands = list(warp_bands(picture, grid, move, onto, mask=mask, block=block))
+    bands = list(Resampling(picture, grid, move, onto, mask=mask, block=block).bands())
     values, footprint = warp(picture, grid, move, onto, mask=mask[...])
     assert np.array_equal(np.concatenate([band for band, _ in bands], axis=1), values)
     assert np.array_equal(np.concatenate([inside for _, inside in bands]), footprint)
@@ -215,7 +215,7 @@ def test_blocks_come_in_order_whoever_makes_them_first(monkeypatch: pytest.Monke
     monkeypatch.setattr("correlight.images.resample.os.cpu_count", lambda: 4)
     picture = (texture(1, 100, 100) * 255).astype(np.uint8)
     grid = Grid.of((100, 100))
-    places = [part.region for part in warp_blocks(picture, grid, Affine.identity(), grid, block=20)]
+    places = [part.region for part in Resampling(picture, grid, Affine.identity(), grid, block=20).blocks()]
     assert places == sorted(places, key=lambda region: (region[0].start, region[1].start))
     assert len(places) == 25
 
@@ -312,7 +312,7 @@ def test_what_lies_outside_is_not_read() -> None:
     assert not values.any()
     assert not footprint.any()
     assert pixels.total == 0
-    assert list(warp_blocks(pixels, Grid.of((64, 64)), far, Grid.of((64, 64)))) == []
+    assert list(Resampling(pixels, Grid.of((64, 64)), far, Grid.of((64, 64))).blocks()) == []
 
 
 def test_a_projective_map_shows_the_image_once() -> None:
@@ -398,7 +398,7 @@ def test_each_channel_is_moved_as_it_should_be() -> None:
     assert np.array_equal(values, np.stack([smooth[0], sharp[1], smooth[2]]))
     assert np.array_equal(footprint, covered)
     assert set(np.unique(values[1])) <= set(np.unique(labels))
-    bands = list(warp_bands(both, grid, move, onto, ("linear", "nearest", "linear"), block=64))
+    bands = list(Resampling(both, grid, move, onto, ("linear", "nearest", "linear"), block=64).bands())
     assert np.array_equal(np.concatenate([band for band, _ in bands], axis=1), values)
     with pytest.raises(UsageError, match="each of 3 channels"):
         warp(both, grid, move, onto, ("linear", "nearest"))

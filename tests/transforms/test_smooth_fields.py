@@ -12,7 +12,7 @@ from correlight.errors import TransformError
 from correlight.exchange import read_transform, write_file
 from correlight.exchange.context import ExchangeContext
 from correlight.geometry import Grid
-from correlight.images.resample import warp, warp_blocks
+from correlight.images.resample import Resampling, warp
 from correlight.transforms import Affine, BSplineField, Sequence, Transform, VelocityField
 
 RIM = 3
@@ -109,7 +109,7 @@ def test_images_are_warped_block_by_block_as_at_once_and_points_agree(kind: Any)
     rows, columns = np.indices(grid.shape)
     pixels = np.stack([rows, columns]).astype(np.float32) + 1
     moving_from_fixed = Affine.similarity(10, 1.05, source=grid.centre) @ kind(inner(2, 0.4), lattice(2))
-    blocks = [block for block in warp_blocks(pixels, grid, moving_from_fixed, grid, block=32) if block is not None]
+    blocks = list(Resampling(pixels, grid, moving_from_fixed, grid, block=32).blocks())
     whole, inside = warp(pixels, grid, moving_from_fixed, grid)
     joined = np.zeros_like(whole)
     for made in blocks:

@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.images.image import CoarseMask, Mask, Pixels
+from correlight.images.places import Coordinates, NodePlaces, Places, PlacesOf, Region
 
 Order = Literal["linear", "nearest"]
 Array = NDArray[Any]
-Coordinates = list[NDArray[np.float64]]
-Region = tuple[slice, ...]
 
 # Positions this close to a pixel centre are on it. Otherwise the rounding of a change of units would make the last
 # row of an unmoved image seem to need the row beyond it.
@@ -35,34 +34,41 @@ _REMAP_LIMIT = 2**15
 _AT_ONCE = 2**16
 # A block on the edge of the moving image is cut into pieces of at most so many pixels a side.
 _PIECE = 64
+# What is not smooth enough is asked at every pixel, in pieces of at most so many pixels a side.
+_ROUGH_PIECE = 256
 
 
-def affine_block(
+def laid_block(
     pixels: Pixels,
     mask: Mask | CoarseMask | None,
-    index: NDArray[np.float64],
+    places_of: PlacesOf,
     factors: tuple[int, ...],
-    region: Region,
+    order: Order,
     anywhere: Callable[[Region], tuple[Array, Mask] | None],
+    region: Region,
 ) -> tuple[Array, Mask] | None:
-    """A block of 8 or 16 bits under an affine map; None where it lies wholly outside the moving image.
+    """A block whose places need not be asked for pixel by pixel; None where it lies wholly outside the moving image.
 
     What lies well inside is made quickly, what lies outside not at all; a block on the edge is cut into four (of a
-    volume into eight), until pieces are left that are small enough to look at every pixel.
+    volume into eight), until pieces are left that are small enough to look at every pixel. So is a block of a map that
+    is not smooth enough.
     """
-    f = np.asarray(factors)
-    to_index = (index[:-1] - np.outer((f - 1) / 2, np.eye(index.shape[1])[-1])) / f[:, None]
-    ends = [(part.start, part.stop - 1) for part in region]
-    corners = np.array([(*corner, 1.0) for corner in product(*ends)]) @ to_index.T
-    limit = np.asarray(pixels.shape[1:]) // f - 1
-    margin = np.where(np.asarray(pixels.shape[1:]) == 1, _SECTION, ON_PIXEL)
-    if (corners.max(axis=0) < -margin).any() or (corners.min(axis=0) > limit + margin).any():
-        return None
-    found = None
-    if (corners >= 0).all() and (corners <= limit - ON_PIXEL).all():
-        found = _inner_block(pixels, mask, to_index, corners, factors, region)
     shape = tuple(part.stop - part.start for part in region)
-    if found is not None or max(shape) <= _PIECE:
+    exact, quick = places_of(region), order == "linear" and np.dtype(pixels.dtype) in (np.uint8, np.uint16)
+    found = None
+    if exact is not None:
+        places = exact.shrunk(factors)
+        limit = np.asarray(pixels.shape[1:]) // np.asarray(factors) - 1
+        margin = np.where(np.asarray(pixels.shape[1:]) == 1, _SECTION, _beyond(order)) + places.error
+        if (places.high < -margin).any() or (places.low > limit + margin).any():
+            return None
+        inside = (places.low >= places.error).all() and (places.high <= limit - ON_PIXEL - places.error).all()
+        if quick and inside:
+            found = _inner_block(pixels, mask, places, factors, region)
+        if found is None and isinstance(exact, NodePlaces) and (inside or not quick or max(shape) <= _PIECE):
+            coordinates = exact.everywhere(_borders(pixels.shape[1:], factors, order))
+            return sampled_block(pixels, mask, coordinates, factors, order)
+    if found is not None or max(shape) <= (_PIECE if exact is not None else _ROUGH_PIECE):
         return anywhere(region) if found is None else found
     halves = [
         [slice(part.start, middle), slice(middle, part.stop)] if part.stop - part.start > 1 else [part]
@@ -70,7 +76,7 @@ def affine_block(
     ]
     values, footprint = np.zeros((pixels.shape[0], *shape), pixels.dtype), np.zeros(shape, bool)
     for piece in product(*halves):
-        made = affine_block(pixels, mask, index, factors, piece, anywhere)
+        made = laid_block(pixels, mask, places_of, factors, order, anywhere, piece)
         if made is not None:
             where = tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(piece, region, strict=True))
             values[(slice(None), *where)], footprint[where] = made
@@ -78,21 +84,34 @@ def affine_block(
     return found
 
 
+def _beyond(order: Order) -> float:
+    """How far beyond the centre of its last pixel an image reaches."""
+    return 0.5 if order == "nearest" else ON_PIXEL
+
+
+def _borders(shape: tuple[int, ...], factors: tuple[int, ...], order: Order) -> list[tuple[float, ...]]:
+    """The indices along each axis at which an image ends, in its own pixels."""
+    ends: list[tuple[float, ...]] = []
+    for n, f in zip(shape, factors, strict=True):
+        middle, last = (f - 1) / 2, n // f - 1
+        ends.append((-0.5, n - 0.5) if order == "nearest" or n == 1 else (middle, middle + f * last))
+    return ends
+
+
 def _inner_block(
     pixels: Pixels,
     mask: Mask | CoarseMask | None,
-    to_index: NDArray[np.float64],
-    corners: NDArray[np.float64],
+    places: Places,
     factors: tuple[int, ...],
     region: Region,
 ) -> tuple[Array, Mask] | None:
-    """A block whose corners lie well inside the moving image; None where it is not valid throughout.
+    """A block of 8 or 16 bits that lies well inside the moving image; None where it is not valid throughout.
 
     The same arithmetic as in `_Support.linear`, in steps that OpenCV does ten times as fast: four neighbours of a pixel
     are fetched as one pixel of four channels. Nothing depends on whether single pixels lie inside.
     """
     limit = np.asarray(pixels.shape[1:]) // np.asarray(factors) - 1
-    low, high = np.floor(corners.min(axis=0)).astype(int), np.ceil(corners.max(axis=0)).astype(int) + 1
+    low, high = np.floor(places.low).astype(int), np.ceil(places.high).astype(int) + 1
     # One more, as the neighbours of the last pixel are fetched even where they have no weight.
     high = np.minimum(high + 1, limit + 1)
     if (high - low).max() >= _REMAP_LIMIT:
@@ -112,15 +131,11 @@ def _inner_block(
     shape = tuple(part.stop - part.start for part in region)
     values = np.empty((pixels.shape[0], *shape), pixels.dtype)
     depth = cv2.CV_8U if values.dtype == np.uint8 else cv2.CV_16U
-    columns = np.arange(region[-1].start, region[-1].stop, dtype=float)
-    # Every row of the output, those of a volume slice by slice.
-    rows = np.stack(np.meshgrid(*[np.arange(p.start, p.stop, dtype=float) for p in region[:-1]], indexing="ij"), -1)
-    rows = rows.reshape(-1, len(region) - 1)
-    step = max(1, _AT_ONCE // shape[-1])
-    for top in range(0, len(rows), step):
+    step, lines = max(1, _AT_ONCE // shape[-1]), int(np.prod(shape[:-1]))
+    for top in range(0, lines, step):
         maps, weights = [], []
-        for line, first in zip(to_index, low, strict=True):
-            place = (rows[top : top + step] @ line[:-2] + (line[-1] - first))[:, None] + line[-2] * columns
+        for axis, first in enumerate(low):
+            place = places.lines(axis, top, min(top + step, lines)) - first
             whole = place.astype(np.int16)
             maps.append(whole)
             weights.append(np.subtract(place, whole, out=np.empty(place.shape, np.float32), casting="unsafe"))

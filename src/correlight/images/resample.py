@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Literal
 
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import CoarseMask, Image, Mask, Pixels
-from correlight.images.kernel import ON_PIXEL, Array, Coordinates, Order, Region, affine_block, sampled_block
+from correlight.images.kernel import ON_PIXEL, Array, Order, laid_block, sampled_block
+from correlight.images.places import Coordinates, Region, places_of
 from correlight.transforms import Affine, Projective, Transform
 
 Orders = Order | Sequence[Order]
@@ -108,66 +110,131 @@ def warp(
     >>> values[0, 0].tolist(), footprint[:, 0].tolist()
     ([2.0, 3.0, 4.0, 5.0], [True, True, True, False])
     """
-    channels, dtype = _pixels(image).shape[0], np.dtype(_pixels(image).dtype)
-    values = np.zeros((channels, *onto.shape), dtype)
-    footprint = np.zeros(onto.shape, bool)
-    for part in warp_blocks(image, image_grid, moving_from_fixed, onto, order, mask, block):
-        values[(slice(None), *part.region)] = part.values
-        footprint[part.region] = part.footprint
-    return values, footprint
+    return Resampling(image, image_grid, moving_from_fixed, onto, order, mask, block).whole()
 
 
-def warp_blocks(
-    image: Image | Pixels,
-    image_grid: Grid,
-    moving_from_fixed: Transform,
-    onto: Grid,
-    order: Orders = "linear",
-    mask: Mask | CoarseMask | None = None,
-    block: int = 1024,
-) -> Iterator[Block]:
-    """Resample block by block, for outputs that do not fit in memory; parameters as in `warp`.
+@dataclass(frozen=True, eq=False)
+class Resampling:
+    """An image to be resampled, whole, block by block or band by band; parameters as in `warp`."""
 
-    Yields
-    ------
-    Block
-        Blocks that lie wholly outside the moving image are left out: they are 0 and not sampled.
-    """
-    part, regions = _plan(image, image_grid, moving_from_fixed, onto, order, mask, block)
-    yield from (found for found in _dispatched(part, regions) if isinstance(found, Block))
+    image: Image | Pixels
+    image_grid: Grid
+    moving_from_fixed: Transform
+    onto: Grid
+    order: Orders = "linear"
+    mask: Mask | CoarseMask | None = None
+    block: int = 1024
 
+    def whole(self) -> tuple[Array, Mask]:
+        """Values and footprint of the whole output, as `warp` returns them."""
+        values = np.zeros((self._pixels.shape[0], *self.onto.shape), self._pixels.dtype)
+        footprint = np.zeros(self.onto.shape, bool)
+        for part in self.blocks():
+            values[(slice(None), *part.region)] = part.values
+            footprint[part.region] = part.footprint
+        return values, footprint
 
-def warp_bands(
-    image: Image | Pixels,
-    image_grid: Grid,
-    moving_from_fixed: Transform,
-    onto: Grid,
-    order: Orders = "linear",
-    mask: Mask | CoarseMask | None = None,
-    block: int = 1024,
-) -> Iterator[tuple[Array, Mask]]:
-    """Resample an image band by band, from the first row to the last, for writers; parameters as in `warp`.
+    def blocks(self) -> Iterator[Block]:
+        """The blocks that do not lie wholly outside the moving image, for outputs that do not fit in memory."""
+        part, regions = self._plan()
+        yield from (found for found in _dispatched(part, regions) if isinstance(found, Block))
 
-    Yields
-    ------
-    values : (C, rows, X) array
-        The next rows of the output.
-    footprint : (rows, X) array of bool
-        Which of their pixels were really sampled.
-    """
-    part, regions = _plan(image, image_grid, moving_from_fixed, onto, order, mask, block)
-    pixels, bands = _pixels(image), dict[int, list[Region]]()
-    for region in regions:
-        bands.setdefault(region[0].start, []).append(region)
-    for start, row in bands.items():
-        height = row[0][0].stop - start
-        values = np.zeros((pixels.shape[0], height, onto.shape[1]), pixels.dtype)
-        footprint = np.zeros((height, onto.shape[1]), bool)
-        for found in _dispatched(part, row):
-            if found is not None:
-                values[:, :, found.region[1]] = found.values
-                footprint[:, found.region[1]] = found.footprint
-        yield values, footprint
+    def bands(self) -> Iterator[tuple[Array, Mask]]:
+        """Values ``(C, rows, X)`` and footprint ``(rows, X)`` from the first row to the last, for writers."""
+        part, regions = self._plan()
+        pixels, bands = self._pixels, dict[int, list[Region]]()
+        for region in regions:
+            bands.setdefault(region[0].start, []).append(region)
+        for start, row in bands.items():
+            height = row[0][0].stop - start
+            values = np.zeros((pixels.shape[0], height, self.onto.shape[1]), pixels.dtype)
+            footprint = np.zeros((height, self.onto.shape[1]), bool)
+            for found in _dispatched(part, row):
+                if found is not None:
+                    values[:, :, found.region[1]] = found.values
+                    footprint[:, found.region[1]] = found.footprint
+            yield values, footprint
+
+    @property
+    def _pixels(self) -> Pixels:
+        return self.image.levels[0] if isinstance(self.image, Image) else self.image
+
+    @property
+    def _orders(self) -> tuple[Order, ...]:
+        return (self.order,) * self._pixels.shape[0] if isinstance(self.order, str) else tuple(self.order)
+
+    @property
+    def _mask(self) -> Mask | CoarseMask | None:
+        return self.image.mask if self.mask is None and isinstance(self.image, Image) else self.mask
+
+    def _plan(self) -> tuple[Part, list[Region]]:
+        """What makes a block of the output, and the blocks to make; None where one lies outside the moving image."""
+        self._check()
+        pixels, kinds = self._pixels, dict[Order, list[int]]()
+        for channel, kind in enumerate(self._orders):
+            kinds.setdefault(kind, []).append(channel)
+        if len(kinds) == 1:
+            return self._plan_of_one(pixels, self._orders[0])
+        plans = {kind: (numbers, *self._plan_of_one(Chosen(pixels, numbers), kind)) for kind, numbers in kinds.items()}
+
+        def together(region: Region) -> Block | None:
+            found = {kind: (numbers, part(region)) for kind, (numbers, part, _) in plans.items()}
+            if all(made is None for _, made in found.values()):
+                return None
+            shape = tuple(line.stop - line.start for line in region)
+            values = np.zeros((pixels.shape[0], *shape), pixels.dtype)
+            for numbers, made in found.values():
+                if made is not None:
+                    values[numbers] = made.values
+            linear = found["linear"][1]
+            return Block(region, values, np.zeros(shape, bool) if linear is None else linear.footprint)
+
+        return together, plans["linear"][2]
+
+    def _plan_of_one(self, pixels: Pixels, order: Order) -> tuple[Part, list[Region]]:
+        """The same where all channels are interpolated alike."""
+        image_grid, transform, onto = self.image_grid, self.moving_from_fixed, self.onto
+        factors = _averaging(image_grid, transform, onto) if order == "linear" else (1,) * onto.ndim
+        plain = order == "linear" and np.dtype(pixels.dtype) in (np.uint8, np.uint16)
+        known = places_of(image_grid, transform, onto, quick=plain)
+
+        mask = self._mask
+
+        def anywhere(region: Region) -> tuple[Array, Mask] | None:
+            coordinates = _source_coordinates(image_grid, transform, onto, region)
+            return sampled_block(pixels, mask, coordinates, factors, order)
+
+        at_once = anywhere if known is None else partial(laid_block, pixels, mask, known, factors, order, anywhere)
+
+        def part(region: Region) -> Block | None:
+            found = at_once(region)
+            return None if found is None else Block(region, *found)
+
+        return part, list(_regions(onto.shape, self.block, max(factors)))
+
+    def _check(self) -> None:
+        """Refuse what does not fit together."""
+        pixels, mask, shape = self._pixels, self._mask, self.image_grid.shape
+        if tuple(pixels.shape[1:]) != shape:
+            raise UsageError(
+                f"Pixels of shape (channels, {', '.join(map(str, shape))}) were expected from the grid; "
+                f"got {tuple(pixels.shape)}."
+            )
+        if mask is not None and mask.shape != shape:
+            raise UsageError(f"A mask of shape {shape} was expected; got {mask.shape}.")
+        axes = self.image_grid.ndim, self.moving_from_fixed.ndim, self.onto.ndim
+        if len(set(axes)) > 1:
+            raise UsageError(
+                f"Image, transform and output must have one dimension; got {axes[0]}, {axes[1]} and {axes[2]}."
+            )
+        if len(self._orders) != pixels.shape[0]:
+            raise UsageError(
+                f"One order of interpolation for each of {pixels.shape[0]} channels was expected; got "
+                f"{len(self._orders)}."
+            )
+        unknown = [order for order in self._orders if order not in ("linear", "nearest")]
+        if unknown:
+            raise UsageError(f"The order of interpolation is 'linear' or 'nearest'; got {unknown[0]!r}.")
 
 
 class Chosen:
@@ -191,73 +258,6 @@ class Chosen:
 
 
 Part = Callable[[Region], Block | None]
-
-
-def _plan(
-    image: Image | Pixels,
-    image_grid: Grid,
-    moving_from_fixed: Transform,
-    onto: Grid,
-    order: Orders,
-    mask: Mask | CoarseMask | None,
-    block: int,
-) -> tuple[Part, list[Region]]:
-    """What makes a block of the output, and the blocks to make; None where one lies wholly outside the moving image."""
-    pixels = _pixels(image)
-    if mask is None and isinstance(image, Image):
-        mask = image.mask
-    orders = (order,) * pixels.shape[0] if isinstance(order, str) else tuple(order)
-    _check(pixels, image_grid, moving_from_fixed, onto, orders, mask)
-    kinds: dict[Order, list[int]] = {}
-    for channel, kind in enumerate(orders):
-        kinds.setdefault(kind, []).append(channel)
-    if len(kinds) == 1:
-        return _plan_of_one(pixels, mask, image_grid, moving_from_fixed, onto, orders[0], block)
-    plans = {
-        kind: (numbers, *_plan_of_one(Chosen(pixels, numbers), mask, image_grid, moving_from_fixed, onto, kind, block))
-        for kind, numbers in kinds.items()
-    }
-
-    def together(region: Region) -> Block | None:
-        found = {kind: (numbers, part(region)) for kind, (numbers, part, _) in plans.items()}
-        if all(made is None for _, made in found.values()):
-            return None
-        shape = tuple(line.stop - line.start for line in region)
-        values = np.zeros((pixels.shape[0], *shape), pixels.dtype)
-        for numbers, made in found.values():
-            if made is not None:
-                values[numbers] = made.values
-        linear = found["linear"][1]
-        return Block(region, values, np.zeros(shape, bool) if linear is None else linear.footprint)
-
-    return together, plans["linear"][2]
-
-
-def _plan_of_one(
-    pixels: Pixels,
-    mask: Mask | CoarseMask | None,
-    image_grid: Grid,
-    moving_from_fixed: Transform,
-    onto: Grid,
-    order: Order,
-    block: int,
-) -> tuple[Part, list[Region]]:
-    """The same where all channels are interpolated alike."""
-    factors = _averaging(image_grid, moving_from_fixed, onto) if order == "linear" else (1,) * onto.ndim
-    plain = order == "linear" and np.dtype(pixels.dtype) in (np.uint8, np.uint16)
-    index = None
-    if plain and isinstance(moving_from_fixed, Affine):
-        index = np.linalg.inv(image_grid.matrix) @ moving_from_fixed.matrix @ onto.matrix
-
-    def anywhere(region: Region) -> tuple[Array, Mask] | None:
-        coordinates = _source_coordinates(image_grid, moving_from_fixed, onto, region)
-        return sampled_block(pixels, mask, coordinates, factors, order)
-
-    def part(region: Region) -> Block | None:
-        found = anywhere(region) if index is None else affine_block(pixels, mask, index, factors, region, anywhere)
-        return None if found is None else Block(region, *found)
-
-    return part, list(_regions(onto.shape, block, max(factors)))
 
 
 def _dispatched(part: Part, regions: Sequence[Region]) -> Iterator[Block | None]:
@@ -327,39 +327,6 @@ def output_grid(
         )
     origin = np.asarray(fixed.origin) + (spacing - fixed.spacing) / 2
     return Grid.of(shape.astype(int).tolist(), spacing.tolist(), origin.tolist(), fixed.unit)
-
-
-def _pixels(image: Image | Pixels) -> Pixels:
-    return image.levels[0] if isinstance(image, Image) else image
-
-
-def _check(
-    pixels: Pixels,
-    image_grid: Grid,
-    moving_from_fixed: Transform,
-    onto: Grid,
-    orders: Sequence[str],
-    mask: Mask | CoarseMask | None,
-) -> None:
-    if tuple(pixels.shape[1:]) != image_grid.shape:
-        raise UsageError(
-            f"Pixels of shape (channels, {', '.join(map(str, image_grid.shape))}) were expected from the grid; "
-            f"got {tuple(pixels.shape)}."
-        )
-    if mask is not None and mask.shape != image_grid.shape:
-        raise UsageError(f"A mask of shape {image_grid.shape} was expected; got {mask.shape}.")
-    if not image_grid.ndim == moving_from_fixed.ndim == onto.ndim:
-        raise UsageError(
-            f"Image, transform and output must have one dimension; got {image_grid.ndim}, "
-            f"{moving_from_fixed.ndim} and {onto.ndim}."
-        )
-    if len(orders) != pixels.shape[0]:
-        raise UsageError(
-            f"One order of interpolation for each of {pixels.shape[0]} channels was expected; got {len(orders)}."
-        )
-    unknown = [order for order in orders if order not in ("linear", "nearest")]
-    if unknown:
-        raise UsageError(f"The order of interpolation is 'linear' or 'nearest'; got {unknown[0]!r}.")
 
 
 def _regions(shape: Sequence[int], block: int, shrink: int) -> Iterator[Region]:

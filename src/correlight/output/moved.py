@@ -16,7 +16,7 @@ from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import CoarseMask, Image, Mask
 from correlight.images.pyramid import Smaller
-from correlight.images.resample import Orders, warp, warp_bands
+from correlight.images.resample import Orders, Resampling, warp
 from correlight.io.write import TiffBands
 from correlight.io.write_zarr import ZarrBands
 from correlight.output.section import filling, flat, is_section
@@ -193,7 +193,7 @@ def _bands(
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
     """Rows of an image, or slices of a volume, as they are made."""
     if onto.ndim == 2:
-        yield from warp_bands(image, image_grid, moving_from_fixed, onto, order, mask)
+        yield from Resampling(image, image_grid, moving_from_fixed, onto, order, mask).bands()
         return
     # As many slices at a time, or rows of one, as make a slab of a few million voxels.
     depth, rows = max(1, _SLAB // (onto.shape[1] * onto.shape[2])), max(1, _SLAB // onto.shape[2])

@@ -149,8 +149,8 @@ class VelocityField(Bent):
 
     @property
     def finest(self) -> float:
-        """No detail is smaller than the distance of the control points of the flow."""
-        return self.flow.finest
+        """No detail is smaller than half the distance of the control points of the velocity."""
+        return min(self.grid.spacing) / 2
 
     @property
     def looks(self) -> Points:
