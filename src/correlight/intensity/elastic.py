@@ -101,17 +101,11 @@ def error_with_field(
 
 
 def maps_of_field(fit: ImageFit, predicted: PredictedError) -> dict[str, NDArray[np.float32]]:
-    """How far the field moves places beyond the linear map, and where the images speak for it; NaN outside both."""
+    """Where the images speak for the field; NaN outside both."""
     assert fit.elastic is not None
     grid = predicted.grid
-    places = grid.lattice_of_pixels()
-    apart = np.linalg.norm(fit.transform(places) - fit.linear(places), axis=1) / fit.linear.scale
-    share = fit.elastic.evidence_at(_in_compared(fit, places))
-    outside = ~np.isfinite(predicted.values)
-    made = {"field_displacement": apart, "field_evidence": share}
-    return {
-        name: np.where(outside, np.nan, values.reshape(grid.shape)).astype(np.float32) for name, values in made.items()
-    }
+    share = fit.elastic.evidence_at(_in_compared(fit, grid.lattice_of_pixels())).reshape(grid.shape)
+    return {"field_evidence": np.where(np.isfinite(predicted.values), share, np.nan).astype(np.float32)}
 
 
 def usual_displacement(elastic: ElasticFit) -> float:

@@ -14,6 +14,7 @@ from correlight.evidence.predicted_error import coarser_pixel, predict, spread
 from correlight.geometry import Points
 from correlight.images.image import Image
 from correlight.images.labels import are_labels
+from correlight.landmarks.nearness import nearness
 from correlight.methods.protocols import Dimension, MethodSettings, Serves
 from correlight.methods.task import Candidate, Fit, Judgement, Task
 from correlight.point_clouds.cloud_pair import CloudModel
@@ -22,7 +23,7 @@ from correlight.point_clouds.fit import CloudFit, fit_clouds
 from correlight.point_clouds.segmentation import Polarity, cloud, segment
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Transform
-from correlight.transforms.field import as_displacement
+from correlight.transforms.field import with_sampled_field
 
 Show = Literal["auto", "labels", "blobs"]
 _SERVED: frozenset[Dimension] = frozenset({"2-D", "3-D"})
@@ -213,8 +214,7 @@ class CloudRefinement:
         drift = candidate.drift
         transform: Transform = drift.moving_from_fixed
         if not isinstance(transform, Affine):
-            back, bending = drift.linear.inverse(), drift.moving_from_fixed
-            transform = drift.linear @ as_displacement(lambda places: back(bending(places)), task.pair.fixed.grid)
+            transform = with_sampled_field(drift.moving_from_fixed, drift.linear, task.pair.fixed.grid)
         reason = "it was asked for" if task.model else "the recipe takes no other"
         return CloudTransform(candidate, transform, drift.linear, candidate.model, reason)
 
@@ -240,4 +240,9 @@ class CloudEvidence:
         least = _LEAST_ERROR * coarser_pixel(fixed, moving, scale)
         predicted = predict(spread([found.halves], scale, least), found.drift.moving_from_fixed, fixed, moving)
         evidence = evidence_of(found.drift, found.halves, found.clouds, fixed, moving)
-        return Judgement(judge(evidence, found.drift), predicted)
+        maps: dict[str, NDArray[np.float32]] = {}
+        if fit.transform is not fit.linear:
+            near = nearness(predicted.grid.lattice_of_pixels(), found.clouds[0], found.drift.matched_fixed)
+            near = np.where(np.isfinite(predicted.values), near.reshape(predicted.grid.shape), np.nan)
+            maps["field_evidence"] = near.astype(np.float32)
+        return Judgement(judge(evidence, found.drift), predicted, maps)

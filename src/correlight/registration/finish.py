@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.evidence.predicted_error import unknown
 from correlight.evidence.verdict import Verdict
@@ -14,6 +15,10 @@ from correlight.registration.provenance import image_record, peak_memory_mb, ver
 from correlight.registration.result import Result
 from correlight.search.limits import claimed_scale, pixel_sizes
 from correlight.transforms import Affine, scale_of
+from correlight.transforms.bending import Bending, bending, bends, beyond
+
+# Places along each axis of the fixed image at which a field is looked at.
+_LOOKS = {2: 97, 3: 25}
 
 
 def finish(
@@ -36,10 +41,16 @@ def finish(
     seconds : dict
         Wall time per stage.
     """
-    if judgement.verdict.status == "refused" and fit.transform is not fit.linear:
+    bent = how_it_bends(pair, fit)
+    if bent is not None and bent.folds and judgement.verdict.status != "refused":
+        reason = f"The field folds: it changes areas or volumes by factors down to {bent.least_volume:.2f}."
+        judgement = replace(judgement, verdict=refused(judgement.verdict, reason))
+    if bent is not None and judgement.verdict.status == "refused":
         # Nothing may be bent by what is not trusted.
         fit = replace(fit, transform=fit.linear, model="affine", reason="a refused result carries no field")
-        judgement = replace(judgement, maps={})
+        bent, judgement = None, replace(judgement, maps={})
+    if bent is not None:
+        judgement = replace(judgement, maps={**judgement.maps, "field_displacement": _displacement(fit, judgement)})
     # The first pose is where the result comes from; it was made exact since.
     found = fit.candidate.poses
     poses = tuple(replace(pose, moving_from_fixed=fit.linear) for pose in found[:1]) + found[1:]
@@ -60,7 +71,31 @@ def finish(
         peak_memory_mb=peak_memory_mb(),
         versions=versions(),
         maps=judgement.maps,
+        bending=bent,
     )
+
+
+def how_it_bends(pair: ImagePair, fit: Fit) -> Bending | None:
+    """How a fit departs from its linear map over what both images show; None if it is linear or they show nothing."""
+    if not bends(fit.transform):
+        return None
+    places = pair.fixed.grid.lattice(_LOOKS[pair.ndim])
+    shared = places[pair.moving.grid.contains(fit.transform(places))]
+    return bending(fit.transform, fit.linear, shared if len(shared) else places)
+
+
+def refused(verdict: Verdict, reason: str) -> Verdict:
+    """A verdict that is turned into a refusal for one more reason."""
+    return replace(
+        verdict, status="refused", confidence=min(verdict.confidence, 0.2), reasons=(reason, *verdict.reasons)
+    )
+
+
+def _displacement(fit: Fit, judgement: Judgement) -> NDArray[np.float32]:
+    """How far the field moves places beyond the linear map, in fixed units; NaN where the error is not known."""
+    error = judgement.predicted_error
+    moved = np.linalg.norm(beyond(fit.transform, fit.linear, error.grid.lattice_of_pixels()), axis=1)
+    return np.where(np.isfinite(error.values), moved.reshape(error.grid.shape), np.nan).astype(np.float32)
 
 
 def nothing_found(pair: ImagePair, candidate: Candidate, recipe: str, seed: int, seconds: dict[str, float]) -> Result:

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from correlight.errors import TransformError, UsageError
 from correlight.evidence.landmarks import judge
-from correlight.evidence.predicted_error import predict
+from correlight.evidence.predicted_error import PredictedError, predict
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.intensity.second_opinion import asked_of_images
 from correlight.landmarks import Estimate, LandmarkModel, SplineEstimate, Suspect, estimate, suspects
 from correlight.landmarks.choose import choose_model
 from correlight.landmarks.estimate import Noise
+from correlight.landmarks.nearness import nearness
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.methods.task import Candidate, Fit, ImagePair, Judgement
 from correlight.registration.finish import finish
@@ -26,7 +27,7 @@ from correlight.registration.result import Result
 from correlight.search.limits import claimed_scale
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Sequence, Transform
-from correlight.transforms.field import as_displacement
+from correlight.transforms.field import with_sampled_field
 
 # Places per axis on which the overlap is counted.
 _PLACES = 24
@@ -136,7 +137,8 @@ def from_landmarks(
     )
     fit = Fit(candidate, _transform(found, fixed.grid), linear, found.model, reason)
     seconds = time.perf_counter() - began
-    result = finish(pair, fit, Judgement(verdict, predicted), "landmarks", 0, {"fit": seconds, "total": seconds})
+    maps = _evidence(found, predicted) if isinstance(found, SplineEstimate) else {}
+    result = finish(pair, fit, Judgement(verdict, predicted, maps), "landmarks", 0, {"fit": seconds, "total": seconds})
     table = LandmarkTable(
         PointTable(names, fixed_points, fixed.grid.unit), PointTable(names, moving_points, moving.grid.unit)
     )
@@ -147,8 +149,15 @@ def _transform(found: Estimate, grid: Grid) -> Transform:
     """The transform in a form that a file can hold: a spline as displacements over the fixed field, then affine."""
     if not isinstance(found, SplineEstimate) or not isinstance(found.moving_from_fixed, Sequence):
         return found.moving_from_fixed
-    spline, last = found.moving_from_fixed.parts
-    return last @ as_displacement(spline, grid)
+    last = found.moving_from_fixed.parts[-1]
+    assert isinstance(last, Affine)
+    return with_sampled_field(found.moving_from_fixed, last, grid)
+
+
+def _evidence(found: SplineEstimate, predicted: PredictedError) -> dict[str, NDArray[np.float32]]:
+    """Where the spline rests on landmarks; NaN where the moving image does not reach."""
+    near = nearness(predicted.grid.lattice_of_pixels(), found.fixed).reshape(predicted.grid.shape)
+    return {"field_evidence": np.where(np.isfinite(predicted.values), near, np.nan).astype(np.float32)}
 
 
 def _chosen(

@@ -14,6 +14,7 @@ from correlight.evidence.verdict import Status, Verdict
 from correlight.geometry import Unit
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Projective, Transform
+from correlight.transforms.bending import Bending
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Result:
     moving_from_fixed : Transform
         Takes positions in the fixed image to positions in the moving image, each in its own unit.
     model : str
-        The kind of transform: rigid, similarity, affine, projective.
+        The kind of transform: rigid, similarity, affine, projective, thin-plate, elastic.
     model_reason : str
         Why this kind and no richer one, in words.
     verdict : Verdict
@@ -95,7 +96,10 @@ class Result:
     maps : mapping of str to array
         What else is known place by place, float32 on the grid of the predicted error: of a smooth field
         ``field_displacement``, how far it moves places beyond the linear map, in the unit of the fixed image, and
-        ``field_evidence``, from 0, where it rests on smoothness alone, to 1, where the images themselves support it.
+        ``field_evidence``, from 0, where it rests on smoothness alone, to 1, where the images themselves, or points set
+        in both, support it.
+    bending : Bending or None
+        How a map that bends departs from the linear map of the first pose; None of a linear map.
     """
 
     moving_from_fixed: Transform
@@ -114,6 +118,7 @@ class Result:
     peak_memory_mb: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
     maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    bending: Bending | None = None
 
     def __bool__(self) -> bool:
         """Whether the result is accepted."""
@@ -137,6 +142,7 @@ class Result:
             transform["matrix"] = self.moving_from_fixed.matrix.tolist()
         else:
             transform["file"] = transform_file
+        bent = {} if self.bending is None else {"field": {**self.bending.to_json(), "unit": self.fixed.unit}}
         return {
             "status": self.verdict.status,
             "reasons": list(self.verdict.reasons),
@@ -147,6 +153,7 @@ class Result:
             "predicted_error": self.predicted_error.to_json(),
             "moving_from_fixed": transform,
             "model_reason": self.model_reason,
+            **bent,
             "scale_found": self.scale_found,
             "scale_claimed": self.scale_claimed,
             "poses": [pose.to_json() for pose in self.poses],

@@ -45,8 +45,8 @@ class Bending:
         return self.least_volume <= 0
 
     def to_json(self) -> dict[str, Any]:
-        """The same as names and numbers."""
-        return asdict(self)
+        """The same as names and numbers; None in place of what is not finite."""
+        return {name: value if np.isfinite(value) else None for name, value in asdict(self).items()}
 
 
 def bends(transform: Transform) -> bool:
@@ -89,17 +89,13 @@ def bending(transform: Transform, linear: Affine | Projective, places: Points) -
 def folded(transform: Transform, places: Points) -> NDArray[np.bool_]:
     """Whether each of ``(N, D)`` places lies in a fold: where the map turns its surroundings inside out.
 
-    A mirrored map as a whole is none, so that handedness is compared with that of most places.
+    A map that mirrors as a whole is none, so that handedness is compared with that of the linear parts.
     """
-    signs = np.sign(np.linalg.det(transform.jacobian(places)))
-    usual = np.sign(np.linalg.det(np.linalg.multi_dot([np.eye(transform.ndim), *_linear_parts(transform)])))
-    return np.asarray(signs != usual)
-
-
-def _linear_parts(transform: Transform) -> list[NDArray[np.float64]]:
-    """The linear parts of a transform; maps within one frame that bend keep the handedness where they do not fold."""
-    found = [part.linear for part in parts_of(transform) if isinstance(part, Affine | Projective)]
-    return found or [np.eye(transform.ndim)]
+    usual = 1.0
+    for part in parts_of(transform):
+        # Maps within one frame that bend keep the handedness where they do not fold.
+        usual *= np.sign(np.linalg.det(part.linear)) if isinstance(part, Affine | Projective) else 1.0
+    return np.asarray(np.sign(np.linalg.det(transform.jacobian(places))) != usual)
 
 
 def covered(transform: Transform, places: Points) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 
 from correlight.evidence.predicted_error import PredictedError
 from correlight.evidence.verdict import Evidence, Status, Verdict
+from correlight.geometry import Grid
 from correlight.images.image import Image
+from correlight.images.resample import warp
 from correlight.registration.result import ImageRecord, Result
 from correlight.search.pose import Pose
-from correlight.transforms import Affine
+from correlight.transforms import Affine, Displacement
+from correlight.transforms.bending import bending
 
 SHAPE = (120, 160)
 SHIFT = (6, 10)
@@ -51,8 +54,12 @@ def make_case(
     rgb: bool = False,
     reasons: tuple[str, ...] = ("The best pose stands clearly above its rivals.",),
     channels: tuple[str, ...] = ("chromatin", "membrane"),
+    bent: float = 0.0,
 ) -> Case:
-    """A section with two dark nuclei, and a stain of them that is shifted by ``SHIFT`` pixels."""
+    """A section with two dark nuclei, and a stain of them that is shifted by ``SHIFT`` pixels.
+
+    With ``bent``, a field moves the middle by so many pixels beyond the shift.
+    """
     rng = np.random.default_rng(3)
     nuclei, others = [(40, 50), (75, 110)], [(30, 120), (90, 40)]
     ground = 170 - 110 * spots(nuclei, SHAPE, 12) + rng.normal(0, 12, SHAPE)
@@ -101,9 +108,30 @@ def make_case(
         peak_memory_mb=321.0,
         versions={"correlight": "9.8.7", "numpy": "2.0.0"},
     )
+    if bent:
+        move = pose @ bump(fixed.grid, bent)
+        registered, footprint = warp(moving, moving.grid, move, fixed.grid)
+        share = np.ones(grid.shape, np.float32)
+        share[:, 4:] = 0.0
+        places = fixed.grid.lattice(40)
+        result = replace(
+            result,
+            moving_from_fixed=move,
+            model="elastic",
+            maps={"field_evidence": share},
+            bending=bending(move, pose, places[moving.grid.contains(move(places))]),
+        )
     if status == "refused":
         return Case(result, fixed, moving, None, None)
     return Case(result, fixed, moving, registered, footprint)
+
+
+def bump(grid: Grid, pixels: float) -> Displacement:
+    """A displacement downwards that is largest in the middle of an image."""
+    nodes = grid.resized((25, 33))
+    away = (nodes.lattice_of_pixels() - grid.centre) / grid.extent
+    down = pixels * grid.spacing[0] * np.exp(-(away**2).sum(axis=1) / 0.05)
+    return Displacement(np.stack([down, 0 * down], axis=-1).reshape(*nodes.shape, 2), nodes)
 
 
 @pytest.fixture

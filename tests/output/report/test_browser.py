@@ -209,6 +209,27 @@ def test_flicker_alternates_and_obeys_its_speed(show):
     assert np.array_equal(still, viewer.pixels())
 
 
+def test_a_field_flickers_against_the_linear_map_and_its_grid_is_drawn(show):
+    viewer = show(bent=6.0)
+    plain = viewer.pixels()
+    viewer.press("#show-grid", "Space")
+    assert viewer.settled(lambda: not np.array_equal(plain, viewer.pixels()))
+    # Bright lines where the field rests on evidence (left), dark ones where on smoothness.
+    drawn = np.abs(viewer.pixels() - plain).sum(axis=2) > 0
+    assert 0.02 < drawn[:, : drawn.shape[1] // 2].mean() < 0.5
+    label = viewer.page.locator("label", has_text="Deformed grid")
+    assert label.inner_text().strip() == "Deformed grid, displacements 2 times as large as they are"
+    viewer.press("#show-grid", "Space")
+    assert viewer.settled(lambda: np.array_equal(plain, viewer.pixels()))
+    viewer.mode("Affine / field")
+    viewer.press("#speed", "End")
+    seen = []
+    assert viewer.settled(lambda: seen.append(viewer.pixels().tobytes()) or len(set(seen)) == 2)
+    before = viewer.pixels()
+    viewer.press("#moving-colour", "ArrowDown")
+    assert viewer.settled(lambda: not np.array_equal(before, viewer.pixels()))
+
+
 def test_checkerboard_shows_both_images_in_tiles(show):
     viewer = show()
     viewer.mode("Checkerboard")

@@ -56,9 +56,11 @@ def write_report(
     """
     _check(fixed, moving, registered, footprint)
     shown = viewer.prepare(result, fixed, moving, registered, footprint)
+    bent = shown.pop("field")
     page = template("report.html.j2").render(
         content.describe(result, fixed, moving, has_registered=registered is not None),
         viewer=shown,
+        field=bent,
         poses=viewer.pose_rows(result, fixed, moving),
         ignored=viewer.ignored_pictures(result, fixed, moving),
     )

@@ -87,6 +87,29 @@
     error: await drawable(data.error && data.error.picture),
   };
 
+  // What the linear map alone makes of the channel used, and the same channel with the field.
+  const straight = data.straight && {
+    number: data.moving.start,
+    pixels: await pixelsOf(data.straight.picture, data.moving.width, data.moving.height),
+    covered: await pixelsOf(data.straight.covered, data.moving.width, data.moving.height),
+    bent: await pixelsOf(
+      data.moving.pictures[data.moving.layers[data.moving.start].picture], data.moving.width, data.moving.height,
+    ),
+    painted: new Map(),
+  };
+
+  function surfaceOfField(withField, kind) {
+    const look = lookOf("moving");
+    const known = straight.painted.get(withField);
+    const key = [kind, look.key].join();
+    if (known && known.key === key) return known.surface;
+    const { pick } = data.moving.layers[straight.number];
+    const pixels = withField ? straight.bent : straight.pixels;
+    const surface = paint(data.moving, pixels, pick, look, kind, withField ? covered : straight.covered);
+    straight.painted.set(withField, { key, surface });
+    return surface;
+  }
+
   async function load(role) {
     const side = data[role];
     const { picture } = side.layers[Number(byId(`${role}-channel`).value)];
@@ -179,12 +202,12 @@
 
   const dividerAt = () => (canvas.clientWidth * Number(byId("divider").value)) / 100;
 
-  function drawOverlay(panel) {
+  function drawOverlay(panel, surface = (kind) => surfaceOf("moving", kind)) {
     const blend = byId("blend").value;
     put(surfaceOf("fixed"), panel);
     context.globalAlpha = Number(byId("opacity").value) / 100;
     if (blend === "screen") context.globalCompositeOperation = "screen";
-    put(surfaceOf("moving", blend === "bright" ? "bright" : "opaque"), panel);
+    put(surface(blend === "bright" ? "bright" : "opaque"), panel);
     context.globalAlpha = 1;
     context.globalCompositeOperation = "source-over";
   }
@@ -234,6 +257,17 @@
     context.setLineDash([]);
   }
 
+  function drawGrid() {
+    const styles = [["smooth", "#000", 2.4], ["supported", "#000", 3], ["smooth", "#96783c", 1], ["supported", "#ffc800", 1.4]];
+    for (const [kind, colour, width] of styles) {
+      context.beginPath();
+      for (const line of data.grid[kind]) line.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+      context.lineWidth = width / view.zoom;
+      context.strokeStyle = colour;
+      context.stroke();
+    }
+  }
+
   function tag(words, x, y, align = "left") {
     context.font = "13px system-ui, sans-serif";
     const width = context.measureText(words).width + 16;
@@ -280,6 +314,10 @@
       tag("Fixed", 12, 12);
       tag("Moving", width - 12, 12, "right");
     }
+    if (mode === "field") tag(flickerShowsMoving ? "With the field" : "Linear map alone", 12, 12);
+    if (byId("show-grid") && byId("show-grid").checked && mode !== "side") {
+      tag(`Grid: displacements × ${data.grid.times}`, width - 12, canvas.clientHeight - 38, "right");
+    }
     if (mode === "flicker") tag(name(flickerShowsMoving ? "moving" : "fixed"), 12, 12);
     all.forEach((panel, i) => {
       const left = i ? Math.max(12, panel.x * view.zoom + view.x + 8) : 12;
@@ -301,7 +339,9 @@
     if (mode === "overlay") drawOverlay(all[0]);
     else if (mode === "swipe") drawSwipe(all[0]);
     else if (mode === "checker") drawChecker(all[0]);
-    else if (mode === "flicker") put(surfaceOf(flickerShowsMoving ? "moving" : "fixed"), all[0]);
+    else if (mode === "field") {
+      drawOverlay(all[0], (kind) => surfaceOfField(flickerShowsMoving, kind));
+    } else if (mode === "flicker") put(surfaceOf(flickerShowsMoving ? "moving" : "fixed"), all[0]);
     else all.forEach((panel) => put(surfaceOf(panel.role), panel));
     const shows = (id) => byId(id) && byId(id).checked;
     if (shows("show-error")) {
@@ -312,6 +352,7 @@
     if (shows("show-ignored")) put(layers.fixedIgnored, all[0]);
     if (!data.registered) all.forEach((panel) => put(layers[`${panel.role}Ignored`], panel));
     if (shows("show-outline")) drawOutline();
+    if (shows("show-grid")) drawGrid();
     onScreen();
     drawNotes(mode, all);
     const perPixel = (view.zoom * data.fixed.width) / data.fixed.full_width;
@@ -330,7 +371,7 @@
 
   function startFlicker() {
     clearInterval(flickerTimer);
-    if (modeNow() !== "flicker") return;
+    if (!["flicker", "field"].includes(modeNow())) return;
     flickerTimer = setInterval(() => {
       flickerShowsMoving = !flickerShowsMoving;
       draw();
@@ -339,7 +380,7 @@
 
   function changeMode() {
     const mode = modeNow();
-    document.querySelectorAll("[data-mode]").forEach((row) => { row.hidden = row.dataset.mode !== mode; });
+    document.querySelectorAll("[data-mode]").forEach((row) => { row.hidden = !row.dataset.mode.split(" ").includes(mode); });
     flickerShowsMoving = false;
     startFlicker();
     // Only the side-by-side view lays the pictures out differently; otherwise the place looked at is kept.

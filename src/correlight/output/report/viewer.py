@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from correlight.geometry import Grid
 from correlight.images.image import Image
-from correlight.output.report import content, pictures
+from correlight.images.resample import Chosen, warp
+from correlight.output.report import content, field, pictures
 from correlight.registration.result import Result
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Matrix
@@ -58,6 +59,7 @@ def prepare(
         _grey(moving_planes[moving_layers[moving_start]["picture"]]),
     )
     together = registered is not None
+    bent = together and field.has_field(result)
     return {
         "registered": together,
         "aspect": _aspect(fixed_shape, shape, together),
@@ -82,10 +84,13 @@ def prepare(
         "covered": pictures.data_uri(pictures.encode(covered.astype(np.uint8) * 255, "png")) if together else None,
         "outline": pictures.outlines(covered, shape) if together else [],
         "error": _error_layer(result, fixed, fixed_shape) if together else None,
+        "grid": field.grid_lines(result, fixed.grid, (0, 1), fixed_shape) if bent else None,
+        "straight": _straight(result, fixed, moving, moving_layers[moving_start], fixed_shape) if bent else None,
         "tint": pictures.contrasting_tint(ground, light) if together else "grey",
         # An image on a bright ground (stained tissue) has no dark to see through: lay it on evenly instead.
         "blend": "even" if pictures.has_bright_ground(light, covered) else "bright",
-        "still": _still(ground, light, covered) if together else None,
+        "still": pictures.data_uri(pictures.encode(_still(ground, light, covered), "jpeg", 80)) if together else None,
+        "field": _field(result, fixed.grid, _still(ground, light, covered)) if bent else None,
         "hidden_channels": max(0, len(moving.channels) - _MOST_CHANNELS) + max(0, len(fixed.channels) - _MOST_CHANNELS),
     }
 
@@ -143,6 +148,25 @@ def _frame(grid: Grid, shape: tuple[int, int]) -> dict[str, Any]:
     }
 
 
+def _straight(
+    result: Result, fixed: Image, moving: Image, layer: dict[str, Any], shape: tuple[int, int]
+) -> dict[str, str]:
+    """What the linear map alone makes of the channel used, or of all colours, and where the moving image lies then."""
+    linear, pixels = field.linear_of(result), moving.levels[0]
+    numbers = range(3) if moving.rgb else [moving.channels.index(layer["name"])]
+    chosen = Chosen(pixels, list(numbers))
+    values, inside = warp(chosen, moving.grid, linear, fixed.grid, mask=moving.mask)
+    covered = pictures.resize_mask(inside, shape)
+    planes = [pictures.plane(values, number, shape) for number in range(len(values))]
+    laid = planes[0] if len(planes) == 1 else np.dstack(planes)
+    if laid.ndim == 2 or laid.dtype != np.uint8:
+        laid = pictures.stretch(laid, covered if laid.ndim == 2 else np.dstack([covered] * 3))
+    return {
+        "picture": pictures.data_uri(pictures.encode(np.asarray(laid, np.uint8), "jpeg")),
+        "covered": pictures.data_uri(pictures.encode(covered.astype(np.uint8) * 255, "png")),
+    }
+
+
 def _aspect(fixed: tuple[int, int], moving: tuple[int, int], together: bool) -> float:
     """Width by height of what the viewer shows first: the overlay, or both images at one height."""
     alone = fixed[1] / fixed[0]
@@ -153,12 +177,17 @@ def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture if picture.ndim == 2 else np.asarray(np.mean(picture, axis=2), np.uint8)
 
 
-def _still(ground: NDArray[np.uint8], light: NDArray[np.uint8], covered: NDArray[np.bool_]) -> str:
+def _still(ground: NDArray[np.uint8], light: NDArray[np.uint8], covered: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A small overlay."""
     light = pictures.signal(light, covered)
     drawn = pictures.tinted(ground, light, pictures.TINTS[pictures.contrasting_tint(ground, light)], covered)
     factor = min(1.0, 640 / max(drawn.shape[:2]))
     shape = max(1, round(drawn.shape[0] * factor)), max(1, round(drawn.shape[1] * factor))
-    return pictures.data_uri(pictures.encode(np.asarray(pictures.resize(drawn, shape), np.uint8), "jpeg", 80))
+    return np.asarray(pictures.resize(drawn, shape), np.uint8)
+
+
+def _field(result: Result, grid: Grid, still: NDArray[np.uint8]) -> dict[str, Any]:
+    return {"words": field.words(result), "planes": [field.describe(result, still, grid)]}
 
 
 def _ignored_layer(image: Image, longest: int = 800) -> str | None:

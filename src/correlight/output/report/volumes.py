@@ -13,7 +13,7 @@ from correlight.errors import WriteError
 from correlight.geometry import Frame, Grid, Unit
 from correlight.images.image import Image
 from correlight.images.resample import warp
-from correlight.output.report import content, pictures
+from correlight.output.report import content, field, pictures
 from correlight.output.report.page import template
 from correlight.output.section import filling, flat, is_section
 from correlight.registration.result import Result
@@ -100,20 +100,26 @@ def orthogonal_cuts(
     fixed: Image, moving: Image, moving_from_fixed: Transform, channels: tuple[int | None, int | None]
 ) -> list[Cut]:
     """Three planes of the fixed frame through the middle of what both stacks show; parameters as in `cuts_through`."""
-    grid = fixed.grid
-    fine = grid.resized([max(1, round(length / _pixel(grid))) for length in grid.extent])
-    middle = _middle(grid, moving.grid, moving_from_fixed)
-    centre = np.clip(np.rint(fine.index(middle[None])[0]), 0, np.asarray(fine.shape) - 1).astype(int)
     cuts = []
+    for axis, title, onto in planes_through(fixed.grid, moving.grid, moving_from_fixed):
+        ground, light, covered = _plane(fixed, moving, moving_from_fixed, onto, channels)
+        sides = ground.squeeze(axis), light.squeeze(axis), covered.squeeze(axis)
+        cuts.append(Cut(title, *sides, float(onto.spacing[2]), onto.unit))
+    return cuts
+
+
+def planes_through(fixed: Grid, moving: Grid, moving_from_fixed: Transform) -> list[tuple[int, str, Grid]]:
+    """Three planes of the fixed frame through the middle of what both stacks show: across which axis, title, grid."""
+    fine = fixed.resized([max(1, round(length / _pixel(fixed))) for length in fixed.extent])
+    middle = _middle(fixed, moving, moving_from_fixed)
+    centre = np.clip(np.rint(fine.index(middle[None])[0]), 0, np.asarray(fine.shape) - 1).astype(int)
+    planes = []
     for axis, name in enumerate(_NAMES):
         start = [int(centre[axis]) if other == axis else 0 for other in range(3)]
         stop = [int(centre[axis]) + 1 if other == axis else n for other, n in enumerate(fine.shape)]
         onto = fine.crop(start, stop)
-        ground, light, covered = _plane(fixed, moving, moving_from_fixed, onto, channels)
-        place = content.length(float(onto.origin[axis]), grid.unit)
-        sides = ground.squeeze(axis), light.squeeze(axis), covered.squeeze(axis)
-        cuts.append(Cut(f"{name} at {place}", *sides, float(fine.spacing[2]), grid.unit))
-    return cuts
+        planes.append((axis, f"{name} at {content.length(float(onto.origin[axis]), fixed.unit)}", onto))
+    return planes
 
 
 def _pixel(grid: Grid) -> float:
@@ -169,6 +175,7 @@ def write_volume_report(
             (f"{role} {kind_of(image)}", _alone(image, channel))
             for role, image, channel in (("Fixed", fixed, channels[0]), ("Moving", moving, channels[1]))
         ]
+    bent = _field(result, fixed, moving, shown) if laid and field.has_field(result) else None
     still = shown[0][1]
     if not result:
         refused = f"refused: the moving {'section' if is_section(moving.grid) else 'stack'} could not be placed"
@@ -176,6 +183,7 @@ def write_volume_report(
     page = template("volumes.html.j2").render(
         content.describe(result, fixed, moving, has_registered=laid),
         laid=laid,
+        field=bent,
         section=is_section(fixed.grid) or is_section(moving.grid),
         cuts=[
             {"title": title, "picture": pictures.data_uri(pictures.encode(picture, "png"))} for title, picture in shown
@@ -192,6 +200,19 @@ def write_volume_report(
             (folder / name).write_bytes(coded)
         except OSError as error:
             raise WriteError(f"{name} cannot be written to {folder} ({error.strerror}); make room there.") from error
+
+
+def _field(
+    result: Result, fixed: Image, moving: Image, shown: list[tuple[str, NDArray[np.uint8]]]
+) -> dict[str, Any] | None:
+    """The maps of a field over the planes of the fixed stack that are shown."""
+    pictures_of = dict(shown)
+    planes = []
+    for axis, title, onto in planes_through(fixed.grid, moving.grid, result.moving_from_fixed):
+        if title in pictures_of:
+            rows, columns = (other for other in range(3) if other != axis)
+            planes.append(field.describe(result, pictures_of[title], onto, (rows, columns), title))
+    return {"words": field.words(result), "planes": planes}
 
 
 def kind_of(image: Image) -> str:
