@@ -16,6 +16,9 @@ from correlight.errors import UsageError
 if TYPE_CHECKING:
     from correlight.io import Selection
 
+# Files that hold places of an image and no pixels, by their endings.
+_PLACES = {".csv": "points", ".geojson": "annotations", ".json": "annotations"}
+
 
 def apply(
     transform: Path,
@@ -39,24 +42,26 @@ def apply(
     moving_view: View = None,
     overwrite: Overwrite = False,
 ) -> int:
-    """Move other channels, label images, crops or a table of points with a transform that was found before.
+    """Move other channels, label images, crops, a table of points or annotations with a transform found before.
 
     Parameters
     ----------
     transform
         A result folder, its result.json, or a transform file (.tfm, .h5, .txt, .json).
     moving
-        Images in the frame of the moving image, a CSV of images and their positions, or a CSV of points.
+        Images in the frame of the moving image, a CSV of images and their positions, a CSV of points, or annotations
+        in GeoJSON (.geojson, .json).
     like
         The fixed image, whose pixels the output has.
     output
-        A .tif file (its footprint is written beside it) or a folder; for points a .csv file.
+        A .tif file (its footprint is written beside it) or a folder; for points a .csv file, for
+        annotations a .geojson file.
     order
         Interpolation; without it linear, and nearest for channels that hold labels.
     labels
         The image holds labels: the same as --order nearest.
     points_in
-        The image that points were seen in; they come out in the other one.
+        The image that points or annotations were seen in; they come out in the other one.
     stage_axes
         Which way the coordinates of the stage grow on the screen, x first.
     """
@@ -78,8 +83,9 @@ def apply(
         return _apply_many(
             transform, moving, like, output, order, labels, stage_axes, *spacings_given, *parts, overwrite
         )
-    if moving[0].suffix.lower() == ".csv" and parts[1].anything:
-        raise UsageError(f"{moving[0]} is a table of points, of which there is no part to choose.")
+    places = moving[0].suffix.lower()
+    if places in _PLACES and parts[1].anything:
+        raise UsageError(f"{moving[0]} holds {_PLACES[places]}, of which there is no part to choose.")
     with progress_bar() as progress:
         moved = run(
             transform,
@@ -102,7 +108,8 @@ def apply(
     if moved.outside:
         names = ", ".join(moved.outside[:5]) + (" and others" if len(moved.outside) > 5 else "")
         there = "fixed" if points_in == "moving" else "moving"
-        notes.append(f"{len(moved.outside)} points lie outside the {there} image: {names}")
+        what = _PLACES.get(places, "points")
+        notes.append(f"{len(moved.outside)} {what} lie outside the {there} image, at least in part: {names}")
     if moved.status not in (None, "accepted"):
         notes.append(f"the registration behind {transform} was {moved.status}")
     tell_notes(notes)

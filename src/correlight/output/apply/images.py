@@ -6,15 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from correlight.errors import UsageError
+from correlight.images.image import Image
 from correlight.images.kernel import Order
 from correlight.io import WHOLE, Selection, read, unchanged
+from correlight.output.apply.annotations import move_annotations
+from correlight.output.apply.bent import said_of_image
 from correlight.output.apply.moving import move, moved_how
 from correlight.output.apply.points import PointsIn, StageAxes, move_points, write_moved_points
-from correlight.output.apply.saved import findings_of, other_part, placed, read_saved, unlike_the_record
+from correlight.output.apply.saved import Saved, findings_of, other_part, placed, read_saved, unlike_the_record
 from correlight.output.moved import Progress, picture_name
 from correlight.output.target import reserve, reserve_files
 
-_PICTURES = (".tif", ".tiff")
+_PICTURES, _TABLES, _DRAWINGS = (".tif", ".tiff"), (".csv",), (".geojson", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Moved:
     status : str or None
         The verdict on the transform, where it is recorded.
     outside : tuple of str
-        Names of points that do not lie on the image they were taken to.
+        Names of points or annotations that do not lie on the image they were taken to.
     notes : tuple of str
         What else a user should know: channels moved as labels, little overlap, images unlike those on record.
     findings : tuple of str
@@ -58,7 +61,7 @@ def apply(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Moved:
-    """Move an image or a table of points into the fixed frame, and write it.
+    """Move an image, a table of points or annotations into the fixed frame, or the latter two out of it.
 
     Parameters
     ----------
@@ -66,13 +69,14 @@ def apply(
         A transform file or a result folder. Where its ``result.json`` is at hand, the pixel sizes that were in force
         during the registration hold for the same files, and for uncalibrated images of the same shape.
     moving : str or Path
-        An image in the frame of the moving image, or a ``.csv`` of points (see `correlight.exchange.table`).
+        An image in the frame of the moving image, a ``.csv`` of points (see `correlight.exchange.table`), or a
+        ``.geojson`` or ``.json`` of annotations, in pixels.
     like : str or Path
         The fixed image, whose pixels the output has.
     out : str or Path
         For an image a ``.tif`` or ``.tiff`` file, beside which ``<name>_footprint.tif`` is written, or a folder that
         receives ``registered.ome.tif`` (``registered.ome.zarr`` above 2 GiB of pixels) and ``footprint.tif``; for
-        points a ``.csv`` file.
+        points a ``.csv`` file, for annotations a ``.geojson`` or ``.json`` file.
     order : {"linear", "nearest"}, optional
         Without it linear, but nearest neighbour for channels that hold labels, and a note says so.
     fixed_spacing, moving_spacing : float, optional
@@ -80,7 +84,7 @@ def apply(
     fixed_part, moving_part : Selection, optional
         Which scene, series, frame or view of each file; the first without.
     points_in : {"moving", "fixed"}
-        The image that points were seen in; they come out in the other one.
+        The image that points or annotations were seen in; they come out in the other one.
     stage_axes : {"right-down", "right-up", "left-down", "left-up"}
         Which way the coordinates of a stage grow on the screen, x first.
     overwrite : bool
@@ -103,20 +107,20 @@ def apply(
     WriteError
         If the output cannot be written.
     """
-    target, points = Path(out), Path(moving).suffix.lower() == ".csv"
-    if target.suffix.lower() not in ((".csv",) if points else (*_PICTURES, "")):
-        expected = "a name ending in .csv" if points else "a name ending in .tif or the name of a folder"
+    target, kind = Path(out), Path(moving).suffix.lower()
+    endings = {".csv": _TABLES, **dict.fromkeys(_DRAWINGS, _DRAWINGS)}.get(kind, (*_PICTURES, ""))
+    if target.suffix.lower() not in endings:
+        expected = "a name ending in .tif or the name of a folder" if "" in endings else f"a name ending in {endings[0]}"
         raise UsageError(f"As output, {expected} was expected; got {out}.")
     saved, inputs = read_saved(transform), (transform, moving, like)
     status = None if saved.frames is None else saved.frames.status
-    if points:
+    if "" not in endings:
         with reserve_files(target, overwrite=overwrite, inputs=inputs) as folder:
             fixed_image = read(like, spacing=fixed_spacing, **fixed_part.stated)
-            moved = move_points(saved, moving, fixed_image, fixed_spacing, moving_spacing, points_in, stage_axes)
-            write_moved_points(folder / target.name, moved)
+            given = fixed_image, fixed_spacing, moving_spacing, points_in
+            outside, said = _places(saved, moving, folder / target.name, *given, stage_axes)
             unchanged(fixed_image)
-        outside = tuple(name for name, inside in zip(moved.table.names, moved.inside, strict=True) if not inside)
-        return Moved((target,), status, outside, findings=findings_of(fixed_image))
+        return Moved((target,), status, outside, said, findings_of(fixed_image))
     kept = "footprint.tif" if not target.suffix else f"{_stem(target)}_footprint.tif"
     if not target.suffix:
         reserved = reserve(target, overwrite=overwrite, inputs=inputs)
@@ -142,10 +146,32 @@ def apply(
         how = moved_how(image, order)
         overlap = move(places, image, grid, saved.moving_from_fixed, fixed, how, progress)
         notes.extend((*how.notes, *overlap.must_not_be_empty(Path(moving).name, Path(like).name)))
+        notes.extend(said_of_image(saved.moving_from_fixed, fixed, Path(like).name))
         for image in images:
             unchanged(image)
     home = target.parent if target.suffix else target
     return Moved((home / name, home / kept), status, notes=tuple(notes), findings=findings_of(*images))
+
+
+def _places(
+    saved: Saved,
+    source: str | Path,
+    target: Path,
+    image: Image,
+    fixed_spacing: float | None,
+    moving_spacing: float | None,
+    points_in: PointsIn,
+    stage_axes: StageAxes,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Move a table of points or annotations; the names of those outside, and what is to be said."""
+    if target.suffix.lower() in _DRAWINGS:
+        drawn = move_annotations(saved, source, image, fixed_spacing, moving_spacing, points_in)
+        drawn.write(target)
+        return drawn.outside, drawn.notes
+    moved = move_points(saved, source, image, fixed_spacing, moving_spacing, points_in, stage_axes)
+    write_moved_points(target, moved)
+    names = zip(moved.table.names, moved.inside, strict=True)
+    return tuple(name for name, inside in names if not inside), moved.notes
 
 
 def _stem(target: Path) -> str:

@@ -19,6 +19,7 @@ from correlight.images.pyramid import working_image
 from correlight.io import read
 from correlight.io.maps import read_map
 from correlight.landmarks.tables import PointTable
+from correlight.output.apply.bent import led, said_of_points
 from correlight.output.apply.saved import Saved, as_recorded, fixed_grid
 from correlight.output.section import flat, is_section
 
@@ -49,12 +50,15 @@ class MovedPoints:
         Whether each lies on that image.
     stage : (N, 2) array or None
         Where the stage of that image has to go, (y, x) in micrometres; None where its file states no position.
+    notes : tuple of str
+        What is to be said of points that go through a field.
     """
 
     table: PointTable
     error: Float64
     inside: NDArray[np.bool_]
     stage: Float64 | None
+    notes: tuple[str, ...] = ()
 
 
 def move_points(
@@ -95,22 +99,38 @@ def move_points(
     """
     whole = like if isinstance(like, Image) else read(like, spacing=fixed_spacing)
     image = as_recorded(whole, saved, "fixed")
-    fixed, moving = fixed_grid(image, saved.frames, fixed_spacing), _moving_grid(saved, moving_spacing)
-    saved.check_place(fixed)
-    table = read_points(points)
+    fixed, moving = frames_for(saved, image, fixed_spacing, moving_spacing)
+    table, transform = read_points(points), led(saved.moving_from_fixed, points_in)
     if points_in == "fixed":
         places = _lifted(table, fixed).positions(fixed)
-        there = saved.moving_from_fixed(places)
+        there = transform(places)
         moved = _at(table, there, moving)
-        slopes = saved.moving_from_fixed.jacobian(places)
+        slopes = transform.jacobian(places)
         scale = np.abs(np.linalg.det(slopes)) ** (1 / fixed.ndim)
         inside = np.ones(len(places), bool) if moving is None or _unsized(moving) else moving.contains(there)
-        return MovedPoints(moved, _error(saved, places, fixed) * scale / _unit_length(moved, moving), inside, None)
+        error = _error(saved, places, fixed) * scale / _unit_length(moved, moving)
+        return MovedPoints(moved, error, inside, None, said_of_points(transform, places, there))
     positions: Points = table.points if moving is None else _lifted(table, moving).positions(moving)
-    there = saved.moving_from_fixed.inverse()(positions)
+    there = transform(positions)
     moved = PointTable.at(table.names, there, fixed, table.unit)
     error = _error(saved, there, fixed) / _unit_length(moved, fixed)
-    return MovedPoints(moved, error, fixed.contains(there), _on_stage(image, fixed, there, stage_axes))
+    stage = _on_stage(image, fixed, there, stage_axes)
+    return MovedPoints(moved, error, fixed.contains(there), stage, said_of_points(transform, positions, there))
+
+
+def frames_for(
+    saved: Saved, image: Image, fixed_spacing: float | None, moving_spacing: float | None
+) -> tuple[Grid, Grid | None]:
+    """The grids of both images in the frames of a transform, the moving one as far as it is known.
+
+    Raises
+    ------
+    UsageError
+        If the fixed image does not suit the transform.
+    """
+    fixed = fixed_grid(image, saved.frames, fixed_spacing)
+    saved.check_place(fixed)
+    return fixed, _moving_grid(saved, moving_spacing)
 
 
 def write_moved_points(path: str | Path, moved: MovedPoints) -> None:
@@ -129,13 +149,18 @@ def write_moved_points(path: str | Path, moved: MovedPoints) -> None:
             writer.writerow(["name", "unit", *"zyx"[-table.points.shape[1] :], "error", "inside", *stage])
             for index, (name, point) in enumerate(zip(table.names, table.points, strict=True)):
                 error = moved.error[index]
-                row = [cell(name), table.unit, *(repr(float(value) + 0.0) for value in point)]
+                row = [cell(name), table.unit, *(_number(value) for value in point)]
                 row += [f"{error:.4g}" if np.isfinite(error) else "", "yes" if moved.inside[index] else "no"]
                 if moved.stage is not None:
-                    row += [f"{value:.4f}" for value in moved.stage[index]]
+                    row += [f"{value:.4f}" if np.isfinite(value) else "" for value in moved.stage[index]]
                 writer.writerow(row)
     except OSError as error:
         raise WriteError(f"The points cannot be written to {path}: {error.strerror or error}.") from error
+
+
+def _number(value: float) -> str:
+    """A coordinate, or nothing where the map does not lead."""
+    return repr(float(value) + 0.0) if np.isfinite(value) else ""
 
 
 def _moving_grid(saved: Saved, given: float | None) -> Grid | None:
