@@ -25,9 +25,10 @@ from correlight.images.image import Image
 from correlight.io import read, write_ome_tiff
 from correlight.io.write_zarr import write_ome_zarr
 from correlight.output.apply import read_saved
-from correlight.transforms import Affine, Displacement, Projective, ThinPlate, Transform
+from correlight.transforms import Affine, BSplineField, Displacement, Projective, ThinPlate, Transform
 
 TRANSFORM = Affine([[1.2, 0.1, 3], [-0.2, 0.9, 4], [0, 0, 1]])
+FIELD = Grid.of((60, 80), 0.04, unit="micrometre")
 PIXELS = ("--fixed-spacing", "0.01", "--moving-spacing", "0.1")
 
 
@@ -144,13 +145,30 @@ def test_a_spline_result_is_converted_as_displacements_or_refused_with_the_reaso
         assert not (tmp_path / name).exists()
 
 
-def test_a_spline_that_nothing_holds_as_it_is_asks_to_be_sampled(tmp_path: Path) -> None:
+def test_a_spline_that_nothing_holds_as_it_is_is_sampled_or_refused(tmp_path: Path) -> None:
     spline = ThinPlate([[0, 0], [0, 8], [8, 0], [8, 8]], [[1, 0], [-1, 0], [-1, 0], [1, 0]], Affine.identity())
+    fixed = Grid.of((17, 17), 0.5)
     for name in ("a.tfm", "a.zarr"):
-        with pytest.raises(TransformError, match=r"got a thin-plate spline[;,] sample it on a grid first"):
-            write_file(tmp_path / name, spline)
+        write_file(tmp_path / name, spline, context=ExchangeContext(fixed=fixed))
+        found = read_transform(tmp_path / name)(fixed.lattice(12))
+        assert np.abs(found - spline(fixed.lattice(12))).max() < 0.01 * 0.5
+        assert np.abs(found - fixed.lattice(12)).max() > 0.05
     with pytest.raises(TransformError, match=r"a\.txt would hold an elastic spline"):
         write_file(tmp_path / "a.txt", ThinPlate(spline.places, spline.weights, spline.affine, stiffness=3.5))
+
+
+def test_how_near_a_map_that_bends_is_read_back_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lattice = Grid.of((11, 11), (0.6, 0.8), (-1.8, -2.4), "micrometre")
+    numbers = np.zeros((11, 11, 2))
+    numbers[3:-3, 3:-3] = np.random.default_rng(4).normal(size=(5, 5, 2)) * 0.1
+    write_transform(tmp_path / "a.h5", Affine.similarity(5) @ BSplineField(numbers, lattice))
+    write_ome_tiff(tmp_path / "f.ome.tif", np.arange(4800, dtype=np.uint16).reshape(1, 60, 80), FIELD, ["a"])
+    given = (tmp_path / "a.h5", "--fixed", tmp_path / "f.ome.tif", "--moving-spacing", "0.04")
+    for out, more in (("a.zarr", ()), ("b.tfm", ()), ("a.txt", ("--to", "elastix"))):
+        assert run(given[0], tmp_path / out, *given[1:], *more) == ACCEPTED
+        said = capsys.readouterr().err
+        assert "read back, the map is the same to within" in said
+        assert "the map and its inverse lead back to within" in said
 
 
 def test_landmarks_become_other_landmarks_or_the_transform_that_fits(

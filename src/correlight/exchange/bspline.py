@@ -1,4 +1,4 @@
-"""B-spline transforms of ITK and elastix, evaluated as they are and not as samples of them."""
+"""B-spline transforms of ITK and elastix, as they are and not as samples of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from correlight.errors import ReadError, TransformError
 from correlight.exchange.orientation import Oriented
 from correlight.geometry import Grid
-from correlight.transforms import BSplineField, Transform
+from correlight.transforms import Affine, BSplineField, Transform
 
 
 def bspline_from_lists(
@@ -54,3 +54,54 @@ def bspline_from_lists(
         return frame.placed(BSplineField(coefficients, grid, order))
     except TransformError as error:
         raise ReadError(f"The B-spline transform in {path} cannot be used: {error}") from error
+
+
+def lattice_numbers(spline: BSplineField) -> tuple[NDArray[np.float64], tuple[list[float], ...]]:
+    """Coefficients and lattice of a B-spline as ITK and elastix list them: size, origin, spacing, directions."""
+    grid = spline.grid
+    numbers = np.moveaxis(spline.coefficients[..., ::-1], -1, 0).ravel()
+    size, origin, spacing = ([float(value) for value in part[::-1]] for part in (grid.shape, grid.origin, grid.spacing))
+    return numbers, (size, origin, spacing, [float(value) for value in np.eye(grid.ndim).ravel()])
+
+
+def joined_spline(spline: BSplineField, last: Affine, fixed: Grid) -> BSplineField:
+    """One B-spline that is another and an affine map after it, over the fixed image.
+
+    B-splines hold maps that keep straight lines straight exactly, so that an affine map goes into the coefficients.
+
+    Parameters
+    ----------
+    spline : BSplineField
+        Applied first.
+    last : Affine
+        Applied to what it leads to.
+    fixed : Grid
+        Where the map is needed.
+
+    Raises
+    ------
+    TransformError
+        If the spline ends within the fixed image, where it has no continuation.
+    """
+    corners, grid, order = fixed.corners(), spline.grid, spline.order
+    index = grid.index(corners)
+    short = (
+        np.maximum(0.0, 0.5 * (order - 1) - index.min(axis=0)),
+        index.max(axis=0) - (np.asarray(grid.shape) - 1 - 0.5 * (order - 1)),
+    )
+    before, after = (np.ceil(np.maximum(0.0, part) - 1e-9).astype(int) for part in short)
+    inner = (slice(order, -order),) * grid.ndim
+    rim = np.ones(grid.shape, bool)
+    rim[inner] = False
+    scale = max(float(np.abs(spline.coefficients).max()), np.finfo(float).tiny)
+    if (before + after).any() and np.abs(spline.coefficients[rim]).max(initial=0.0) > 1e-9 * scale:
+        raise TransformError(
+            "The B-spline ends within the fixed image, where elastix would leave points unmoved; fit it to all of it."
+        )
+    pads = [*zip(before.tolist(), after.tolist(), strict=True), (0, 0)]
+    coefficients = np.pad(spline.coefficients, pads)
+    origin = np.asarray(grid.origin) - before * np.asarray(grid.spacing)
+    wider = Grid.of(coefficients.shape[:-1], grid.spacing, tuple(origin), grid.unit)
+    places = wider.lattice_of_pixels().reshape(*wider.shape, wider.ndim)
+    numbers = coefficients @ last.linear.T + places @ (last.linear - np.eye(wider.ndim)).T + last.offset
+    return BSplineField(numbers, wider, order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from correlight.errors import TransformError, UsageError
 from correlight.geometry import Grid, Unit
 from correlight.transforms import Affine, Bent, Projective, Sequence, Transform
+from correlight.transforms.bending import parts_of
+from correlight.transforms.field import as_displacement, box_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,11 @@ class ExchangeContext:
         """How many axes the images have: as asked for, or as the images themselves; None where nothing is known."""
         known = {grid.ndim for grid in (self.fixed, self.moving) if grid is not None}
         return self.ndim or (known.pop() if len(known) == 1 else None)
+
+    @property
+    def field(self) -> Grid | None:
+        """The grid of the fixed image where its shape is known, and not just its pixel size."""
+        return self.fixed if self.fixed is not None and max(self.fixed.shape) > 1 else None
 
     def require_grids(self, format_name: str) -> tuple[Grid, Grid]:
         """Both grids.
@@ -101,6 +109,34 @@ def in_words(transform: Transform) -> str:
     if isinstance(transform, Projective):
         return "a projective map"
     return "an affine map" if isinstance(transform, Affine) else "a map of another kind"
+
+
+def held_parts(transform: Transform, holds: Callable[[Transform], bool], fixed: Grid | None) -> tuple[Transform, ...]:
+    """The parts of a transform in a form that a format holds: what it does not, and bends, as displacements.
+
+    Parameters
+    ----------
+    transform : Transform
+        ``moving_from_fixed``.
+    holds : callable
+        Whether the format holds a part.
+    fixed : Grid or None
+        The fixed image, over which the first part is sampled; others, and without it all, over where they bend.
+
+    Returns
+    -------
+    tuple of Transform
+        Displacements are as close as `correlight.transforms.field.as_displacement` says. What neither bends nor is held
+        stays as it is.
+    """
+    parts = []
+    for number, part in enumerate(parts_of(transform)):
+        if holds(part) or not isinstance(part, Bent):
+            parts.append(part)
+            continue
+        over = fixed if number == 0 and fixed is not None and min(fixed.shape) > 1 else box_of(part)
+        parts.append(as_displacement(part, over))
+    return tuple(parts)
 
 
 def xyz_from_affine(transform: Affine) -> NDArray[np.float64]:

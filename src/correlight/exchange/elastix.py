@@ -13,10 +13,10 @@ from pathlib import Path, PureWindowsPath
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.errors import ReadError, WriteError
+from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange.blocks import numbers_of
-from correlight.exchange.bspline import bspline_from_lists
-from correlight.exchange.context import UNKNOWN, ExchangeContext, require_affine
+from correlight.exchange.bspline import bspline_from_lists, joined_spline, lattice_numbers
+from correlight.exchange.context import UNKNOWN, ExchangeContext, in_words, require_affine
 from correlight.exchange.flat import TABLE_LIMIT
 from correlight.exchange.itk import read_itk
 from correlight.exchange.parameters import ItkClass, affine_from_parameters, parameters_from_affine
@@ -25,7 +25,8 @@ from correlight.exchange.reading import reads
 from correlight.geometry import Unit
 from correlight.landmarks.tables import PointTable
 from correlight.parsing import read_text, resolved
-from correlight.transforms import BSplineField, Transform, VelocityField, compose
+from correlight.transforms import Affine, BSplineField, Transform, VelocityField, compose
+from correlight.transforms.bending import parts_of
 
 _LINEAR: dict[str, ItkClass] = {
     "TranslationTransform": "translation",
@@ -87,8 +88,9 @@ def write_elastix(path: str | Path, moving_from_fixed: Transform, context: Excha
     ----------
     path : str or Path
         Usually ``TransformParameters.0.txt``.
-    moving_from_fixed : Affine, BSplineField or VelocityField
-        Takes fixed to moving positions. The flow of a velocity is written as the B-spline that it is evaluated by.
+    moving_from_fixed : Affine, BSplineField, VelocityField, or one of the latter two and an affine map after it
+        Takes fixed to moving positions. The flow of a velocity is written as the B-spline that it is evaluated by, and
+        an affine map after it goes into its coefficients.
     context : ExchangeContext
         With the grid of the fixed image, transformix can resample onto it; without, the file serves as an initial
         transform.
@@ -96,12 +98,12 @@ def write_elastix(path: str | Path, moving_from_fixed: Transform, context: Excha
     Raises
     ------
     TransformError
-        If the transform is another, or several: those take a file each in elastix.
+        If the transform is another, or several that do not make one: those take a file each in elastix.
     WriteError
         If the file cannot be written.
     """
     d = moving_from_fixed.ndim
-    kind = moving_from_fixed.flow if isinstance(moving_from_fixed, VelocityField) else moving_from_fixed
+    kind = _one_of(moving_from_fixed, context)
     lines = [
         *(_spline_lines(kind) if isinstance(kind, BSplineField) else _affine_lines(kind)),
         '(InitialTransformParameterFileName "NoInitialTransform")',
@@ -112,8 +114,8 @@ def write_elastix(path: str | Path, moving_from_fixed: Transform, context: Excha
         '(MovingInternalImagePixelType "float")',
         '(UseDirectionCosines "true")',
     ]
-    if context.fixed is not None and context.sized:
-        grid = context.fixed
+    if context.field is not None:
+        grid = context.field
         lines += [
             f"(Size {' '.join(str(n) for n in grid.shape[::-1])})",
             f"(Index {' '.join(['0'] * d)})",
@@ -142,20 +144,37 @@ def _affine_lines(transform: Transform) -> list[str]:
 
 
 def _spline_lines(spline: BSplineField) -> list[str]:
-    grid = spline.grid
-    numbers = np.moveaxis(spline.coefficients[..., ::-1], -1, 0).ravel()
+    numbers, (size, origin, spacing, directions) = lattice_numbers(spline)
     return [
         '(Transform "BSplineTransform")',
         f"(NumberOfParameters {len(numbers)})",
         f"(TransformParameters {_text(numbers.tolist())})",
-        f"(GridSize {' '.join(str(n) for n in grid.shape[::-1])})",
-        f"(GridIndex {' '.join(['0'] * grid.ndim)})",
-        f"(GridSpacing {_text(grid.spacing[::-1])})",
-        f"(GridOrigin {_text(grid.origin[::-1])})",
-        f"(GridDirection {_text(np.eye(grid.ndim).ravel().tolist())})",
+        f"(GridSize {' '.join(str(int(n)) for n in size)})",
+        f"(GridIndex {' '.join(['0'] * spline.ndim)})",
+        f"(GridSpacing {_text(spacing)})",
+        f"(GridOrigin {_text(origin)})",
+        f"(GridDirection {_text(directions)})",
         f"(BSplineTransformSplineOrder {spline.order})",
         '(UseCyclicTransform "false")',
     ]
+
+
+def _one_of(transform: Transform, context: ExchangeContext) -> Transform:
+    """The B-spline or affine map that a transform is; a spline and an affine map after it are one spline."""
+    parts = [part.flow if isinstance(part, VelocityField) else part for part in parts_of(transform)]
+    if len(parts) == 1:
+        return parts[0]
+    first, last = parts[0], compose(parts[1:])
+    if not (isinstance(first, BSplineField) and isinstance(last, Affine)):
+        raise TransformError(
+            f"A file of elastix holds one transform, or a B-spline and an affine map after it; got "
+            f"{in_words(transform)}; write it as .h5 instead."
+        )
+    if context.field is None:
+        raise TransformError(
+            "A B-spline with an affine map after it is written for elastix over the fixed image; give that image."
+        )
+    return joined_spline(first, last, context.field)
 
 
 @reads("points of transformix")

@@ -187,7 +187,7 @@ def write_as(path: str | Path, content: Content, entry: Format, context: Exchang
 
 def _function(verb: str, name: str, path: Path) -> Callable[..., Any]:
     """The function that reads or writes a format, its module loaded only now."""
-    if name in ("matrix", "napari") or (name == "itk" and verb == "write"):
+    if name in ("matrix", "napari"):
         function = getattr(import_module(f"correlight.exchange.{_home(name)}"), f"{verb}_{name}")
         return lambda path, *rest: function(path, *rest[:-1])
     if name == "table":

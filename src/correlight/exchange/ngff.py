@@ -17,23 +17,19 @@ import numpy as np
 import zarr
 
 from correlight.errors import ReadError, TransformError, WriteError
-from correlight.exchange.context import UNKNOWN, ExchangeContext, in_words
+from correlight.exchange.context import UNKNOWN, ExchangeContext, held_parts, in_words
 from correlight.exchange.ngff_edges import System, edge_transform, system_of
 from correlight.exchange.reading import reads
-from correlight.geometry import Grid, Unit
+from correlight.geometry import Unit
 from correlight.parsing import read_json
 from correlight.transforms import (
     Affine,
-    BSplineField,
     Displacement,
     Projective,
-    Sequence,
     Transform,
-    VelocityField,
     compose,
 )
 from correlight.transforms.bent import Inverted
-from correlight.transforms.field import as_displacement
 
 FIXED, MOVING = "fixed", "moving"
 _FIELDS = "coordinateTransformations"
@@ -47,7 +43,7 @@ def write_ngff(path: str | Path, moving_from_fixed: Transform, context: Exchange
     ----------
     path : str or Path
         A Zarr group, made if it is not there.
-    moving_from_fixed : Affine, Displacement, its inverse, BSplineField, VelocityField, or Sequence of these
+    moving_from_fixed : Affine, Displacement, its inverse, what else bends, or Sequence of these
         Takes fixed to moving positions. Splines and flows are sampled over the fixed image, so closely that linear
         interpolation is off by less than a hundredth of its pixels (as far as 1025 nodes a side, in space 97, allow).
     context : ExchangeContext
@@ -78,7 +74,7 @@ def write_scene(
     ----------
     path : str or Path
         A Zarr group, made if it is not there; a scene that it holds is replaced.
-    moving_from_fixed : Affine, Displacement, its inverse, BSplineField, VelocityField, or Sequence of these
+    moving_from_fixed : Affine, Displacement, its inverse, what else bends, or Sequence of these
         Takes fixed to moving positions. Splines and flows are sampled over the fixed image, so closely that linear
         interpolation is off by less than a hundredth of its pixels (as far as 1025 nodes a side, in space 97, allow).
     context : ExchangeContext
@@ -95,8 +91,7 @@ def write_scene(
     WriteError
         If the folder cannot be written.
     """
-    parts = moving_from_fixed.parts if isinstance(moving_from_fixed, Sequence) else (moving_from_fixed,)
-    parts = tuple(_sampled(part, context.fixed if number == 0 else None) for number, part in enumerate(parts))
+    parts = held_parts(moving_from_fixed, lambda part: _field_of(part) is not None, context.field)
     for part in parts:
         if not isinstance(part, Affine) and _field_of(part) is None:
             raise TransformError(
@@ -131,13 +126,6 @@ def write_scene(
         group.attrs["ome"] = {"version": "0.6", "scene": scene}
     except OSError as error:
         raise WriteError(f"The scene cannot be written to {path}: {error.strerror or error}.") from error
-
-
-def _sampled(part: Transform, fixed: Grid | None) -> Transform:
-    """A smooth field as displacements, within a hundredth of a pixel of the fixed image; other parts as they are."""
-    if not isinstance(part, BSplineField | VelocityField):
-        return part
-    return as_displacement(part, part.grid if fixed is None or min(fixed.shape) < 2 else fixed)
 
 
 def _field_of(part: Transform) -> Displacement | None:

@@ -29,9 +29,12 @@ from correlight.landmarks import LinearModel, fit
 from correlight.output.apply import read_saved
 from correlight.output.target import reserve, reserve_files
 from correlight.transforms import Transform
+from correlight.transforms.bending import bends
 
 _RECORD = "result.json"
 _PER_AXIS = 24  # places of the fixed image that are looked at
+# Places along each axis of the fixed image at which a map that bends is compared with what was written.
+_PLACES = {2: 33, 3: 13}
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +150,33 @@ def convert(
     if entry.folder:
         with reserve(out, overwrite=overwrite, inputs=inputs) as folder:
             write_file(folder, content, entry.name, context)
+            notes.extend(_read_back(folder, content, entry.name, context))
     else:
         with reserve_files(out, overwrite=overwrite, inputs=inputs) as folder:
             write_file(folder / out.name, content, entry.name, context)
+            notes.extend(_read_back(folder / out.name, content, entry.name, context))
     return Converted(kind, entry.name, tuple(notes), found)
+
+
+def _read_back(path: Path, content: Content, format_name: str, context: ExchangeContext) -> tuple[str, ...]:
+    """How near a map that bends is to what was read, and to its inverse, as the file that was written has it."""
+    fixed = context.field
+    if isinstance(content, LandmarkTable | PointTable) or not bends(content) or fixed is None:
+        return ()
+    found = read_file(path, format_name, replace(context, into=None))
+    assert not isinstance(found, LandmarkTable | PointTable)
+    places = fixed.lattice(_PLACES[fixed.ndim])
+    pixel, there = min(fixed.spacing), found(places)
+    slopes = np.linalg.norm(found.jacobian(places), axis=(1, 2)) / np.sqrt(fixed.ndim)
+    apart = float((np.linalg.norm(there - content(places), axis=1) / slopes).max()) / pixel
+    notes = [f"read back, the map is the same to within {apart:.2g} pixels of the fixed image"]
+    try:
+        residual = float(np.linalg.norm(found.inverse()(there) - places, axis=1).max()) / pixel
+    except TransformError:
+        return (*notes, "the map folds and has no inverse")
+    if np.isfinite(residual):
+        notes.append(f"the map and its inverse lead back to within {residual:.2g} pixels of the fixed image")
+    return tuple(notes)
 
 
 def _with_images(

@@ -110,7 +110,9 @@ def apply(
     target, kind = Path(out), Path(moving).suffix.lower()
     endings = {".csv": _TABLES, **dict.fromkeys(_DRAWINGS, _DRAWINGS)}.get(kind, (*_PICTURES, ""))
     if target.suffix.lower() not in endings:
-        expected = "a name ending in .tif or the name of a folder" if "" in endings else f"a name ending in {endings[0]}"
+        expected = (
+            "a name ending in .tif or the name of a folder" if "" in endings else f"a name ending in {endings[0]}"
+        )
         raise UsageError(f"As output, {expected} was expected; got {out}.")
     saved, inputs = read_saved(transform), (transform, moving, like)
     status = None if saved.frames is None else saved.frames.status
