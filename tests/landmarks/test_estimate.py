@@ -11,7 +11,8 @@ from scipy import stats
 from correlight.errors import TransformError, UsageError
 from correlight.exchange import read_landmarks
 from correlight.landmarks import Estimate, estimate, fit, leave_one_out
-from correlight.landmarks.estimate import LandmarkModel, LinearEstimate, ellipses
+from correlight.landmarks.estimate import LinearEstimate
+from correlight.landmarks.expected import LandmarkModel, ellipses
 from correlight.transforms import Affine
 
 LINEAR = ("rigid", "similarity", "affine", "projective")

@@ -178,7 +178,7 @@ def write_geojson(path: str | Path, annotations: Annotations, moved: list[Path2D
 
 def _features(content: Any, walk: _Walk) -> Iterator[Any]:
     """The features of a file one after the other, or the geometry that it holds alone."""
-    entries = [content]
+    entries: Any = [content]
     if isinstance(content, list):
         entries = content
     elif isinstance(content, dict) and content.get("type") == "FeatureCollection":

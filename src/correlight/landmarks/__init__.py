@@ -7,7 +7,8 @@ error to expect at every place.
 
 from __future__ import annotations
 
-from correlight.landmarks.estimate import Estimate, LandmarkModel, LinearEstimate, SplineEstimate, estimate
+from correlight.landmarks.estimate import LinearEstimate, SplineEstimate, estimate
+from correlight.landmarks.expected import Estimate, LandmarkModel
 from correlight.landmarks.linear import fit, fre, leave_one_out, residuals
 from correlight.landmarks.next_place import NextPlace, next_place
 from correlight.landmarks.suspects import Suspect, suspects

@@ -9,15 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from correlight.errors import TransformError
-from correlight.landmarks.estimate import (
-    MOST_OF_SPLINES,
-    Estimate,
-    LandmarkModel,
-    LinearEstimate,
-    Noise,
-    SplineEstimate,
-    estimate,
-)
+from correlight.landmarks.estimate import MOST_OF_SPLINES, LinearEstimate, SplineEstimate, estimate
+from correlight.landmarks.expected import Estimate, LandmarkModel, Noise
 
 # A spline needs something left over to find its smoothness from.
 _SPARE_FOR_SPLINES = 4

@@ -1,32 +1,22 @@
-"""A transform fitted to landmarks together with the error to expect at every place, landmark or not.
-
-Three errors are kept apart. The *localisation* error is how far a landmark was clicked from where it belongs; nobody
-sees it. The *registration* error of the landmarks is what the fit leaves over; it is small where there are few
-landmarks, however bad they are. The *target* registration error is how far the transform is off at a place that is not
-a landmark, and that is what counts.
-"""
+"""A transform fitted to landmarks together with the error to expect at every place, landmark or not."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy import special
+from numpy.typing import ArrayLike
 
 from correlight.errors import TransformError, UsageError
 from correlight.geometry import Points
+from correlight.landmarks.expected import Estimate, Float64, LandmarkModel, Noise
 from correlight.landmarks.linear import fit
 from correlight.landmarks.spline import SmoothFit, fit_spline
 from correlight.landmarks.weights import anisotropic_covariances, even, given_covariances, improve, pulled
-from correlight.transforms import Affine, Projective, Transform
+from correlight.transforms import Affine, Projective
 from correlight.transforms.motions import LinearModel, Motions
-
-Float64 = NDArray[np.float64]
-LandmarkModel = Literal["rigid", "similarity", "affine", "projective", "thin-plate", "elastic"]
-Noise = Literal["isotropic", "anisotropic"]
 
 # Resistance to changes of area over resistance to shear of a body with Poisson's ratio 0.3, as of many resins.
 _ELASTIC = 3.5
@@ -36,107 +26,6 @@ MOST_OF_SPLINES = 1000
 _ONE_BY_ONE = 100
 # Share of a fit that a landmark may decide before the others are taken to tell nothing there.
 _ALONE = 1e-9
-
-
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """A transform from landmarks, and what they say about its error. All errors are lengths in the fixed image.
-
-    Parameters
-    ----------
-    moving_from_fixed : Transform
-        The transform.
-    model : str
-        Its kind.
-    fixed, moving : (N, D) arrays
-        The landmarks.
-    degrees_of_freedom : int
-        Number of coordinates beyond those that determine the transform; with none, nothing is known of the error
-        unless that of the landmarks was given.
-    scatter_degrees_of_freedom : float
-        Degrees of freedom of the scatter that the error of the landmarks was found from.
-    given : bool
-        Whether the error of the landmarks was given rather than found from their scatter.
-    landmark_covariances : (N, D, D) array
-        Localisation error of each pair, both images together; NaN where nothing is known.
-    """
-
-    moving_from_fixed: Transform
-    model: LandmarkModel
-    fixed: Points
-    moving: Points
-    degrees_of_freedom: int
-    scatter_degrees_of_freedom: float
-    given: bool
-    landmark_covariances: Float64
-
-    @property
-    def ndim(self) -> int:
-        """Number of axes, 2 or 3."""
-        return self.moving_from_fixed.ndim
-
-    @property
-    def residuals(self) -> Float64:
-        """What the fit leaves over at each landmark, as a displacement in the fixed image, shape ``(N, D)``."""
-        apart = self.moving - self.moving_from_fixed(self.fixed)
-        return np.asarray(np.linalg.solve(self.moving_from_fixed.jacobian(self.fixed), apart[..., None])[..., 0])
-
-    @property
-    def fre(self) -> float:
-        """Root mean square of the residuals, in the fixed image."""
-        return float(np.sqrt(np.mean(np.sum(self.residuals**2, axis=1))))
-
-    @property
-    def fle(self) -> float:
-        """Root mean square localisation error of a landmark, both images together; NaN where unknown."""
-        return float(np.sqrt(np.mean(np.trace(self.landmark_covariances, axis1=1, axis2=2))))
-
-    @property
-    def left_out(self) -> Float64:
-        """Error of each landmark predicted by a fit to the others, shape ``(N, D)``; NaN where they determine none."""
-        raise NotImplementedError
-
-    @property
-    def left_out_covariances(self) -> Float64:
-        """What was to be expected of `left_out`, shape ``(N, D, D)``."""
-        raise NotImplementedError
-
-    def covariance_between(self, a: ArrayLike, b: ArrayLike) -> Float64:
-        """Covariance of the target registration errors at two lists of places, shape ``(A, B, D, D)``."""
-        raise NotImplementedError
-
-    def covariances(self, places: ArrayLike) -> Float64:
-        """Covariance of the target registration error at each of ``(N, D)`` fixed places, shape ``(N, D, D)``."""
-        raise NotImplementedError
-
-    def error(self, places: ArrayLike) -> Float64:
-        """Root mean square target registration error to be expected at each of ``(N, D)`` fixed places."""
-        # Where a spline meets its landmarks exactly, rounding can leave a little less than nothing.
-        return np.asarray(np.sqrt(np.maximum(np.trace(self.covariances(places), axis1=1, axis2=2), 0.0)))
-
-    def ellipses(self, places: ArrayLike, level: float = 0.95) -> tuple[Float64, Float64]:
-        """Regions round mapped places that hold the true ones with a given probability.
-
-        Parameters
-        ----------
-        places : (N, D) array
-            In the fixed image.
-        level : float
-            Probability, between 0 and 1.
-
-        Returns
-        -------
-        radii : (N, D) array
-            Half axes, the longest first.
-        directions : (N, D, D) array
-            Their unit vectors, one per column.
-
-        Notes
-        -----
-        Where the scatter of a few landmarks is all that is known of their error, that scatter may be small by chance;
-        Fisher's distribution in place of the normal one takes it into account.
-        """
-        return ellipses(self.covariances(places), level, None if self.given else self.scatter_degrees_of_freedom)
 
 
 @dataclass(frozen=True, eq=False)
@@ -346,22 +235,6 @@ def estimate(
         total = result.parameter_covariance + extra
         return replace(result, given=False, scatter_degrees_of_freedom=spare, parameter_covariance=total)
     return _linear(fixed, moving, model, given, allow_mirror)
-
-
-def ellipses(covariances: Float64, level: float, degrees_of_freedom: float | None) -> tuple[Float64, Float64]:
-    """Half axes and directions of confidence regions from ``(N, D, D)`` covariances; see `Estimate.ellipses`."""
-    if not 0 < level < 1:
-        raise UsageError(f"A probability between 0 and 1 was expected; got {level}.")
-    ndim = covariances.shape[1]
-    if degrees_of_freedom is None:
-        reach = float(special.chdtri(ndim, 1 - level))
-    else:
-        reach = float(ndim * special.fdtri(ndim, degrees_of_freedom, level)) if degrees_of_freedom > 0 else np.nan
-    known = np.asarray(np.isfinite(covariances).all(axis=(1, 2)))
-    squares, directions = np.linalg.eigh(np.where(known[:, None, None], covariances, np.eye(ndim)))
-    radii = np.sqrt(np.maximum(squares, 0.0) * reach)
-    radii[~known] = np.nan
-    return radii[:, ::-1], directions[:, :, ::-1]
 
 
 def _linear(

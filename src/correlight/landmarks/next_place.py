@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from correlight.geometry import Points
-from correlight.landmarks.estimate import Estimate
+from correlight.landmarks.expected import Estimate
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,7 +13,8 @@ from scipy import sparse, spatial, special
 
 from correlight.errors import TransformError
 from correlight.geometry import Points
-from correlight.landmarks.estimate import Estimate, LandmarkModel, LinearEstimate, estimate
+from correlight.landmarks.estimate import LinearEstimate, estimate
+from correlight.landmarks.expected import Estimate, LandmarkModel
 from correlight.landmarks.linear import fit, fre
 from correlight.transforms.motions import LinearModel, Motions
 

@@ -16,9 +16,9 @@ from correlight.evidence.predicted_error import PredictedError, predict
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.intensity.second_opinion import asked_of_images
-from correlight.landmarks import Estimate, LandmarkModel, SplineEstimate, Suspect, estimate, suspects
+from correlight.landmarks import Estimate, LandmarkModel, SplineEstimate, Suspect, estimate, fit, suspects
 from correlight.landmarks.choose import choose_model
-from correlight.landmarks.estimate import Noise
+from correlight.landmarks.expected import Noise
 from correlight.landmarks.nearness import nearness
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.methods.task import Candidate, Fit, ImagePair, Judgement
@@ -185,6 +185,4 @@ def _nearest_linear(found: Estimate) -> Affine:
     transform = found.moving_from_fixed
     if isinstance(transform, Affine):
         return transform
-    middle = found.fixed.mean(axis=0, keepdims=True)
-    linear = transform.jacobian(middle)[0]
-    return Affine.of(linear, transform(middle)[0] - linear @ middle[0])
+    return fit(found.fixed, transform(found.fixed), "affine")

@@ -21,6 +21,7 @@ from correlight.registration.held import held, refused
 from correlight.registration.options import Methods, Options, check, dimension_of
 from correlight.registration.result import Result
 from correlight.registration.stack import prepared_stacks
+from correlight.registration.start import check_start
 from correlight.registration.stated import Reading, as_stated, readings, remarks
 from correlight.search.limits import Limits, Start, limits_for
 
@@ -113,6 +114,7 @@ def register(
     dimension, methods = dimension_of(region, moving), Methods.of(chosen)
     check(chosen, methods, dimension, options)
     images = _prepared(region, moving, dimension)
+    check_start(start, images[0].grid, images[1].grid)
     appearance = methods.appearance.appearance if methods.appearance is not None else None
     stated = ImagePair(*images, fixed_channel, moving_channel, appearance)
     threads = workers or min(os.cpu_count() or 1, _MOST_WORKERS)

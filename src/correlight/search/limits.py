@@ -9,7 +9,8 @@ import numpy as np
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
 from correlight.search.pose import Pose
-from correlight.transforms import Affine, Transform
+from correlight.transforms import Transform
+from correlight.transforms.bending import touching
 
 # What anybody may ask for: degrees, and moving pixels per fixed pixel.
 ROTATIONS = -360.0, 360.0
@@ -155,7 +156,7 @@ def limits_for(
     if isinstance(start, StartPoints):
         around, near = start.scale(fixed), _CLICK_SCALE
     elif start is not None:
-        middle = _linearised(start, fixed)
+        middle = touching(start, fixed.centre)
         around, hands = middle.scale, (middle.mirrored,)
         angles = (middle.rotation - _START_ROTATION, middle.rotation + _START_ROTATION)
     if scale is not None:
@@ -187,10 +188,3 @@ def near_start(poses: list[Pose], start: Start | None, fixed: Grid) -> list[Pose
         return float((apart.max() if clicked else apart.mean()) / pose.linear.scale / max(fixed.extent))
 
     return [pose for pose in poses if shift(pose) <= (_CLICK_SHIFT if clicked else _START_SHIFT)]
-
-
-def _linearised(start: Transform, fixed: Grid) -> Affine:
-    """The affine map that touches a transform in the middle of the fixed image."""
-    middle = fixed.centre[None]
-    linear = start.jacobian(middle)[0]
-    return Affine.of(linear, start(middle)[0] - linear @ middle[0])

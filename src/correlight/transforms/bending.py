@@ -59,6 +59,13 @@ def parts_of(transform: Transform) -> tuple[Transform, ...]:
     return transform.parts if isinstance(transform, Sequence) else (transform,)
 
 
+def touching(transform: Transform, place: Points) -> Affine:
+    """The affine map that touches a transform at a ``(D,)`` place."""
+    here = np.asarray(place, float)[None]
+    linear = transform.jacobian(here)[0]
+    return Affine.of(linear, transform(here)[0] - linear @ here[0])
+
+
 def beyond(transform: Transform, linear: Affine | Projective, places: Points) -> Points:
     """Displacement beyond a linear map at ``(N, D)`` fixed places, in the unit of the fixed image, shape ``(N, D)``."""
     return np.asarray(linear.inverse()(transform(places)) - places)
@@ -100,15 +107,15 @@ def folded(transform: Transform, places: Points) -> NDArray[np.bool_]:
 
 def covered(transform: Transform, places: Points) -> NDArray[np.bool_]:
     """Whether every field of a transform is known at each of ``(N, D)`` places, and not only beyond its edge."""
-    known = np.isfinite(places).all(axis=1)
+    known = np.asarray(np.isfinite(places).all(axis=1))
     here = places
     for part in parts_of(transform):
         if isinstance(part, Bent):
-            inside = np.isfinite(here).all(axis=1)
+            inside = np.asarray(np.isfinite(here).all(axis=1))
             known &= inside
             known[inside] &= part.covers(here[inside])
         here = part(here)
-    return np.asarray(known)
+    return known
 
 
 def finest_detail(transform: Transform, place: Points) -> float:

@@ -189,9 +189,9 @@ class Inverted(Bent):
     def covers(self, points: ArrayLike) -> NDArray[np.bool_]:
         """Whether a place that the field knows leads to each of ``(N, D)`` points."""
         start = self(points)
-        known = np.isfinite(start).all(axis=1)
+        known = np.asarray(np.isfinite(start).all(axis=1))
         known[known] = self.of.covers(start[known])
-        return np.asarray(known)
+        return known
 
     def inverse(self) -> Transform:
         """The map that this one inverts."""

@@ -129,7 +129,7 @@ class ThinPlate(Bent):
         """No detail is smaller than half the distance of the two landmarks that lie closest to each other."""
         if len(self.places) < 2:
             return self.span
-        return float(cKDTree(self.places).query(self.places, k=2)[0][:, 1].min()) / 2
+        return float(np.asarray(cKDTree(self.places).query(self.places, k=2)[0])[:, 1].min()) / 2
 
     @cached_property
     def looks(self) -> Points:

@@ -119,8 +119,8 @@ def apply(
     if "" not in endings:
         with reserve_files(target, overwrite=overwrite, inputs=inputs) as folder:
             fixed_image = read(like, spacing=fixed_spacing, **fixed_part.stated)
-            given = fixed_image, fixed_spacing, moving_spacing, points_in
-            outside, said = _places(saved, moving, folder / target.name, *given, stage_axes)
+            spacings = fixed_spacing, moving_spacing
+            outside, said = _places(saved, moving, folder / target.name, fixed_image, *spacings, points_in, stage_axes)
             unchanged(fixed_image)
         return Moved((target,), status, outside, said, findings_of(fixed_image))
     kept = "footprint.tif" if not target.suffix else f"{_stem(target)}_footprint.tif"

@@ -138,7 +138,7 @@ def grid_lines(result: Result, plane: Grid, axes: tuple[int, int], shape: tuple[
 
 def _runs(line: NDArray[np.float64], chosen: NDArray[np.bool_]) -> Lines:
     """The parts of a line that are chosen and known, each up to the next place, as ``[x, y]`` corners."""
-    known = np.isfinite(line).all(axis=1)
+    known = np.asarray(np.isfinite(line).all(axis=1))
     steps = chosen[:-1] & known[:-1] & known[1:]
     edges = np.flatnonzero(np.diff(np.concatenate([[False], steps, [False]]).astype(int)))
     return [

@@ -1,0 +1,61 @@
+"""What can be wrong with the transform that a registration is to start from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from correlight.errors import UsageError
+from correlight.geometry import Grid
+from correlight.search.limits import Clicks, Start
+from correlight.transforms.bending import bends, beyond, folded, touching
+
+# Places along each axis of the fixed image at which a field is looked at.
+_LOOKS = {2: 97, 3: 25}
+
+
+def check_start(start: Start | None, fixed: Grid, moving: Grid) -> None:
+    """Refuse a start that is no map between the two images.
+
+    Parameters
+    ----------
+    start : Transform or Clicks, optional
+        An approximate ``moving_from_fixed``.
+    fixed, moving : Grid
+        The two images.
+
+    Raises
+    ------
+    UsageError
+        If it has another number of axes, folds, leads outside the moving image everywhere, or bends by more than what
+        the images share.
+    """
+    if start is None or isinstance(start, Clicks):
+        return
+    if start.ndim != fixed.ndim:
+        raise UsageError(
+            f"A start of {fixed.ndim} axes was expected for these images; got a transform of {start.ndim}, so give "
+            f"one between images of {fixed.ndim} axes, or none."
+        )
+    if not bends(start):
+        return
+    places = fixed.lattice(_LOOKS[fixed.ndim])
+    inside_out = float(np.mean(folded(start, places)))
+    if inside_out:
+        raise UsageError(
+            f"The start folds over itself on {100 * inside_out:.2g} % of the fixed image, so it is no map to begin "
+            "from; give a transform that does not fold."
+        )
+    shared = places[moving.contains(start(places))]
+    if not len(shared):
+        raise UsageError(
+            "The start leads outside the moving image from every place of the fixed one; check that it belongs to "
+            "these images, and their pixel sizes."
+        )
+    moved = float(np.linalg.norm(beyond(start, touching(start, fixed.centre), shared), axis=1).max())
+    wide = float(np.ptp(shared, axis=0).max())
+    if moved > wide:
+        symbol = fixed.frame.symbol
+        raise UsageError(
+            f"The field of the start moves places by up to {moved:.3g} {symbol} beyond its linear map, and what the "
+            f"images share is only {wide:.3g} {symbol} wide; give a start that bends less."
+        )
