@@ -83,7 +83,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: Any) -> str:
         (("a", "b"), "folds", "The start folds over itself on"),
         (("a", "b"), "outside", "leads outside the moving image from every place"),
         (("a", "wide"), "steep", "wide; give a start that bends less"),
-        (("a", "b"), "space", "A start of 2 axes was expected for these images; got a transform of 3"),
+        (("a", "b"), "space", "Flat images start from a transform of two axes"),
         (("stack", "other"), "flat", "Stacks start from an affine transform of three axes"),
     ],
 )

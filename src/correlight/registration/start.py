@@ -19,24 +19,17 @@ def check_start(start: Start | None, fixed: Grid, moving: Grid) -> None:
     Parameters
     ----------
     start : Transform or Clicks, optional
-        An approximate ``moving_from_fixed``.
+        An approximate ``moving_from_fixed``, of the dimension of the images.
     fixed, moving : Grid
         The two images.
 
     Raises
     ------
     UsageError
-        If it has another number of axes, folds, leads outside the moving image everywhere, or bends by more than what
+        If it folds, leads outside the moving image everywhere, or bends by more than what
         the images share.
     """
-    if start is None or isinstance(start, Clicks):
-        return
-    if start.ndim != fixed.ndim:
-        raise UsageError(
-            f"A start of {fixed.ndim} axes was expected for these images; got a transform of {start.ndim}, so give "
-            f"one between images of {fixed.ndim} axes, or none."
-        )
-    if not bends(start):
+    if start is None or isinstance(start, Clicks) or not bends(start):
         return
     places = fixed.lattice(_LOOKS[fixed.ndim])
     inside_out = float(np.mean(folded(start, places)))
