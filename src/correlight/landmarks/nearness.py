@@ -38,8 +38,8 @@ def nearness(places: Points, points: Points, weights: NDArray[np.float64] | None
     """
     sides = np.ptp(points, axis=0)
     sides = np.maximum(sides, 1e-6 * max(float(sides.max()), np.finfo(float).tiny))
-    reach = float((np.prod(sides) / len(points)) ** (1 / points.shape[1]))
+    length = float((np.prod(sides) / len(points)) ** (1 / points.shape[1]))
     apart, number = cKDTree(points).query(places, k=min(_NEAREST, len(points)))
-    near = np.exp(-0.5 * (np.asarray(apart).reshape(len(places), -1) / reach) ** 2)
+    near = np.exp(-0.5 * (np.asarray(apart).reshape(len(places), -1) / length) ** 2)
     sure = np.ones(len(points)) if weights is None else np.clip(weights, 0.0, 1.0)
     return np.asarray((near * sure[np.asarray(number).reshape(near.shape)]).max(axis=1))

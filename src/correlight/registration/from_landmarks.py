@@ -185,4 +185,6 @@ def _nearest_linear(found: Estimate) -> Affine:
     transform = found.moving_from_fixed
     if isinstance(transform, Affine):
         return transform
-    return fit(found.fixed, transform(found.fixed), "affine")
+    nearest = fit(found.fixed, transform(found.fixed), "affine")
+    assert isinstance(nearest, Affine)
+    return nearest

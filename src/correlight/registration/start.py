@@ -6,7 +6,7 @@ import numpy as np
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.search.limits import Clicks, Start
+from correlight.search.limits import Start, StartPoints
 from correlight.transforms.bending import bends, beyond, folded, touching
 
 # Places along each axis of the fixed image at which a field is looked at.
@@ -18,7 +18,7 @@ def check_start(start: Start | None, fixed: Grid, moving: Grid) -> None:
 
     Parameters
     ----------
-    start : Transform or Clicks, optional
+    start : Transform or StartPoints, optional
         An approximate ``moving_from_fixed``, of the dimension of the images.
     fixed, moving : Grid
         The two images.
@@ -29,7 +29,7 @@ def check_start(start: Start | None, fixed: Grid, moving: Grid) -> None:
         If it folds, leads outside the moving image everywhere, or bends by more than what
         the images share.
     """
-    if start is None or isinstance(start, Clicks) or not bends(start):
+    if start is None or isinstance(start, StartPoints) or not bends(start):
         return
     places = fixed.lattice(_LOOKS[fixed.ndim])
     inside_out = float(np.mean(folded(start, places)))

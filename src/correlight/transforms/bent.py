@@ -170,7 +170,7 @@ class Inverted(Bent):
         tolerance = 1e-10 * self.length
         guess = target.copy()
         wrong = self.of(guess) - target
-        reach = np.ones(len(target))
+        step_length = np.ones(len(target))
         for _ in range(100):
             todo = np.flatnonzero(np.linalg.norm(wrong, axis=1) > tolerance)
             if not todo.size:
@@ -178,11 +178,11 @@ class Inverted(Bent):
             slopes = self.of.jacobian(guess[todo])
             slopes[np.linalg.det(slopes) <= 0] = np.eye(self.ndim)
             steps = np.linalg.solve(slopes, wrong[todo, :, None])[..., 0]
-            trial = guess[todo] - reach[todo, None] * steps
+            trial = guess[todo] - step_length[todo, None] * steps
             trial_wrong = self.of(trial) - target[todo]
             better = np.linalg.norm(trial_wrong, axis=1) < np.linalg.norm(wrong[todo], axis=1)
             guess[todo[better]], wrong[todo[better]] = trial[better], trial_wrong[better]
-            reach[todo] = np.where(better, np.minimum(2 * reach[todo], 1.0), reach[todo] / 2)
+            step_length[todo] = np.where(better, np.minimum(2 * step_length[todo], 1.0), step_length[todo] / 2)
         guess[np.linalg.norm(wrong, axis=1) > tolerance] = np.nan
         return guess
 

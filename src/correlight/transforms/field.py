@@ -145,9 +145,9 @@ def with_sampled_field(moving_from_fixed: Callable[[Points], Points], linear: Af
 def box_of(field: Bent) -> Grid:
     """A grid over the places that show whether a field folds, several pixels to each of its details."""
     looks = field.looks
-    lowest, reach = looks.min(axis=0), np.ptp(looks, axis=0)
-    shape = np.clip(np.ceil(8 * reach / max(field.finest, 1e-12 * reach.max())), 1, 2**20).astype(int) + 1
-    return Grid.of(shape, tuple(np.maximum(reach, 1e-9 * reach.max()) / (shape - 1)), tuple(lowest), "micrometre")
+    lowest, sides = looks.min(axis=0), np.ptp(looks, axis=0)
+    shape = np.clip(np.ceil(8 * sides / max(field.finest, 1e-12 * sides.max())), 1, 2**20).astype(int) + 1
+    return Grid.of(shape, tuple(np.maximum(sides, 1e-9 * sides.max()) / (shape - 1)), tuple(lowest), "micrometre")
 
 
 def as_displacement(smooth: Callable[[Points], Points], over: Grid) -> Displacement:
