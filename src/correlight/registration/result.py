@@ -142,7 +142,6 @@ class Result:
             transform["matrix"] = self.moving_from_fixed.matrix.tolist()
         else:
             transform["file"] = transform_file
-        bent = {} if self.bending is None else {"field": {**self.bending.to_json(), "unit": self.fixed.unit}}
         return {
             "status": self.verdict.status,
             "reasons": list(self.verdict.reasons),
@@ -153,7 +152,7 @@ class Result:
             "predicted_error": self.predicted_error.to_json(),
             "moving_from_fixed": transform,
             "model_reason": self.model_reason,
-            **bent,
+            "field": None if self.bending is None else {**self.bending.to_json(), "unit": self.fixed.unit},
             "scale_found": self.scale_found,
             "scale_claimed": self.scale_claimed,
             "poses": [pose.to_json() for pose in self.poses],
