@@ -21,8 +21,10 @@ _SPACES, _PER_SPACE = 20, 6
 # Displacements are drawn so large that the largest spans up to so many spaces, but lines stay in their order: one moves
 # relative to its neighbour by less than this share of their distance.
 _SPANS, _IN_ORDER = 2.0, 0.7
-# The longest side of the maps, in pixels, and of the places where displacements are computed.
-_LONGEST, _ASKED = 480, 96
+# The longest side of the maps, in pixels, at most and at least, and of the places where displacements are computed.
+_LONGEST, _SHORTEST, _ASKED = 480, 360, 96
+# An inverse that leads back to within this share of a pixel is said to be exact to that.
+_EXACT = 1e-4
 # Evidence from which on a field counts as supported.
 EVIDENCE = 0.5
 GRID_COLOUR = 255, 200, 0
@@ -160,7 +162,10 @@ def words(result: Result) -> list[tuple[str, str]]:
     bent, unit = result.bending, result.fixed.unit
     assert bent is not None
     what = "volumes" if result.moving_from_fixed.ndim == 3 else "areas"
+    exact = _EXACT * min(result.fixed.spacing)
     back = content.length(bent.residual, unit) if np.isfinite(bent.residual) else "no inverse: the map folds somewhere"
+    if bent.residual < exact:
+        back = f"less than {content.length(exact, unit)}"
     rows = [
         ("Displacement beyond the linear map, median", content.length(bent.median, unit)),
         ("Displacement beyond the linear map, largest", content.length(bent.greatest, unit)),
@@ -200,7 +205,8 @@ def describe(
         Where the plane lies; empty for the whole of an image.
     """
     unit = plane.unit
-    factor = min(1.0, _LONGEST / max(ground.shape[:2]))
+    longest = max(ground.shape[:2])
+    factor = float(np.clip(longest, _SHORTEST, _LONGEST)) / longest
     shape = max(1, round(ground.shape[0] * factor)), max(1, round(ground.shape[1] * factor))
     small = np.asarray(pictures.resize(ground, shape), np.uint8)
     lines = grid_lines(result, plane, axes, shape)

@@ -138,12 +138,17 @@ def _middle(fixed: Grid, moving: Grid, moving_from_fixed: Transform) -> NDArray[
 
 
 def drawn(cut: Cut) -> NDArray[np.uint8]:
-    """A cut in colours with a scale bar: the fixed stack in grey, the moving one in the colour that stands out."""
+    """A cut in colours with a scale bar."""
+    symbol = Frame(("y", "x"), cut.unit).symbol
+    return pictures.with_scale_bar(coloured(cut), cut.pixel, symbol)
+
+
+def coloured(cut: Cut) -> NDArray[np.uint8]:
+    """A cut in colours: the fixed stack in grey, the moving one in the colour that stands out."""
     ground = pictures.stretch(cut.fixed)
     light = pictures.signal(pictures.stretch(cut.moving, cut.covered if cut.covered.any() else None), cut.covered)
     tint = pictures.TINTS[pictures.contrasting_tint(ground, light)]
-    symbol = Frame(("y", "x"), cut.unit).symbol
-    return pictures.with_scale_bar(pictures.tinted(ground, light, tint, cut.covered), cut.pixel, symbol)
+    return pictures.tinted(ground, light, tint, cut.covered)
 
 
 def write_volume_report(
@@ -167,15 +172,16 @@ def write_volume_report(
     WriteError
         If a file cannot be written.
     """
-    laid = result.status != "refused"
+    laid, bent = result.status != "refused", None
     if laid:
-        shown = [(cut.title, drawn(cut)) for cut in cuts_through(fixed, moving, result.moving_from_fixed, channels)]
+        cuts = cuts_through(fixed, moving, result.moving_from_fixed, channels)
+        shown = [(cut.title, drawn(cut)) for cut in cuts]
+        bent = _field(result, fixed, moving, cuts) if field.has_field(result) else None
     else:
         shown = [
             (f"{role} {kind_of(image)}", _alone(image, channel))
             for role, image, channel in (("Fixed", fixed, channels[0]), ("Moving", moving, channels[1]))
         ]
-    bent = _field(result, fixed, moving, shown) if laid and field.has_field(result) else None
     still = shown[0][1]
     if not result:
         refused = f"refused: the moving {'section' if is_section(moving.grid) else 'stack'} could not be placed"
@@ -202,11 +208,9 @@ def write_volume_report(
             raise WriteError(f"{name} cannot be written to {folder} ({error.strerror}); make room there.") from error
 
 
-def _field(
-    result: Result, fixed: Image, moving: Image, shown: list[tuple[str, NDArray[np.uint8]]]
-) -> dict[str, Any] | None:
+def _field(result: Result, fixed: Image, moving: Image, cuts: list[Cut]) -> dict[str, Any]:
     """The maps of a field over the planes of the fixed stack that are shown."""
-    pictures_of = dict(shown)
+    pictures_of = {cut.title: coloured(cut) for cut in cuts}
     planes = []
     for axis, title, onto in planes_through(fixed.grid, moving.grid, result.moving_from_fixed):
         if title in pictures_of:
