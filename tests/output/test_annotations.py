@@ -286,6 +286,11 @@ def test_pixels_of_an_unknown_image_are_asked_for(home: Path, tmp_path: Path) ->
         ([{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[1, 2]]}}], "needs x and y"),
         ([{"type": "Feature", "geometry": {"type": "LineString", "coordinates": [[1, float("nan")]]}}], "needs x and"),
         ([{"type": "Feature", "geometry": None}], "holds no geometry"),
+        ([{"type": "Feature", "geometry": {"type": ["Point"], "coordinates": [1, 2]}}], "A geometry was|is damaged"),
+        ([{"type": "Feature", "geometry": {"type": "Point", "coordinates": [10**400, 2]}}], "needs x and y"),
+        ([{"type": "Feature", "geometry": {"type": "Point", "coordinates": [1e200, 2]}}], "needs x and y"),
+        ([{"type": ["Feature"]}], "Features of GeoJSON"),
+        ([{"type": "Feature", "geometry": [1, 2]}], "A geometry was expected"),
         (7, "A list of features|Features of GeoJSON"),
     ],
 )

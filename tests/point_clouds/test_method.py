@@ -117,6 +117,16 @@ def test_bending_is_followed_and_can_be_stored():
         np.linalg.norm(one.moving_from_fixed(back[inside]) - places[inside], axis=1).mean() for one in (stiff, bent)
     ]
     assert errors[1] < 0.5 * errors[0]
+    # It is reported like any other field.
+    assert bent.bending is not None
+    assert 0 < bent.bending.least_volume < 1 < bent.bending.greatest_volume
+    assert 0 < bent.bending.median < bent.bending.greatest < 2
+    assert bent.bending.residual < 0.01 * FIXED.spacing[0]
+    assert set(bent.maps) == {"field_displacement", "field_evidence"}
+    assert np.nanmax(bent.maps["field_displacement"]) <= bent.bending.greatest * 1.01
+    assert 0.3 < np.nanmean(bent.maps["field_evidence"]) <= 1
+    assert stiff.bending is None
+    assert stiff.maps == {}
 
 
 def test_the_recipe_leads_here():

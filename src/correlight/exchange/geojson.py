@@ -111,12 +111,15 @@ def read_geojson(path: str | Path) -> Annotations:
         If the file is missing, is none of these, or has positions that are no numbers.
     """
     content, walk = read_json(path, _EXPECTED, limit=_LIMIT), _Walk(path)
-    for entry in _features(content, walk):
-        walk.names.append(_name(entry, len(walk.names) + 1))
-        for shape in _shapes_of(entry):
-            for geometry in _simple(shape, walk):
-                walk.ellipses += bool(geometry.get("isEllipse"))
-                _collect(geometry, walk)
+    try:
+        for entry in _features(content, walk):
+            walk.names.append(_name(entry, len(walk.names) + 1))
+            for shape in _shapes_of(entry):
+                for geometry in _simple(shape, walk):
+                    walk.ellipses += bool(geometry.get("isEllipse"))
+                    _collect(geometry, walk)
+    except (TypeError, ValueError, KeyError, RecursionError) as error:
+        raise ReadError(f"Expected {_EXPECTED}, but {path} is damaged ({error}); export them again.") from error
     if not walk.paths:
         raise ReadError(f"Expected {_EXPECTED}, but {path} holds no geometry; export the annotations again.")
     return Annotations(content, tuple(walk.paths), tuple(walk.names), walk.ellipses, walk.measured, tuple(walk.unknown))
@@ -235,7 +238,7 @@ def _collect(geometry: dict[str, Any], walk: _Walk) -> None:
             points = np.array([[y, x] for x, y, *_ in numbers], float).reshape(-1, 2) - 0.5
             rest = [position[2:] for position in positions]
             walk.paths.append(Path2D(kind, points, rest, len(walk.names) - 1))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ReadError(
             f"Every position of a {geometry['type']} in {walk.path} needs x and y; one has something else."
         ) from error
