@@ -163,7 +163,8 @@ def _read_back(path: Path, content: Content, format_name: str, context: Exchange
     fixed = context.field
     if isinstance(content, LandmarkTable | PointTable) or not bends(content) or fixed is None:
         return ()
-    found = read_file(path, format_name, replace(context, into=None))
+    alone = replace(context, into=None, name=None, fixed_origin=None, moving_origin=None)
+    found = read_file(path, format_name, alone)
     assert not isinstance(found, LandmarkTable | PointTable)
     places = fixed.lattice(_PLACES[fixed.ndim])
     pixel, there = min(fixed.spacing), found(places)
