@@ -22,7 +22,7 @@ from correlight.geometry import Points
 from correlight.point_clouds.cloud_pair import CloudModel
 from correlight.point_clouds.fit import CloudFit, fit_clouds
 from correlight.point_clouds.smooth import SmoothField
-from correlight.transforms import Affine, Sequence
+from correlight.transforms import Affine, Chain
 
 RESULTS = Path(__file__).resolve().parent / "results" / "points.md"
 OUTLIERS = 0.1
@@ -113,7 +113,7 @@ def _as_start(near: CloudFit, fixed: Points, model: CloudModel) -> dict[str, Any
             if model == "affine"
             else {"R": found.linear.T / scale, "t": offset, "s": scale}
         )
-    assert isinstance(found, Sequence)
+    assert isinstance(found, Chain)
     field = next(part for part in found.parts if isinstance(part, SmoothField))
     weights = np.zeros_like(fixed)
     weights[cKDTree(fixed).query(field.centres)[1]] = field.weights

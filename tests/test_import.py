@@ -22,7 +22,7 @@ PUBLIC = {
     "Projective",
     "ReadError",
     "Result",
-    "Sequence",
+    "Chain",
     "ThinPlate",
     "Transform",
     "TransformError",

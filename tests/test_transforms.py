@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from correlight.errors import TransformError
 from correlight.geometry import Grid
-from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform, compose
+from correlight.transforms import Affine, Chain, Displacement, Projective, Transform, compose
 
 SEEDS = st.integers(0, 2**32 - 1)
 DIMENSIONS = st.sampled_from([2, 3])
@@ -147,7 +147,7 @@ class TestEveryKind:
         rng = np.random.default_rng(seed)
         parts = (some_affine(rng, ndim), some_displacement(rng, ndim), some_projective(rng, ndim))
         # The affine map first brought back into the field, so that perspective and waves see points where they live.
-        chain = Sequence((parts[0].inverse(), parts[0], *parts[1:]))
+        chain = Chain((parts[0].inverse(), parts[0], *parts[1:]))
         points = some_points(rng, ndim)
         index = parts[1].grid.index(points)
         points = points[np.all(np.abs(index - np.round(index)) > 1e-4, axis=1)]
@@ -220,8 +220,8 @@ class TestMatrices:
             (lambda: Projective([[1.0, 0, 1], [0, 1, 1], [0.5, 0.5, 1]]).inverse(), "singular"),
             (lambda: Projective([[1.0, 0, 0], [0, 1, 0], [0, 1, 0]]), "to infinity"),
             (lambda: Affine.identity(3).rotation, "two dimensions"),
-            (lambda: Sequence(()), "at least one"),
-            (lambda: Sequence((Affine.identity(2), Affine.identity(3))), "one dimension"),
+            (lambda: Chain(()), "at least one"),
+            (lambda: Chain((Affine.identity(2), Affine.identity(3))), "one dimension"),
         ],
     )
     def test_misuse(self, build, words: str) -> None:

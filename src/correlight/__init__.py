@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from correlight.transforms import (
         Affine,
         BSplineField,
+        Chain,
         Displacement,
         Projective,
-        Sequence,
         ThinPlate,
         Transform,
         VelocityField,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Affine": "correlight.transforms",
     "BSplineField": "correlight.transforms",
+    "Chain": "correlight.transforms",
     "CorrelightError": "correlight.errors",
     "Displacement": "correlight.transforms",
     "Frame": "correlight.geometry",
@@ -44,7 +45,6 @@ _HOMES = {
     "Projective": "correlight.transforms",
     "ReadError": "correlight.errors",
     "Result": "correlight.registration.result",
-    "Sequence": "correlight.transforms",
     "ThinPlate": "correlight.transforms",
     "Transform": "correlight.transforms",
     "TransformError": "correlight.errors",
@@ -64,6 +64,7 @@ _HOMES = {
 __all__ = [
     "Affine",
     "BSplineField",
+    "Chain",
     "CorrelightError",
     "Displacement",
     "Frame",
@@ -72,7 +73,6 @@ __all__ = [
     "Projective",
     "ReadError",
     "Result",
-    "Sequence",
     "ThinPlate",
     "Transform",
     "TransformError",

@@ -11,7 +11,7 @@ from correlight.errors import ReadError, TransformError
 from correlight.exchange.bspline import bspline_from_lists
 from correlight.exchange.itk import read_itk, write_itk
 from correlight.geometry import Grid
-from correlight.transforms import Affine, BSplineField, Sequence
+from correlight.transforms import Affine, BSplineField, Chain
 
 
 def judge(ndim: int, strength: float = 1.0) -> Any:
@@ -44,7 +44,7 @@ def test_points_move_as_in_simpleitk_inside_and_outside(ndim: int, ending: str, 
 
 def test_it_joins_others_in_a_composite(tmp_path: Path) -> None:
     sitk.WriteTransform(judge(2), str(tmp_path / "a.tfm"))
-    both = Sequence((read_itk(tmp_path / "a.tfm"), Affine.similarity(20, 1.5)))
+    both = Chain((read_itk(tmp_path / "a.tfm"), Affine.similarity(20, 1.5)))
     write_itk(tmp_path / "b.h5", both)
     points = np.random.default_rng(2).uniform(3, 20, size=(50, 2))
     assert np.abs(through(sitk.ReadTransform(str(tmp_path / "b.h5")), points) - both(points)).max() < 1e-11

@@ -19,7 +19,7 @@ from correlight.io import read, write_ome_tiff
 from correlight.landmarks.tables import PointTable
 from correlight.output.apply import apply
 from correlight.point_clouds.smooth import SmoothField
-from correlight.transforms import Affine, BSplineField, Displacement, Sequence, ThinPlate, Transform, VelocityField
+from correlight.transforms import Affine, BSplineField, Chain, Displacement, ThinPlate, Transform, VelocityField
 from correlight.transforms.bending import bending
 from tests.exchange.conftest import Elsewhere
 from tests.exchange.test_elastix import TRANSFORMIX
@@ -61,9 +61,9 @@ def field(kind: str, ndim: int) -> Transform:
     return Displacement({2: 0.3, 3: 0.1}[ndim] * np.random.default_rng(2).normal(size=(*nodes.shape, ndim)), nodes)
 
 
-def turned(kind: str, ndim: int) -> Sequence:
+def turned(kind: str, ndim: int) -> Chain:
     linear = np.eye(ndim) + 0.1 * np.random.default_rng(5).normal(size=(ndim, ndim))
-    return Sequence((field(kind, ndim), Affine.of(1.3 * linear, np.arange(ndim) + 2.0)))
+    return Chain((field(kind, ndim), Affine.of(1.3 * linear, np.arange(ndim) + 2.0)))
 
 
 def context(ndim: int) -> ExchangeContext:

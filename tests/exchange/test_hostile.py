@@ -11,7 +11,7 @@ import pytest
 from correlight.errors import CorrelightError
 from correlight.exchange import ExchangeContext, LandmarkTable, PointTable, read_file, write_file
 from correlight.geometry import Grid
-from correlight.transforms import Affine, BSplineField, Displacement, Sequence
+from correlight.transforms import Affine, BSplineField, Chain, Displacement
 from tests.exchange.test_bdv import EM, EM_SCALE, LM, LM_SCALE, VECTOR, dataset, registration
 
 RNG = np.random.default_rng(0)
@@ -25,7 +25,7 @@ POINTS = PointTable(("a", "b", "c"), RNG.normal(size=(3, 2)), "micrometre")
 LANDMARKS = LandmarkTable(POINTS, POINTS)
 FILES: dict[str, tuple[Any, str | None]] = {
     "a.tfm": (AFFINE, None), "field.tfm": (FIELD, None), "spline.tfm": (SPLINE, None),
-    "a.h5": (Sequence((FIELD, AFFINE)), None), "elastix.txt": (AFFINE, "elastix"), "matrix.txt": (AFFINE, None),
+    "a.h5": (Chain((FIELD, AFFINE)), None), "elastix.txt": (AFFINE, "elastix"), "matrix.txt": (AFFINE, None),
     "matrix.json": (AFFINE, None), "napari.csv": (AFFINE, "napari"), "trakem2.xml": (AFFINE, "trakem2"),
     "ecclem.xml": (AFFINE, "ecclem"), "pairs.xml": (LANDMARKS, "ecclem"), "mobie.json": (AFFINE, "mobie"),
     "bigwarp.csv": (LANDMARKS, "bigwarp"), "bigwarp.json": (LANDMARKS, "bigwarp"), "table.csv": (LANDMARKS, None),

@@ -13,7 +13,7 @@ from scipy.io import savemat
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange import read_itk, read_transform, write_itk
 from correlight.geometry import Grid
-from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
+from correlight.transforms import Affine, Chain, Displacement, Projective, Transform
 
 HEADER = "#Insight Transform File V1.0\n#Transform 0\n"
 
@@ -106,8 +106,8 @@ def mixed(ndim: int) -> dict[str, Transform]:
     return {
         "affine": random_affine(ndim, 3),
         "field": field(ndim),
-        "field, then affine": Sequence((field(ndim), random_affine(ndim, 1))),
-        "affine, field, affine": Sequence((Affine.identity(ndim), field(ndim), random_affine(ndim, 2))),
+        "field, then affine": Chain((field(ndim), random_affine(ndim, 1))),
+        "affine, field, affine": Chain((Affine.identity(ndim), field(ndim), random_affine(ndim, 2))),
     }
 
 

@@ -22,7 +22,7 @@ from correlight.exchange.itk import read_itk
 from correlight.exchange.table import read_points
 from correlight.geometry import Grid
 from correlight.parsing import parse_xml, read_bytes
-from correlight.transforms import Affine, Displacement, Sequence
+from correlight.transforms import Affine, Chain, Displacement
 from tests.exchange.test_bdv import EM, EM_SCALE, LM, LM_SCALE, VECTOR, dataset, registration
 from tests.exchange.vector import MOVING_FROM_FIXED_3D, apart
 
@@ -124,7 +124,7 @@ def test_hdf5_brings_its_own_numbers_and_not_too_many(
 
 def test_two_wrong_bytes_do_not_lead_hdf5_round_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded, "_SECONDS", 3)
-    write_file(tmp_path / "a.h5", Sequence((FIELD, Affine.identity())))
+    write_file(tmp_path / "a.h5", Chain((FIELD, Affine.identity())))
     whole = (tmp_path / "a.h5").read_bytes()
     began = time.monotonic()
     # At the second place HDF5 2.0 goes round in circles; the others are refused, or hold nothing that is read.

@@ -12,7 +12,7 @@ from correlight.errors import ReadError, TransformError
 from correlight.exchange import ExchangeContext, read_file, read_transform, write_file
 from correlight.exchange.ngff import read_ngff, write_scene
 from correlight.geometry import Grid
-from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
+from correlight.transforms import Affine, Chain, Displacement, Projective, Transform
 from tests.exchange.conftest import Elsewhere
 from tests.exchange.vector import MOVING_FROM_FIXED_2D, MOVING_FROM_FIXED_3D, apart
 
@@ -31,11 +31,11 @@ def transforms(ndim: int) -> dict[str, Transform]:
         "affine": affine,
         "field": field(ndim),
         "field with origin": field(ndim, origin=0.75),
-        "field, then affine": Sequence((field(ndim), affine)),
-        "affine, then field": Sequence((affine, field(ndim, 1))),
+        "field, then affine": Chain((field(ndim), affine)),
+        "affine, then field": Chain((affine, field(ndim, 1))),
         "field in the other direction": field(ndim).inverse(),
-        "its inverse, then affine": Sequence((field(ndim, 3).inverse(), affine)),
-        "both sides": Sequence((field(ndim), affine, field(ndim, 1, 0.5))),
+        "its inverse, then affine": Chain((field(ndim, 3).inverse(), affine)),
+        "both sides": Chain((field(ndim), affine, field(ndim, 1, 0.5))),
     }
 
 

@@ -9,7 +9,7 @@ import pytest
 from correlight.geometry import Grid
 from correlight.images.places import PLACE_ERROR, NodePlaces, dense, places_of
 from correlight.images.resample import warp
-from correlight.transforms import Affine, BSplineField, Displacement, Sequence, ThinPlate, Transform, VelocityField
+from correlight.transforms import Affine, BSplineField, Chain, Displacement, ThinPlate, Transform, VelocityField
 from correlight.transforms.bending import finest_detail
 from tests.phantoms import texture
 
@@ -38,7 +38,7 @@ def smooth_map(kind: str, ndim: int) -> Transform:
     over, where = grid(ndim), lattice(ndim, 2)
     turn = Affine.of(np.eye(ndim) + 0.05 * np.random.default_rng(0).normal(size=(ndim, ndim)), np.zeros(ndim))
     if kind == "spline":
-        return Sequence((BSplineField(inner(where, 0.8), where), turn))
+        return Chain((BSplineField(inner(where, 0.8), where), turn))
     if kind == "flow":
         return VelocityField(inner(where, 0.8), where)
     if kind == "inverse":

@@ -14,7 +14,7 @@ from correlight.geometry import Grid
 from correlight.images import kernel
 from correlight.images.image import CoarseMask, Image
 from correlight.images.resample import Resampling, output_grid, warp
-from correlight.transforms import Affine, Displacement, Projective, Sequence
+from correlight.transforms import Affine, Chain, Displacement, Projective
 
 
 def texture(*shape: int, seed: int = 0) -> np.ndarray:
@@ -327,7 +327,7 @@ def test_every_kind_of_transform_is_followed() -> None:
     grid = Grid.of((60, 70))
     projective = Projective([[1, 0.02, 2], [-0.01, 1.03, 1], [1e-4, -2e-4, 1]])
     direct, where = warp(texture(1, 60, 70), grid, projective, grid)
-    joined, there = warp(texture(1, 60, 70), grid, Sequence((projective, Affine.identity())), grid)
+    joined, there = warp(texture(1, 60, 70), grid, Chain((projective, Affine.identity())), grid)
     assert np.abs(direct - joined)[:, where & there].max() < 1e-5
     field = Displacement(np.full((60, 70, 2), (3.0, -2.0)), grid)
     shifted, covered = warp(texture(1, 60, 70), grid, field, grid)

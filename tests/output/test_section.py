@@ -20,7 +20,7 @@ from correlight.output.folder import write_result
 from correlight.output.report.volumes import cuts_through, section_cut
 from correlight.output.section import filling
 from correlight.output.target import reserve
-from correlight.transforms import Displacement, Sequence
+from correlight.transforms import Chain, Displacement
 from tests.stack_and_section import SECTION, STACK, known, stack_and_section, stack_from_section
 
 TILTS = (0.0, 4.0, 12.0)
@@ -184,7 +184,7 @@ def test_a_bent_transform_is_shown_and_written_as_well(tmp_path: Path) -> None:
     straight = stack_from_section(0.0)
     nodes = Grid.of((2, 4, 4), (0.4, 2.4, 2.9), (-0.2, 0.0, 0.0), "micrometre")
     bend = 0.05 * np.sin(np.arange(nodes.shape[0] * 16 * 3)).reshape(*nodes.shape, 3)
-    bent = Sequence((Displacement(bend, nodes), straight))
+    bent = Chain((Displacement(bend, nodes), straight))
     out = written(tmp_path / "out", section, stack, bent)
     expected, _ = warp(stack, stack.grid, bent, Grid((1, *SECTION.shape), (0.4, 0.08, 0.08), (0, 0, 0), "micrometre"))
     assert np.array_equal(tifffile.imread(out / "registered.ome.tif"), expected[0, 0])

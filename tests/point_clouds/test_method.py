@@ -10,8 +10,7 @@ from correlight import Affine, Grid, Image, register
 from correlight.errors import UsageError
 from correlight.recipes import load
 from correlight.registration.result import Result
-from correlight.transforms import Displacement
-from correlight.transforms import Sequence as Chain
+from correlight.transforms import Chain, Displacement
 
 FIXED = Grid.of((300, 320), 0.05, unit="micrometre")
 MOVING = Grid.of((200, 190), 0.12, unit="micrometre")

@@ -25,7 +25,7 @@ from correlight.refine.lattice import Lattice
 from correlight.registration.register import register
 from correlight.registration.result import Result
 from correlight.simulate import pair
-from correlight.transforms import Affine, Sequence, Transform, VelocityField
+from correlight.transforms import Affine, Chain, Transform, VelocityField
 from tests.small_pairs import stacks
 
 
@@ -90,7 +90,7 @@ def test_points_go_both_ways_and_files_keep_the_field(tmp_path: Path) -> None:
     assert np.abs(result.moving_from_fixed.inverse()(there) - points).max() < 0.05 * fixed.grid.spacing[0]
     write_transform(tmp_path / "a.h5", result.moving_from_fixed)
     found = read_transform(tmp_path / "a.h5")
-    assert isinstance(found, Sequence)
+    assert isinstance(found, Chain)
     assert np.abs(found(points) - there).max() < 1e-9
     assert np.abs(found.inverse()(there) - points).max() < 1e-6
     assert truth.ndim == 2

@@ -18,7 +18,7 @@ from correlight.landmarks import estimate
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.apply import apply
 from correlight.registration.from_landmarks import from_landmarks
-from correlight.transforms import Affine, Displacement, Projective, Sequence
+from correlight.transforms import Affine, Chain, Displacement, Projective
 from tests.known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, write_images
 
 Write = Callable[[np.ndarray, np.ndarray], Path]
@@ -124,7 +124,7 @@ def test_what_is_stored_is_the_spline(images: tuple[Image, Image]) -> None:
     moving += 2 * np.sin(fixed[:, ::-1] * 3)
     outcome = from_landmarks(*images, table(fixed, moving), "thin-plate", error=0.0)
     found, kept = outcome.estimate, outcome.result.moving_from_fixed
-    assert isinstance(kept, Sequence)
+    assert isinstance(kept, Chain)
     assert isinstance(kept.parts[0], Displacement)
     places = np.random.default_rng(1).random((200, 2)) * images[0].grid.extent
     places += np.asarray(images[0].grid.corners().min(axis=0))

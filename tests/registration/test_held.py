@@ -9,7 +9,7 @@ from correlight.registration.held import held
 from correlight.registration.options import Options
 from correlight.registration.register import register
 from correlight.simulate import pair
-from correlight.transforms import Affine, Projective, Sequence
+from correlight.transforms import Affine, Chain, Projective
 
 FIXED, MOVING = Grid.of((100, 120), 0.5, unit="micrometre"), Grid.of((80, 90), 2.0, unit="micrometre")
 NONE = Candidate((0, 0), ())
@@ -60,7 +60,7 @@ def test_what_is_within_the_limits_or_has_none_is_left_alone() -> None:
 
 def test_perspective_and_what_bends_follow() -> None:
     tilted = Projective(similarity(8, 1.0).matrix)
-    bent = Sequence((tilted, Affine.of(np.eye(2), (0.0, 0.0))))
+    bent = Chain((tilted, Affine.of(np.eye(2), (0.0, 0.0))))
     found, against = held(Fit(NONE, bent, tilted, "elastic", ""), Options(rotation=(-5, 5)), FIXED, MOVING)
     assert against is not None
     places = FIXED.lattice(5)

@@ -13,7 +13,7 @@ from correlight.exchange import read_transform, write_file
 from correlight.exchange.context import ExchangeContext
 from correlight.geometry import Grid
 from correlight.images.resample import Resampling, warp
-from correlight.transforms import Affine, BSplineField, Sequence, Transform, VelocityField
+from correlight.transforms import Affine, BSplineField, Chain, Transform, VelocityField
 
 RIM = 3
 
@@ -129,7 +129,7 @@ def test_files_hold_the_same_map(kind: Any, name: str, off: float, ndim: int, tm
     fixed = Grid.of((24, 28, 26)[-ndim:], 0.5, 1.0, "micrometre")
     written: Transform = field
     if name != "a.txt":
-        written = Sequence((field, Affine.of(1.1 * np.eye(ndim), np.arange(ndim))))
+        written = Chain((field, Affine.of(1.1 * np.eye(ndim), np.arange(ndim))))
     context = ExchangeContext(fixed=fixed, moving=fixed)
     write_file(tmp_path / name, written, {"a.txt": "elastix", "a.zarr": "ngff"}.get(name), context)
     found = read_transform(tmp_path / name, context=ExchangeContext(fixed=fixed, moving=fixed))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import TransformError, UsageError
 from correlight.geometry import Grid, Unit
-from correlight.transforms import Affine, Bent, Projective, Sequence, Transform
+from correlight.transforms import Affine, Bent, Chain, Projective, Transform
 from correlight.transforms.bending import parts_of
 from correlight.transforms.field import as_displacement, box_of
 
@@ -102,7 +102,7 @@ def require_affine(transform: Transform, format_name: str, advice: str = "") -> 
 
 def in_words(transform: Transform) -> str:
     """What kind of transform it is, as a sentence calls it."""
-    if isinstance(transform, Sequence):
+    if isinstance(transform, Chain):
         return f"a chain of {' and '.join(in_words(part) for part in transform.parts)}"
     if isinstance(transform, Bent):
         return transform.words

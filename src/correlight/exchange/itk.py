@@ -31,9 +31,9 @@ from correlight.parsing import open_regular, read_bytes, read_text
 from correlight.transforms import (
     Affine,
     BSplineField,
+    Chain,
     Displacement,
     Projective,
-    Sequence,
     Transform,
     VelocityField,
     compose,
@@ -99,7 +99,7 @@ def write_itk(path: str | Path, moving_from_fixed: Transform, context: ExchangeC
         If the file cannot be written.
     """
     held = held_parts(moving_from_fixed, _holds, context.field)
-    blocks = _blocks_of(held[0] if len(held) == 1 else Sequence(held))
+    blocks = _blocks_of(held[0] if len(held) == 1 else Chain(held))
     if Path(path).suffix.lower() in (".h5", ".hdf5", ".hdf"):
         from correlight.exchange.hdf5 import write_blocks
 
@@ -178,7 +178,7 @@ def _numbers(values: abc.Sequence[float] | NDArray[np.float64]) -> str:
 
 def _blocks_of(transform: Transform) -> list[Block]:
     """The blocks of a transform; several are listed behind a composite, the one that is applied first at the end."""
-    if isinstance(transform, Sequence):
+    if isinstance(transform, Chain):
         parts = [block for part in reversed(transform.parts) for block in _blocks_of(part)]
         return [Block(COMPOSITE, transform.ndim, np.zeros(0), np.zeros(0)), *parts]
     if isinstance(transform, Affine):

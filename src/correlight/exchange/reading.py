@@ -17,7 +17,7 @@ import numpy as np
 from correlight.errors import CorrelightError, ReadError, TransformError
 from correlight.exchange.flat import FARTHEST
 from correlight.landmarks.tables import LandmarkTable, PointTable
-from correlight.transforms import Affine, Displacement, Projective, Sequence, Transform
+from correlight.transforms import Affine, Chain, Displacement, Projective, Transform
 from correlight.transforms.bent import Inverted
 
 _Options = ParamSpec("_Options")
@@ -93,7 +93,7 @@ def check(content: Transform | LandmarkTable | PointTable, subject: str) -> None
 
 
 def _check_transform(transform: Transform, subject: str) -> None:
-    for part in transform.parts if isinstance(transform, Sequence) else (transform,):
+    for part in transform.parts if isinstance(transform, Chain) else (transform,):
         inner = part.of if isinstance(part, Inverted) else part
         grid = getattr(inner, "grid", None)
         if isinstance(inner, Affine | Projective):

@@ -23,8 +23,7 @@ from correlight.geometry import Points
 from correlight.point_clouds.cloud_pair import CloudModel, CloudPair, drift_in_steps, linear_of
 from correlight.point_clouds.drift import Found
 from correlight.point_clouds.starts import try_all
-from correlight.transforms import Affine, Transform
-from correlight.transforms import Sequence as Chain
+from correlight.transforms import Affine, Chain, Transform
 
 Float64 = NDArray[np.float64]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence as Several
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -26,7 +26,7 @@ from correlight.registration.finish import finish
 from correlight.registration.result import Result
 from correlight.search.limits import claimed_scale
 from correlight.search.pose import Pose
-from correlight.transforms import Affine, Sequence, Transform
+from correlight.transforms import Affine, Chain, Transform
 from correlight.transforms.field import with_sampled_field
 
 # Places per axis on which the overlap is counted.
@@ -63,7 +63,7 @@ def from_landmarks(
     *,
     error: ArrayLike | None = None,
     noise: Noise = "isotropic",
-    without: Several[str] = (),
+    without: Sequence[str] = (),
 ) -> LandmarkResult:
     """Fit a transform to landmarks, judge it, and predict its error at every place of the fixed image.
 
@@ -147,7 +147,7 @@ def from_landmarks(
 
 def _transform(found: Estimate, grid: Grid) -> Transform:
     """The transform in a form that a file can hold: a spline as displacements over the fixed field, then affine."""
-    if not isinstance(found, SplineEstimate) or not isinstance(found.moving_from_fixed, Sequence):
+    if not isinstance(found, SplineEstimate) or not isinstance(found.moving_from_fixed, Chain):
         return found.moving_from_fixed
     last = found.moving_from_fixed.parts[-1]
     assert isinstance(last, Affine)
@@ -161,7 +161,7 @@ def _evidence(found: SplineEstimate, predicted: PredictedError) -> dict[str, NDA
 
 
 def _chosen(
-    fixed: Image, moving: Image, landmarks: LandmarkTable, without: Several[str]
+    fixed: Image, moving: Image, landmarks: LandmarkTable, without: Sequence[str]
 ) -> tuple[tuple[str, ...], Points, Points]:
     names = landmarks.fixed.names
     unknown = [name for name in without if name not in names]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from correlight.transforms.bent import Bent, Inverted
 from correlight.transforms.bspline import BSplineField
+from correlight.transforms.chain import Chain, compose
 from correlight.transforms.field import Displacement
 from correlight.transforms.linear import Affine, Projective, scale_of
 from correlight.transforms.protocol import Matrix, Transform
-from correlight.transforms.sequence import Sequence, compose
 from correlight.transforms.spline import ThinPlate
 from correlight.transforms.velocity import VelocityField
 
@@ -20,11 +20,11 @@ __all__ = [
     "Affine",
     "BSplineField",
     "Bent",
+    "Chain",
     "Displacement",
     "Inverted",
     "Matrix",
     "Projective",
-    "Sequence",
     "ThinPlate",
     "Transform",
     "VelocityField",

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from correlight.errors import TransformError
 from correlight.geometry import Points
 from correlight.transforms.bent import Bent, determinants
+from correlight.transforms.chain import Chain
 from correlight.transforms.linear import Affine, Projective
 from correlight.transforms.protocol import Transform
-from correlight.transforms.sequence import Sequence
 
 _LINEAR = (Affine, Projective)
 
@@ -56,7 +56,7 @@ def bends(transform: Transform) -> bool:
 
 def parts_of(transform: Transform) -> tuple[Transform, ...]:
     """The transforms that one consists of, the first one first."""
-    return transform.parts if isinstance(transform, Sequence) else (transform,)
+    return transform.parts if isinstance(transform, Chain) else (transform,)
 
 
 def touching(transform: Transform, place: Points) -> Affine:

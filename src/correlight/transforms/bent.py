@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from correlight.errors import TransformError
 from correlight.geometry import Grid, Points
+from correlight.transforms.chain import Chain
 from correlight.transforms.protocol import Transform, checked
-from correlight.transforms.sequence import Sequence
 
 # A map is asked in no more than so many places whether it folds, and in so many whether its inverse leads back.
 _MOST_LOOKS, _MOST_BACK = 200_000, 4_000
@@ -70,7 +70,7 @@ class Bent:
 
     def __matmul__(self, other: Transform) -> Transform:
         """The transform that applies ``other`` first."""
-        return Sequence((other, self))
+        return Chain((other, self))
 
     def inverse(self) -> Transform:
         """The map back, found by Newton's method at every call; raises `TransformError` if the field folds.

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from correlight.errors import TransformError
 from correlight.geometry import Points
+from correlight.transforms.chain import Chain
 from correlight.transforms.protocol import Matrix, Transform, checked
-from correlight.transforms.sequence import Sequence
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +147,7 @@ class Affine(_Homogeneous):
             return Affine(self.matrix @ other.matrix)
         if isinstance(other, Projective):
             return Projective(self.matrix @ other.matrix)
-        return Sequence((other, self))
+        return Chain((other, self))
 
     def inverse(self) -> Affine:
         """The affine map back."""
@@ -210,7 +210,7 @@ class Projective(_Homogeneous):
         """The transform that applies ``other`` first."""
         if isinstance(other, Affine | Projective):
             return Projective(self.matrix @ other.matrix)
-        return Sequence((other, self))
+        return Chain((other, self))
 
     def inverse(self) -> Projective:
         """The projective map back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Seq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from correlight.transforms.protocol import Transform, checked
 
 
 @dataclass(frozen=True, eq=False)
-class Sequence:
+class Chain:
     """Several transforms one after the other.
 
     Parameters
@@ -28,9 +28,9 @@ class Sequence:
     def __post_init__(self) -> None:
         flat: list[Transform] = []
         for part in self.parts:
-            flat.extend(part.parts if isinstance(part, Sequence) else [part])
+            flat.extend(part.parts if isinstance(part, Chain) else [part])
         if not flat or len({part.ndim for part in flat}) != 1:
-            raise TransformError("A sequence needs at least one transform, all of one dimension.")
+            raise TransformError("A chain needs at least one transform, all of one dimension.")
         object.__setattr__(self, "parts", tuple(flat))
 
     @property
@@ -47,11 +47,11 @@ class Sequence:
 
     def __matmul__(self, other: Transform) -> Transform:
         """The transform that applies ``other`` first."""
-        return Sequence((other, self))
+        return Chain((other, self))
 
     def inverse(self) -> Transform:
         """The inverses in reverse order."""
-        return Sequence(tuple(part.inverse() for part in reversed(self.parts)))
+        return Chain(tuple(part.inverse() for part in reversed(self.parts)))
 
     def jacobian(self, points: ArrayLike) -> NDArray[np.float64]:
         """Chain rule at each of ``(N, D)`` points, shape ``(N, D, D)``."""
@@ -63,7 +63,7 @@ class Sequence:
         return np.asarray(result)
 
 
-def compose(transforms: Seq[Transform]) -> Transform:
+def compose(transforms: Sequence[Transform]) -> Transform:
     """Join transforms given in the order of their application (at least one) into the simplest kind."""
     result = transforms[0]
     for transform in transforms[1:]:
