@@ -108,15 +108,19 @@ def organelles(ndim: int) -> Couple:
 
 
 @cache
-def stacks(rotation: float = 40.0) -> Couple:
-    """Rough stacks of unlike contrast, turned about z: dark is bright in the other, and noisy."""
-    fixed = Grid.of((48, 72, 80), (1.0, 1.0, 1.0), unit="micrometre")
-    moving = Grid.of((32, 72, 72), (1.4, 1.0, 1.0), unit="micrometre")
-    rough = ndimage.gaussian_filter(np.random.default_rng(4).normal(size=fixed.shape), 2.0)
+def stacks(rotation: float = 40.0, large: bool = False) -> Couple:
+    """Rough stacks of unlike contrast, turned about z: dark is bright in the other, and noisy.
+
+    The large ones, three times as many voxels, keep a registration busy for long enough to be cancelled at any stage.
+    """
+    shapes = ((48, 72, 80), (32, 72, 72)) if large else ((24, 56, 60), (18, 56, 56))
+    fixed = Grid.of(shapes[0], (1.0, 1.0, 1.0), unit="micrometre")
+    moving = Grid.of(shapes[1], (1.4, 1.0, 1.0), unit="micrometre")
+    rough = ndimage.gaussian_filter(np.random.default_rng(4).normal(size=fixed.shape), 2.0 if large else 1.5)
     rough /= rough.std()
     turn = np.eye(3)
     turn[1:, 1:] = Affine.similarity(rotation).linear
-    truth = Affine.of(turn, moving.centre + np.array([1.0, 3.0, -4.0]) - turn @ fixed.centre)
+    truth = Affine.of(turn, moving.centre + np.array([1.0, 2.0, -3.0]) - turn @ fixed.centre)
     light = np.exp(-0.5 * seen(rough, fixed, moving, truth))
     light += 0.1 * np.random.default_rng(5).normal(size=moving.shape)
     return couple(
@@ -127,9 +131,9 @@ def stacks(rotation: float = 40.0) -> Couple:
 
 
 @cache
-def section(rotation: float = 40.0) -> Couple:
+def section(rotation: float = 40.0, large: bool = False) -> Couple:
     """One slice of the first of `stacks`, and the second."""
-    whole, number = stacks(rotation), 22
+    whole, number = stacks(rotation, large), 22 if large else 11
     pixels = np.asarray(whole.fixed.levels[0][0, number])
     depth = whole.fixed.grid.points([[number, 0, 0]])[0]
     truth = whole.moving_from_fixed @ Affine.of(np.eye(3), (depth[0], 0.0, 0.0))

@@ -68,8 +68,8 @@ class Listener:
 
 COUPLES: dict[str, Callable[[], Couple]] = {
     "images": small_pairs.cell_with_beads,
-    "stacks": small_pairs.stacks,
-    "section": small_pairs.section,
+    "stacks": lambda: small_pairs.stacks(large=True),
+    "section": lambda: small_pairs.section(large=True),
     "organelles": lambda: small_pairs.organelles(2),
     "organelles in space": lambda: small_pairs.organelles(3),
     "beads in space": small_pairs.stacks_of_beads,

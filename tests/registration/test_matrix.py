@@ -12,17 +12,24 @@ from correlight.intensity.fit import ImageFit
 from correlight.intensity.planes import PlaneCandidate
 from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.protocols import DIMENSIONS, OPTIONS, Dimension
-from correlight.methods.task import Fit, ImagePair, Task
+from correlight.methods.task import Fit, ImagePair
 from correlight.point_clouds.method import CloudTransform
-from correlight.recipes import Recipe, load, names
+from correlight.recipes import load, names
 from correlight.registration.finish import finish as known
 from correlight.registration.options import Methods, Options, check, dimension_of
 from correlight.registration.register import register
 from correlight.registration.result import Result
-from correlight.registration.stack import prepared_stacks
-from correlight.search.limits import Limits, claimed_scale
 from correlight.transforms import Affine
-from tests.small_pairs import Couple, cell_with_beads, organelles, section, stacks, stacks_of_beads
+from tests.registration.by_recipe import (
+    KINDS_OF_TRANSFORM,
+    SERVED,
+    close_around,
+    made_for,
+    pixels_per_pixel,
+    rotation_of,
+    task_of,
+)
+from tests.small_pairs import Couple
 
 FLAT = Image.from_array(np.random.default_rng(0).random((40, 50)).astype(np.float32), 0.1)
 STACK = Image.from_array(np.random.default_rng(1).random((1, 12, 40, 50)).astype(np.float32), (0.3, 0.1, 0.1))
@@ -30,28 +37,6 @@ IMAGES: dict[Dimension, tuple[Image, Image]] = {
     "2-D": (FLAT, FLAT),
     "3-D": (STACK, STACK),
     "section in stack": (FLAT, STACK),
-}
-KINDS_OF_TRANSFORM = ("rigid", "similarity", "affine", "projective", "elastic")
-
-ALL: frozenset[str] = frozenset(OPTIONS)
-LINEAR = frozenset(KINDS_OF_TRANSFORM[:3])
-# What each recipe takes of options and of kinds of transform; what is not here is refused.
-IN_THE_PLANE: dict[Dimension, frozenset[str]] = {"2-D": ALL | LINEAR | {"projective", "elastic"}}
-BEADS_IN_THE_PLANE: dict[Dimension, frozenset[str]] = {"2-D": ALL | LINEAR | {"projective"}}
-STACKS: dict[Dimension, frozenset[str]] = {"3-D": ALL | LINEAR | {"elastic"}, "section in stack": ALL | LINEAR}
-CLOUDS = frozenset({"mirror", "start", "elastic"}) | LINEAR
-SERVED: dict[str, dict[Dimension, frozenset[str]]] = {
-    "auto": {**IN_THE_PLANE, **STACKS},
-    "classical": {**IN_THE_PLANE, **STACKS},
-    "descriptor": {**IN_THE_PLANE, **STACKS},
-    "mutual-information": {**IN_THE_PLANE, **STACKS},
-    "neural-mi": {**IN_THE_PLANE, "3-D": STACKS["3-D"]},
-    "volumes-any-axis": STACKS,
-    "log-mi-3d": {dimension: taken - {"rotation", "mirror"} for dimension, taken in STACKS.items()},
-    "fiducials": {**BEADS_IN_THE_PLANE, "3-D": STACKS["3-D"] - {"rotation", "elastic"}},
-    "fiducials-then-image": {**IN_THE_PLANE},
-    "image-then-fiducials": {**BEADS_IN_THE_PLANE},
-    "point-clouds": {"2-D": CLOUDS, "3-D": CLOUDS},
 }
 RUNS = [(recipe, dimension) for recipe, served in SERVED.items() for dimension in served]
 
@@ -96,36 +81,11 @@ def test_every_option_is_taken_or_refused_in_one_sentence(recipe: str, dimension
     assert taken == ({""} | SERVED[recipe][dimension] if dimension in SERVED[recipe] else set())
 
 
-def made_for(recipe: str, dimension: Dimension) -> Couple:
-    """A small pair that a recipe is for."""
-    if recipe == "point-clouds":
-        return organelles(2 if dimension == "2-D" else 3)
-    if recipe == "fiducials" and dimension == "3-D":
-        return stacks_of_beads()
-    if dimension == "2-D":
-        return cell_with_beads()
-    # Patches are for stacks that are not turned.
-    rotation = 0.0 if recipe == "log-mi-3d" else 40.0
-    return stacks(rotation) if dimension == "3-D" else section(rotation)
-
-
 def around(pair: Couple, taken: frozenset[str]) -> dict[str, Any]:
-    """The limits that a recipe takes, all at once, around the truth."""
-    truth = pair.moving_from_fixed
-    claimed = claimed_scale(pair.fixed.grid, pair.moving.grid)
-    assert claimed is not None
-    size, angle = claimed * truth.scale, turned(truth)
-    options = {
-        "rotation": (angle - 25, angle + 25),
-        "scale": (0.93 * size, 1.07 * size),
-        "mirror": False,
-    }
+    """The limits that a recipe takes, all at once, close around the truth: a narrow search is a quick one."""
+    scale, angle = pixels_per_pixel(pair), rotation_of(pair.moving_from_fixed)
+    options = {"rotation": (angle - 6, angle + 6), "scale": (0.98 * scale, 1.02 * scale), "mirror": False}
     return {name: value for name, value in options.items() if name in taken}
-
-
-def turned(transform: Affine) -> float:
-    """Degrees in the plane."""
-    return Affine.of(transform.linear[-2:, -2:], np.zeros(2)).rotation
 
 
 # Mean error that is allowed, in micrometres: a third of a pixel of the light image, half a voxel.
@@ -192,13 +152,13 @@ def test_what_is_served_runs_as_the_recipe_says(recipe: str, dimension: Dimensio
 
 
 @pytest.mark.parametrize("dimension", ["2-D", "3-D"])
-def test_neural_mi_is_not_mutual_information_under_another_name(dimension: Dimension, fits: list[Fit]) -> None:
-    """The same search and model, so that only the measure differs: other transforms, other halves, both right."""
+def test_neural_mi_is_not_mutual_information_under_another_name(dimension: Dimension) -> None:
+    """The same pose and model, so that only the measure differs: other transforms, other halves, both right."""
     pair, recipe = made_for("neural-mi", dimension), load("neural-mi")
     other = recipe.with_settings("refinement", measure="mutual information")
-    for one in (recipe, other):
-        register(pair.fixed, pair.moving, one, model="rigid", workers=1, **around(pair, SERVED["neural-mi"][dimension]))
-    neural, plain = fits
+    task = task_of(recipe, pair, close_around(pair), model="rigid")
+    candidate = Methods.of(recipe).search.find(task)
+    neural, plain = (Methods.of(one).refinement.fit(task, candidate) for one in (recipe, other))
     assert isinstance(neural, ImageFit)
     assert isinstance(plain, ImageFit)
     assert (neural.choice.measure, plain.choice.measure) == ("neural mutual information", "mutual information")
@@ -210,81 +170,3 @@ def test_neural_mi_is_not_mutual_information_under_another_name(dimension: Dimen
     assert 1e-4 * pixel < apart(neural.transform, plain.transform) < pixel
     for half, same in zip(neural.choice.halves, plain.choice.halves, strict=True):
         assert apart(half, same) > 1e-4 * pixel
-
-
-SEARCHES = [
-    (recipe, dimension)
-    for recipe in ("classical", "mutual-information", "log-mi-3d", "fiducials")
-    for dimension in SERVED[recipe]
-]
-
-
-def searched(recipe: Recipe, pair: Couple, limits: Limits, start: Affine | None = None) -> list[Affine]:
-    """The poses that the search of a recipe finds."""
-    methods = Methods.of(recipe)
-    appearance = methods.appearance.appearance if methods.appearance is not None else None
-    flat = dimension_of(pair.fixed, pair.moving) == "2-D"
-    images = (pair.fixed, pair.moving) if flat else prepared_stacks(pair.fixed, pair.moving)
-    task = Task(ImagePair(*images, appearance=appearance), limits, start=start)
-    return [pose.linear for pose in methods.search.find(task).poses]
-
-
-@pytest.mark.parametrize(("recipe", "dimension"), SEARCHES)
-def test_a_search_keeps_to_limits_that_the_truth_lies_beyond(recipe: str, dimension: Dimension) -> None:
-    """So that a limit that a search says it heeds, and does not, is found."""
-    pair, options = made_for(recipe, dimension), SERVED[recipe][dimension]
-    angle = turned(pair.moving_from_fixed) + 90
-    limits = Limits(
-        (1.25, 1.35),
-        (angle - 15, angle + 15) if "rotation" in options else (0.0, 360.0),
-        (True,) if "mirror" in options else (False, True),
-        0.35,
-    )
-    poses = searched(load(recipe), pair, limits)
-    if "mirror" in options:
-        # Searches by images mirror in the plane, and try both directions of z besides; beads mirror in space.
-        axes = 3 if recipe == "fiducials" and dimension == "3-D" else 2
-        assert all(np.linalg.det(pose.linear[-axes:, -axes:]) < 0 for pose in poses)
-    if dimension != "2-D":
-        # Wrong poses of stacks run off when they are refined; that they were searched elsewhere is what can be said.
-        middle = pair.places.mean(axis=0)[None]
-        there = pair.moving_from_fixed(middle)
-        apart = [abs(pose.scale / pair.moving_from_fixed.scale - 1) for pose in poses]
-        moved = [np.linalg.norm(pose(middle) - there) / max(pair.moving.grid.extent) for pose in poses]
-        assert all(max(both) > 0.03 for both in zip(apart, moved, strict=True))
-        return
-    for pose in poses:
-        # Poses are refined a little after they were found.
-        assert 1.25 / 1.08 < pose.scale < 1.35 * 1.08
-        assert abs((turned(pose) - angle + 180) % 360 - 180) < 15 + 10
-
-
-@pytest.mark.parametrize(("recipe", "dimension"), SEARCHES)
-def test_a_search_stays_near_a_start_that_the_truth_is_far_from(recipe: str, dimension: Dimension) -> None:
-    pair = made_for(recipe, dimension)
-    grid, middle = pair.fixed.grid, pair.places.mean(axis=0)
-    away = np.zeros(len(middle))
-    away[-1] = 0.5 * grid.extent[-1]
-    start = pair.moving_from_fixed @ Affine.of(np.eye(len(away)), away)
-    size = pair.moving_from_fixed.scale
-    poses = searched(load(recipe), pair, Limits((size / 1.05, size * 1.05)), start)
-    far = [np.linalg.norm(pose(middle[None]) - pair.moving_from_fixed(middle[None])) / size for pose in poses]
-    assert all(one > 0.1 * grid.extent[-1] for one in far)
-
-
-@pytest.mark.parametrize("ndim", [2, 3])
-def test_clouds_keep_to_a_start_and_to_their_handedness(ndim: int) -> None:
-    pair = organelles(ndim)
-    half = np.eye(ndim)
-    half[-2:, -2:] *= -1
-    middle = pair.fixed.grid.centre
-    around_z = Affine.of(half, middle - half @ middle)
-    right = register(pair.fixed, pair.moving, "point-clouds", start=pair.moving_from_fixed)
-    wrong = register(pair.fixed, pair.moving, "point-clouds", start=pair.moving_from_fixed @ around_z)
-    assert pair.error(right) < 2 * max(pair.moving.grid.spacing) / 3
-    assert pair.error(wrong) > 0.1 * max(pair.fixed.grid.extent)
-    assert not wrong
-    mirrored = Image.from_array(np.asarray(pair.moving.levels[0])[..., ::-1].copy(), pair.moving.grid.spacing)
-    kept = register(pair.fixed, mirrored, "point-clouds", mirror=False)
-    assert not kept.poses[0].linear.mirrored
-    assert not kept
