@@ -15,6 +15,7 @@ from correlight.methods.task import Candidate, ImagePair, Task
 from correlight.recipes import Part, Recipe, load
 from correlight.registration.register import register
 from correlight.search.limits import Limits
+from tests.registration.by_recipe import pixels_per_pixel
 from tests.small_pairs import Couple, cell_with_beads, organelles, stacks
 
 Read = dict[tuple[MethodKind, str], set[str]]
@@ -58,12 +59,19 @@ def unread(settings: type[MethodSettings], fields: set[str]) -> set[str]:
 def runs() -> list[tuple[str, Couple, dict[str, Any]]]:
     """Small registrations that together use every method in every way that a setting counts for."""
     flat, turned, straight, clouds = cell_with_beads(), stacks(), stacks(0.0), organelles(2)
-    near: dict[str, Any] = {"rotation": (110.0, 150.0), "mirror": False}
+    near, about_z = (
+        {
+            "rotation": (angle - 4.0, angle + 4.0),
+            "scale": (0.98 * pixels_per_pixel(pair), 1.02 * pixels_per_pixel(pair)),
+            "mirror": False,
+        }
+        for pair, angle in ((flat, 130.0), (turned, 40.0))
+    )
     return [
         ("classical", flat, near),
-        ("classical", turned, {"rotation": (20.0, 60.0), "mirror": False}),
+        ("classical", turned, about_z),
         ("mutual-information", flat, near),
-        ("mutual-information", turned, {"rotation": (20.0, 60.0), "mirror": False}),
+        ("mutual-information", turned, about_z),
         ("log-mi-3d", straight, {}),
         ("fiducials", flat, near),
         ("image-then-fiducials", flat, near),
@@ -111,7 +119,7 @@ def test_a_field_that_nothing_reads_is_found(monkeypatch: pytest.MonkeyPatch) ->
     fields: set[str] = set()
     settings = recording(ColouredSettings(models=("similarity",)), fields)
     flat = cell_with_beads()
-    task = Task(ImagePair(flat.fixed, flat.moving), Limits((0.9, 1.1), rotation=(110.0, 150.0), mirror=(False,)))
+    task = Task(ImagePair(flat.fixed, flat.moving), Limits((0.9, 1.1), rotation=(120.0, 140.0), mirror=(False,)))
     candidate = load("fiducials").make("search").find(task)
     assert isinstance(candidate, BeadCandidate)
     ColouredRefinement(settings).fit(task, candidate)  # type: ignore[arg-type]

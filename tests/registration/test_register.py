@@ -22,10 +22,10 @@ def specimen(seed: int, **choices: object) -> SimulatedPair:
     return pair(
         "cell",
         seed,
-        electron_shape=(384, 384),
-        light_shape=(224, 224),
-        electron_spacing=0.05,
-        light_spacing=0.1,
+        electron_shape=(256, 256),
+        light_shape=(160, 160),
+        electron_spacing=0.075,
+        light_spacing=0.14,
         data_bar=False,
         **choices,
     )  # type: ignore[arg-type]
@@ -41,6 +41,16 @@ def error(result: Result, couple: SimulatedPair) -> float:
 @pytest.fixture(scope="module")
 def turned() -> SimulatedPair:
     return specimen(12, rotation=130.0, mirror=True)
+
+
+# Between 120 and 140 degrees the search has a sixth as much to do, for tests of anything else than the search.
+NEAR = (120.0, 140.0)
+
+
+@pytest.fixture(scope="module")
+def near(turned: SimulatedPair) -> Result:
+    """Searched near the truth, mirrored or not."""
+    return register(turned.fixed, turned.moving, moving_channel="reflected", rotation=NEAR, workers=1)
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +119,13 @@ def test_the_true_error_is_below_its_bound_nearly_everywhere() -> None:
     assert np.mean(shares) > 0.9
 
 
-def test_the_same_call_gives_the_same_transform(result: Result, turned: SimulatedPair) -> None:
-    again = register(turned.fixed, turned.moving, moving_channel="reflected", workers=1)
-    np.testing.assert_array_equal(again.moving_from_fixed.matrix, result.moving_from_fixed.matrix)  # type: ignore[attr-defined]
+def test_the_same_call_gives_the_same_transform(near: Result, turned: SimulatedPair) -> None:
+    again = register(turned.fixed, turned.moving, moving_channel="reflected", rotation=NEAR, workers=2)
+    np.testing.assert_array_equal(again.moving_from_fixed.matrix, near.moving_from_fixed.matrix)  # type: ignore[attr-defined]
 
 
 def test_light_and_electron_may_come_in_either_order(turned: SimulatedPair) -> None:
-    swapped = register(turned.moving, turned.fixed, fixed_channel="reflected")
+    swapped = register(turned.moving, turned.fixed, fixed_channel="reflected", rotation=NEAR)
     assert swapped.status == "accepted"
     points = turned.fixed.grid.lattice(10)
     back = swapped.moving_from_fixed(turned.moving_from_fixed(points))
@@ -123,27 +133,27 @@ def test_light_and_electron_may_come_in_either_order(turned: SimulatedPair) -> N
 
 
 def test_without_a_choice_every_channel_is_tried_and_one_is_named(turned: SimulatedPair) -> None:
-    free = register(turned.fixed, turned.moving, rotation=(100.0, 160.0))
+    free = register(turned.fixed, turned.moving, rotation=NEAR)
     assert free.moving.channel in turned.moving.channels
     assert error(free, turned) < ALLOWED
 
 
 def test_images_of_different_specimens_are_not_accepted(turned: SimulatedPair) -> None:
     other = specimen(13)
-    result = register(turned.fixed, other.moving, moving_channel="reflected")
+    result = register(turned.fixed, other.moving, moving_channel="reflected", rotation=NEAR)
     assert result.status != "accepted"
     assert not result
     assert result.verdict.reasons
 
 
 def test_a_mirrored_specimen_is_not_accepted_unmirrored(turned: SimulatedPair) -> None:
-    result = register(turned.fixed, turned.moving, moving_channel="reflected", mirror=False)
+    result = register(turned.fixed, turned.moving, moving_channel="reflected", rotation=NEAR, mirror=False)
     assert result.status != "accepted"
     assert not any(pose.linear.mirrored for pose in result.poses)
 
 
 def test_a_pose_that_wrong_ones_beat_gets_no_rich_model(turned: SimulatedPair) -> None:
-    result = register(turned.fixed, turned.moving, moving_channel="reflected", rotation=(0.0, 30.0), mirror=False)
+    result = register(turned.fixed, turned.moving, moving_channel="reflected", rotation=(0.0, 20.0), mirror=False)
     (ratio,) = (clue.value for clue in result.verdict.evidence if clue.name == "Ratio to wrong poses")
     assert ratio < 1
     assert result.model == "rigid"
@@ -162,7 +172,7 @@ def test_a_region_keeps_the_coordinates_of_the_whole_image(turned: SimulatedPair
         turned.fixed,
         turned.moving,
         moving_channel="reflected",
-        roi=(40, 384, 20, 364),
+        roi=(27, 256, 13, 243),
         start=turned.moving_from_fixed,
     )
     assert error(result, turned) < ALLOWED
@@ -171,7 +181,7 @@ def test_a_region_keeps_the_coordinates_of_the_whole_image(turned: SimulatedPair
 def test_a_wrong_pixel_size_is_found_and_reported(turned: SimulatedPair) -> None:
     lying = turned.moving.with_spacing(tuple(1.1 * step for step in turned.moving.grid.spacing), "the test")
     stretched = Affine.similarity(scale=1.1, source=turned.moving.grid.origin, target=lying.grid.origin)
-    result = register(turned.fixed, lying, moving_channel="reflected", rotation=(100.0, 160.0))
+    result = register(turned.fixed, lying, moving_channel="reflected", rotation=NEAR)
     assert (
         error(result, replace(turned, moving=lying, moving_from_fixed=stretched @ turned.moving_from_fixed)) < ALLOWED
     )
@@ -190,10 +200,10 @@ def test_an_asked_model_is_taken_as_it_is(turned: SimulatedPair) -> None:
     np.testing.assert_allclose(linear @ linear.T, np.eye(2), atol=1e-9)
 
 
-def test_another_pose_of_the_list_can_be_taken(result: Result, turned: SimulatedPair) -> None:
-    second = register(turned.fixed, turned.moving, moving_channel="reflected", pose=2)
+def test_another_pose_of_the_list_can_be_taken(near: Result, turned: SimulatedPair) -> None:
+    second = register(turned.fixed, turned.moving, moving_channel="reflected", rotation=NEAR, pose=2)
     assert second.status != "accepted"
-    assert second.poses[0].score == result.poses[1].score
+    assert second.poses[0].score == near.poses[1].score
     with pytest.raises(UsageError, match="99 was asked for"):
         register(turned.fixed, turned.moving, moving_channel="reflected", pose=99, start=turned.moving_from_fixed)
 
@@ -247,7 +257,10 @@ def test_progress_is_told_in_order(turned: SimulatedPair) -> None:
 def test_channels_after_one_that_leaves_no_doubt_are_not_searched(turned: SimulatedPair) -> None:
     heard: list[float] = []
     result = register(
-        turned.fixed, turned.moving, progress=lambda stage, done: heard.append(done * (stage == "search"))
+        turned.fixed,
+        turned.moving,
+        rotation=NEAR,
+        progress=lambda stage, done: heard.append(done * (stage == "search")),
     )
     assert result.status == "accepted"
     *searched, last = (done for done in heard if done)
@@ -259,6 +272,12 @@ def test_a_symmetric_specimen_is_doubtful_and_says_which_way_it_fits_as_well(tur
     picture = np.asarray(turned.fixed.levels[0][0], np.float32)
     symmetric = (picture + picture[::-1, ::-1]) / 2
     smooth = ndimage.gaussian_filter(symmetric, 2.0)
-    result = register(Image.from_array(symmetric), Image.from_array(255 - smooth), scale=(0.9, 1.1))
+    result = register(
+        Image.from_array(symmetric),
+        Image.from_array(255 - smooth),
+        rotation=(-10, 190),
+        scale=(0.95, 1.05),
+        mirror=False,
+    )
     assert result.status == "doubtful"
     assert any("180 degrees fits almost as well" in reason for reason in result.verdict.reasons)
