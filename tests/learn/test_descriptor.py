@@ -28,11 +28,13 @@ from correlight.learn.descriptor.train import Settings, train  # noqa: E402
 
 @pytest.fixture(autouse=True, scope="module")
 def brief() -> Iterator[None]:
-    """Fewer batches to say what is usual, and how specimens never learned from are found: here nobody asks."""
+    """Fewer images to say what is usual, and how specimens never learned from are found: here nobody asks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("correlight.learn.descriptor.export._LOOKED_AT", 3)
         patch.setattr("correlight.learn.descriptor.quantise._LOOKED_AT", 1)
         patch.setattr("correlight.learn.descriptor.train._CHECKED_BATCHES", 1)
+        patch.setattr("correlight.learn.descriptor.train._UNSEEN_DRAWN", 4)
+        patch.setattr("correlight.learn.descriptor.train._UNSEEN_SIMULATED", 1)
         yield
 
 
@@ -152,7 +154,7 @@ def test_the_same_seed_gives_the_same_weights(trained: Path, tmp_path: Path) -> 
 
 def test_learning_lowers_the_loss_and_can_go_on_from_earlier_weights(tmp_path: Path) -> None:
     """Six specimens over and over: a network that learns anything at all learns those."""
-    settings = Settings(steps=40, size=4, simulated=0, drawn=6, kinds=(), photographs=False)
+    settings = Settings(steps=25, size=4, simulated=0, drawn=6, kinds=(), photographs=False)
     first = quiet(tmp_path / "one", settings)
     log = [json.loads(line) for line in (first.parent / "log.jsonl").read_text().splitlines()]
     second = quiet(tmp_path / "two", settings, start=first)
@@ -168,12 +170,12 @@ def test_other_settings_do_not_continue_a_run(trained: Path) -> None:
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import correlight.learn.descriptor.train as t\n"
-        "t._SAVED_EVERY, t._CHECKED_BATCHES = 2, 1\n"
+        "t._SAVED_EVERY, t._CHECKED_BATCHES, t._UNSEEN_DRAWN = 2, 1, 4\n"
         "import correlight.learn.descriptor.export as e; e._LOOKED_AT = 3\n"
         "s = t.Settings(steps=int(sys.argv[2]), size=2, simulated=0, drawn=8, kinds=(), photographs=False)\n"
         "t.train(Path(sys.argv[1]), s, workers=0, report=lambda line: print(line, flush=True))\n"
     )
-    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path), "40"]
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path), "12"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         checkpoint = tmp_path / "checkpoint.pt"

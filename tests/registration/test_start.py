@@ -16,10 +16,10 @@ def turned() -> SimulatedPair:
     return pair(
         "cell",
         12,
-        electron_shape=(288, 288),
-        light_shape=(168, 168),
-        electron_spacing=0.0667,
-        light_spacing=0.1333,
+        electron_shape=(256, 256),
+        light_shape=(160, 160),
+        electron_spacing=0.075,
+        light_spacing=0.14,
         data_bar=False,
         rotation=130.0,
         mirror=True,
@@ -27,7 +27,7 @@ def turned() -> SimulatedPair:
 
 
 def clicked(couple: SimulatedPair, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places known to 3 % of the width along each axis, which is 9 pixels here."""
+    """Places known to 3 % of the width along each axis, which is 8 pixels here."""
     width = max(couple.fixed.grid.extent)
     fixed = couple.fixed.grid.centre + width * np.array([[-0.25, -0.3], [0.3, 0.2], [-0.2, 0.3]])[:count]
     shaky = fixed + np.random.default_rng(0).normal(scale=0.03 * width, size=fixed.shape)

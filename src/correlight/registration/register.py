@@ -103,9 +103,9 @@ def register(
     Examples
     --------
     >>> from correlight.simulate import pair
-    >>> couple = pair("cell", seed=3, electron_shape=(256, 256), light_shape=(192, 192))
-    >>> register(couple.fixed, couple.moving, moving_channel="chromatin").fixed.unit
-    'micrometre'
+    >>> couple = pair("cell", seed=3, electron_shape=(256, 256), light_shape=(192, 192), rotation=30.0, mirror=False)
+    >>> register(couple.fixed, couple.moving, moving_channel="reflected", rotation=(20, 40), mirror=False).status
+    'accepted'
     """
     began = time.perf_counter()
     chosen = recipe if isinstance(recipe, Recipe) else load(recipe)

@@ -35,6 +35,8 @@ _RATE, _WARM_UP, _DECAY = 2e-3, 200, 1e-4
 _AVERAGED = 500
 _TEMPERATURE = 25.0
 _SAVED_EVERY, _CHECKED_EVERY, _CHECKED_BATCHES = 200, 1000, 24
+# Specimens never learned from: random drawings, and simulated ones of each kind.
+_UNSEEN_DRAWN, _UNSEEN_SIMULATED = 24, 6
 _RIM = (VIEW - TEMPLATE) // 2 // STRIDE
 
 
@@ -103,7 +105,10 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     _same_settings(out / "settings.json", settings, start)
     training = _scenes(out, settings, report)
-    unseen = [*scenery.drawn(24, settings.seed + 1), *scenery.simulated(settings.kinds, 6, settings.seed + 1)]
+    unseen = [
+        *scenery.drawn(_UNSEEN_DRAWN, settings.seed + 1),
+        *scenery.simulated(settings.kinds, _UNSEEN_SIMULATED, settings.seed + 1),
+    ]
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = _Run(settings, device)
