@@ -1,6 +1,7 @@
 """Pictures made of noise, pairs of them with a known transform, and by how much a transform that was found is off."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,9 @@ def volume(values: NDArray[np.generic], spacing: float | Sequence[float] = 1.0) 
 def seen(scene: Values, scene_from_image: Map, shape: Sequence[int], order: int = 3) -> Values:
     """An image of a scene; both count in pixels."""
     places = scene_from_image(Grid.of(tuple(shape)).lattice_of_pixels())
-    return np.asarray(ndimage.map_coordinates(scene, places.T, order=order, mode="nearest").reshape(tuple(shape)))
+    index: Any = places.T
+    values = ndimage.map_coordinates(scene, index, None, order, "nearest")  # type: ignore[call-overload]
+    return np.asarray(values.reshape(tuple(shape)))
 
 
 def fine_and_coarse(seed: int) -> Values:

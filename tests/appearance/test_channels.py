@@ -65,7 +65,7 @@ def test_planes_have_zero_mean_and_unit_mean_energy_over_their_support(seed: int
     mask = hole(seed)
     depth = ndimage.distance_transform_cdt(np.pad(mask, 1), "chessboard")[1:-1, 1:-1]
     for group in edges(texture(seed), mask):
-        support = group.planes.any(axis=0)
+        support = np.asarray(group.planes.any(axis=0))
         assert support[depth >= 6].all()
         assert not support[depth <= 2].any()
         assert group.energy == pytest.approx(np.sum(group.planes**2, axis=0))
@@ -129,7 +129,7 @@ def test_planes_of_a_shrunk_image_lie_where_their_stride_says(stride: int) -> No
     values, mask = np.zeros((192, 256), np.float32), np.ones((192, 256), bool)
     row, column = 20 * stride, 15 * stride
     cv2.circle(values, (column, row), 2 * stride, 1.0, -1)
-    values = cv2.GaussianBlur(values, (0, 0), 0.5 * stride)
+    values = np.asarray(cv2.GaussianBlur(values, (0, 0), 0.5 * stride), np.float32)
     (*_, strength) = shrunk(edges, stride)(values, mask)
     assert strength.stride == stride
     assert strength.planes.shape[1:] == (192 // stride, 256 // stride)

@@ -30,7 +30,7 @@ def compared(spots: Spots, truth: Points, reach: float) -> tuple[float, float, P
     distance, index = KDTree(spots.points).query(truth)
     hit = distance < reach
     wrong = KDTree(truth).query(spots.points)[0] >= reach
-    return hit.mean(), 1 - wrong.mean(), ((spots.points[index] - truth) / spots.errors[index])[hit]
+    return float(np.mean(hit)), 1 - float(np.mean(wrong)), ((spots.points[index] - truth) / spots.errors[index])[hit]
 
 
 @pytest.mark.parametrize("known", [False, True])

@@ -81,7 +81,7 @@ def shares(points: Points, truth: Points, near: float) -> tuple[float, float]:
     """Share of the beads found, and of the spots that are beads."""
     hit = KDTree(points).query(truth)[0] < near
     right = KDTree(truth).query(points)[0] < near
-    return float(hit.mean()), float(right.mean())
+    return float(np.mean(hit)), float(np.mean(right))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

@@ -10,6 +10,7 @@ from benchmarks import accuracy
 from benchmarks.accuracy import Conditions, Task, append_row, load_rows, main, measure
 from benchmarks.protocol import Pair, draw
 from correlight.transforms import Affine
+from tests.benchmarks.drawn import truth_of
 
 CONDITIONS = Conditions("near", "auto", 1, 1, "command", threading.Event())
 
@@ -53,7 +54,7 @@ def _result(matrix, poses):
 
 def test_a_row_compares_a_result_with_the_truth():
     drawn = draw(_pair(), "free", 2)
-    truth = drawn.moving_from_fixed
+    truth = truth_of(drawn)
     wrong = (truth @ Affine.of(np.eye(2), (30.0, 40.0))).matrix
     right = accuracy._judged(drawn, _result(truth.matrix, [wrong, truth.matrix]))
     assert right["success"]

@@ -10,6 +10,7 @@ from scipy import ndimage
 from benchmarks.protocol import GRID_POINTS, Pair, draw, draw_unrelated, load_pairs
 from correlight.geometry import Grid
 from correlight.transforms import Affine, Projective
+from tests.benchmarks.drawn import truth_of
 
 TRUTH = Affine.of([[1.05, 0.12], [-0.1, 0.95]], [14.0, -6.0])
 FIXED_SHAPE, MOVING_SHAPE = (240, 300), (280, 300)
@@ -61,7 +62,7 @@ def test_marks_lie_where_the_truth_says(protocol):
     hands, scales = set(), []
     for seed in SEEDS:
         drawn = draw(_marked_pair(), protocol, seed)
-        truth = drawn.moving_from_fixed
+        truth = truth_of(drawn)
         hands.add(truth.mirrored)
         scales.append(truth.scale / TRUTH.scale)
         mass = 2 * np.pi * SIGMA**2
@@ -82,7 +83,7 @@ def test_marks_lie_where_the_truth_says(protocol):
 def test_the_moving_texture_laid_back_by_the_truth_is_the_fixed_one(protocol):
     for seed in SEEDS:
         drawn = draw(_textured_pair(), protocol, seed)
-        places = drawn.moving_from_fixed(_pixels(drawn.fixed)).T  # type: ignore[misc]
+        places = truth_of(drawn)(_pixels(drawn.fixed)).T
         laid = ndimage.map_coordinates(drawn.moving, places, order=1).reshape(drawn.fixed.shape)
         picture = ndimage.binary_erosion(_picture(drawn.moving), iterations=3)
         seen = ndimage.map_coordinates(picture.astype(float), places, order=1).reshape(drawn.fixed.shape) == 1
@@ -96,7 +97,7 @@ def test_half_of_the_fixed_window_is_in_the_moving_one_but_not_always_all(protoc
     pair = replace(_textured_pair(), moving_from_fixed=Affine.of(np.eye(2), (50.0, 60.0)))
     for seed in range(30):
         drawn = draw(pair, protocol, seed)
-        nearest = np.round(drawn.moving_from_fixed(_pixels(drawn.fixed))).astype(int)  # type: ignore[misc]
+        nearest = np.round(truth_of(drawn)(_pixels(drawn.fixed))).astype(int)
         inside = np.all((nearest >= 0) & (nearest < drawn.moving.shape), axis=1)
         picture = _picture(drawn.moving)
         shares.append(np.mean(picture[tuple(nearest[inside].T)]) * np.mean(inside))
@@ -120,8 +121,8 @@ def test_a_constant_canvas_of_the_median_holds_the_whole_window():
             assert filling[0] == pytest.approx(np.median(canvas[picture]), abs=10)
             # All four sides of the window are seen: it fills its own bounding box turned upright, and is not cut
             # where the canvas ends.
-            scale = drawn.moving_from_fixed.scale / TRUTH.scale
-            turned = drawn.moving_from_fixed.linear @ np.linalg.inv(TRUTH.linear) / scale
+            scale = truth_of(drawn).scale / TRUTH.scale
+            turned = truth_of(drawn).linear @ np.linalg.inv(TRUTH.linear) / scale
             upright = np.argwhere(picture) @ turned
             sides = (np.ptp(upright, axis=0) + 1) / scale
             assert np.count_nonzero(picture) == pytest.approx(np.prod(sides) * scale**2, rel=0.03)
@@ -138,7 +139,7 @@ def test_near_stays_near():
     for seed in SEEDS:
         pair = _textured_pair()
         straight = Pair("straight", "a", pair.fixed, pair.fixed, Affine.identity(), 0.5)
-        rotation = draw(straight, "near", seed).moving_from_fixed.rotation
+        rotation = truth_of(draw(straight, "near", seed)).rotation
         assert min(rotation, 360 - rotation) <= 10
 
 
@@ -147,10 +148,10 @@ def test_a_seed_gives_one_draw(protocol):
     first, again = (draw(_textured_pair(), protocol, 3) for _ in range(2))
     np.testing.assert_array_equal(first.fixed, again.fixed)
     np.testing.assert_array_equal(first.moving, again.moving)
-    np.testing.assert_array_equal(first.moving_from_fixed.matrix, again.moving_from_fixed.matrix)
+    np.testing.assert_array_equal(truth_of(first).matrix, truth_of(again).matrix)
     other_seed, other_pair = draw(_textured_pair(), protocol, 4), draw(_textured_pair("other"), protocol, 3)
-    assert not np.array_equal(first.moving_from_fixed.matrix, other_seed.moving_from_fixed.matrix)
-    assert not np.array_equal(first.moving_from_fixed.matrix, other_pair.moving_from_fixed.matrix)
+    assert not np.array_equal(truth_of(first).matrix, truth_of(other_seed).matrix)
+    assert not np.array_equal(truth_of(first).matrix, truth_of(other_pair).matrix)
 
 
 def test_the_control_keeps_the_frames_and_nothing_of_the_pixels():
@@ -160,7 +161,7 @@ def test_the_control_keeps_the_frames_and_nothing_of_the_pixels():
         assert free.fixed.shape == control.fixed.shape
         assert np.ptp(control.fixed) > 0
         correlations.append(np.corrcoef(free.fixed.ravel(), control.fixed.ravel())[0, 1])
-        places = control.moving_from_fixed(_pixels(control.fixed)).T  # type: ignore[misc]
+        places = truth_of(control)(_pixels(control.fixed)).T
         laid = ndimage.map_coordinates(control.moving, places, order=1)
         correlations.append(np.corrcoef(laid, control.fixed.ravel())[0, 1])
     # Some hundred independent grains per window: chance correlations of about 0.1.
@@ -170,7 +171,7 @@ def test_the_control_keeps_the_frames_and_nothing_of_the_pixels():
 
 def test_the_error_is_counted_in_fixed_pixels():
     drawn = draw(_textured_pair(), "free", 1)
-    truth = drawn.moving_from_fixed
+    truth = truth_of(drawn)
     assert drawn.error(truth) == pytest.approx(0, abs=1e-9)
     assert drawn.error(truth @ Affine.of(np.eye(2), (3.0, 4.0))) == pytest.approx(5)
     assert drawn.allowed_error == 0.02 * drawn.fixed.shape[1] + 0.5

@@ -18,6 +18,7 @@ def drawn() -> Draw:
     return Draw("grains", pixels, pixels[y, x].reshape(256, 256), turn, 6.4)
 
 
+@pytest.mark.slow
 def test_exchanged_sides_of_pixels_win_over_the_reading_as_stated(drawn: Draw) -> None:
     found = outcome(drawn, None)
     assert found.accepted

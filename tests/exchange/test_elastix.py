@@ -236,20 +236,20 @@ def test_transformix_moves_points_as_we_do(tmp_path: Path, with_elastix: Elsewhe
         jobs.append(folder)
         expected.append(transform)
     given = []
-    for folder, transform in zip(jobs, expected, strict=True):
-        points = np.random.default_rng(transform.ndim).random((7, transform.ndim)) * 20
+    for folder, known in zip(jobs, expected, strict=True):
+        points = np.random.default_rng(known.ndim).random((7, known.ndim)) * 20
         write_transformix(folder / "points.txt", PointTable(tuple("abcdefg"), points, "micrometre"))
         given.append(
             {
                 "file": str(folder / "TransformParameters.0.txt"),
                 "points": str(folder / "points.txt"),
                 "out": str(folder),
-                "shape": [20] * transform.ndim,
+                "shape": [20] * known.ndim,
             }
         )
     with_elastix(TRANSFORMIX, {"jobs": given})
-    for folder, transform in zip(jobs, expected, strict=True):
+    for folder, known in zip(jobs, expected, strict=True):
         points = read_transformix(folder / "points.txt").points
         moved = read_transformix(folder / "outputpoints.txt").points
         # transformix writes six decimals.
-        assert np.abs(moved - transform(points)).max() < 1e-6, folder.name
+        assert np.abs(moved - known(points)).max() < 1e-6, folder.name

@@ -291,8 +291,8 @@ def test_a_field_with_an_origin_and_turned_axes_moves_points_as_in_simpleitk(
 ) -> None:
     rng, size = np.random.default_rng(ndim), [6, 5, 4][:ndim]
     image = sitk.Image(size, sitk.sitkVectorFloat64, ndim)
-    for index in np.ndindex(*size):
-        image[index] = rng.normal(size=ndim).tolist()
+    for voxel in np.ndindex(*size):
+        image[voxel] = rng.normal(size=ndim).tolist()
     turn = Affine.similarity(30).linear if ndim == 2 else np.linalg.qr(rng.normal(size=(3, 3)))[0]
     image.SetOrigin([100.0, 50.0, -20.0][:ndim])
     image.SetSpacing([0.5, 0.25, 2.0][:ndim])

@@ -206,8 +206,8 @@ def test_a_chain_of_elastix_stays_in_its_folder(tmp_path: Path) -> None:
     (tmp_path / "second.txt").write_text(f'{text}(InitialTransformParameterFileName "out//first.txt") // "first"\n')
     assert read_elastix(tmp_path / "second.txt")([[0.0, 0.0]]).tolist() == [[4.0, 2.0]]
     # There is a file of that name beside, but it is not the one that is meant.
-    for name in (tmp_path / "far" / "first.txt", "far/first.txt"):
-        (tmp_path / "second.txt").write_text(f'{text}(InitialTransformParameterFileName "{name}")\n')
+    for place in (tmp_path / "far" / "first.txt", "far/first.txt"):
+        (tmp_path / "second.txt").write_text(f'{text}(InitialTransformParameterFileName "{place}")\n')
         with pytest.raises(ReadError, match="in another folder"):
             read_elastix(tmp_path / "second.txt")
 

@@ -1,5 +1,7 @@
 """Image: shapes that fit, channels by name, masks that only shrink, pixel sizes that are never invented."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,12 @@ def test_a_plane_is_one_uncalibrated_channel() -> None:
     image = Image.from_array(PIXELS[0])
     assert image.grid == Grid.of((4, 5))
     assert not image.grid.calibrated
-    assert (image.channels, image.usable_channels, image.ndim, image.dtype) == (("channel 0",), (0,), 2, np.uint16)
+    assert (image.channels, image.usable_channels, image.ndim, image.dtype) == (
+        ("channel 0",),
+        (0,),
+        2,
+        np.dtype(np.uint16),
+    )
     assert image.valid().all()
 
 
@@ -158,7 +165,16 @@ def test_whatever_numpy_takes_for_an_array_is_an_image_or_a_sentence() -> None:
     given[:39] = True
     assert np.array_equal(Image.from_array(holes, mask=given).valid(), given & (grey <= 1500))
     assert Image.from_array(grey).mask is None
-    for wrong in (3.0, [], np.zeros(5), np.zeros((2, 2, 2, 2, 2)), grey + 1j, np.array([["a", "b"]]), np.zeros((0, 4))):
+    none: tuple[Any, ...] = (
+        3.0,
+        [],
+        np.zeros(5),
+        np.zeros((2, 2, 2, 2, 2)),
+        grey + 1j,
+        np.array([["a", "b"]]),
+        np.zeros((0, 4)),
+    )
+    for wrong in none:
         with pytest.raises(UsageError, match="An image of real numbers with"):
             Image.from_array(wrong)
     for nothing in (np.full((40, 40), np.nan), np.ma.masked_all((40, 40))):

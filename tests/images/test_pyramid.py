@@ -1,5 +1,6 @@
 """Smaller copies of large images: exact means, in one pass, in the right place."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_a_level_is_made_a_few_rows_at_a_time(
     assert made.dtype == np.dtype(dtype)
     # Means that end in one half may be rounded either way.
     assert np.abs(made - means(pixels.pixels, factors)).max() < 250 * 2e-7 + 0.5 * (dtype != "float32")
-    assert pixels.largest <= max(1000, factors[0] * np.prod(shape[2:]))
+    assert pixels.largest <= max(1000, factors[0] * math.prod(shape[2:]))
 
 
 def test_a_factor_is_as_small_as_memory_allows() -> None:
@@ -183,7 +184,7 @@ def test_a_window_is_cut_like_an_array() -> None:
     pixels = RNG.integers(0, 255, (2, 5, 20, 30), np.uint8)
     window = Window(pixels, (1, 2, 3), (4, 12, 23))
     expected = pixels[:, 1:4, 2:12, 3:23]
-    assert (window.shape, window.dtype) == (expected.shape, np.uint8)
+    assert (window.shape, window.dtype) == (expected.shape, np.dtype(np.uint8))
     np.testing.assert_array_equal(window[:], expected)
     np.testing.assert_array_equal(window[1, 0:2, 3:5], expected[1, 0:2, 3:5])
     np.testing.assert_array_equal(window[:, 1, ::3, 4], expected[:, 1, ::3, 4])

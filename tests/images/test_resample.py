@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.errors import UsageError
@@ -106,7 +107,7 @@ def test_blocks_make_the_same_picture_as_the_whole(block: int, rotation: float, 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.uint64, np.float32, np.float64, bool])
 @pytest.mark.parametrize("order", ["linear", "nearest"])
 def test_nothing_changes_without_a_move(dtype: type, order: str) -> None:
-    picture = (texture(2, 30, 40) * 250).astype(dtype)
+    picture: NDArray[Any] = (texture(2, 30, 40) * 250).astype(dtype)
     grid = Grid.of((30, 40), 0.37, unit="micrometre")
     values, footprint = warp(picture, grid, Affine.identity(), grid, order)
     assert values.dtype == picture.dtype
@@ -126,7 +127,7 @@ def test_blocks_well_inside_are_made_as_exactly_as_others(
     rotation: float, scale: float, dtype: type, block: int, masked: bool
 ) -> None:
     grid, onto = Grid.of((150, 160)), Grid.of((90, 100))
-    picture = (texture(2, 150, 160) * np.iinfo(dtype).max).astype(dtype)
+    picture: NDArray[Any] = (texture(2, 150, 160) * np.iinfo(dtype).max).astype(dtype)
     mask = texture(150, 160, seed=3) > 0.001 if masked else None
     move = Affine.similarity(rotation, scale, mirror=True, source=(45, 50), target=(75, 80))
     values, footprint = warp(picture, grid, move, onto, mask=mask, block=block)
@@ -150,14 +151,19 @@ def test_blocks_well_inside_a_volume_are_made_as_exactly_as_others(
 ) -> None:
     """A weight may be rounded otherwise in its last digit, and then at worst one number in many by one."""
     grid, onto = Grid.of((24, 50, 60), (2.0, 1.0, 1.0)), Grid.of((30, 35, 40))
-    picture = (texture(2, 24, 50, 60) * np.iinfo(dtype).max).astype(dtype)
+    picture: NDArray[Any] = (texture(2, 24, 50, 60) * np.iinfo(dtype).max).astype(dtype)
     mask = texture(24, 50, 60, seed=3) > 0.001 if masked else None
     turned, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))
     move = Affine.of(scale * turned, grid.centre - scale * turned @ onto.centre)
     made = kernel._inner_block
     quick: list[bool] = []
+
+    def counted(*given: Any) -> Any:
+        quick.append(True)
+        return made(*given)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("correlight.images.kernel._inner_block", lambda *given: quick.append(True) or made(*given))
+        patch.setattr("correlight.images.kernel._inner_block", counted)
         values, footprint = warp(picture, grid, move, onto, mask=mask, block=block)
         patch.setattr("correlight.images.kernel._inner_block", lambda *_: None)
         expected, sampled = warp(picture, grid, move, onto, mask=mask, block=block)
@@ -409,7 +415,7 @@ def test_each_channel_is_moved_as_it_should_be() -> None:
 @pytest.mark.parametrize("tilt", [0.0, 8.0])
 def test_a_section_fills_the_slice_that_it_lies_in(dtype: type, order: str, tilt: float) -> None:
     """Every column of a stack meets the section once, in the slice that is nearest to it, however it is tilted."""
-    section = np.ones((1, 1, 60, 70), dtype)
+    section: NDArray[Any] = np.ones((1, 1, 60, 70), dtype)
     own = Grid.of((1, 60, 70), (2.0, 1.0, 1.0))
     angle = np.radians(tilt)
     turn = np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])

@@ -150,7 +150,7 @@ def test_what_ngff_zarr_wrote_is_read(version: str) -> None:
     image = read(GOLDEN / f"ramp-{version}.ome.zarr")
     expected = np.add.outer(np.arange(40) * 5, np.arange(48)) % 251
     np.testing.assert_array_equal(image.levels[0][0], expected)
-    assert (image.grid.unit, image.grid.spacing, image.dtype) == ("micrometre", (0.2, 0.1), np.uint8)
+    assert (image.grid.unit, image.grid.spacing, image.dtype) == ("micrometre", (0.2, 0.1), np.dtype(np.uint8))
 
 
 @pytest.mark.parametrize(("unit", "length"), [("nanometer", 1e-3), ("angstrom", 1e-4), ("millimeter", 1e3)])

@@ -186,7 +186,12 @@ def test_many_tiles_in_one_place_are_decoded_once(tmp_path: Path, monkeypatch: p
     path = hollow(tmp_path / "a.tif", 16_384, 256, compression="zlib")
     reads = []
     real = os.pread
-    monkeypatch.setattr(os, "pread", lambda *where: reads.append(where) or real(*where))
+
+    def pread(*where: Any) -> bytes:
+        reads.append(where)
+        return real(*where)
+
+    monkeypatch.setattr(os, "pread", pread)
     with pytest.raises(ReadError, match="blank"):
         read(path)
     # Threads may meet at the same tile before the first of them has kept it.
@@ -209,6 +214,7 @@ def test_pages_that_lead_back_to_themselves_are_refused(tmp_path: Path) -> None:
     with tifffile.TiffFile(path) as file:
         places = [page.offset for page in file.pages]
         last = file.pages[2]
+        assert isinstance(last, tifffile.TiffPage)
         end = last.offset + 2 + 12 * len(last.tags)
     for place in places:
         data = bytearray(path.read_bytes())

@@ -140,12 +140,13 @@ def test_the_same_pixels_come_from_disk_as_from_memory(
         channel = int(rng.integers(len(whole)))
         np.testing.assert_array_equal(pixels[(channel, *region)], whole[(channel, *region)])
         numbers = tuple(int(rng.integers(n)) for n in whole.shape[1:])
-        for key in (
+        keys: tuple[Any, ...] = (
             (..., numbers[-1]),
             (channel, *numbers[:-1], slice(3, None, 7)),
             (slice(None), numbers[0]),
             numbers[0] % 1,
-        ):
+        )
+        for key in keys:
             np.testing.assert_array_equal(pixels[key], whole[key])
         np.testing.assert_array_equal(pixels[..., ::5, 2::3], whole[..., ::5, 2::3])
     np.testing.assert_array_equal(pixels[...], whole)
@@ -254,6 +255,7 @@ def test_a_tile_of_absurd_size_takes_no_memory(little_memory: None, tmp_path: Pa
     path = tiff(tmp_path, tile=(32, 48), compression="zlib")
     with tifffile.TiffFile(path, mode="r+") as file:
         for page in file.pages:
+            assert isinstance(page, tifffile.TiffPage)
             page.tags["TileWidth"].overwrite(2**20)
             page.tags["TileLength"].overwrite(2**20)
     tracemalloc.start()
@@ -269,6 +271,7 @@ def test_strips_without_rows_are_refused(little_memory: None, tmp_path: Path) ->
     path = tiff(tmp_path, rowsperstrip=7, compression="lzw")
     with tifffile.TiffFile(path, mode="r+") as file:
         for page in file.pages:
+            assert isinstance(page, tifffile.TiffPage)
             page.tags["RowsPerStrip"].overwrite(0)
     with pytest.raises(ReadError, match="damaged"):
         read(path)
@@ -286,6 +289,11 @@ def test_a_region_reads_only_its_tiles(little_memory: None, tmp_path: Path, monk
     image: Image = read(pyramid(tmp_path))
     read_bytes = []
     real = os.pread
-    monkeypatch.setattr(os, "pread", lambda *where: read_bytes.append(where[1]) or real(*where))
+
+    def pread(*where: Any) -> bytes:
+        read_bytes.append(where[1])
+        return real(*where)
+
+    monkeypatch.setattr(os, "pread", pread)
     np.asarray(image.levels[0][1, 33:60, 50:90])
     assert len(read_bytes) == 1

@@ -281,7 +281,9 @@ def unwritten(path: Path, pages: dict[int, list[int]]) -> Path:
     """Forget tiles of a file, as sparse files have them: no place and no bytes."""
     with tifffile.TiffFile(path, mode="r+") as file:
         for number, tiles in pages.items():
-            tags = file.pages[number].tags
+            page = file.pages[number]
+            assert isinstance(page, tifffile.TiffPage)
+            tags = page.tags
             for name in ("TileOffsets", "TileByteCounts"):
                 values = list(tags[name].value)
                 for tile in tiles:

@@ -97,7 +97,7 @@ def test_a_footprint_and_an_error_map_are_single_channels(tmp_path: Path) -> Non
     write_tiff(tmp_path / "predicted_error.tif", error, grid, "predicted error")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "footprint.tif"), footprint.astype(np.uint8))
     image = read(tmp_path / "predicted_error.tif")
-    assert (image.dtype, image.channels, image.grid) == (np.float32, ("predicted error",), grid)
+    assert (image.dtype, image.channels, image.grid) == (np.dtype(np.float32), ("predicted error",), grid)
     np.testing.assert_array_equal(image.levels[0][0], error)
 
 

@@ -28,10 +28,12 @@ def test_exact_points_give_the_exact_similarity_mirrored_or_not(
     truth = turned(ndim, seed, mirror, scale)
     fixed = np.random.default_rng(seed + 1).random((8, ndim)) * 1000
     found = fit(fixed, truth(fixed), "similarity")
+    assert isinstance(found, Affine)
     assert found.mirrored == mirror
     assert np.abs(found(fixed) - truth(fixed)).max() < 1e-9 * scale * 1000
     if mirror:
         proper = fit(fixed, truth(fixed), "similarity", allow_mirror=False)
+        assert isinstance(proper, Affine)
         assert not proper.mirrored
         assert fre(proper, fixed, truth(fixed)) > 1e-3 * scale
 
@@ -97,10 +99,13 @@ def test_the_projective_fit_minimises_distances_and_not_the_algebra() -> None:
 
 def test_two_points_never_turn_the_image_over() -> None:
     found = fit([[0, 0], [0, 1]], [[5, 5], [5, 7]], "similarity")
+    assert isinstance(found, Affine)
     assert not found.mirrored
     assert found.scale == pytest.approx(2)
     line = np.array([[0, 0], [1, 2], [3, 6], [4, 8.0]])
-    assert not fit(line, line[:, ::-1] * [-1, 1], "similarity").mirrored
+    turned_over = fit(line, line[:, ::-1] * [-1, 1], "similarity")
+    assert isinstance(turned_over, Affine)
+    assert not turned_over.mirrored
 
 
 def test_residuals_are_distances_in_the_moving_image() -> None:

@@ -127,7 +127,9 @@ def test_a_full_disk_leaves_nothing(
         write_result(folder, known_result(*images), *images)
     assert "out could not be written" in str(caught.value)
     assert isinstance(caught.value.__cause__, OSError)
-    assert caught.value.__cause__.errno == errno.ENOSPC
+    cause = caught.value.__cause__
+    assert isinstance(cause, OSError)
+    assert cause.errno == errno.ENOSPC
     assert content(tmp_path) == set()
 
 
@@ -151,7 +153,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_that_is_really_full_leaves_nothing(images: tuple[Image, Image], small_disk: Path) -> None:
     with pytest.raises(WriteError, match="No space left") as caught, reserve(small_disk / "out") as folder:
         write_result(folder, known_result(*images), *images)
-    assert caught.value.__cause__.errno == errno.ENOSPC
+    cause = caught.value.__cause__
+    assert isinstance(cause, OSError)
+    assert cause.errno == errno.ENOSPC
     assert content(small_disk) == set()
 
 

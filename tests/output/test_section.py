@@ -87,7 +87,7 @@ def test_the_picture_shows_the_section_and_the_stack_on_its_plane(swapped: bool,
         apart = np.abs(side.astype(int) - section.levels[0][0])
         assert np.mean(apart <= 1) > 0.99
     out = written(tmp_path / "out", *order)
-    picture = cv2.imread(str(out / "overlay.png"))
+    picture = np.asarray(cv2.imread(str(out / "overlay.png")))
     assert picture.shape == (*SECTION.shape, 3)
     # Neither black nor grey anywhere: the section is there, and there is colour on it.
     assert np.median(picture.max(axis=2)) > 60

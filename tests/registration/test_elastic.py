@@ -170,6 +170,7 @@ def test_a_result_folder_moves_points_both_ways_and_labels_through_the_field(tmp
     assert len(np.unique(labels)) > 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exchanged", [False, True])
 def test_stacks_are_bent_whichever_is_sampled(exchanged: bool) -> None:
     couple = stacks(40.0)

@@ -97,6 +97,7 @@ def test_the_predicted_error_is_a_map_in_micrometres_that_holds(result: Result, 
     assert below_bound(result, turned) > 0.95
 
 
+@pytest.mark.slow
 def test_the_true_error_is_below_its_bound_nearly_everywhere() -> None:
     """Of 95 places in 100 that are meant, 96 were over these specimens; at the worst of them it was 82."""
     shares = []

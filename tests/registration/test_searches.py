@@ -46,7 +46,7 @@ def test_a_search_keeps_to_limits_that_the_truth_lies_beyond(recipe: str, dimens
         middle = pair.places.mean(axis=0)[None]
         there = pair.moving_from_fixed(middle)
         apart = [abs(pose.scale / pair.moving_from_fixed.scale - 1) for pose in poses]
-        moved = [np.linalg.norm(pose(middle) - there) / max(pair.moving.grid.extent) for pose in poses]
+        moved = [float(np.linalg.norm(pose(middle) - there)) / max(pair.moving.grid.extent) for pose in poses]
         assert all(max(both) > 0.03 for both in zip(apart, moved, strict=True))
         return
     for pose in poses:

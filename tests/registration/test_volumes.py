@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,7 +118,8 @@ def test_the_folder_holds_stacks_with_their_spacings(pair: VolumePair, result: R
         assert again.channels == pair.moving.channels
     with tifffile.TiffFile(out / "registered.ome.tif") as file:
         assert 'PhysicalSizeZ="0.5"' in (file.ome_metadata or "")
-    scale = zarr.open_group(str(out / "registered.ome.zarr"), mode="r").attrs["ome"]["multiscales"][0]["datasets"][0]
+    ome: Any = zarr.open_group(str(out / "registered.ome.zarr"), mode="r").attrs["ome"]
+    scale = ome["multiscales"][0]["datasets"][0]
     assert scale["coordinateTransformations"][0]["scale"] == [1.0, 0.5, 0.5, 0.5]
     page = (out / "report.html").read_text()
     assert page.count("data:image/png") == 3

@@ -16,7 +16,7 @@ from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.information import MutualInformationEngine
 from correlight.search.limits import Limits
 from correlight.search.pose import Pose
-from correlight.search.poses import PoseSearch, search_poses
+from correlight.search.poses import PoseSearch, WorkingPlanes, search_poses
 from correlight.search.ranking import distinct
 from correlight.transforms import Affine
 
@@ -202,7 +202,8 @@ def test_searches_with_an_image_in_common_look_at_it_once() -> None:
 
     fixed, moving, _ = known_pair(0.0)
     unrelated = known_pair(0.0, seed=5)[0].cut((0, 0), (100, 100))
-    limits, planes = Limits((0.25, 4.0), (0.0, 20.0), (False,)), {}
+    limits = Limits((0.25, 4.0), (0.0, 20.0), (False,))
+    planes: WorkingPlanes = {}
     engine = ByFeatures(counted, 2)
     first = PoseSearch(fixed, unrelated, limits, engine, 1, planes)
     first.ranked(common_scales=True)

@@ -91,8 +91,8 @@ def test_independent_noise_gives_the_bias_of_its_histogram() -> None:
 def test_identical_images_of_few_grey_values_share_their_entropy() -> None:
     # Four levels lie more than the width of the kernel apart, so that smoothing mixes none of them.
     shares = np.array([0.4, 0.3, 0.2, 0.1])
-    image = np.repeat(np.arange(4, dtype=np.float32) / 3, np.round(shares * 10_000).astype(int))
-    image = np.random.default_rng(0).permutation(image).reshape(100, 100)
+    levels = np.repeat(np.arange(4, dtype=np.float32) / 3, np.round(shares * 10_000).astype(int))
+    image = np.random.default_rng(0).permutation(levels).reshape(100, 100)
     value = MutualInformation(image.ravel(), image)(pixels(image.shape)).value
     # The last row and column are sampled a thousandth of a pixel before their place.
     assert value == pytest.approx(-np.sum(shares * np.log(shares)), abs=0.001)

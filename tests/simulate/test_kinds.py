@@ -1,3 +1,4 @@
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -5,8 +6,10 @@ import pytest
 from scipy import ndimage
 
 from correlight import Grid
-from correlight.simulate import Electron, Light, pair, specimen
-from correlight.simulate.specimen import Specimen, centred
+from correlight.simulate import Electron, Light, pair
+from correlight.simulate import specimen as new_specimen
+from correlight.simulate.model import Painting
+from correlight.simulate.specimen import Specimen, SpecimenKind, centred
 from correlight.transforms import Affine
 
 CLEAN_ELECTRON = Electron(spot=0.5, grain=0.0, dose=2000.0, shading=0.0, streaks=0.0, charging=0.0, scratches=0)
@@ -15,8 +18,19 @@ NEW = ["tissue", "fibres", "neuropil", "plant"]
 FIELD = Grid.of((240, 240), 0.1, unit="micrometre")
 
 
-def drawings(kind: str, count: int = 8) -> list:
-    return [specimen(kind, seed, extent=30).paint(FIELD, centred(FIELD), 0.05) for seed in range(count)]
+@cache
+def specimen(kind: SpecimenKind, seed: int, extent: float) -> Specimen:
+    """Several tests look at one specimen; to make it takes longer."""
+    return new_specimen(kind, seed, extent=extent)
+
+
+@cache
+def drawing_of(kind: SpecimenKind, seed: int) -> Painting:
+    return specimen(kind, seed, extent=30).paint(FIELD, centred(FIELD), 0.05)
+
+
+def drawings(kind: SpecimenKind, count: int = 8) -> list[Painting]:
+    return [drawing_of(kind, seed) for seed in range(count)]
 
 
 def shown(section: Specimen) -> set[str]:

@@ -40,8 +40,8 @@ def test_light_shines_where_electrons_see_organelles() -> None:
     pair = volume_pair(seed=3, size=0.25, least_overlap=0.8)
     places = pair.common_places(20_000, np.random.default_rng(0))
     here = tuple(np.rint(pair.fixed.grid.index(places)).astype(int).T)
-    there = np.rint(pair.moving.grid.index(pair.moving_from_fixed(places))).astype(int)
-    there = tuple(np.clip(there, 0, np.asarray(pair.moving.grid.shape) - 1).T)
+    index = np.rint(pair.moving.grid.index(pair.moving_from_fixed(places))).astype(int)
+    there = tuple(np.clip(index, 0, np.asarray(pair.moving.grid.shape) - 1).T)
     grey = np.asarray(pair.fixed.levels[0][0])[here].astype(float)
     light = np.asarray(pair.moving.levels[0][0])[there].astype(float)
     assert np.corrcoef(grey, light)[0, 1] < -0.35

@@ -1,5 +1,7 @@
 """Splines through landmarks: their derivative, their inverse, and that nothing bends less."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -55,7 +57,8 @@ def test_a_stiffness_of_one_is_the_thin_plate_of_scipy(ndim: int) -> None:
     rng = np.random.default_rng(2)
     places, values = rng.random((12, ndim)) * 10, rng.random((12, ndim))
     kernel = "thin_plate_spline" if ndim == 2 else "linear"
-    other = RBFInterpolator(places, values, kernel=kernel, degree=1)
+    options: Any = {"kernel": kernel, "degree": 1}
+    other = RBFInterpolator(places, values, **options)
     fitted = fit_spline(places, values, stiffness=1.0, covariances=np.zeros((12, ndim, ndim)), known=True).spline
     points = rng.random((40, ndim)) * 12 - 1
     assert fitted(points) - points == pytest.approx(other(points), abs=1e-9)

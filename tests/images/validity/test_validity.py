@@ -109,7 +109,8 @@ def test_a_turn_on_a_canvas_of_the_same_size_leaves_corners_that_are_found() -> 
 @pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
 def test_a_strip_of_padding_is_found(side: str) -> None:
     picture = texture((300, 400), seed=6)
-    window = {"left": np.s_[:, :30], "right": np.s_[:, -30:], "top": np.s_[:25], "bottom": np.s_[-25:]}[side]
+    windows: dict[str, Any] = {"left": np.s_[:, :30], "right": np.s_[:, -30:], "top": np.s_[:25], "bottom": np.s_[-25:]}
+    window = windows[side]
     picture[window] = 0
     expected = np.ones(picture.shape, bool)
     expected[window] = False
@@ -255,7 +256,7 @@ def grey_of(path: Path) -> list[Array]:
     if path.suffix.startswith(".tif"):
         pixels = tifffile.imread(path)
         return [pixels] if pixels.ndim == 2 else list(pixels.reshape(-1, *pixels.shape[-2:])[:2])
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    pixels = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
     return [pixels if pixels.ndim == 2 else pixels[..., :3].mean(axis=-1)]
 
 

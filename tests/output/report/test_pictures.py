@@ -125,7 +125,7 @@ def test_encode_keeps_the_order_of_colours():
     red = np.zeros((4, 4, 3), np.uint8)
     red[..., 0] = 255
     coded = pictures.encode(red, "png")
-    assert cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR)[0, 0].tolist() == [0, 0, 255]
+    assert np.asarray(cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR))[0, 0].tolist() == [0, 0, 255]
     assert pictures.data_uri(coded).startswith("data:image/png;base64,")
     assert pictures.data_uri(pictures.encode(red, "jpeg")).startswith("data:image/jpeg;base64,")
 
@@ -177,7 +177,7 @@ def test_pose_picture_lays_the_spot_where_the_pose_says(mirror, kind):
 def test_pose_picture_of_a_real_pair_lays_chromatin_on_dark_nuclei(data, pairs):
     pair = pairs["deepclem-demo"]
     section = Image.from_array(cv2.imread(str(data / pair["fixed"]), cv2.IMREAD_GRAYSCALE))
-    stain = Image.from_array(cv2.imread(str(data / pair["moving"]), cv2.IMREAD_COLOR).max(axis=2))
+    stain = Image.from_array(np.asarray(cv2.imread(str(data / pair["moving"]), cv2.IMREAD_COLOR)).max(axis=2))
     true = Affine(np.vstack([pair["moving_from_fixed_px_yx"], [0, 0, 1]]))
     shape = pictures.display_shape(section.grid, 240)
     ground = pictures.stretch(viewer.shrunk(section, 0, shape)).astype(float)

@@ -256,7 +256,7 @@ def test_overlay_colours_the_stain_where_it_lies(tmp_path, case):
     made = case()
     path = tmp_path / "overlay.png"
     write_overlay(path, made.fixed, made.registered, made.footprint, 0)
-    drawn = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(int)
+    drawn = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)).astype(int)
     assert drawn.shape == (120, 160, 3)
     colour = drawn.max(axis=2) - drawn.min(axis=2)
     assert colour[40, 50] > 100
@@ -269,7 +269,7 @@ def test_overlay_has_a_bar_of_the_length_it_states(tmp_path):
     fixed = Image.from_array(np.full((400, 800), 7, np.uint8), spacing=0.05)
     path = tmp_path / "overlay.png"
     write_overlay(path, fixed, None, None, None)
-    drawn = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., 0]
+    drawn = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))[..., 0]
     # 22 % of 800 pixels of 50 nm is 8.8 µm; the next round length below is 5 µm, 100 pixels.
     runs = [len(run) for row in drawn for run in re.findall(b"\xff+", row.tobytes())]
     assert max(runs) == 100
@@ -281,7 +281,7 @@ def test_overlay_of_a_large_uncalibrated_image_is_reduced_and_marked(tmp_path):
     plain, marked = tmp_path / "plain.png", tmp_path / "marked.png"
     write_overlay(plain, fixed, None, None, None)
     write_overlay(marked, fixed, None, None, None, mark="refused: do not use")
-    small, banner = cv2.imread(str(plain)), cv2.imread(str(marked))
+    small, banner = (np.asarray(cv2.imread(str(path))) for path in (plain, marked))
     assert small.shape[:2] == (450, 1600)
     assert banner.shape[0] > 450
     assert np.array_equal(banner[-450:], small)

@@ -114,7 +114,7 @@ def opened(flat: Mask, rows: int, columns: int) -> Mask:
     return np.asarray(_counted(grown, rows, 1, anchor=rows - 1) > 0)
 
 
-def _counted(flat: Mask, length: int, axis: int, anchor: int) -> NDArray[np.generic]:
+def _counted(flat: Mask, length: int, axis: int, anchor: int) -> NDArray[np.integer]:
     """How many pixels are true among so many neighbours along x (0) or y (1); outside the image none are.
 
     The time does not depend on the length, as that of an erosion does: of a large image it would take a minute.
