@@ -115,6 +115,11 @@ def test_nothing_changes_without_a_move(dtype: type, order: str) -> None:
     assert footprint.all()
 
 
+def assert_rounded(values: NDArray[Any], exact: NDArray[np.float64]) -> None:
+    """Values are the nearest integers to exact ones; weights in single precision know those to a millionth of all."""
+    assert np.abs(values - exact).max() <= 0.5 + 1e-6 * np.iinfo(values.dtype).max
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     rotation=st.floats(0, 360),
@@ -126,6 +131,7 @@ def test_nothing_changes_without_a_move(dtype: type, order: str) -> None:
 def test_blocks_well_inside_are_made_as_exactly_as_others(
     rotation: float, scale: float, dtype: type, block: int, masked: bool
 ) -> None:
+    """A weight may be rounded otherwise in its last digit, and then a value that lies halfway goes to either side."""
     grid, onto = Grid.of((150, 160)), Grid.of((90, 100))
     picture: NDArray[Any] = (texture(2, 150, 160) * np.iinfo(dtype).max).astype(dtype)
     mask = texture(150, 160, seed=3) > 0.001 if masked else None
@@ -134,7 +140,9 @@ def test_blocks_well_inside_are_made_as_exactly_as_others(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("correlight.images.kernel._inner_block", lambda *_: None)
         expected, sampled = warp(picture, grid, move, onto, mask=mask, block=block)
-    assert np.array_equal(values, expected)
+    exact, _ = warp(picture.astype(np.float64), grid, move, onto, mask=mask, block=block)
+    assert_rounded(values, exact)
+    assert_rounded(expected, exact)
     assert np.array_equal(footprint, sampled)
 
 
@@ -149,7 +157,7 @@ def test_blocks_well_inside_are_made_as_exactly_as_others(
 def test_blocks_well_inside_a_volume_are_made_as_exactly_as_others(
     seed: int, scale: float, dtype: type, block: int, masked: bool
 ) -> None:
-    """A weight may be rounded otherwise in its last digit, and then at worst one number in many by one."""
+    """A weight may be rounded otherwise in its last digit, and then a value that lies halfway goes to either side."""
     grid, onto = Grid.of((24, 50, 60), (2.0, 1.0, 1.0)), Grid.of((30, 35, 40))
     picture: NDArray[Any] = (texture(2, 24, 50, 60) * np.iinfo(dtype).max).astype(dtype)
     mask = texture(24, 50, 60, seed=3) > 0.001 if masked else None
@@ -167,8 +175,9 @@ def test_blocks_well_inside_a_volume_are_made_as_exactly_as_others(
         values, footprint = warp(picture, grid, move, onto, mask=mask, block=block)
         patch.setattr("correlight.images.kernel._inner_block", lambda *_: None)
         expected, sampled = warp(picture, grid, move, onto, mask=mask, block=block)
-    assert np.abs(values.astype(np.int64) - expected).max() <= 1
-    assert np.mean(values != expected) < 1e-4
+    exact, _ = warp(picture.astype(np.float64), grid, move, onto, mask=mask, block=block)
+    assert_rounded(values, exact)
+    assert_rounded(expected, exact)
     assert np.array_equal(footprint, sampled)
     assert footprint.any()
     # Where the whole output lies inside, however it is turned, every block is one that can be made the quick way.
