@@ -133,7 +133,7 @@ def test_hitachi(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["png", "jpg"])
 def test_texts_of_scanning_microscopes_beside_pictures(ending: str, tmp_path: Path) -> None:
-    encode = {"png": imagecodecs.png_encode, "jpg": imagecodecs.jpeg_encode}[ending]
+    encode: Any = {"png": imagecodecs.png_encode, "jpg": imagecodecs.jpeg_encode}[ending]
     path = tmp_path / f"a.{ending}"
     path.write_bytes(encode(PIXELS))
     texts = {

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -102,9 +101,7 @@ def test_scores_are_correlations_and_the_loss_knows_the_place() -> None:
 
 
 def quiet(out: Path, settings: Settings, **options) -> Path:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return train(out, settings, workers=0, report=lambda line: None, **options)
+    return train(out, settings, workers=0, report=lambda line: None, **options)
 
 
 @pytest.fixture(scope="module")

@@ -165,7 +165,6 @@ def test_misuse_is_told_in_one_sentence(change, expected):
 
 @pytest.mark.parametrize("model", ["similarity", "affine", "elastic"])
 @pytest.mark.parametrize("ndim", [2, 3])
-@pytest.mark.filterwarnings("ignore")
 def test_pycpd_climbs_to_the_same_place(ndim, model):
     """An implementation by others, with outliers converted: theirs have the density 1 / N, ours 1 / volume."""
     pycpd = pytest.importorskip("pycpd")

@@ -163,6 +163,7 @@ def stack(shape: tuple[int, int, int] = (16, 48, 48), seed: int = 0) -> Image:
     return Image.from_array(np.asarray(smooth / smooth.std(), np.float32)[None], (0.4, 0.2, 0.2))
 
 
+@pytest.mark.slow
 def test_a_field_in_space_is_found_between_stacks_of_inverted_contrast() -> None:
     image = stack()
     truth = bend(image.grid, 2, 2.5)

@@ -34,7 +34,8 @@ def findings(image: NDArray[np.generic]) -> str:
 def test_a_round_field_is_found_and_said(bright: bool, lossy: bool) -> None:
     image = 255 - seen() if bright else seen()
     if lossy:
-        image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1], cv2.IMREAD_GRAYSCALE)
+        coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+        image = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE))
     found = find_valid(image)
     outside = distance() > RADIUS
     assert "outside the round field of view" in found.findings[0]

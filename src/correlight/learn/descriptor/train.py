@@ -128,7 +128,7 @@ def train(
             _save(checkpoint, run.state())
             line: dict[str, Any] = {"step": run.step, "seconds": round(time.perf_counter() - began, 1)}
             line["loss"], line["won"] = (round(float(value), 4) for value in np.mean(recent, axis=0))
-            line["temperature"] = round(float(run.temperature.exp()), 2)
+            line["temperature"] = round(float(run.temperature.detach().exp()), 2)
             if run.step % _CHECKED_EVERY == 0 or run.step == settings.steps:
                 line["won_unseen"] = round(run.check(unseen), 4)
             recent.clear()
