@@ -87,7 +87,7 @@ def test_no_result_leaves_the_limits() -> None:
         "cell", 12, electron_shape=(256, 256), light_shape=(160, 160), electron_spacing=0.05, light_spacing=0.1,
         data_bar=False, rotation=-7.0, mirror=False,
     )  # fmt: skip
-    result = register(couple.fixed, couple.moving, moving_channel="reflected", rotation=(-5, 5))
+    result = register(couple.fixed, couple.moving, moving_channel="reflected", rotation=(-5, 5), scale=(0.45, 0.55))
     assert isinstance(result.moving_from_fixed, Affine | Projective)
     angle = Affine.of(result.moving_from_fixed.jacobian(couple.fixed.grid.centre[None])[0], (0, 0)).rotation
     assert -5 - 1e-9 <= (angle + 180) % 360 - 180 <= 5 + 1e-9
