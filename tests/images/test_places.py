@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from correlight.geometry import Grid
 from correlight.images.places import PLACE_ERROR, NodePlaces, dense, places_of
@@ -92,7 +93,7 @@ def test_an_image_moved_by_nodes_is_that_moved_pixel_by_pixel(dtype: type, order
     over, move = grid(2), smooth_map("spline", 2)
     slope = np.add.outer(np.arange(200) * 0.2, np.arange(256) * 0.4)
     labels = np.kron(texture((20, 32), 1) * 900, np.ones((10, 8)))
-    pixels = (slope if order == "linear" else labels).astype(dtype)[None]
+    pixels: NDArray[Any] = (slope if order == "linear" else labels).astype(dtype)[None]
     values, inside = warp(pixels, over, move, over, order)
     monkeypatch.setattr("correlight.images.places.PLACE_ERROR", -1.0)
     expected, there = warp(pixels, over, move, over, order)

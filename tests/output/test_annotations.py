@@ -29,7 +29,7 @@ FIXED, MOVING = Grid.of((120, 160), 0.02, unit="micrometre"), Grid.of((150, 140)
 TURN = Affine.similarity(10, 1.02, source=FIXED.centre, target=MOVING.centre)
 
 # As QuPath 0.5 exports it, with what others add.
-QUPATH = {
+QUPATH: dict[str, Any] = {
     "type": "FeatureCollection",
     "bbox": [0, 0, 1, 1],
     "made by": "somebody",

@@ -434,7 +434,8 @@ def test_an_interruption_while_a_target_is_claimed_or_let_go_leaves_no_lock(
 ) -> None:
     """What is called is done, and the interruption comes before anybody knows of it."""
     owner = claim_module if place.startswith("_") else os
-    kept, times = getattr(owner, place), []
+    kept = getattr(owner, place)
+    times: list[object] = []
 
     def interrupted(*given: object, **more: object) -> object:
         found = kept(*given, **more)

@@ -113,13 +113,13 @@ def make_case(
         registered, footprint = warp(moving, moving.grid, move, fixed.grid)
         share = np.ones(grid.shape, np.float32)
         share[:, 4:] = 0.0
-        places = fixed.grid.lattice(40)
+        nodes = fixed.grid.lattice(40)
         result = replace(
             result,
             moving_from_fixed=move,
             model="elastic",
             maps={"field_evidence": share},
-            bending=bending(move, pose, places[moving.grid.contains(move(places))]),
+            bending=bending(move, pose, nodes[moving.grid.contains(move(nodes))]),
         )
     if status == "refused":
         return Case(result, fixed, moving, None, None)

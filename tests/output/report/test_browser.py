@@ -223,8 +223,13 @@ def test_a_field_flickers_against_the_linear_map_and_its_grid_is_drawn(show):
     assert viewer.settled(lambda: np.array_equal(plain, viewer.pixels()))
     viewer.mode("Affine / field")
     viewer.press("#speed", "End")
-    seen = []
-    assert viewer.settled(lambda: seen.append(viewer.pixels().tobytes()) or len(set(seen)) == 2)
+    seen: set[bytes] = set()
+
+    def flickers() -> bool:
+        seen.add(viewer.pixels().tobytes())
+        return len(seen) == 2
+
+    assert viewer.settled(flickers)
     before = viewer.pixels()
     viewer.press("#moving-colour", "ArrowDown")
     assert viewer.settled(lambda: not np.array_equal(before, viewer.pixels()))
