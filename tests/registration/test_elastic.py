@@ -173,7 +173,7 @@ def test_a_result_folder_moves_points_both_ways_and_labels_through_the_field(tmp
 @pytest.mark.slow
 @pytest.mark.parametrize("exchanged", [False, True])
 def test_stacks_are_bent_whichever_is_sampled(exchanged: bool) -> None:
-    couple = stacks(40.0)
+    couple = stacks(40.0, large=True)
     field = bend(couple.fixed.grid, 3, 4.0, seed=1)
     values, shown = warp(couple.fixed, couple.fixed.grid, field, couple.fixed.grid)
     bent_one = replace(couple.fixed, levels=(values,), mask=shown)
