@@ -85,8 +85,6 @@ def error_with_field(
     assert elastic is not None
     halves = joined(candidate, pose, elastic.halves[0]), joined(candidate, pose, elastic.halves[1])
     pairs = [halves]
-    if elastic.other is not None:
-        pairs.append((fit.transform, joined(candidate, pose, elastic.other)))
     scale = fit.linear.scale
     where_known = spread(pairs, scale, least)
     where_not = spread(linear.pairs, scale, least)

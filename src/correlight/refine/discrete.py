@@ -12,7 +12,7 @@ from scipy import ndimage
 from correlight.geometry import Points
 from correlight.images.image import Float32, Mask
 from correlight.progress import checkpoint
-from correlight.refine.laid import Laid
+from correlight.refine.related import Related
 
 # A place is compared over so many pixels of the features to either side, and every so many-th pixel is asked.
 _PATCH, _EVERY = {2: 4, 3: 2}, {2: 4, 3: 3}
@@ -46,10 +46,10 @@ class Displacements:
     weights: NDArray[np.float64]
 
 
-def search_displacements(images: Laid) -> Displacements:
+def search_displacements(images: Related) -> Displacements:
     """Displacements by coupled convex optimisation, in both directions.
 
-    The costs of all displacements within reach are computed once: squared differences of features over a patch. Then
+    The costs of all displacements within reach are computed once: how unlikely they are over a patch. Then
     every place takes the displacement that is cheap for itself and near a smooth field, and the field is smoothed
     anew, tied ever more strongly (Heinrich et al. 2014, doi:10.1007/978-3-319-10404-1_83). Half the difference of both
     directions is what remains; where they contradict each other it counts little.
@@ -75,7 +75,7 @@ def search_displacements(images: Laid) -> Displacements:
     )
 
 
-def _one_way(images: Laid) -> NDArray[np.float64]:
+def _one_way(images: Related) -> NDArray[np.float64]:
     """Displacements ``(D, ...)`` at every asked place, in pixels of the features."""
     ndim = images.grid.ndim
     reach = [
@@ -101,20 +101,25 @@ def _one_way(images: Laid) -> NDArray[np.float64]:
     return smooth
 
 
-def _costs(images: Laid, steps: NDArray[np.intp]) -> Float32:
-    """Mean squared difference over a patch for each step, shape ``(steps, ...)`` over the asked places."""
+def _costs(images: Related, steps: NDArray[np.intp]) -> Float32:
+    """How unlikely each step is over a patch, in nats, shape ``(steps, ...)`` over the asked places."""
     ndim = images.grid.ndim
     every, width = _EVERY[ndim], 2 * _PATCH[ndim] + 1
     asked = tuple(slice(None, None, every) for _ in range(ndim))
     made = []
+    close = images.closeness
+    # Logarithm of the likelihood of two variates over that of two that have nothing in common.
+    weighed = images.fixed * (close / (1 - close**2)).reshape(-1, *[1] * ndim)
+    self_weight = 0.5 * close**2 / (1 - close**2)
+    own = np.einsum("c,c...->...", self_weight, images.fixed**2) - np.float32(images.information)
     for step in steps:
         checkpoint()
         moved, shown = _shifted(images.moving, step), _shifted(images.moving_shown[None], step)[0]
         both = images.fixed_shown & shown
-        squared = np.sum((images.fixed - moved) ** 2, axis=0)
-        # What is not shown by both costs as much as two features that have nothing in common.
-        squared = np.where(both, squared, np.float32(2.0))
-        made.append(ndimage.uniform_filter(squared, width, mode="nearest")[asked])
+        alike = np.einsum("c...,c...->...", weighed, moved) - own - np.einsum("c,c...->...", self_weight, moved**2)
+        # What is not shown by both costs as much as features that have nothing in common.
+        cost = np.where(both, -alike, np.float32(0.0))
+        made.append(ndimage.uniform_filter(cost, width, mode="nearest")[asked])
     return np.stack(made)
 
 

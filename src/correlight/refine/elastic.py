@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,30 +10,33 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.geometry import Grid, Points
-from correlight.images.image import Float32
+from correlight.images.image import Float32, Mask
 from correlight.progress import checkpoint
+from correlight.refine.compared import Compared
+from correlight.refine.described import Described, FieldMeasure, described, levels_of_field
 from correlight.refine.discrete import Displacements, search_displacements
-from correlight.refine.laid import Laid, laid, levels_of_field
+from correlight.refine.held_out import Checkerboard, gain
 from correlight.refine.lattice import Lattice
+from correlight.refine.related import Chance, Related, assumed, related
 from correlight.refine.samples import Comparison, LinearTransform
-from correlight.refine.smooth_fit import Compared, SmoothFit, fit_field, smoothed
-from correlight.similarity import sample
+from correlight.refine.smooth_fit import Pairs, Problem, SmoothFit, Smoothness, fit_field, smoothed
+from correlight.refine.supported import deviation_of, evidence_of
 from correlight.transforms import VelocityField
 
-# Cells along the longest side, from coarse to fine; each is tried if the one before was carried.
-_CELLS = {2: (2, 4, 6, 8, 12), 3: (2, 4, 6)}
-# The checkerboard has this many fields along the longest side; places so near to another field are not fitted to.
-_FIELDS, _MOAT = {2: 16, 3: 10}, 1.0
+# Cells along the longest side, from coarse to fine; a finer lattice is tried if the one before was carried.
+_CELLS = {2: (6, 10), 3: (3, 6)}
+# Weights of smoothness with which a fit begins, on features of so many pixels along the longest side; then it follows
+# from the field that is found. It is kept between these.
+_WEIGHTS, _ACROSS, _LEAST_WEIGHT, _MOST_WEIGHT = (100.0, 10.0), 128, 1.0, 300.0
 # A field must gain so many standard errors on the parts that it was not fitted to, a finer lattice over a coarser one.
-_LEAST_GAIN, _LEAST_GAIN_OF_FINER = 2.0, 1.0
-_FEWEST_FIELDS = 12
+LEAST_GAIN, _LEAST_GAIN_OF_FINER = 2.0, 1.0
 # A field that moves nearly all places by less than this many pixels of the features is none.
 _LEAST_MOVED = 0.2
-# Evidence: how far alikeness stands above that of places so many pixels aside, in standard deviations of theirs, over
-# patches of this many pixels; so many are none, and so many are full.
-_ASIDE, _OVER, _NONE, _FULL = 4.0, 9, 1.0, 3.0
 # Parts with less evidence than this share are left out of the last fit.
 _LITTLE = 0.25
+_FEWEST_PIXELS = 400
+# Displacements are searched on so many pixels along a side at most.
+_SEARCHED = 160
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,30 +49,35 @@ class ElasticFit:
         From fixed to fixed positions; the linear map follows.
     halves : pair of VelocityField
         The same, fitted to either half of a checkerboard.
-    other : VelocityField or None
-        On the next finer lattice that was tried, or else on the next coarser one; None without.
     cells : int
         Cells of the lattice along the longest side.
     gain : float
         By how many standard errors it agrees better than the linear map on parts that it was not fitted to.
     evidence : (*grid.shape) array of float32
         From 0, where the field rests on smoothness alone, to 1, where the images themselves speak for it.
+    deviation : (*grid.shape) array of float32
+        Standard deviation of the displacement, in fixed units, if smoothness and features are as they seem.
     grid : Grid
-        Where the evidence stands, in the frame of the fixed image.
+        Where both stand, in the frame of the fixed image.
     """
 
     field: VelocityField
     halves: tuple[VelocityField, VelocityField]
-    other: VelocityField | None
     cells: int
     gain: float
     evidence: NDArray[np.float32]
+    deviation: NDArray[np.float32]
     grid: Grid
 
     def evidence_at(self, points: Points) -> NDArray[np.float64]:
         """Evidence at ``(N, D)`` places of the fixed image, from 0 to 1; 0 beyond what both images show."""
         index = self.grid.index(points).T
         return np.asarray(ndimage.map_coordinates(self.evidence, index, order=1, mode="constant", cval=0.0), float)
+
+    def deviation_at(self, points: Points) -> NDArray[np.float64]:
+        """Standard deviation of the displacement at ``(N, D)`` places of the fixed image, in fixed units."""
+        index = self.grid.index(points).T
+        return np.asarray(ndimage.map_coordinates(self.deviation, index, order=1, mode="nearest"), float)
 
     @property
     def moved(self) -> NDArray[np.float64]:
@@ -93,48 +102,85 @@ class ElasticChoice:
     reason: str
 
 
-def choose_field(pair: Comparison, pose: LinearTransform) -> ElasticChoice:
-    """Fit a field as fine as held-out parts of the images justify, and none where they justify none.
-
-    Lattices are fitted to each half of a checkerboard, from coarse to fine. The first that agrees better with the half
-    that it was not fitted to, by two standard errors, is taken, and a finer one if it agrees better by one more.
+@dataclass(frozen=True, eq=False)
+class FieldSettings:
+    """How a field is fitted.
 
     Parameters
     ----------
-    pair : Comparison
-        The two images.
+    measures : tuple of {"features", "filters", "self-similarity", "mutual information"} or None
+        By what the images are compared; None for what is usual in two or three dimensions.
+    divergence, curl : float
+        Weights of both in what holds the field back, see `Smoothness`.
+    landmarks : Pairs or None
+        Points that the field should lead to each other, in the frame of the fixed image under the linear map.
+    """
+
+    measures: tuple[FieldMeasure, ...] | None = None
+    divergence: float = 1.0
+    curl: float = 1.0
+    landmarks: Pairs | None = None
+
+
+def choose_field(
+    pairs: Comparison | Sequence[Comparison], pose: LinearTransform, settings: FieldSettings | None = None
+) -> ElasticChoice:
+    """Fit a field as fine as held-out parts of the images justify, and none where they justify none.
+
+    Lattices are fitted to each half of a checkerboard, from coarse to fine. The first that agrees better with the half
+    that it was not fitted to, by two standard errors, is taken, and a finer one if it agrees better by one more. What
+    goes together in both images is learned from the same half, and of the linear map likewise.
+
+    Parameters
+    ----------
+    pairs : Comparison or sequence of Comparison
+        The two images; several pairs of their channels speak together.
     pose : Affine or Projective
         The linear map, right to a few percent of the width.
+    settings : FieldSettings, optional
+        How it is fitted.
     """
-    weighing, *finer = levels_of_field(pair)
-    images = laid(pair, pose, weighing)
-    if images is None or np.count_nonzero(images.shown) < 400:
+    every = list(pairs) if isinstance(pairs, Sequence) else [pairs]
+    asked = settings or FieldSettings()
+    rough_level, level = levels_of_field(every[0])
+    images = described(every, pose, level, asked.measures)
+    if images is None or np.count_nonzero(images.shown) < _FEWEST_PIXELS:
         return ElasticChoice(None, "too little is shown by both images for a field, so the linear map was kept")
-    trial = _Trial(images)
+    rough = assumed(described(every, pose, rough_level, asked.measures) or images)
+    rough = None if rough is None else rough.thinned(_SEARCHED)
+    found = None if rough is None else search_displacements(rough)
+    trial = _Trial(images, asked, found, None if rough is None else rough.grid)
     trial.weigh()
     if trial.best is None:
         return ElasticChoice(
             None,
             f"a field would gain {trial.gain:.2f} standard errors on parts that it was not fitted to, less than the "
-            f"{_LEAST_GAIN:.0f} asked for, so the linear map was kept",
+            f"{LEAST_GAIN:.0f} asked for, so the linear map was kept",
         )
-    fit = trial.fitted()
-    evidence = evidence_of(images, fit.field)
+    return _made(trial, images)
+
+
+def _made(trial: _Trial, images: Described) -> ElasticChoice:
+    """The field that was carried, fitted to everything that speaks for it."""
+    assert trial.best is not None
+    first, *halves = trial.fits[trial.best]
+    evidence = evidence_of(first.relation, first.fit.field)
     # The torn and the covered draw a field to where they seem to fit; without them it follows what is around.
-    weights = ndimage.gaussian_filter(np.asarray(evidence > _LITTLE, np.float32), 1.0)
-    last = images
-    for level in finer:
-        found = laid(pair, pose, level)
-        assert found is not None
-        last = found
-        weights = _on(weights, images.grid, last.grid)
-    fit = fit_field(Compared.of(last, weights), fit.lattice, fit.coefficients)
-    moved = np.linalg.norm(fit.field.displaced(images.grid.lattice_of_pixels()), axis=1)
-    if np.percentile(moved, 95) < _LEAST_MOVED * images.pixel:
+    trusted = ndimage.gaussian_filter(np.asarray(evidence > _LITTLE, np.float32), 2.0)
+    last = trial.settled(first, trusted)
+    moved = np.linalg.norm(last.fit.field.displaced(images.grid.lattice_of_pixels()), axis=1)
+    if np.percentile(moved, 95) < _LEAST_MOVED * last.relation.pixel:
         return ElasticChoice(None, "a field would move hardly anything, so the linear map was kept")
-    even, odd = (half.field for half in trial.halves[trial.best])
+    even, odd = (half.fit.field for half in halves)
+    deviation = deviation_of(images.grid, last.problem, last.fit, last.repeated)
     made = ElasticFit(
-        fit.field, (even, odd), trial.other(), trial.best, trial.gain, evidence_of(images, fit.field), images.grid
+        last.fit.field,
+        (even, odd),
+        trial.best,
+        trial.gain,
+        evidence_of(last.relation, last.fit.field),
+        deviation,
+        images.grid,
     )
     if min(field.smallest_volume for field in (made.field, even, odd)) <= 0:
         return ElasticChoice(None, "the field that fits best folds, so the linear map was kept")
@@ -143,6 +189,18 @@ def choose_field(pair: Comparison, pose: LinearTransform) -> ElasticChoice:
         f"a field of {trial.best} cells along the longest side gains {trial.gain:.1f} standard errors over the linear "
         "map on parts that it was not fitted to",
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """A fit, what it was fitted by, and how strongly it was held back."""
+
+    relation: Related
+    compared: Compared
+    problem: Problem
+    fit: SmoothFit
+    weight: float
+    repeated: float
 
 
 class _Trial:
@@ -154,217 +212,136 @@ class _Trial:
         Cells of the finest lattice that is carried.
     gain : float
         Over no field, in standard errors: of the best, or of the coarsest where none is carried.
-    halves : dict of int to pair of SmoothFit
-        By the number of cells.
+    fits : dict of int to list of fits
+        To everything and to either half, by the number of cells.
     """
 
-    def __init__(self, images: Laid) -> None:
-        self._images = images
-        self._all = Compared.of(images)
-        self._fields = _Checkerboard.over(images.grid, self._all)
-        self._found = search_displacements(images)
+    def __init__(
+        self, images: Described, settings: FieldSettings, found: Displacements | None, rough: Grid | None
+    ) -> None:
+        self._images, self._settings, self._found, self._rough = images, settings, found, rough
+        self._board = Checkerboard.over(images.grid)
+        self._scale = (_ACROSS / max(images.grid.shape)) ** 2
         self.best: int | None = None
         self.gain = 0.0
-        self.halves: dict[int, tuple[SmoothFit, SmoothFit]] = {}
+        self.fits: dict[int, list[_State]] = {}
+        self._chance: dict[int | None, Chance] = {None: {}, 0: {}, 1: {}}
+        self._begun = False
 
     def weigh(self) -> None:
         """Set the best lattice and its gain."""
-        without = self._alike(None)
+        without = np.concatenate([self._without(half) for half in (0, 1)])
         carried = without
-        failed = 0
         for cells in _CELLS[self._images.grid.ndim]:
-            checkpoint()
-            pair = self._fitted_halves(cells)
-            self.halves[cells] = pair
-            here = self._alike(pair)
-            gain, overall = _gain(carried, here), _gain(without, here)
+            made = [self._fitted(half, cells) for half in (None, 0, 1)]
+            fits = [state for state in made if state is not None]
+            if len(fits) < len(made):
+                return
+            self.fits[cells] = fits
+            here = np.concatenate([self._held_out(half, cells) for half in (0, 1)])
+            more, overall = gain(carried, here), gain(without, here)
             if self.best is None:
                 self.gain = max(self.gain, overall)
-            if overall >= _LEAST_GAIN and gain >= (_LEAST_GAIN if self.best is None else _LEAST_GAIN_OF_FINER):
-                self.best, self.gain, carried, failed = cells, overall, here, 0
-                continue
-            failed += 1
-            # A coarse lattice may be too stiff to gain anything; one that is finer than needed gains no more.
-            if (failed > 1 and self.best is not None) or failed > 2:
+            if overall >= LEAST_GAIN and more >= (LEAST_GAIN if self.best is None else _LEAST_GAIN_OF_FINER):
+                self.best, self.gain, carried = cells, overall, here
+            elif self.best is not None:
                 return
 
-    def fitted(self) -> SmoothFit:
-        """The best lattice fitted to everything, from coarse to fine."""
-        assert self.best is not None
-        return self._chain(self._all, None, self.best)
+    def settled(self, state: _State, weights: Float32 | Mask | None = None) -> _State:
+        """Fit once more, with relations and smoothness that follow from the fit before.
 
-    def other(self) -> VelocityField | None:
-        """The mean of the halves on the lattice that was tried next, or on the one before."""
-        assert self.best is not None
-        tried = sorted(self.halves)
-        place = tried.index(self.best)
-        beside = tried[place + 1 : place + 2] or tried[max(0, place - 1) : place]
-        if not beside:
-            return None
-        one, two = self.halves[beside[0]]
-        return one.lattice.velocity((one.coefficients + two.coefficients) / 2)
+        The weight of smoothness is that under which the field found is likely (the step of expectation and maximisation
+        for the variance of a random field).
+        """
+        penalty = state.problem.normal(state.fit.coefficients)
+        data, prior = penalty
+        spacing = np.asarray(self._images.grid.spacing)
+        numbers = (state.fit.coefficients / spacing).ravel()
+        shape = prior / state.weight
+        spread = np.linalg.solve(data + prior, shape)
+        bent = float(numbers @ (shape @ numbers)) + state.repeated * float(np.trace(spread))
+        weight = state.repeated * len(numbers) / max(bent, 1e-12)
+        weight = float(np.clip(weight, _LEAST_WEIGHT * self._scale, _MOST_WEIGHT * self._scale))
+        relation = related(self._images, state.fit.field, None, self._chance[None]) or state.relation
+        compared = Compared.of(relation, weights)
+        return self._state(relation, compared, state.fit.lattice, weight, state.fit.coefficients)
 
-    def _fitted_halves(self, cells: int) -> tuple[SmoothFit, SmoothFit]:
-        before = max((tried for tried in self.halves), default=None)
-        one, two = (
-            self._fit(
-                self._all.restricted(self._fields.fitted(half)),
-                self._fields.odd_places(self._found.places, self._images.grid) == bool(half),
-                cells,
-                None if before is None else self.halves[before][half],
-            )
-            for half in (0, 1)
-        )
-        return one, two
+    def _state(
+        self,
+        relation: Related,
+        compared: Compared,
+        lattice: Lattice,
+        weight: float,
+        start: NDArray[np.float64] | None,
+    ) -> _State:
+        checkpoint()
+        asked = self._settings
+        smoothness = Smoothness(weight, asked.divergence, asked.curl)
+        problem = Problem(compared, lattice, smoothness, asked.landmarks)
+        fit = fit_field(problem, start)
+        return _State(relation, compared, problem, fit, weight, compared.repeated(fit.field))
 
-    def _chain(self, compared: Compared, chosen: NDArray[np.bool_] | None, cells: int) -> SmoothFit:
-        fit: SmoothFit | None = None
-        for step in _CELLS[self._images.grid.ndim]:
-            if step <= cells:
-                fit = self._fit(compared, chosen, step, fit)
-        assert fit is not None
-        return fit
-
-    def _fit(
-        self, compared: Compared, chosen: NDArray[np.bool_] | None, cells: int, before: SmoothFit | None
-    ) -> SmoothFit:
-        """The best of fits that start from the coarser lattice and from displacements that were searched."""
+    def _fitted(self, half: int | None, cells: int) -> _State | None:
+        """A lattice fitted to a half of the images, or to everything; None where they have nothing in common."""
         lattice = Lattice.over(self._images.grid, cells)
-        starts: list[NDArray[np.float64] | None] = [None]
-        if before is not None:
-            starts = [before.on(lattice, compared.points)]
-        if before is None or self.best is None:
-            starts.append(_start(self._found, chosen, lattice, self._images.grid))
-        fits = [fit_field(compared, lattice, start) for start in starts]
-        return min(fits, key=lambda fit: fit.energy)
+        chosen = None if half is None else self._board.fitted(half)
+        if self.fits:
+            before = self.fits[max(self.fits)][0 if half is None else half + 1]
+            start = before.fit.on(lattice, before.compared.points)
+            return self._refitted(half, chosen, lattice, start, (before.weight / self._scale,))
+        if half is not None:
+            start = self._searched(chosen, lattice) if self._begun else None
+            return self._refitted(half, chosen, lattice, start, _WEIGHTS)
+        # Either from the linear map or from displacements that were searched, whichever ends likelier.
+        first = self._refitted(None, None, lattice, None, _WEIGHTS)
+        if self._found is None:
+            return first
+        other = self._refitted(None, None, lattice, self._searched(None, lattice), _WEIGHTS)
+        self._begun = other is not None and (first is None or other.fit.energy < first.fit.energy)
+        return other if self._begun else first
 
-    def _alike(self, pair: tuple[SmoothFit, SmoothFit] | None) -> NDArray[np.float64]:
-        """Mean alikeness of each field of the checkerboard under the fit to the other half; NaN where few lie."""
-        made = []
-        for half in (0, 1):
-            chosen = self._fields.held_out(half)
-            held = self._all.restricted(chosen)
-            values = held.alikeness(None if pair is None else pair[half].field)
-            made.append(self._fields.means(values, chosen))
-        return np.concatenate(made)
+    def _refitted(
+        self, half: int | None, chosen: Mask | None, lattice: Lattice, start: NDArray[np.float64] | None, weights: Sequence[float]
+    ) -> _State | None:
+        field = None if start is None else lattice.velocity(start)
+        state: _State | None = None
+        for weight in weights:
+            relation = related(self._images, field, chosen, self._chance[half])
+            if relation is None:
+                return state
+            compared = Compared.of(relation, chosen)
+            compared = compared.restricted(compared.weights > 0)
+            state = self._state(relation, compared, lattice, weight * self._scale, start)
+            start, field = state.fit.coefficients, state.fit.field
+        return state
 
+    def _searched(self, chosen: Mask | None, lattice: Lattice) -> NDArray[np.float64]:
+        """Coefficients that follow searched displacements, all of them or some."""
+        assert self._found is not None
+        assert self._rough is not None
+        points = self._rough.points(self._found.places)
+        weights = self._found.weights
+        if chosen is not None:
+            index = np.clip(np.rint(self._images.grid.index(points)), 0, np.asarray(chosen.shape) - 1).astype(np.intp)
+            weights = weights * chosen[tuple(index.T)]
+        vectors = self._found.vectors * np.asarray(self._rough.spacing)
+        return smoothed(lattice, points, vectors, weights, bending=0.1)
 
-@dataclass(frozen=True, eq=False)
-class _Checkerboard:
-    """Fields of a checkerboard over the pixels of the features, and the places in them."""
+    def _without(self, half: int) -> NDArray[np.float64]:
+        """Mean alikeness of each field of the checkerboard under the linear map; NaN where few lie."""
+        relation = related(self._images, None, self._board.fitted(half), self._chance[half])
+        return self._tested(relation, None, half)
 
-    shape: tuple[int, ...]
-    counts: tuple[int, ...]
-    number: NDArray[np.intp]
-    odd: NDArray[np.bool_]
-    inner: NDArray[np.bool_]
+    def _held_out(self, half: int, cells: int) -> NDArray[np.float64]:
+        """The same under the fit to the other half."""
+        state = self.fits[cells][half + 1]
+        return self._tested(state.relation, state.fit.field, half)
 
-    @classmethod
-    def over(cls, grid: Grid, compared: Compared) -> _Checkerboard:
-        side = max(grid.extent) / _FIELDS[grid.ndim]
-        counts = tuple(max(1, round(extent / side)) for extent in grid.extent)
-        which = _which(compared.pixels, grid.shape, counts)
-        sizes = np.asarray(grid.shape) / np.asarray(counts)
-        within = (compared.pixels + 0.5) / sizes - which
-        near = np.minimum(within, 1 - within) * sizes < _MOAT
-        return cls(
-            grid.shape,
-            counts,
-            np.asarray(np.ravel_multi_index(tuple(which.T), counts), np.intp),
-            which.sum(axis=1) % 2 == 1,
-            ~np.any(near & (np.asarray(counts) > 1), axis=1),
-        )
-
-    def fitted(self, half: int) -> NDArray[np.bool_]:
-        """Places that one half is fitted to, not too near to the other."""
-        return np.asarray((self.odd == bool(half)) & self.inner)
-
-    def held_out(self, half: int) -> NDArray[np.bool_]:
-        """Places of the other half, not too near to this one."""
-        return np.asarray((self.odd != bool(half)) & self.inner)
-
-    def odd_places(self, places: Points, grid: Grid) -> NDArray[np.bool_]:
-        """Whether places in pixels of the features lie in dark fields."""
-        which = _which(np.rint(places).astype(np.intp), grid.shape, self.counts)
-        return np.asarray(which.sum(axis=1) % 2 == 1)
-
-    def means(self, values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Mean of the values of the chosen places in every field; NaN where it has hardly any."""
-        known = np.isfinite(values)
-        number, total = self.number[chosen][known], int(np.prod(self.counts))
-        sums = np.bincount(number, values[known], minlength=total)
-        counts = np.bincount(number, minlength=total)
-        full = counts >= 0.3 * max(1.0, counts[counts > 0].mean() if counts.any() else 1.0)
-        return np.where(full, sums / np.maximum(counts, 1), np.nan)
-
-
-def _which(pixels: NDArray[np.intp], shape: tuple[int, ...], counts: tuple[int, ...]) -> NDArray[np.intp]:
-    share = pixels * np.asarray(counts) // np.asarray(shape)
-    return np.asarray(np.clip(share, 0, np.asarray(counts) - 1), np.intp)
-
-
-def _gain(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
-    """Mean gain over the fields that both know, in standard errors."""
-    gain = (after - before)[np.isfinite(before) & np.isfinite(after)]
-    if len(gain) < _FEWEST_FIELDS:
-        return 0.0
-    return float(gain.mean() / max(gain.std(ddof=1) / np.sqrt(len(gain)), 1e-12))
-
-
-def _start(found: Displacements, chosen: NDArray[np.bool_] | None, lattice: Lattice, grid: Grid) -> NDArray[np.float64]:
-    """Coefficients that follow searched displacements, all of them or some."""
-    weights = found.weights if chosen is None else found.weights * chosen
-    points, vectors = grid.points(found.places), found.vectors * np.asarray(grid.spacing)
-    return smoothed(lattice, points, vectors, weights, bending=0.1)
-
-
-def evidence_of(images: Laid, field: VelocityField | None) -> NDArray[np.float32]:
-    """Where two images speak for a field: alikeness under it, against that under displacements by a few pixels.
-
-    Parameters
-    ----------
-    images : Laid
-        Features of both.
-    field : VelocityField or None
-        From fixed to fixed positions; None for none.
-
-    Returns
-    -------
-    (*grid.shape) array of float32
-        From 0 to 1.
-    """
-    grid = images.grid
-    points = grid.lattice_of_pixels()
-    led = grid.index(points if field is None else field(points))
-    here = _alike(images, led)
-    aside = np.stack([_alike(images, led + _ASIDE * way) for way in _ways(grid)])
-    spread = aside.std(axis=0)
-    floor = 0.5 * float(np.median(spread[images.shown])) if images.shown.any() else 1.0
-    height = (here - aside.mean(axis=0)) / np.maximum(spread, max(floor, 1e-6))
-    share = np.clip((height - _NONE) / (_FULL - _NONE), 0.0, 1.0) * images.fixed_shown
-    return np.asarray(share, np.float32)
-
-
-def _ways(grid: Grid) -> NDArray[np.float64]:
-    """Unit steps aside: eight in the plane, the edges and faces of a cube in space but for axes that are thin."""
-    steps = np.indices((3,) * grid.ndim).reshape(grid.ndim, -1).T - 1.0
-    steps[:, np.asarray(grid.shape) < 4 * _ASIDE] = 0.0
-    steps = np.unique(steps, axis=0)
-    lengths = np.linalg.norm(steps, axis=1)
-    return np.asarray(steps[lengths > 0] / lengths[lengths > 0, None])
-
-
-def _alike(images: Laid, led: Points) -> NDArray[np.float64]:
-    """Product of the features over a patch around every pixel, the moving ones at the places it is led to."""
-    shape = images.grid.shape
-    moving, _ = sample(images.moving, led)
-    shown, _ = sample(images.moving_shown[None].astype(np.float32), led)
-    inside = np.all((led >= 0) & (led <= np.asarray(shape) - 1.0), axis=1) & (shown[0] > 0.99)
-    alike = np.einsum("cn,cn->n", images.fixed.reshape(len(images.fixed), -1), moving) * inside
-    return np.asarray(ndimage.uniform_filter(alike.reshape(shape).astype(float), _OVER, mode="nearest"))
-
-
-def _on(values: Float32, grid: Grid, other: Grid) -> Float32:
-    """Values at the pixels of another grid of the same frame."""
-    index = grid.index(other.lattice_of_pixels()).T
-    return np.asarray(ndimage.map_coordinates(values, index, order=1, mode="nearest").reshape(other.shape), np.float32)
+    def _tested(self, relation: Related | None, field: VelocityField | None, half: int) -> NDArray[np.float64]:
+        if relation is None:
+            # Images that have nothing in common say nothing of each other.
+            shown = np.argwhere(self._images.shown & self._board.held_out(half))
+            return self._board.means(np.zeros(len(shown)), shown)
+        held = Compared.of(relation, self._board.held_out(half))
+        held = held.restricted(held.weights > 0)
+        return self._board.means(held.alikeness(field), held.pixels)

@@ -60,6 +60,11 @@ class Lattice:
         """How many control points move."""
         return int(np.prod(self.inner))
 
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """Cells over the field along each axis."""
+        return tuple(n - 2 * _BEYOND + 1 for n in self.inner)
+
     def velocity(self, coefficients: NDArray[np.float64], finer: int | None = None) -> VelocityField:
         """The flow of ``(count, D)`` coefficients, as exact as `VelocityField` says."""
         ndim = self.grid.ndim
@@ -105,6 +110,47 @@ class Lattice:
                 weight = 1.0 if one == other else 2.0
                 total = total + weight * reduce(lambda a, b: sparse.kron(a, b, format="csr"), factors)
         return sparse.csr_array(total)
+
+
+    @cached_property
+    def divergence(self) -> sparse.csr_array:
+        """Squared gradient of the divergence, as a matrix of the shape ``(count * D, count * D)``."""
+        ndim = self.grid.ndim
+        return self._squared_gradient([(axis, axis, 1.0) for axis in range(ndim)])
+
+    @cached_property
+    def curl(self) -> sparse.csr_array:
+        """Squared gradient of the curl, likewise."""
+        ndim = self.grid.ndim
+        planes = [(one, other) for one in range(ndim) for other in range(one)]
+        parts = [self._squared_gradient([(one, other, 1.0), (other, one, -1.0)]) for one, other in planes]
+        return sparse.csr_array(sum(parts[1:], parts[0]))
+
+    def _squared_gradient(self, parts: list[tuple[int, int, float]]) -> sparse.csr_array:
+        """Of a sum of slopes, each along an axis, of a component, and with a factor."""
+        ndim = self.grid.ndim
+        columns = [sparse.csr_array((int(np.prod([n + 2 for n in self.inner])), self.count)) for _ in range(ndim)]
+        for along, component, factor in parts:
+            columns[component] = columns[component] + factor * _slope(self.inner, along)
+        # Coefficients are ordered by control point, then by component.
+        order = np.arange(self.count * ndim).reshape(ndim, self.count).T.ravel()
+        slope = sparse.csr_array(sparse.hstack(columns, format="csc")[:, order])
+        wide = tuple(n + 2 for n in self.inner)
+        total = sparse.csr_array((self.count * ndim, self.count * ndim))
+        for axis in range(ndim):
+            steep = _slope(wide, axis) @ slope
+            total = total + steep.T @ steep
+        return sparse.csr_array(total)
+
+
+def _slope(shape: tuple[int, ...], along: int) -> sparse.csr_array:
+    """Central differences along one axis of numbers with zeros around them, at one place more at every side."""
+    central = [
+        sparse.diags_array([[0.5] * n, [-0.5] * n], offsets=[0, -2], shape=(n + 2, n), format="csr") for n in shape
+    ]
+    same = [sparse.diags_array([[1.0] * n], offsets=[-1], shape=(n + 2, n), format="csr") for n in shape]
+    factors = [central[axis] if axis == along else same[axis] for axis in range(len(shape))]
+    return sparse.csr_array(reduce(lambda a, b: sparse.kron(a, b, format="csr"), factors))
 
 
 def _differences(count: int, order: int) -> sparse.csr_array:
