@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +16,9 @@ from correlight.geometry import Grid, Points
 from correlight.intensity.fit import ImageFit
 from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.task import Candidate
-from correlight.refine.elastic import ElasticFit, choose_field
-from correlight.refine.samples import LinearTransform, distance
+from correlight.refine.elastic import ElasticFit, FieldSettings
+from correlight.refine.rounds import choose_in_rounds
+from correlight.refine.samples import Comparison, LinearTransform, distance
 from correlight.transforms import Transform, VelocityField
 
 # Fits of the linear map to two halves of the images that lie further apart than this many times what speaks against a
@@ -27,15 +29,21 @@ _CONSISTENT = 0.1
 _ASKED = "elastic was asked for"
 
 
-def with_field(fit: ImageFit, *, lost: bool) -> ImageFit:
+def with_field(
+    fit: ImageFit, others: Sequence[Comparison], *, lost: bool, settings: FieldSettings | None = None
+) -> ImageFit:
     """The fit with a smooth field, if parts that it was not fitted to speak for one.
 
     Parameters
     ----------
     fit : ImageFit
         Of a linear map.
+    others : sequence of Comparison
+        Further channels of both images, which speak for or against the field as well.
     lost : bool
         Whether wrong poses score as much as this one: then there is nothing for a field to begin from.
+    settings : FieldSettings, optional
+        How the field is fitted.
     """
     pair, choice = fit.compared, fit.choice
     limits = calibration("volumes" if isinstance(fit.candidate, VolumeCandidate) else "images").limits
@@ -43,11 +51,19 @@ def with_field(fit: ImageFit, *, lost: bool) -> ImageFit:
     if lost or apart > _NO_START * limits.apart:
         why = "the linear map that it would begin from is not certain"
         return replace(fit, reason=f"{_ASKED}, but {why}; {fit.model}: {fit.reason}")
-    found = choose_field(pair, choice.transform)
+    found, pose = choose_in_rounds([pair, *others], choice.transform, settings)
     if found.fit is None:
         return replace(fit, reason=f"{_ASKED}, but {found.reason} ({fit.model}: {fit.reason})")
-    transform = joined(fit.candidate, choice.transform, found.fit.field)
-    return replace(fit, transform=transform, model="elastic", reason=f"{_ASKED}, and {found.reason}", elastic=found.fit)
+    linear = fit.candidate.from_compared(pose) if isinstance(fit.candidate, VolumeCandidate) else pose
+    return replace(
+        fit,
+        transform=joined(fit.candidate, pose, found.fit.field),
+        linear=linear,
+        model="elastic",
+        reason=f"{_ASKED}, and {found.reason}",
+        choice=replace(choice, transform=pose),
+        elastic=found.fit,
+    )
 
 
 def joined(candidate: Candidate, pose: LinearTransform, field: VelocityField) -> Transform:

@@ -15,10 +15,13 @@ from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.protocols import Dimension, MethodSettings, Serves
 from correlight.methods.task import Candidate, Fit, Task, models_for
 from correlight.refine.choose import choose
+from correlight.refine.planes import PlanePair
 from correlight.refine.samples import Comparison, MeasureName
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel
 
 ELASTIC = "elastic"
+# Further pairs of channels that a field is fitted to, at most.
+_MOST_OTHERS = 2
 
 
 class RefinementSettings(MethodSettings):
@@ -66,7 +69,8 @@ class ImageRefinement:
         straight = tuple(model for model in allowed if model != "projective") or ("affine",)
         fit = self._linear(task, candidate, models_for(replace(task, model=None), straight) or straight)
         scores = fit.candidate.scores if isinstance(fit.candidate, PlaneCandidate) else None
-        return with_field(fit, lost=scores is not None and scores.ratio < 1)
+        others = _other_channels(task, fit.candidate) if isinstance(fit.candidate, PlaneCandidate) else []
+        return with_field(fit, others, lost=scores is not None and scores.ratio < 1)
 
     def _linear(self, task: Task, candidate: Candidate, models: tuple[LinearModel, ...]) -> ImageFit:
         """The same with models that keep straight lines straight."""
@@ -97,3 +101,12 @@ class ImageRefinement:
 
     def _measures(self, pair: Comparison) -> tuple[MeasureName, ...]:
         return pair.reliable if self._settings.measure == "auto" else (self._settings.measure,)
+
+
+def _other_channels(task: Task, candidate: PlaneCandidate) -> list[PlanePair]:
+    """Pairs of one channel that was compared with another that was not: they show more places of the same field."""
+    fixed, moving = task.pair.planes
+    one, other = candidate.channels
+    pairs = [(candidate.fixed, plane) for number, plane in moving.items() if number != other]
+    pairs += [(plane, candidate.moving) for number, plane in fixed.items() if number != one]
+    return [PlanePair(*planes, task.pair.compared_by.refine, task.seed) for planes in pairs[:_MOST_OTHERS]]

@@ -120,13 +120,6 @@ def described(
     return made
 
 
-def levels_of_field(pair: Comparison) -> tuple[int, int]:
-    """The levels of a pair at which displacements are searched, and at which a field is fitted."""
-    if isinstance(pair, VolumePair):
-        return pair.levels[0], pair.levels[-1]
-    return pair.levels[-2], pair.levels[-1]
-
-
 def _of_planes(pair: PlanePair, pose: LinearTransform, level: int, measures: Sequence[FieldMeasure]) -> Described:
     over = pair.overlay(pose, level)
     grid = over.fixed.grid

@@ -33,15 +33,15 @@ class Displacements:
 
     Parameters
     ----------
-    places : (N, D) array
-        In pixels of the features.
+    points : (N, D) array
+        Places in the frame of the fixed image.
     vectors : (N, D) array
-        From the fixed to the moving image, in the same pixels.
+        From the fixed to the moving image, in its unit.
     weights : (N,) array
         From 0 to 1: how far both directions agree.
     """
 
-    places: Points
+    points: Points
     vectors: Points
     weights: NDArray[np.float64]
 
@@ -70,9 +70,9 @@ def search_displacements(images: Related) -> Displacements:
     weights *= images.shown[tuple(slice(None, None, every) for _ in shape)]
     vectors = (there - met) / 2
     ndim = len(shape)
-    return Displacements(
-        index.reshape(ndim, -1).T * every, vectors.reshape(ndim, -1).T, np.asarray(weights.ravel(), float)
-    )
+    points = images.grid.points(index.reshape(ndim, -1).T * every)
+    steps = vectors.reshape(ndim, -1).T * np.asarray(images.grid.spacing)
+    return Displacements(points, steps, np.asarray(weights.ravel(), float))
 
 
 def _one_way(images: Related) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from correlight.geometry import Grid, Points
 from correlight.images.image import Float32, Mask
 from correlight.progress import checkpoint
 from correlight.refine.compared import Compared
-from correlight.refine.described import Described, FieldMeasure, described, levels_of_field
+from correlight.refine.described import Described, FieldMeasure, described
 from correlight.refine.discrete import Displacements, search_displacements
 from correlight.refine.held_out import Checkerboard, gain
 from correlight.refine.lattice import Lattice
@@ -35,7 +35,7 @@ _LEAST_MOVED = 0.2
 # Parts with less evidence than this share are left out of the last fit.
 _LITTLE = 0.25
 _FEWEST_PIXELS = 400
-# Displacements are searched on so many pixels along a side at most.
+# Displacements are searched, and evidence is weighed, on so many pixels along a side at most.
 _SEARCHED = 160
 
 
@@ -53,6 +53,8 @@ class ElasticFit:
         Cells of the lattice along the longest side.
     gain : float
         By how many standard errors it agrees better than the linear map on parts that it was not fitted to.
+    agreement : float
+        What both images say of each other on such parts, in nats for each place.
     evidence : (*grid.shape) array of float32
         From 0, where the field rests on smoothness alone, to 1, where the images themselves speak for it.
     deviation : (*grid.shape) array of float32
@@ -65,6 +67,7 @@ class ElasticFit:
     halves: tuple[VelocityField, VelocityField]
     cells: int
     gain: float
+    agreement: float
     evidence: NDArray[np.float32]
     deviation: NDArray[np.float32]
     grid: Grid
@@ -142,14 +145,12 @@ def choose_field(
     """
     every = list(pairs) if isinstance(pairs, Sequence) else [pairs]
     asked = settings or FieldSettings()
-    rough_level, level = levels_of_field(every[0])
-    images = described(every, pose, level, asked.measures)
+    images = described(every, pose, every[0].levels[-1], asked.measures)
     if images is None or np.count_nonzero(images.shown) < _FEWEST_PIXELS:
         return ElasticChoice(None, "too little is shown by both images for a field, so the linear map was kept")
-    rough = assumed(described(every, pose, rough_level, asked.measures) or images)
-    rough = None if rough is None else rough.thinned(_SEARCHED)
-    found = None if rough is None else search_displacements(rough)
-    trial = _Trial(images, asked, found, None if rough is None else rough.grid)
+    rough = assumed(images)
+    found = None if rough is None else search_displacements(rough.thinned(_SEARCHED))
+    trial = _Trial(images, asked, found)
     trial.weigh()
     if trial.best is None:
         return ElasticChoice(
@@ -164,23 +165,25 @@ def _made(trial: _Trial, images: Described) -> ElasticChoice:
     """The field that was carried, fitted to everything that speaks for it."""
     assert trial.best is not None
     first, *halves = trial.fits[trial.best]
-    evidence = evidence_of(first.relation, first.fit.field)
+    coarse = first.relation.thinned(_SEARCHED)
+    evidence = evidence_of(coarse, first.fit.field)
     # The torn and the covered draw a field to where they seem to fit; without them it follows what is around.
-    trusted = ndimage.gaussian_filter(np.asarray(evidence > _LITTLE, np.float32), 2.0)
-    last = trial.settled(first, trusted)
-    moved = np.linalg.norm(last.fit.field.displaced(images.grid.lattice_of_pixels()), axis=1)
+    trusted = ndimage.gaussian_filter(np.asarray(evidence > _LITTLE, np.float32), 1.0)
+    last = trial.settled(first, _on(trusted, coarse.grid, images.grid))
+    moved = np.linalg.norm(last.fit.field.displaced(coarse.grid.lattice_of_pixels()), axis=1)
     if np.percentile(moved, 95) < _LEAST_MOVED * last.relation.pixel:
         return ElasticChoice(None, "a field would move hardly anything, so the linear map was kept")
     even, odd = (half.fit.field for half in halves)
-    deviation = deviation_of(images.grid, last.problem, last.fit, last.repeated)
+    deviation = deviation_of(coarse.grid, last.problem, last.fit, last.repeated)
     made = ElasticFit(
         last.fit.field,
         (even, odd),
         trial.best,
         trial.gain,
-        evidence_of(last.relation, last.fit.field),
+        trial.agreement,
+        evidence_of(last.relation.thinned(_SEARCHED), last.fit.field),
         deviation,
-        images.grid,
+        coarse.grid,
     )
     if min(field.smallest_volume for field in (made.field, even, odd)) <= 0:
         return ElasticChoice(None, "the field that fits best folds, so the linear map was kept")
@@ -212,18 +215,18 @@ class _Trial:
         Cells of the finest lattice that is carried.
     gain : float
         Over no field, in standard errors: of the best, or of the coarsest where none is carried.
+    agreement : float
+        What both images say of each other on parts that were not fitted to, in nats for each place.
     fits : dict of int to list of fits
         To everything and to either half, by the number of cells.
     """
 
-    def __init__(
-        self, images: Described, settings: FieldSettings, found: Displacements | None, rough: Grid | None
-    ) -> None:
-        self._images, self._settings, self._found, self._rough = images, settings, found, rough
+    def __init__(self, images: Described, settings: FieldSettings, found: Displacements | None) -> None:
+        self._images, self._settings, self._found = images, settings, found
         self._board = Checkerboard.over(images.grid)
         self._scale = (_ACROSS / max(images.grid.shape)) ** 2
         self.best: int | None = None
-        self.gain = 0.0
+        self.gain = self.agreement = 0.0
         self.fits: dict[int, list[_State]] = {}
         self._chance: dict[int | None, Chance] = {None: {}, 0: {}, 1: {}}
         self._begun = False
@@ -244,6 +247,7 @@ class _Trial:
                 self.gain = max(self.gain, overall)
             if overall >= LEAST_GAIN and more >= (LEAST_GAIN if self.best is None else _LEAST_GAIN_OF_FINER):
                 self.best, self.gain, carried = cells, overall, here
+                self.agreement = float(np.nanmean(here))
             elif self.best is not None:
                 return
 
@@ -318,14 +322,12 @@ class _Trial:
     def _searched(self, chosen: Mask | None, lattice: Lattice) -> NDArray[np.float64]:
         """Coefficients that follow searched displacements, all of them or some."""
         assert self._found is not None
-        assert self._rough is not None
-        points = self._rough.points(self._found.places)
+        points = self._found.points
         weights = self._found.weights
         if chosen is not None:
             index = np.clip(np.rint(self._images.grid.index(points)), 0, np.asarray(chosen.shape) - 1).astype(np.intp)
             weights = weights * chosen[tuple(index.T)]
-        vectors = self._found.vectors * np.asarray(self._rough.spacing)
-        return smoothed(lattice, points, vectors, weights, bending=0.1)
+        return smoothed(lattice, points, self._found.vectors, weights, bending=0.1)
 
     def _without(self, half: int) -> NDArray[np.float64]:
         """Mean alikeness of each field of the checkerboard under the linear map; NaN where few lie."""
@@ -345,3 +347,9 @@ class _Trial:
         held = Compared.of(relation, self._board.held_out(half))
         held = held.restricted(held.weights > 0)
         return self._board.means(held.alikeness(field), held.pixels)
+
+
+def _on(values: Float32, grid: Grid, other: Grid) -> Float32:
+    """Values at the pixels of another grid of the same frame."""
+    index = grid.index(other.lattice_of_pixels()).T
+    return np.asarray(ndimage.map_coordinates(values, index, order=1, mode="nearest").reshape(other.shape), np.float32)
