@@ -96,12 +96,13 @@ class Compared:
         inside = np.all((led >= 0) & (led <= np.asarray(shape) - 1.0), axis=1)
         counts = self.weights * (inside & (seen[:, 0] > 0.99) & (own[:, 0] > 0.99))
         close = self.images.closeness
-        width = 1 / np.sqrt(1 - close**2)
-        off = (close * there - here) * width
+        width = np.asarray(1 / np.sqrt(1 - close**2), np.float32)
+        off = np.asarray((close * there - here) * width, np.float32)
         alike = 0.5 * np.sum(here**2 - off**2, axis=1) + np.float32(self.images.information)
         # A displacement forwards moves the places of the fixed image backwards.
         sign = np.float32(-1.0 if backward else 1.0)
-        return OneWay(off, np.stack(slopes, axis=-1) * (sign * close * width)[:, None], counts, alike.astype(float))
+        steep = np.asarray(np.stack(slopes, axis=-1) * (sign * close * width)[:, None], np.float32)
+        return OneWay(off, steep, counts, alike.astype(float))
 
     def alikeness(self, field: VelocityField | None) -> NDArray[np.float64]:
         """How much both images say of each other at each place, in nats; NaN where one shows nothing."""

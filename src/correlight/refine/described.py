@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.appearance.channels import Channels, Group
@@ -146,9 +147,7 @@ def _of_volumes(pair: VolumePair, pose: LinearTransform, level: int, measures: S
     return _joined(grid, sets, masks, measures)
 
 
-def _joined(
-    grid: Grid, sets: list[list[Float32]], masks: list[Mask], measures: Sequence[FieldMeasure]
-) -> Described:
+def _joined(grid: Grid, sets: list[list[Float32]], masks: list[Mask], measures: Sequence[FieldMeasure]) -> Described:
     made = tuple(
         Features(fixed * masks[0], moving * masks[1], measure in ("features", "self-similarity"))
         for fixed, moving, measure in zip(*sets, measures, strict=True)
@@ -156,9 +155,7 @@ def _joined(
     return Described(grid, made, masks[0], masks[1])
 
 
-def _described_plane(
-    values: Float32, mask: Mask, measure: FieldMeasure, channels: Channels
-) -> tuple[Float32, Mask]:
+def _described_plane(values: Float32, mask: Mask, measure: FieldMeasure, channels: Channels) -> tuple[Float32, Mask]:
     if measure == "features":
         return _dense(values, mask, channels)
     reach = 9
@@ -175,7 +172,7 @@ def _dense(values: Float32, mask: Mask, channels: Channels) -> tuple[Float32, Ma
     coarse = [number for number, group in enumerate(made) if group.stride == _COARSE]
     moved = {}
     if coarse:
-        for shift in product(_SHIFTS, repeat=2):
+        for shift in ((down, along) for down in _SHIFTS for along in _SHIFTS):
             if shift != (0, 0):
                 moved[shift] = channels(*_shifted(values, mask, shift))
     for number, group in enumerate(made):
@@ -273,10 +270,12 @@ class _Smoother:
         self._mask = mask.astype(np.float32)
         self._weights: dict[float, Float32] = {}
 
-    def __call__(self, values: Float32, sigma: float) -> Float32:
+    def __call__(self, values: NDArray[np.floating[Any]], sigma: float) -> Float32:
         if sigma not in self._weights:
             self._weights[sigma] = np.maximum(blurred(self._mask, sigma), np.float32(1e-3))
-        return np.asarray(blurred(values * self._mask, sigma) / self._weights[sigma], np.float32)
+        return np.asarray(
+            blurred(np.asarray(values * self._mask, np.float32), sigma) / self._weights[sigma], np.float32
+        )
 
 
 def blurred(values: Float32, sigma: float) -> Float32:

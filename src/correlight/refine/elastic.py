@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -185,7 +186,7 @@ def _made(trial: _Trial, images: Described) -> ElasticChoice:
         deviation,
         coarse.grid,
     )
-    if min(field.smallest_volume for field in (made.field, even, odd)) <= 0:
+    if made.field.smallest_volume <= 0:
         return ElasticChoice(None, "the field that fits best folds, so the linear map was kept")
     return ElasticChoice(
         made,
@@ -203,7 +204,11 @@ class _State:
     problem: Problem
     fit: SmoothFit
     weight: float
-    repeated: float
+
+    @cached_property
+    def repeated(self) -> float:
+        """How many places speak for each that would speak for itself."""
+        return self.compared.repeated(self.fit.field)
 
 
 class _Trial:
@@ -283,7 +288,7 @@ class _Trial:
         smoothness = Smoothness(weight, asked.divergence, asked.curl)
         problem = Problem(compared, lattice, smoothness, asked.landmarks)
         fit = fit_field(problem, start)
-        return _State(relation, compared, problem, fit, weight, compared.repeated(fit.field))
+        return _State(relation, compared, problem, fit, weight)
 
     def _fitted(self, half: int | None, cells: int) -> _State | None:
         """A lattice fitted to a half of the images, or to everything; None where they have nothing in common."""
@@ -291,8 +296,8 @@ class _Trial:
         chosen = None if half is None else self._board.fitted(half)
         if self.fits:
             before = self.fits[max(self.fits)][0 if half is None else half + 1]
-            start = before.fit.on(lattice, before.compared.points)
-            return self._refitted(half, chosen, lattice, start, (before.weight / self._scale,))
+            same = before.fit.on(lattice, before.compared.points)
+            return self._refitted(half, chosen, lattice, same, (before.weight / self._scale,))
         if half is not None:
             start = self._searched(chosen, lattice) if self._begun else None
             return self._refitted(half, chosen, lattice, start, _WEIGHTS)
@@ -305,7 +310,12 @@ class _Trial:
         return other if self._begun else first
 
     def _refitted(
-        self, half: int | None, chosen: Mask | None, lattice: Lattice, start: NDArray[np.float64] | None, weights: Sequence[float]
+        self,
+        half: int | None,
+        chosen: Mask | None,
+        lattice: Lattice,
+        start: NDArray[np.float64] | None,
+        weights: Sequence[float],
     ) -> _State | None:
         field = None if start is None else lattice.velocity(start)
         state: _State | None = None

@@ -111,7 +111,6 @@ class Lattice:
                 total = total + weight * reduce(lambda a, b: sparse.kron(a, b, format="csr"), factors)
         return sparse.csr_array(total)
 
-
     @cached_property
     def divergence(self) -> sparse.csr_array:
         """Squared gradient of the divergence, as a matrix of the shape ``(count * D, count * D)``."""
@@ -150,7 +149,10 @@ def _slope(shape: tuple[int, ...], along: int) -> sparse.csr_array:
     ]
     same = [sparse.diags_array([[1.0] * n], offsets=[-1], shape=(n + 2, n), format="csr") for n in shape]
     factors = [central[axis] if axis == along else same[axis] for axis in range(len(shape))]
-    return sparse.csr_array(reduce(lambda a, b: sparse.kron(a, b, format="csr"), factors))
+    total: sparse.csr_array = factors[0]
+    for factor in factors[1:]:
+        total = sparse.kron(total, factor, format="csr")  # type: ignore[assignment]
+    return sparse.csr_array(total)
 
 
 def _differences(count: int, order: int) -> sparse.csr_array:

@@ -243,7 +243,8 @@ def assumed(images: Described) -> Related | None:
     images : Described
         Two images.
     """
-    fixed, moving = [], []
+    fixed: list[Float32] = []
+    moving: list[Float32] = []
     for features in images.features:
         if not features.paired:
             continue

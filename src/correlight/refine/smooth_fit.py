@@ -213,7 +213,7 @@ class Problem:
         """The step of Gauss and Newton, in the unit of the grid."""
         count, ndim = coefficients.shape
         ways = self._ways(coefficients)
-        pull, curvature = sum(way.pull for way in ways), sum(way.curvature for way in ways)
+        pull, curvature = ways[0].pull + ways[1].pull, ways[0].curvature + ways[1].curvature
         gradient = (self._design.T @ pull).ravel() + self._penalty @ (coefficients / self._spacing).ravel()
         design, back, penalty = self._design, self._design.T.tocsr(), self._penalty
         squared = design.multiply(design).T.tocsr()
@@ -248,7 +248,8 @@ class Problem:
     def normal(self, coefficients: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Second derivatives of the negative logarithm of the likelihood and of the penalty, dense, in pixels."""
         count, ndim = coefficients.shape
-        curvature = sum(way.curvature for way in self._ways(coefficients))
+        ways = self._ways(coefficients)
+        curvature = ways[0].curvature + ways[1].curvature
         data = np.zeros((count, ndim, count, ndim))
         for one in range(ndim):
             for other in range(ndim):

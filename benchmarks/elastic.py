@@ -1,0 +1,251 @@
+"""Known smooth fields under simulated microscopes: what is found of them, by correlight and by other programs.
+
+``python -m benchmarks.elastic --case grains --count 252`` appends each run to ``benchmarks/results/elastic.jsonl`` and
+goes on where it stopped; ``--tables`` writes ``benchmarks/results/elastic.md`` from what is there. Cases:
+
+- ``grains``: the experiment of 252 pairs of steel (light-optical and electron) that were aligned and then registered
+  elastically, with simulated grains and a known field; in four tiers by the true error.
+- ``specimens``: all six simulated specimens at the pixel sizes that are usual, from the nearest affine map.
+- ``itself``: electron images onto themselves and onto an affinely moved copy: what is moved beyond the affine map.
+- ``unrelated``: images of two specimens: a field is wrong whatever it is.
+- ``large``: as ``specimens``, with a field of which the nearest affine map leaves 8 % of the width.
+
+Other programs get the two images on one grid, the moving one laid there by the same affine map:
+``--peer elastix|ants|simpleitk``, with the Python named by the variable ``CORRELIGHT_PEERS_PYTHON``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.accuracy import RESULTS, ROOT
+from correlight.appearance import APPEARANCES
+from correlight.geometry import Grid
+from correlight.images.image import Image
+from correlight.images.plane import Plane
+from correlight.images.resample import warp
+from correlight.refine.elastic import choose_field
+from correlight.refine.lattice import Lattice
+from correlight.refine.planes import PlanePair, overlay
+from correlight.simulate import pair
+from correlight.simulate.specimen import SpecimenKind
+from correlight.transforms import Affine, Transform, VelocityField
+
+PEERS = ("elastix", "ants", "simpleitk")
+PYTHON = "CORRELIGHT_PEERS_PYTHON"
+CHANNELS = APPEARANCES["descriptor and edges"].refine
+# Good, decent and bad: up to so many pixels of the light image (median), and what is no better than nothing is poor.
+GOOD, DECENT = 1.0, 2.0
+KINDS: tuple[SpecimenKind, ...] = get_args(SpecimenKind)
+
+
+@dataclass(frozen=True, eq=False)
+class Bent:
+    """A pair of images with a known field.
+
+    Parameters
+    ----------
+    name : str
+        Of the case and the draw.
+    fixed, moving : Image
+        The two images.
+    start : Affine
+        What is given.
+    truth : Transform or None
+        ``moving_from_fixed``; None for images that do not belong together.
+    """
+
+    name: str
+    fixed: Image
+    moving: Image
+    start: Affine
+    truth: Transform | None
+
+
+def bend(grid: Grid, cells: int, share: float, seed: int) -> VelocityField:
+    """A random smooth field that moves places by a share of the width (RMS) beyond the nearest affine map."""
+    lattice = Lattice.over(grid, cells)
+    numbers = np.random.default_rng([seed, 77]).normal(size=(lattice.count, grid.ndim))
+    points = grid.lattice(20)
+    for _ in range(3):
+        moved = lattice.velocity(numbers).displaced(points)
+        columns = np.column_stack([points, np.ones(len(points))])
+        beyond = moved - columns @ np.linalg.lstsq(columns, moved, rcond=None)[0]
+        numbers = numbers * share * max(grid.extent) / np.sqrt(np.mean(np.sum(beyond**2, axis=1)))
+    return lattice.velocity(numbers)
+
+
+def nearest_affine(truth: Transform, grid: Grid) -> Affine:
+    """The affine map nearest to a transform over an image."""
+    points = grid.lattice(24)
+    columns = np.column_stack([points, np.ones(len(points))])
+    found = np.linalg.lstsq(columns, truth(points), rcond=None)[0]
+    return Affine.of(found[:-1].T, found[-1])
+
+
+def bent_copy(image: Image, by: Transform) -> Image:
+    """The image as another shows it that ``by`` leads to."""
+    values, shown = warp(image, image.grid, by, image.grid)
+    return replace(image, levels=(values,), mask=shown)
+
+
+def cases(case: str, count: int) -> Iterator[Bent]:
+    """The pairs of a case."""
+    if case == "grains":
+        for seed in range(count):
+            aligned = {"rotation": 0.0, "mirror": False, "stretch": 1.0, "shear": 0.0, "least_overlap": 0.98}
+            size = {"electron_shape": (512, 512), "light_shape": (512, 512)}
+            at = {"electron_spacing": 0.1, "light_spacing": 0.1, "data_bar": False}
+            made = pair("grains", 7000 + seed, **aligned, **size, **at)  # type: ignore[arg-type]
+            field = bend(made.fixed.grid, 2, 0.01, seed)
+            start = made.moving_from_fixed
+            yield Bent(f"grains {seed}", bent_copy(made.fixed, field), made.moving, start, start @ field)
+        return
+    for seed in range(count):
+        for kind in KINDS:
+            made = pair(kind, 8000 + seed)
+            name = f"{case} {kind} {seed}"
+            if case == "itself":
+                image = made.fixed
+                middle = image.grid.centre
+                linear = np.array([[1.02, 0.03], [-0.02, 0.99]]) if seed % 2 else np.eye(2)
+                turn = Affine.of(linear, middle - linear @ middle)
+                yield Bent(name, bent_copy(image, turn) if seed % 2 else image, image, turn, turn)
+            elif case == "unrelated":
+                other = pair(kind, 9000 + seed).fixed
+                yield Bent(name, replace(other, grid=made.fixed.grid), made.moving, made.moving_from_fixed, None)
+            else:
+                field = bend(made.fixed.grid, 2, 0.08 if case == "large" else 0.01, seed)
+                truth = made.moving_from_fixed @ field
+                start = nearest_affine(truth, made.fixed.grid)
+                yield Bent(name, bent_copy(made.fixed, field), made.moving, start, truth)
+
+
+def planes_of(bent: Bent) -> list[PlanePair]:
+    """Pairs of channels, of the light image those of the stain and of reflected light."""
+    fixed = Plane.of(bent.fixed, 0)
+    return [
+        PlanePair(fixed, Plane.of(bent.moving, number), CHANNELS) for number in range(len(bent.moving.channels[:2]))
+    ]
+
+
+def measured(bent: Bent, peer: str | None) -> dict[str, Any]:
+    """One run: errors in pixels of the moving image, folds and seconds."""
+    began, wall = time.process_time(), time.perf_counter()
+    points = bent.fixed.grid.lattice(40)
+    row: dict[str, Any] = {"name": bent.name, "peer": peer or "correlight"}
+    if peer is None:
+        choice = choose_field(planes_of(bent), bent.start)
+        field = None if choice.fit is None else choice.fit.field
+        led = points if field is None else field(points)
+        row |= {"found": field is not None, "least_volume": 1.0 if field is None else field.smallest_volume}
+        seconds, spent = time.perf_counter() - wall, time.process_time() - began
+        seen = np.zeros(len(points), bool) if choice.fit is None else choice.fit.evidence_at(points) > 0.5
+        if choice.fit is not None:
+            row |= {"gain": choice.fit.gain, "cells": choice.fit.cells, "evidence": float(seen.mean())}
+            deviation = choice.fit.deviation_at(points) * bent.start.scale / bent.moving.grid.spacing[0]
+    else:
+        led, row["least_volume"], seconds, spent = _peer(bent, peer, points)
+        row["found"], seen = True, np.zeros(len(points), bool)
+    row |= {"seconds": round(seconds, 2), "processor_seconds": round(spent, 2)}
+    pixel = float(np.mean(bent.moving.grid.spacing))
+    beyond = np.linalg.norm(led - points, axis=1)
+    row["moved_px"] = float(beyond.mean() * bent.start.scale / pixel)
+    if bent.truth is None:
+        return row
+    both = bent.moving.grid.contains(bent.truth(points))
+    for name, found in (("before", bent.start(points)), ("after", bent.start(led))):
+        wrong = np.linalg.norm(found - bent.truth(points), axis=1)[both] / pixel
+        row |= {name: float(np.median(wrong)), f"{name}_p90": float(np.percentile(wrong, 90))}
+    if seen.any():
+        row["after_where_seen"] = float(np.median(wrong[seen[both]])) if seen[both].any() else None
+        row["deviations"] = float(np.median(wrong / np.maximum(deviation[both], 1e-9)))
+    return row
+
+
+def _peer(bent: Bent, peer: str, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, float, float]:
+    """Where another program leads points of the fixed image before the affine map, its least volume, and its time."""
+    both = planes_of(bent)[-1]
+    over = overlay(both.fixed, both.moving, bent.start, 512, CHANNELS)
+    grid = over.fixed.grid
+    with tempfile.TemporaryDirectory() as folder:
+        given, out = Path(folder) / "given.npz", Path(folder) / "out.npz"
+        shown = (over.fixed.mask & over.moving.mask).astype(np.uint8)
+        np.savez(given, fixed=over.fixed.values, moving=over.moving.values, shown=shown, places=grid.index(points))
+        command = [os.environ.get(PYTHON, sys.executable), "-m", "benchmarks.elastic_peers", peer, str(given), str(out)]
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1")
+        subprocess.run(command, cwd=ROOT, env={**os.environ, **threads}, check=True, capture_output=True)
+        with np.load(out) as found:
+            led = grid.points(found["led"])
+            return led, float(found["least_volume"]), float(found["seconds"]), float(found["processor_seconds"])
+
+
+def tier(row: dict[str, Any]) -> str:
+    """Good, decent, bad or poor by the true error; what folds or is worse than nothing is poor."""
+    if row["least_volume"] <= 0 or row["after"] > row["before"]:
+        return "poor"
+    return "good" if row["after"] <= GOOD else "decent" if row["after"] <= DECENT else "bad"
+
+
+def tables(rows: list[dict[str, Any]]) -> str:
+    """All rows as Markdown."""
+    names = ("case", "program", "runs", "fields", "before", "after", "where seen", "good / decent / bad / poor")
+    head = f"| {' | '.join((*names, 'folds', 'seconds'))} |"
+    out = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    keys = sorted({(" ".join(row["name"].split()[:-1]), row["peer"]) for row in rows})
+    for case, peer in keys:
+        some = [row for row in rows if " ".join(row["name"].split()[:-1]) == case and row["peer"] == peer]
+
+        def middle(name: str, some: list[dict[str, Any]] = some) -> str:
+            known = [row[name] for row in some if row.get(name) is not None]
+            return f"{np.median(known):.2f}" if known else "–"
+
+        true = [tier(row) for row in some if "after" in row]
+        tiers = " / ".join(str(true.count(name)) for name in ("good", "decent", "bad", "poor")) if true else "–"
+        fields, folds = sum(row["found"] for row in some), sum(row["least_volume"] <= 0 for row in some)
+        cells = (len(some), fields, middle("before"), middle("after"), middle("after_where_seen"), tiers, folds)
+        out.append(f"| {case} | {peer} | " + " | ".join(str(cell) for cell in (*cells, middle("seconds"))) + " |")
+    return "\n".join(out)
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.elastic", description=__doc__)
+    parser.add_argument("--case", choices=("grains", "specimens", "itself", "unrelated", "large"), default="specimens")
+    parser.add_argument("--count", type=int, default=4, help="draws (of every specimen)")
+    parser.add_argument("--peer", choices=PEERS)
+    parser.add_argument("--tables", action="store_true", help="write the tables of what was run, and run nothing")
+    parser.add_argument("--file", type=Path, default=RESULTS / "elastic.jsonl")
+    asked = parser.parse_args()
+    cv2.setNumThreads(1)
+    rows = [json.loads(line) for line in asked.file.read_text().splitlines()] if asked.file.exists() else []
+    if asked.tables:
+        print(tables(rows))
+        return 0
+    known = {(row["name"], row["peer"]) for row in rows}
+    for bent in cases(asked.case, asked.count):
+        if (bent.name, asked.peer or "correlight") in known:
+            continue
+        row = measured(bent, asked.peer)
+        with asked.file.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
