@@ -34,11 +34,13 @@ from numpy.typing import NDArray
 
 from benchmarks.accuracy import RESULTS, ROOT
 from correlight.appearance import APPEARANCES
+from correlight.evidence.confidence import calibration
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
-from correlight.refine.elastic import choose_field
+from correlight.intensity.elastic import UNDERSTATED, usual_displacement
+from correlight.refine.elastic import ElasticFit, choose_field
 from correlight.refine.lattice import Lattice
 from correlight.refine.planes import PlanePair, overlay
 from correlight.simulate import pair
@@ -157,7 +159,7 @@ def measured(bent: Bent, peer: str | None) -> dict[str, Any]:
         seen = np.zeros(len(points), bool) if choice.fit is None else choice.fit.evidence_at(points) > 0.5
         if choice.fit is not None:
             row |= {"gain": choice.fit.gain, "cells": choice.fit.cells, "evidence": float(seen.mean())}
-            deviation = choice.fit.deviation_at(points) * bent.start.scale / bent.moving.grid.spacing[0]
+            bound = _bound(choice.fit, points) * bent.start.scale / float(np.mean(bent.moving.grid.spacing))
     else:
         led, row["least_volume"], seconds, spent = _peer(bent, peer, points)
         row["found"], seen = True, np.zeros(len(points), bool)
@@ -173,8 +175,17 @@ def measured(bent: Bent, peer: str | None) -> dict[str, Any]:
         row |= {name: float(np.median(wrong)), f"{name}_p90": float(np.percentile(wrong, 90))}
     if seen.any():
         row["after_where_seen"] = float(np.median(wrong[seen[both]])) if seen[both].any() else None
-        row["deviations"] = float(np.median(wrong / np.maximum(deviation[both], 1e-9)))
+        row["under_bound"] = float(np.mean(wrong <= bound[both]))
     return row
+
+
+def _bound(fit: ElasticFit, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The 95 % bound of `correlight.intensity.elastic.error_with_field`, without what the linear map adds to it."""
+    halves = np.linalg.norm(fit.halves[0](points) - fit.halves[1](points), axis=1) / 2
+    missing = (1 - fit.evidence_at(points)) * usual_displacement(fit) ** 2
+    scale = calibration().error_scale
+    own = (scale * halves) ** 2 + (UNDERSTATED * fit.deviation_at(points)) ** 2
+    return np.asarray(1.731 * np.sqrt(own + missing))
 
 
 def _peer(bent: Bent, peer: str, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, float, float]:
@@ -203,9 +214,19 @@ def tier(row: dict[str, Any]) -> str:
 
 def tables(rows: list[dict[str, Any]]) -> str:
     """All rows as Markdown."""
-    names = ("case", "program", "runs", "fields", "before", "after", "where seen", "good / decent / bad / poor")
+    names = (
+        "case",
+        "program",
+        "runs",
+        "fields",
+        "before",
+        "after",
+        "where seen",
+        "under bound",
+        "good / decent / bad / poor",
+    )
     head = f"| {' | '.join((*names, 'folds', 'seconds'))} |"
-    out = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    out = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
     keys = sorted({(" ".join(row["name"].split()[:-1]), row["peer"]) for row in rows})
     for case, peer in keys:
         some = [row for row in rows if " ".join(row["name"].split()[:-1]) == case and row["peer"] == peer]
@@ -217,7 +238,16 @@ def tables(rows: list[dict[str, Any]]) -> str:
         true = [tier(row) for row in some if "after" in row]
         tiers = " / ".join(str(true.count(name)) for name in ("good", "decent", "bad", "poor")) if true else "–"
         fields, folds = sum(row["found"] for row in some), sum(row["least_volume"] <= 0 for row in some)
-        cells = (len(some), fields, middle("before"), middle("after"), middle("after_where_seen"), tiers, folds)
+        cells = (
+            len(some),
+            fields,
+            middle("before"),
+            middle("after"),
+            middle("after_where_seen"),
+            middle("under_bound"),
+            tiers,
+            folds,
+        )
         out.append(f"| {case} | {peer} | " + " | ".join(str(cell) for cell in (*cells, middle("seconds"))) + " |")
     return "\n".join(out)
 

@@ -26,6 +26,9 @@ from correlight.transforms import Transform, VelocityField
 _NO_START = 4.0
 # A field that leads this far from where it began, as a share of a pixel, is not its own inverse.
 _CONSISTENT = 0.1
+# By how much the deviation of a field understates its error: on simulated fields (seeds 201 to 204) 90 to 99 % of the
+# places stay under the bound with this.
+UNDERSTATED = 1.7
 _ASKED = "elastic was asked for"
 
 
@@ -52,9 +55,12 @@ def with_field(
         why = "the linear map that it would begin from is not certain"
         return replace(fit, reason=f"{_ASKED}, but {why}; {fit.model}: {fit.reason}")
     found, pose = choose_in_rounds([pair, *others], choice.transform, settings)
-    if found.fit is None:
+    if found.fit is None and pose is choice.transform:
         return replace(fit, reason=f"{_ASKED}, but {found.reason} ({fit.model}: {fit.reason})")
     linear = fit.candidate.from_compared(pose) if isinstance(fit.candidate, VolumeCandidate) else pose
+    if found.fit is None:
+        choice, reason = replace(choice, transform=pose), f"{_ASKED}, but {found.reason}"
+        return replace(fit, transform=linear, linear=linear, model="affine", reason=reason, choice=choice)
     return replace(
         fit,
         transform=joined(fit.candidate, pose, found.fit.field),
@@ -80,9 +86,9 @@ def error_with_field(
 ) -> PredictedError:
     """Predicted error of a fit with a field, place by place.
 
-    Where the images speak for the field, it is as wrong as fits to either half and on another lattice lie apart. Where
-    they do not, the field may be missing there: the errors of the linear map count as well, and what the field moves
-    elsewhere.
+    Where the images speak for the field, it is as wrong as fits to either half lie apart, and as smoothness and what
+    the images share leave it free to be. Where they do not, the field may be missing there: the errors of the linear
+    map count as well, and what the field moves elsewhere.
 
     Parameters
     ----------
@@ -100,16 +106,17 @@ def error_with_field(
     elastic, candidate, pose = fit.elastic, fit.candidate, fit.choice.transform
     assert elastic is not None
     halves = joined(candidate, pose, elastic.halves[0]), joined(candidate, pose, elastic.halves[1])
-    pairs = [halves]
     scale = fit.linear.scale
-    where_known = spread(pairs, scale, least)
-    where_not = spread(linear.pairs, scale, least)
-    usual = usual_displacement(elastic) * (1 / scale if _swapped(candidate) else 1.0)
+    where_known = spread([halves], scale, least, known.error_scale)
+    where_not = spread(linear.pairs, scale, least, known.error_scale)
+    turned = 1 / scale if _swapped(candidate) else 1.0
+    usual = usual_displacement(elastic) * turned
 
     def error_at(places: Points) -> NDArray[np.float64]:
-        share = elastic.evidence_at(_in_compared(fit, places))
+        compared = _in_compared(fit, places)
+        share, deviation = elastic.evidence_at(compared), UNDERSTATED * turned * elastic.deviation_at(compared)
         missing = where_not(places) ** 2 + usual**2
-        return np.asarray(known.error_scale * np.sqrt(where_known(places) ** 2 + (1 - share) * missing))
+        return np.asarray(np.sqrt(where_known(places) ** 2 + deviation**2 + (1 - share) * missing))
 
     return predict(error_at, fit.transform, fixed, moving)
 

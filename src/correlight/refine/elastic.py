@@ -54,8 +54,6 @@ class ElasticFit:
         Cells of the lattice along the longest side.
     gain : float
         By how many standard errors it agrees better than the linear map on parts that it was not fitted to.
-    agreement : float
-        What both images say of each other on such parts, in nats for each place.
     evidence : (*grid.shape) array of float32
         From 0, where the field rests on smoothness alone, to 1, where the images themselves speak for it.
     deviation : (*grid.shape) array of float32
@@ -68,7 +66,6 @@ class ElasticFit:
     halves: tuple[VelocityField, VelocityField]
     cells: int
     gain: float
-    agreement: float
     evidence: NDArray[np.float32]
     deviation: NDArray[np.float32]
     grid: Grid
@@ -100,10 +97,14 @@ class ElasticChoice:
         None where the linear map is kept.
     reason : str
         Why, in words.
+    agreement : float
+        What both images say of each other on parts that were not fitted to, in nats for each place, under the field or
+        else under the linear map.
     """
 
     fit: ElasticFit | None
     reason: str
+    agreement: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +159,7 @@ def choose_field(
             None,
             f"a field would gain {trial.gain:.2f} standard errors on parts that it was not fitted to, less than the "
             f"{LEAST_GAIN:.0f} asked for, so the linear map was kept",
+            trial.linear,
         )
     return _made(trial, images)
 
@@ -173,7 +175,7 @@ def _made(trial: _Trial, images: Described) -> ElasticChoice:
     last = trial.settled(first, _on(trusted, coarse.grid, images.grid))
     moved = np.linalg.norm(last.fit.field.displaced(coarse.grid.lattice_of_pixels()), axis=1)
     if np.percentile(moved, 95) < _LEAST_MOVED * last.relation.pixel:
-        return ElasticChoice(None, "a field would move hardly anything, so the linear map was kept")
+        return ElasticChoice(None, "a field would move hardly anything, so the linear map was kept", trial.linear)
     even, odd = (half.fit.field for half in halves)
     deviation = deviation_of(coarse.grid, last.problem, last.fit, last.repeated)
     made = ElasticFit(
@@ -181,17 +183,17 @@ def _made(trial: _Trial, images: Described) -> ElasticChoice:
         (even, odd),
         trial.best,
         trial.gain,
-        trial.agreement,
         evidence_of(last.relation.thinned(_SEARCHED), last.fit.field),
         deviation,
         coarse.grid,
     )
     if made.field.smallest_volume <= 0:
-        return ElasticChoice(None, "the field that fits best folds, so the linear map was kept")
+        return ElasticChoice(None, "the field that fits best folds, so the linear map was kept", trial.linear)
     return ElasticChoice(
         made,
         f"a field of {trial.best} cells along the longest side gains {trial.gain:.1f} standard errors over the linear "
         "map on parts that it was not fitted to",
+        trial.agreement,
     )
 
 
@@ -220,8 +222,9 @@ class _Trial:
         Cells of the finest lattice that is carried.
     gain : float
         Over no field, in standard errors: of the best, or of the coarsest where none is carried.
-    agreement : float
-        What both images say of each other on parts that were not fitted to, in nats for each place.
+    agreement, linear : float
+        What both images say of each other on parts that were not fitted to, in nats for each place: under the best
+        field, and under the linear map.
     fits : dict of int to list of fits
         To everything and to either half, by the number of cells.
     """
@@ -231,7 +234,7 @@ class _Trial:
         self._board = Checkerboard.over(images.grid)
         self._scale = (_ACROSS / max(images.grid.shape)) ** 2
         self.best: int | None = None
-        self.gain = self.agreement = 0.0
+        self.gain = self.agreement = self.linear = 0.0
         self.fits: dict[int, list[_State]] = {}
         self._chance: dict[int | None, Chance] = {None: {}, 0: {}, 1: {}}
         self._begun = False
@@ -240,6 +243,7 @@ class _Trial:
         """Set the best lattice and its gain."""
         without = np.concatenate([self._without(half) for half in (0, 1)])
         carried = without
+        self.linear = float(np.nanmean(without)) if np.isfinite(without).any() else 0.0
         for cells in _CELLS[self._images.grid.ndim]:
             made = [self._fitted(half, cells) for half in (None, 0, 1)]
             fits = [state for state in made if state is not None]

@@ -151,7 +151,7 @@ def _slope(shape: tuple[int, ...], along: int) -> sparse.csr_array:
     factors = [central[axis] if axis == along else same[axis] for axis in range(len(shape))]
     total: sparse.csr_array = factors[0]
     for factor in factors[1:]:
-        total = sparse.kron(total, factor, format="csr")  # type: ignore[assignment]
+        total = sparse.kron(total, factor, format="csr")
     return sparse.csr_array(total)
 
 

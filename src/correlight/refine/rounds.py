@@ -21,9 +21,11 @@ def choose_in_rounds(
 ) -> tuple[ElasticChoice, LinearTransform]:
     """A field and the linear map that follows it.
 
-    A field ends at the rim of what was compared and is held back, so that it is a poor substitute for a linear map that
-    was wrong. Where much of it is linear, that goes to the map and a field is fitted anew; the round that agrees best on
-    parts that it was not fitted to is taken.
+    The field may turn out to have been linear altogether: then there is none, and the map is another one.
+
+    A field ends at the rim of what was compared and is held back, so that it is a poor substitute for a linear map.
+    Where much of it is linear, that goes to the map and a field is fitted anew; the round that agrees best on parts
+    that it was not fitted to is taken.
 
     Parameters
     ----------
@@ -46,9 +48,10 @@ def choose_in_rounds(
         if apart < _LINEAR_SHARE * total or apart < _LEAST_PIXELS * min(fit.grid.spacing):
             break
         again = choose_field(pairs, moved, settings)
-        if again.fit is None or best.fit is None or again.fit.agreement <= best.fit.agreement:
+        if again.agreement <= best.agreement:
             break
-        best = ElasticChoice(again.fit, f"{again.reason} (round {number}: the linear map was corrected by the field)")
+        what = "the linear map was corrected by the field of the round before"
+        best = ElasticChoice(again.fit, f"{again.reason} (round {number}: {what})", again.agreement)
         fit, last = again.fit, moved
     return best, last
 

@@ -187,6 +187,10 @@ class Problem:
             self._last = coefficients, [self._compared.one_way(field, backward) for backward in (False, True)]
         return self._last[1]
 
+    def way(self, field: VelocityField | None, backward: bool) -> OneWay:
+        """What one image says of the other under any field."""
+        return self._compared.one_way(field, backward)
+
     def _field(self, coefficients: NDArray[np.float64]) -> VelocityField | None:
         return self.lattice.velocity(coefficients, _QUICK) if coefficients.any() else None
 
