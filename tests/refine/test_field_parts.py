@@ -213,3 +213,31 @@ def test_the_deviation_of_a_field_grows_where_nothing_is_seen() -> None:
     seen, hidden = grid.points([[72.0, 36.0]]), grid.points([[72.0, 125.0]])
     assert found.deviation_at(hidden)[0] > 1.5 * found.deviation_at(seen)[0]
     assert found.evidence_at(seen)[0] > found.evidence_at(hidden)[0]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_field_of_which_much_is_left_by_the_affine_map_is_found_or_refused(seed: int) -> None:
+    image = blobs(5)
+    lattice = Lattice.over(image.grid, 2)
+    points = image.grid.lattice(20)
+    numbers = np.random.default_rng(seed).normal(size=(lattice.count, 2))
+    columns = np.column_stack([points, np.ones(len(points))])
+
+    def left(field: VelocityField) -> np.ndarray:
+        return field(points) - columns @ np.linalg.lstsq(columns, field(points), rcond=None)[0]
+
+    for _ in range(3):
+        share = np.sqrt(np.mean(np.sum(left(lattice.velocity(numbers)) ** 2, axis=1))) / image.grid.extent[0]
+        numbers = numbers * 0.08 / share
+    field = lattice.velocity(numbers)
+    values, shown = warp(image, image.grid, field, image.grid)
+    fixed = replace(image, levels=(values,), mask=shown)
+    start = np.linalg.lstsq(columns, field(points), rcond=None)[0]
+    found, pose = choose_in_rounds([planes(fixed, image)], Affine.of(start[:2].T, start[2]))
+    if found.fit is None:
+        assert "linear map was kept" in found.reason
+        return
+    both = image.grid.contains(field(points))
+    wrong = np.linalg.norm(pose(found.fit.field(points)) - field(points), axis=1)[both]
+    assert np.median(wrong) < 0.1
+    assert found.fit.field.smallest_volume > 0
