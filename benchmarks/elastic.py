@@ -40,9 +40,10 @@ from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.intensity.elastic import UNDERSTATED, usual_displacement
-from correlight.refine.elastic import ElasticFit, choose_field
+from correlight.refine.elastic import ElasticFit
 from correlight.refine.lattice import Lattice
 from correlight.refine.planes import PlanePair, overlay
+from correlight.refine.rounds import choose_in_rounds
 from correlight.simulate import pair
 from correlight.simulate.specimen import SpecimenKind
 from correlight.transforms import Affine, Transform, VelocityField
@@ -114,8 +115,9 @@ def cases(case: str, count: int) -> Iterator[Bent]:
             at = {"electron_spacing": 0.1, "light_spacing": 0.1, "data_bar": False}
             made = pair("grains", 7000 + seed, **aligned, **size, **at)  # type: ignore[arg-type]
             field = bend(made.fixed.grid, 2, 0.01, seed)
-            start = made.moving_from_fixed
-            yield Bent(f"grains {seed}", bent_copy(made.fixed, field), made.moving, start, start @ field)
+            truth = made.moving_from_fixed @ field
+            start = nearest_affine(truth, made.fixed.grid)
+            yield Bent(f"grains {seed}", bent_copy(made.fixed, field), made.moving, start, truth)
         return
     for seed in range(count):
         for kind in KINDS:
@@ -151,9 +153,9 @@ def measured(bent: Bent, peer: str | None) -> dict[str, Any]:
     points = bent.fixed.grid.lattice(40)
     row: dict[str, Any] = {"name": bent.name, "peer": peer or "correlight"}
     if peer is None:
-        choice = choose_field(planes_of(bent), bent.start)
+        choice, pose = choose_in_rounds(planes_of(bent), bent.start)
         field = None if choice.fit is None else choice.fit.field
-        led = points if field is None else field(points)
+        led = bent.start.inverse()(pose(points if field is None else field(points)))
         row |= {"found": field is not None, "least_volume": 1.0 if field is None else field.smallest_volume}
         seconds, spent = time.perf_counter() - wall, time.process_time() - began
         seen = np.zeros(len(points), bool) if choice.fit is None else choice.fit.evidence_at(points) > 0.5
