@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 import time
 from importlib import import_module
 from typing import Any
@@ -22,7 +24,10 @@ def elastix(fixed: Array, moving: Array, shown: Array) -> Array:
     images = [itk.image_from_array(one.astype(np.float32)) for one in (fixed, moving)]
     mask = itk.image_from_array(shown)
     _, found = itk.elastix_registration_method(*images, parameter_object=parameters, fixed_mask=mask)
-    field = itk.transformix_deformation_field(images[1], found)
+    # It writes the field into the folder that it runs in.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        field = itk.transformix_deformation_field(images[1], found)
     return np.asarray(itk.array_from_image(field))[..., ::-1]
 
 
@@ -63,7 +68,7 @@ METHODS = {"elastix": elastix, "ants": ants, "simpleitk": simpleitk}
 
 def main() -> int:
     """Read what is given, register, and write where the places are led."""
-    name, given, out = sys.argv[1:4]
+    name, given, out = sys.argv[1], *(os.path.abspath(path) for path in sys.argv[2:4])
     with np.load(given) as stored:
         fixed, moving, shown, places = (stored[key] for key in ("fixed", "moving", "shown", "places"))
     began, computed = time.perf_counter(), time.process_time()
