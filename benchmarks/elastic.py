@@ -208,7 +208,9 @@ def _peer(bent: Bent, peer: str, points: NDArray[np.float64]) -> tuple[NDArray[n
 
 
 def tier(row: dict[str, Any]) -> str:
-    """Good, decent, bad or poor by the true error; what folds or is worse than nothing is poor."""
+    """Good, decent, bad or poor by the true error; what folds or is worse than nothing is poor, no field is bad."""
+    if not row["found"]:
+        return "bad" if row["before"] > DECENT else "decent" if row["before"] > GOOD else "good"
     if row["least_volume"] <= 0 or row["after"] > row["before"]:
         return "poor"
     return "good" if row["after"] <= GOOD else "decent" if row["after"] <= DECENT else "bad"
