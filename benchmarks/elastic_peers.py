@@ -42,7 +42,7 @@ def ants(fixed: Array, moving: Array, shown: Array) -> Array:
 
 
 def simpleitk(fixed: Array, moving: Array, shown: Array) -> Array:
-    """A B-spline of eight cells with Mattes mutual information, two levels and descent with line search, as in its examples."""
+    """A B-spline of eight cells with Mattes mutual information, two levels and descent with line search."""
     sitk: Any = import_module("SimpleITK")
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     one, other = (sitk.GetImageFromArray(image.astype(np.float32)) for image in (fixed, moving))

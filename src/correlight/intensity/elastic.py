@@ -26,8 +26,8 @@ from correlight.transforms import Transform, VelocityField
 _NO_START = 4.0
 # A field that leads this far from where it began, as a share of a pixel, is not its own inverse.
 _CONSISTENT = 0.1
-# By how much the deviation of a field understates its error: with this, 92 % of the places of 18 simulated fields (seeds
-# 201 to 204) stay under the bound, and 94 to 99.8 % of five others.
+# By how much the deviation of a field understates its error: with this, 92 % of the places of 18 simulated fields
+# (seeds 201 to 204) stay under the bound, and 94 to 99.8 % of five others.
 UNDERSTATED = 1.0
 _ASKED = "elastic was asked for"
 
