@@ -155,7 +155,7 @@ def test_landmarks_pull_a_field_where_images_say_nothing() -> None:
     grid = found.grid
     lattice = Lattice.over(grid, 4)
     places = grid.lattice(5)[6:19:4]
-    known = Pairs(places, [*places, 0.3, -0.2], 0.01)
+    known = Pairs(places, places + np.array([0.3, -0.2]), 0.01)
     problem = Problem(Compared.of(blind), lattice, Smoothness(0.1), known)
     led = fit_field(problem).field(places)
     assert np.abs(led - known.moving).max() < 0.03
