@@ -7,6 +7,7 @@ programs write one that declares elements only. Only regular files are opened: a
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import stat
@@ -21,6 +22,7 @@ from correlight.errors import ReadError
 LIMIT = 64 * 2**20  # bytes; a hundred times what a long list of landmarks needs
 # A parsed document takes some thirty times the memory of its text where it is made of the smallest possible pieces.
 JSON_LIMIT = 16 * 2**20
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MOST_ELEMENTS = 2_000_000  # of one XML document, about 300 MB of memory
 
 
@@ -129,14 +131,23 @@ def read_text(path: str | Path, expected: str, *, limit: int = LIMIT) -> str:
     Raises
     ------
     ReadError
-        As for `read_bytes`, and if it is no text in UTF-8.
+        As for `read_bytes`, and if it is no text in UTF-8, or in UTF-16 with a byte-order mark.
     """
     data = read_bytes(path, expected, limit=limit)
     try:
-        # A byte-order mark is what editors on Windows put first.
-        return data.decode("utf-8-sig")
+        # A byte-order mark is what editors on Windows put first; spreadsheets save "Unicode text" in 16 bits.
+        return data.decode("utf-16" if data.startswith(_WIDE) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ReadError(f"Expected {expected}, but {path} is no plain text; export it again.") from error
+        raise ReadError(
+            f"Expected {expected}, but {path} is no plain text in UTF-8; save or export it again as such."
+        ) from error
+
+
+def plain(start: bytes) -> str:
+    """The beginning of a text of either kind that `read_text` reads, whatever else it may be; for recognising it."""
+    if start.startswith(_WIDE):
+        return start[: len(start) // 2 * 2].decode("utf-16", errors="replace")
+    return start.decode("utf-8", errors="replace")
 
 
 def read_json(path: str | Path, expected: str, *, limit: int = JSON_LIMIT) -> Any:

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from correlight.errors import ReadError, UsageError, WriteError
-from correlight.exchange import read_file
+from correlight.exchange import ExchangeContext, read_file
 from correlight.exchange.table import holds_landmarks, read_landmarks, read_points, write_points
-from correlight.geometry import Grid
+from correlight.geometry import Grid, Unit
 from correlight.landmarks import fit, residuals
-from correlight.landmarks.tables import PointTable
+from correlight.landmarks.tables import LandmarkTable, PointTable
+from correlight.output.convert import convert
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -184,3 +185,49 @@ def test_other_tables_of_napari_are_refused(header: str, words: str, tmp_path: P
     (tmp_path / "a.csv").write_text(f"{header}\n0,1,2,3,4\n")
     with pytest.raises(ReadError, match=words):
         read_file(tmp_path / "a.csv")
+
+
+PAIRS = "name,fixed_y,fixed_x,moving_y,moving_x,unit\na,1.5,2,3,4e-1,um\nb,5,6,7,8.25,um\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PAIRS.replace(",", ";").replace(".", ",").encode(),  # a spreadsheet of most of Europe
+        PAIRS.replace(",", ";").encode(),
+        PAIRS.replace(",", "\t").encode("utf-16"),  # "Unicode text" of Excel
+        ("sep=;\r\n" + PAIRS.replace(",", ";")).encode("utf-8-sig"),
+    ],
+)
+def test_spreadsheets_of_other_countries_are_read(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(data)
+    found = read_file(tmp_path / "a.csv")
+    assert isinstance(found, LandmarkTable)
+    assert found.fixed.points.tolist() == [[1.5, 2], [5, 6]]
+    assert found.moving.points.tolist() == [[3, 0.4], [7, 8.25]]
+    assert (found.fixed.unit, found.unit_stated) == ("micrometre", True)
+
+
+def test_a_decimal_comma_among_commas_is_not_guessed(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('y,x\n"1,5",2\n')
+    with pytest.raises(ReadError, match=r"must be a number.*1,5"):
+        read_points(tmp_path / "a.csv")
+
+
+def test_a_text_of_another_code_is_told_to_be_saved_as_utf_8(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("unit,y,x\nµm,1,2\n".encode("latin-1"))
+    with pytest.raises(ReadError, match="UTF-8"):
+        read_points(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(("given", "unit", "stated"), [(None, "pixel", False), ("micrometre", "micrometre", True)])
+def test_a_unit_that_is_not_stated_is_supposed_and_said(
+    given: Unit | None, unit: str, stated: bool, tmp_path: Path
+) -> None:
+    # The results of ImageJ: X and Y in the unit of the image, which they do not state.
+    (tmp_path / "Results.csv").write_text(" ,Area,X,Y\n1,0,10.5,20.5\n2,0,11,22\n")
+    done = convert(tmp_path / "Results.csv", tmp_path / "b.csv", context=ExchangeContext(unit=given))
+    assert read_points(tmp_path / "b.csv").unit == unit
+    assert done.notes == (() if stated else (
+        "Results.csv states no unit, so its numbers are taken for pixels; add a column unit if they are not",
+    ))  # fmt: skip

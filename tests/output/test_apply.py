@@ -334,8 +334,8 @@ def test_the_stage_says_where_an_image_lies(tmp_path: Path) -> None:
         ("image,unit\na.tif,furlong\n", "A unit is pixel or micrometre"),
         ("image,labels\na.tif,perhaps\n", "labels are yes or no"),
         ("image,spacing\n,1\n", "name of an image"),
-        ("image,spacing\na.tif,1,2\n", "another number of fields"),
-        ("image\n", "at least one image"),
+        ("image,spacing\na.tif,1,2\n", "3 fields where the header has 2"),
+        ("image\n", "at least one row"),
     ],
 )
 def test_a_table_that_cannot_be_understood_is_named(text: str, words: str, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def convert(
     name: str | None = None,
     into: Path | None = None,
     dimensions: Literal[2, 3] | None = None,
-    unit: Literal["micrometre", "pixel"] = "micrometre",
+    unit: Literal["micrometre", "pixel"] | None = None,
     overwrite: Overwrite = False,
 ) -> int:
     """Write a transform, landmarks or points of one tool for another.
@@ -73,7 +73,7 @@ def convert(
     dimensions
         How many axes to read from formats that always state three.
     unit
-        What numbers count in files of points that do not say.
+        What numbers count in files of points that do not say; without it micrometres, and pixels in tables.
     """
     from correlight.exchange import ExchangeContext
     from correlight.output.convert import convert as run

@@ -78,6 +78,7 @@ def landmarks(
 
     from correlight.io import unchanged
     from correlight.io.write import check_type
+    from correlight.landmarks.tables import supposed
     from correlight.output.folder import write_result
     from correlight.output.landmarks import read_names, read_pairs, write_landmark_table
     from correlight.output.moved import must_be_bounded, output_pixels
@@ -96,6 +97,6 @@ def landmarks(
         write_landmark_table(folder / "landmarks.csv", done)
         for image in images:
             unchanged(image)
-    tell(done.result, output, notes)
+    tell(done.result, output, (*supposed(table, points.name), *notes))
     tell_findings(*images)
     return ACCEPTED if done.result else UNSURE

@@ -34,8 +34,8 @@ class ExchangeContext:
     fixed_origin, moving_origin : tuple of float or None
         Where the centre of the first pixel lies in the coordinates of the file, array order, for images that do not
         say so themselves but had an origin when the transform was made.
-    unit : {"micrometre", "pixel"}
-        What numbers count in files of points that do not say.
+    unit : {"micrometre", "pixel"} or None
+        What numbers count in files of points that do not say; without it micrometres, and pixels in tables.
     sized : bool
         Whether the shapes of the grids are known and not just their pixel sizes.
     """
@@ -47,7 +47,7 @@ class ExchangeContext:
     into: Path | None = None
     fixed_origin: tuple[float, ...] | None = None
     moving_origin: tuple[float, ...] | None = None
-    unit: Unit = "micrometre"
+    unit: Unit | None = None
     sized: bool = True
 
     @property

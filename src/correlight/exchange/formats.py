@@ -11,8 +11,9 @@ from typing import Any, Literal, cast
 from correlight.errors import ReadError, TransformError, UsageError
 from correlight.exchange.context import ExchangeContext
 from correlight.exchange.matrix import read_matrix, says_its_direction
+from correlight.exchange.spreadsheet import names_of
 from correlight.landmarks.tables import LandmarkTable, PointTable
-from correlight.parsing import open_regular, read_text
+from correlight.parsing import open_regular, plain, read_text
 from correlight.transforms import Transform
 
 Content = Transform | LandmarkTable | PointTable
@@ -99,7 +100,7 @@ def recognise(path: str | Path) -> Format:
         start = stream.read(_LOOK)
     if start.startswith(b"\x89HDF") or suffix in (".h5", ".hdf5", ".tfm", ".mat"):
         return FORMATS["itk"]
-    text = start.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
+    text = plain(start).lstrip("\ufeff \t\r\n")
     recognisers = {".txt": _of_text, ".csv": _of_csv, ".json": _of_json, ".xml": _of_xml}
     if suffix not in recognisers:
         raise ReadError(f"A transform in a folder was expected with the ending {suffix}; {path} is a file.")
@@ -206,7 +207,8 @@ def _with_unit(function: Callable[..., Any], verb: str, name: str, path: Path, *
     """Formats without units: numbers count what the context says, and are written in the units of the images."""
     context: ExchangeContext = rest[-1]
     if verb == "read":
-        return function(path, context.unit, context.axes) if name == "bigwarp" else function(path, context.unit)
+        unit = context.unit or "micrometre"
+        return function(path, unit, context.axes) if name == "bigwarp" else function(path, unit)
     content = rest[0]
     if isinstance(content, LandmarkTable):
         fixed, moving = content.fixed.in_unit(context.fixed, "fixed"), content.moving.in_unit(context.moving, "moving")
@@ -217,7 +219,7 @@ def _with_unit(function: Callable[..., Any], verb: str, name: str, path: Path, *
 def _read_table(path: str | Path, context: ExchangeContext) -> LandmarkTable | PointTable:
     from correlight.exchange.table import holds_landmarks, read_landmarks, read_points
 
-    return read_landmarks(path) if holds_landmarks(path) else read_points(path)
+    return read_landmarks(path, context.unit) if holds_landmarks(path) else read_points(path, context.unit)
 
 
 def _write_table(path: str | Path, content: LandmarkTable | PointTable, context: ExchangeContext) -> None:
@@ -239,8 +241,7 @@ def _of_text(text: str) -> str:
 
 
 def _of_csv(text: str) -> str:
-    first = text.partition("\n")[0].lower().replace('"', "")
-    cells = [cell.strip() for cell in first.split(",")]
+    cells = names_of(text)
     if "fixed_y" in cells or "y" in cells or "axis-0" in cells:
         return "table"
     if cells[0] == "id" and "dimension_1" in cells:

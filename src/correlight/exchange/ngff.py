@@ -97,7 +97,9 @@ def write_scene(
             raise TransformError(
                 f"OME-NGFF holds affine transforms and displacement fields; got {in_words(part)}, {_advice(part)}."
             )
-    fixed_unit, moving_unit = (context.unit if grid is None else grid.unit for grid in (context.fixed, context.moving))
+    fixed_unit, moving_unit = (
+        context.unit or "micrometre" if grid is None else grid.unit for grid in (context.fixed, context.moving)
+    )
     # A field stays in the unit of its input; the first affine map leads to the unit of the moving image.
     units: list[Unit] = [fixed_unit]
     for part in parts:

@@ -9,7 +9,6 @@ well; it saves them in pixels.
 from __future__ import annotations
 
 import csv
-import io
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,10 @@ import numpy as np
 from correlight.errors import ReadError, WriteError
 from correlight.exchange.flat import FARTHEST, TABLE_LIMIT
 from correlight.exchange.reading import reads
+from correlight.exchange.spreadsheet import columns_and_rows, names_of
 from correlight.geometry import Points, Unit
 from correlight.landmarks.tables import LandmarkTable, PointTable
-from correlight.parsing import open_regular, read_text
+from correlight.parsing import open_regular, plain
 
 __all__ = [
     "LandmarkTable",
@@ -35,13 +35,21 @@ _MOST_ROWS = 500_000  # about 300 MB of memory
 
 _UNITS: dict[str, Unit] = {
     **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometre", "micrometer"), "micrometre"),
-    **dict.fromkeys(("", "px", "pixel", "pixels"), "pixel"),
+    **dict.fromkeys(("px", "pixel", "pixels"), "pixel"),
 }
 
 
 @reads("a table of points")
-def read_points(path: str | Path) -> PointTable:
+def read_points(path: str | Path, unit: Unit | None = None) -> PointTable:
     """Read points from a CSV file with the columns ``name,unit,z,y,x`` (name, unit and z optional).
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, from a spreadsheet of any country: fields parted by commas, semicolons or tabs, a decimal comma only
+        with the latter two.
+    unit : {"micrometre", "pixel"}, optional
+        What the numbers count where the file does not say; without it pixels, and `PointTable.unit_stated` is False.
 
     Raises
     ------
@@ -49,7 +57,8 @@ def read_points(path: str | Path) -> PointTable:
         If the file is missing, has other columns, holds no points, mixes units, or a coordinate is no number.
     """
     rows = _rows(path)
-    return PointTable(_names(rows), _coordinates(rows, "", path), _unit(rows, ("unit",), path))
+    counted, stated = _unit(rows, ("unit",), unit, path)
+    return PointTable(_names(rows), _coordinates(rows, "", path), counted, stated)
 
 
 def cell(name: str) -> str:
@@ -86,12 +95,12 @@ def write_points(path: str | Path, table: PointTable) -> None:
 
 
 @reads("a table of landmarks")
-def read_landmarks(path: str | Path) -> LandmarkTable:
+def read_landmarks(path: str | Path, unit: Unit | None = None) -> LandmarkTable:
     """Read landmarks from a CSV file with the columns ``name,fixed_y,fixed_x,moving_y,moving_x``.
 
     ``fixed_z`` and ``moving_z`` make them 3-D. A column ``unit``, or ``fixed_unit`` and ``moving_unit``, says
-    "micrometre" or "pixel" ("um" or "px"); without it they are pixels. Rows whose column ``active`` says "false" or "0"
-    are left out.
+    "micrometre" or "pixel" ("um" or "px"); without it they are in ``unit``, or pixels, as for `read_points`. Rows whose
+    column ``active`` says "false" or "0" are left out.
 
     Raises
     ------
@@ -103,11 +112,11 @@ def read_landmarks(path: str | Path) -> LandmarkTable:
     if not rows:
         raise ReadError(f"No landmark of {path} is active; switch some on.")
     names = _names(rows)
-    return LandmarkTable(
-        PointTable(names, _coordinates(rows, "fixed_", path), _unit(rows, ("fixed_unit", "unit"), path)),
-        PointTable(names, _coordinates(rows, "moving_", path), _unit(rows, ("moving_unit", "unit"), path)),
-        len(listed) - len(rows),
-    )
+    sides = []
+    for side in ("fixed", "moving"):
+        counted, stated = _unit(rows, (f"{side}_unit", "unit"), unit, path)
+        sides.append(PointTable(names, _coordinates(rows, f"{side}_", path), counted, stated))
+    return LandmarkTable(sides[0], sides[1], len(listed) - len(rows))
 
 
 def write_landmarks(path: str | Path, landmarks: LandmarkTable) -> None:
@@ -137,25 +146,11 @@ def write_landmarks(path: str | Path, landmarks: LandmarkTable) -> None:
 
 def _rows(path: str | Path) -> list[dict[str, str]]:
     """The lines of a CSV file as dictionaries, keys in lower case, everything stripped."""
-    text = read_text(path, "a table in CSV", limit=TABLE_LIMIT)
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = [cell.strip().lower() for cell in next(reader, [])]
-        lines: list[list[str]] = []
-        for line in reader:
-            if any(cell.strip() for cell in line):
-                lines.append([cell.strip() for cell in line])
-            if len(lines) > _MOST_ROWS:
-                raise ReadError(f"{path} has more than {_MOST_ROWS:,} rows; divide the table.")
-    except csv.Error as error:
-        raise ReadError(f"A table in CSV was expected in {path}: {error}.") from error
-    if not lines:
-        raise ReadError(f"A header line and at least one row were expected in {path}; got none.")
-    for number, line in enumerate(lines, start=1):
-        if len(line) != len(header):
-            raise ReadError(f"Row {number} of {path} has {len(line)} fields where the header has {len(header)}.")
+    header, lines = columns_and_rows(path, TABLE_LIMIT, _MOST_ROWS)
     if "axis-0" in header:
-        header = _of_napari(header, lines, path)
+        # Napari counts pixels, and has no column that says so.
+        header = [*_of_napari(header, lines, path), "unit"]
+        lines = [[*line, "pixel"] for line in lines]
     return [dict(zip(header, line, strict=True)) for line in lines]
 
 
@@ -203,21 +198,24 @@ def _coordinates(rows: list[dict[str, str]], prefix: str, path: str | Path) -> P
     return points
 
 
-def _unit(rows: list[dict[str, str]], columns: tuple[str, ...], path: str | Path) -> Unit:
+def _unit(
+    rows: list[dict[str, str]], columns: tuple[str, ...], otherwise: Unit | None, path: str | Path
+) -> tuple[Unit, bool]:
+    """What the numbers count, and whether that is stated or given rather than supposed."""
     stated = {next((row[column] for column in columns if column in row), "").lower() for row in rows}
-    unknown = sorted(text for text in stated if text not in _UNITS)
+    unknown = sorted(text for text in stated if text and text not in _UNITS)
     if unknown:
         raise ReadError(f"A unit in {path} is micrometre (um) or pixel (px); got {unknown[0]!r}.")
-    units = {_UNITS[text] for text in stated}
+    units = {_UNITS[text] if text else (otherwise or "pixel") for text in stated}
     if len(units) > 1:
         raise ReadError(f"All points of {path} must have one unit; got both micrometres and pixels.")
-    return units.pop()
+    return units.pop(), "" not in stated or otherwise is not None
 
 
 def holds_landmarks(path: str | Path) -> bool:
     """Whether a file is a table of landmarks, judged by its header."""
     try:
         with open_regular(path, "a table in CSV") as file:
-            return b"fixed_y" in file.readline(10_000).lower()
+            return "fixed_y" in names_of(plain(file.read(10_000)))
     except ReadError:
         return False

@@ -47,10 +47,13 @@ def label_channels(image: Image) -> tuple[int, ...]:
     pixels = image.levels[0]
     if image.rgb or np.dtype(pixels.dtype).kind not in "uib":
         return ()
-    return tuple(number for number in range(len(image.channels)) if _holds_labels(pixels, number))
+    return tuple(number for number in range(len(image.channels)) if holds_labels(pixels, number))
 
 
-def _holds_labels(pixels: Pixels, channel: int) -> bool:
+def holds_labels(pixels: Pixels, channel: int) -> bool:
+    """Whether a channel of pixels ``(C, Y, X)`` or ``(C, Z, Y, X)`` holds labels, from as few rows as tell."""
+    if np.dtype(pixels.dtype).kind not in "uib":
+        return False
     tally = _Tally()
     for part in _parts(pixels, channel):
         tally.add(part)

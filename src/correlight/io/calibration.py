@@ -46,7 +46,8 @@ MICROMETRES: dict[str, float] = {
 SECONDS = {"s", "sec", "second", "seconds", "ms", "µs", "us", "ns", "min", "h"}
 """Units of time, as programs write them; in lower case."""
 
-_NO_UNIT = {"", "pixel", "pixels", "px", "reference frame", "referenceframe", "unit", "units", "none"}
+_REFERENCE_FRAME = {"reference frame", "referenceframe"}  # of OME: lengths that nobody knows the unit of
+_NO_UNIT = {"", "pixel", "pixels", "px", "unit", "units", "none", *_REFERENCE_FRAME}
 _AROUND = " \t\r\n\x00\ufeff"
 _PER_PIXEL = re.compile(r" ?(?:/|per) ?(?:px|pixels?|pix)\Z", re.IGNORECASE)
 
@@ -59,12 +60,16 @@ def unit_length(unit: str) -> float | None:
     return MICROMETRES.get(name, MICROMETRES.get(name.lower()))
 
 
-def not_understood(number: str, unit: str) -> tuple[str, ...]:
-    """What to say about a number in a unit that is not understood; nothing if the file counts in pixels."""
-    if _spelling(unit).lower() in _NO_UNIT:
+def not_understood(stated: str, unit: str) -> tuple[str, ...]:
+    """What to say about a number in a unit that is not understood; nothing if the file counts in pixels.
+
+    Programs that know no size write 1 reference frame.
+    """
+    spelled = _spelling(unit).lower()
+    if spelled in _NO_UNIT and (spelled not in _REFERENCE_FRAME or number(stated) == 1):
         return ()
     shown = "".join(c if c.isprintable() else "?" for c in unit.strip())[:40]
-    return (f"stated, not understood: {number} {shown} per pixel",)
+    return (f"stated, not understood: {stated} {shown} per pixel",)
 
 
 def _spelling(unit: str) -> str:
@@ -103,9 +108,10 @@ def checked(path: Path, sizes: Sequence[float], stated_in: str) -> tuple[float, 
     """
     for size in sizes:
         if not (math.isfinite(size) and SMALLEST <= size <= LARGEST):
+            shown = "what is no number" if math.isnan(size) else f"{size:g} µm"
             raise ReadError(
                 f"Expected a pixel size between {SMALLEST:g} and {LARGEST:g} µm, but the {stated_in} of {path} "
-                f"state {size:g} µm; give the true pixel size yourself."
+                f"state {shown}; give the true pixel size yourself."
             )
     return tuple(float(size) for size in sizes)
 
@@ -134,8 +140,7 @@ def ome_images(xml: str) -> list[ElementTree.Element]:
 
 def ome_stage(pixels: ElementTree.Element, time: int = 0) -> tuple[float, ...] | None:
     """Where the stage stood at the first plane of a frame, micrometres, (y, x); None where no length is stated."""
-    planes = [element for element in pixels if local_name(element) == "Plane"]
-    plane = next((element for element in planes if element.get("TheT", "0") == str(time)), None)
+    plane = _plane(pixels, time)
     if plane is None:
         return None
     place = []
@@ -143,6 +148,26 @@ def ome_stage(pixels: ElementTree.Element, time: int = 0) -> tuple[float, ...] |
         length = unit_length(plane.get(f"Position{axis}Unit", "reference frame"))
         place.append(math.nan if length is None else number(plane.get(f"Position{axis}")) * length)
     return tuple(place) if all(math.isfinite(value) for value in place) else None
+
+
+def ome_stage_said(pixels: ElementTree.Element, time: int = 0) -> tuple[str, ...]:
+    """What to say of a place of the stage that is stated in no length, as many programs do; zeros are none."""
+    plane = _plane(pixels, time)
+    stated = {} if plane is None else {axis: plane.get(f"Position{axis}") for axis in "YX"}
+    given = {axis: value for axis, value in stated.items() if value is not None and number(value) != 0}
+    if plane is None or not given or ome_stage(pixels, time) is not None:
+        return ()
+    words = [
+        f"{value[:40]} {plane.get(f'Position{axis}Unit', 'reference frame')[:40]} along {axis.lower()}"
+        for axis, value in given.items()
+    ]
+    return (f"stated, not understood: a stage position of {' and '.join(words)}",)
+
+
+def _plane(pixels: ElementTree.Element, time: int) -> ElementTree.Element | None:
+    """The first plane of a frame."""
+    planes = (element for element in pixels if local_name(element) == "Plane")
+    return next((element for element in planes if element.get("TheT", "0") == str(time)), None)
 
 
 def ome_channels(pixels: ElementTree.Element) -> tuple[str, ...]:

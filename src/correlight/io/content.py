@@ -58,6 +58,8 @@ class Content:
         Other files that something was read from.
     written : Pixels or None
         ``(1, Y, X)``, not zero where the file holds the tile that a pixel lies in; None where it holds all.
+    negated : bool
+        Whether these are truth values of which tifffile says that 0 is white, as it does of all: in a mask 0 is false.
     """
 
     pixels: Pixels
@@ -76,6 +78,7 @@ class Content:
     held: Mask | None = None
     files: tuple[Path, ...] = ()
     written: Pixels | None = None
+    negated: bool = False
 
     @property
     def count(self) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import ReadError
 from correlight.images.image import CoarseMask, Mask, Pixels
+from correlight.images.labels import holds_labels
 from correlight.images.pyramid import all_valid, factors_to
 from correlight.images.validity import find_valid_channels
 from correlight.images.validity.padding import percent
@@ -18,13 +19,13 @@ from correlight.io import content as limits
 from correlight.io.axes import Selection
 from correlight.io.content import Content
 from correlight.io.kinds import content_of, kind_of
-from correlight.io.views import Held
+from correlight.io.views import Held, changed
 
 _ROWS = 1024  # of a large mask that are examined together
 
 
 def read_mask(path: str | Path, shape: Sequence[int]) -> Mask | CoarseMask:
-    """Read a mask: every pixel that is not zero is valid.
+    """Read a mask: every pixel that is not zero, and not transparent, is valid.
 
     Parameters
     ----------
@@ -45,7 +46,8 @@ def read_mask(path: str | Path, shape: Sequence[int]) -> Mask | CoarseMask:
         If the file cannot be read, has another shape, or leaves no valid pixel.
     """
     path = Path(path)
-    pixels = content_of(path, kind_of(path), calibrate=False, choice=Selection(ndim=len(shape))).pixels
+    content = content_of(path, kind_of(path), calibrate=False, choice=Selection(ndim=len(shape)))
+    pixels = changed(content.pixels, lambda block: 1 - block, 1, np.uint8) if content.negated else content.pixels
     if pixels.shape[1:] != tuple(shape):
         raise ReadError(
             f"The mask {path} must have the shape of its image, {tuple(shape)}, but has {pixels.shape[1:]}; "
@@ -56,9 +58,13 @@ def read_mask(path: str | Path, shape: Sequence[int]) -> Mask | CoarseMask:
         pixels = Held(pixels)
     if isinstance(pixels, np.ndarray):
         mask = _painted(pixels)
+        opaque = _opaque(content, mask.shape)
+        mask = mask if opaque is None else mask & opaque
         empty = not mask.any()
     else:
         mask = _coarse(pixels)
+        opaque = _opaque(content, mask.small.shape)
+        mask = mask if opaque is None else CoarseMask(mask.small & opaque, mask.shape)
         empty = not mask.small.any()
     if empty:
         raise ReadError(f"The mask {path} is zero everywhere, so no pixel could be used; paint valid pixels non-zero.")
@@ -90,7 +96,8 @@ def validity(path: Path, content: Content, pixels: NDArray[Any]) -> tuple[Mask |
         greys = [pixels.mean(axis=0, dtype=np.float32)] if content.rgb else list(pixels)
         validity = find_valid_channels(greys)
         mask, findings = validity.mask, validity.findings
-        if not mask.any() and pixels.dtype.kind != "f":
+        labels = not mask.all() and not content.rgb and all(holds_labels(pixels, n) for n in range(len(pixels)))
+        if labels or (not mask.any() and pixels.dtype.kind != "f"):
             # Constant regions can be padding of a picture and not all of it: these are labels, or a drawing.
             mask, findings = np.ones(pixels.shape[1:], bool), ()
     else:

@@ -316,6 +316,8 @@ def _stated(path: Path, header: _Header, mdoc: Mdoc | None, section: int, conten
         elif spacing is not None and not np.allclose(other, spacing[-2:], rtol=0.01):
             here = f"{source} {spacing[-2]:g} x {spacing[-1]:g}"
             findings.append(f"pixel sizes differ: {here} µm is used, {name} states {other[0]:g} x {other[1]:g} µm")
+    if source == "MRC header" and spacing is not None and np.allclose(spacing, _ANGSTROM, rtol=1e-6):
+        findings.append("the header states exactly 1 angstrom, as programs write that know no pixel size; check it")
     stage = mdoc.numbers(section, "StagePosition") if mdoc else ()
     place = (stage[1], stage[0]) if len(stage) == 2 else beside.stage if beside else None
     place = stood if place is None else place

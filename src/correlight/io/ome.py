@@ -107,7 +107,7 @@ def _with_what_is_there(path: Path, root: ElementTree.Element, own: str | None, 
         else:
             gone.append(image.get("Name") or str(number))
             root.remove(image)
-    findings = []
+    findings = _modulo(root)
     if outside:
         findings.append(f"files that are named in other folders are not opened: {_listed(outside)}")
     if missing:
@@ -121,6 +121,17 @@ def _with_what_is_there(path: Path, root: ElementTree.Element, own: str | None, 
         return Ome(NO_IMAGES, missing=absent, findings=tuple(findings))
     text = ElementTree.tostring(root, encoding="unicode").strip()
     return Ome(text, tuple(kept), (*files, *used.values()), absent, tuple(findings))
+
+
+def _modulo(root: ElementTree.Element) -> list[str]:
+    """Axes that are said to run over something else besides, such as the slices of a stack over angles."""
+    found: dict[str, None] = {}
+    for element in root.iter():
+        name = local_name(element)
+        if name.startswith("ModuloAlong"):
+            kind = (element.get("TypeDescription") or element.get("Type") or "something else")[:40]
+            found[f"stated, not understood: axis {name[-1]} runs over {kind} as well ({name[:20]})"] = None
+    return list(found)
 
 
 def _planes(image: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, ElementTree.Element]]:

@@ -54,12 +54,18 @@ def read_png(path: Path, *, calibrate: bool = True) -> Content:
         If the file is damaged, or has more than 2 GiB of pixels.
     """
     with _mapped(path) as data:
-        essential, orientation, grey = _essential(path, data)
+        essential, orientation, grey, pictures = _essential(path, data)
     pixels = np.asarray(imagecodecs.png_decode(essential))
     del essential
     if grey and pixels.ndim == 3 and pixels.shape[-1] > 2:
         pixels = pixels[..., [0, *range(3, pixels.shape[-1])]]
-    return _oriented(_plain(pixels), orientation)
+    content = _oriented(_plain(pixels), orientation)
+    if pictures > 1:
+        said = (
+            f"the file holds an animation of {pictures} pictures; the one for programs that show a single one is read"
+        )
+        content = replace(content, findings=(said, *content.findings))
+    return content
 
 
 def read_jpeg(path: Path, *, calibrate: bool = True) -> Content:
@@ -100,13 +106,13 @@ def _oriented(content: Content, orientation: int) -> Content:
 # ------------------------------------------------------------------------------------------------------ PNG
 
 
-def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int, bool]:
-    """The chunks (ISO/IEC 15948) that hold pixels; the orientation; whether the palette, if there is one, is of greys.
+def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int, bool, int]:
+    """The chunks (ISO/IEC 15948) that hold pixels; the orientation; whether a palette is of greys; how many pictures.
 
     The file is walked to its end chunk and each sum checked. Other chunks are left out: the decoder would only complain
     about the odd ones, on the screen.
     """
-    position, packed, declared, orientation, colour, grey = 8, 0, 0, 1, 0, False
+    position, packed, declared, orientation, colour, grey, pictures = 8, 0, 0, 1, 0, False, 1
     kept = [data[:8]]
     while position + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
@@ -127,6 +133,8 @@ def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int, bool]:
             declared = (width * samples * bits + 7) // 8 * height
         if name == b"PLTE" and colour == _INDEXED:
             grey = len(chunk) % 3 == 0 and chunk[8:-4:3] == chunk[9:-4:3] == chunk[10:-4:3]
+        if name == b"acTL" and length >= 8:
+            pictures = int.from_bytes(chunk[8:12], "big")
         if name == b"eXIf":
             orientation = _exif_orientation(chunk[8:-4])
         if name in _PNG_CHUNKS:
@@ -139,7 +147,7 @@ def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int, bool]:
                     f"{path} declares {declared} bytes of pixels, more than its {packed} packed bytes can hold; "
                     "copy or export it again."
                 )
-            return b"".join(kept), orientation, grey
+            return b"".join(kept), orientation, grey, pictures
         position = end
     raise ReadError(f"{path} is truncated: the end of the PNG data is missing; copy or export it again.")
 

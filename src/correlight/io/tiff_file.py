@@ -14,6 +14,7 @@ import tifffile
 from correlight.io import calibration
 from correlight.io import tiff_instruments as instruments
 from correlight.io.door import check_regular
+from correlight.io.meaning import WHITE_IS_ZERO
 from correlight.io.ome import NO_IMAGES, Ome, read_ome
 from correlight.io.tiff_stated import Described
 
@@ -32,6 +33,11 @@ class Opened:
     def plain(self) -> bool:
         """Whether neither ImageJ nor OME-XML describes it."""
         return not (self.file.is_imagej or self.ome)
+
+    def negates(self, page: Any) -> bool:
+        """Whether a page holds truth values that tifffile wrote, which calls each such array white where it is zero."""
+        zero_is_white = int(page.photometric) == WHITE_IS_ZERO
+        return bool(self.plain and zero_is_white and page.is_shaped and page.bitspersample == 1)
 
     def axes(self, series: Any) -> str:
         """A letter for each axis of a series; one whose meaning TIFF does not know is what the instrument says."""

@@ -230,6 +230,20 @@ def aperio(about: Described, axes: str) -> Stated:
     return settled({"X": size, "Y": size}, axes, "Aperio description")
 
 
+def recorded_width(about: Described, source: str) -> float:
+    """Pixels in a row of the image that an instrument recorded, where the tags with its pixel size say; else nan."""
+    width: Any = None
+    if source == "FEI tags":
+        image = mapping(about, *_FEI).get("Image")
+        width = image.get("ResolutionX") if isinstance(image, Mapping) else None
+    elif source == "Zeiss tags":
+        stored = mapping(about, _ZEISS).get("dp_image_store", ("", ""))
+        width = str(stored[-1]).partition("*")[0]
+    elif source == "Micro-Manager tags":
+        width = mapping(about, _MICRO_MANAGER).get("Width")
+    return calibration.number(width)
+
+
 def stage(about: Described) -> tuple[float, ...] | None:
     """Where the stage stood, micrometres, (y, x), by the tags of an instrument; None where they do not say."""
     for source in (_fei_stage, _zeiss_stage, _tvips_stage, _tescan_stage, _micro_manager_stage, _metamorph_stage):

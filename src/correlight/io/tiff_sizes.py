@@ -33,6 +33,9 @@ def spacing_of(about: Described, axes: str) -> Stated:
         found = source(about, axes)
         findings += found.findings
         if found.sizes is not None:
+            other = _of_another_image(about, found)
+            if other:
+                return Stated(findings=(*findings, other))
             sizes = calibration.checked(about.path, found.sizes, found.source)
             return Stated(sizes, found.source, tuple(findings), found.files)
         if found.source != NOT_STATED:
@@ -40,6 +43,24 @@ def spacing_of(about: Described, axes: str) -> Stated:
             return Stated(findings=tuple(findings))
     found = _resolution(about, axes)
     return Stated(found.sizes, found.source, (*findings, *found.findings))
+
+
+def _of_another_image(about: Described, found: Stated) -> str:
+    """What is said of a size that is stated with another width of the image: it was resized or cropped since."""
+    width = instruments.recorded_width(about, found.source)
+    if found.source == "OME-XML" and about.pixels is not None:
+        width = calibration.number(about.pixels.get("SizeX"))
+    if found.sizes is None or not width > 0 or width == about.width:
+        return ""
+    return (
+        f"the pixel size in the {found.source}, {found.sizes[-1]:.6g} µm, is that of an image of {width:g} pixels in a "
+        f"row, and this one has {about.width}, so it is not used; give the pixel size"
+    )
+
+
+def stage_said(about: Described, time: int = 0) -> tuple[str, ...]:
+    """What is worth saying of a stage position that is stated and not understood."""
+    return calibration.ome_stage_said(about.pixels, time) if about.ome and about.pixels is not None else ()
 
 
 def stage_of(about: Described, time: int = 0) -> tuple[float, ...] | None:
@@ -84,10 +105,13 @@ def _imagej(about: Described, axes: str) -> Stated:
     units["Y"], units["Z"] = str(metadata.get("yunit", units["X"])), str(metadata.get("zunit", units["X"]))
     pixels = {axis: _per_unit(about.page, f"{axis}Resolution") for axis in "XY"}
     stated = {axis: 1 / count if count else math.inf for axis, count in pixels.items() if count is not None}
-    if "spacing" in metadata:
-        stated["Z"] = calibration.number(metadata["spacing"])
     sizes: dict[str, float] = {}
     findings: tuple[str, ...] = ()
+    if "spacing" in metadata:
+        # ImageJ counts the distance downwards in a stack whose slices are in reverse.
+        stated["Z"] = abs(calibration.number(metadata["spacing"]))
+        if "Z" in axes and calibration.number(metadata["spacing"]) < 0:
+            findings += (f"the distance of the slices is stated as {metadata['spacing']}; its sign is not used",)
     for axis in axes:
         length = calibration.unit_length(units[axis])
         if axis in stated and length is None:

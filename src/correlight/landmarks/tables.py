@@ -21,6 +21,8 @@ class PointTable:
         Array order.
     unit : {"micrometre", "pixel"}
         What the numbers count.
+    unit_stated : bool
+        False where the file did not say so, and it was supposed.
 
     Raises
     ------
@@ -31,6 +33,7 @@ class PointTable:
     names: tuple[str, ...]
     points: Points
     unit: Unit
+    unit_stated: bool = True
 
     def __post_init__(self) -> None:
         if self.points.ndim != 2 or self.points.shape[1] not in (2, 3) or len(self.points) != len(self.names):
@@ -93,3 +96,23 @@ class LandmarkTable:
     fixed: PointTable
     moving: PointTable
     left_out: int = 0
+
+    @property
+    def unit_stated(self) -> bool:
+        """Whether the file says what the numbers of both images count."""
+        return self.fixed.unit_stated and self.moving.unit_stated
+
+
+def supposed(table: PointTable | LandmarkTable, name: str) -> tuple[str, ...]:
+    """What to say of a table that does not state its unit: one sentence, or none.
+
+    Parameters
+    ----------
+    table : PointTable or LandmarkTable
+        As it was read.
+    name : str
+        Name of the file.
+    """
+    if table.unit_stated:
+        return ()
+    return (f"{name} states no unit, so its numbers are taken for pixels; add a column unit if they are not",)

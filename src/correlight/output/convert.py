@@ -26,6 +26,7 @@ from correlight.exchange.formats import choose, named, recognise
 from correlight.geometry import Grid
 from correlight.io import read
 from correlight.landmarks import LinearModel, fit
+from correlight.landmarks.tables import supposed
 from correlight.output.apply import read_saved
 from correlight.output.target import reserve, reserve_files
 from correlight.transforms import Transform
@@ -122,6 +123,8 @@ def convert(
     if isinstance(content, LandmarkTable) and content.left_out:
         what = "landmark is" if content.left_out == 1 else "landmarks are"
         notes.append(f"{content.left_out} {what} inactive or without partner and left out")
+    if isinstance(content, (LandmarkTable, PointTable)):
+        notes.extend(supposed(content, Path(source).name))
     if isinstance(content, LandmarkTable):
         notes.extend(_outside(content, context))
     if isinstance(content, PointTable):

@@ -18,7 +18,7 @@ from correlight.images.image import Image
 from correlight.images.pyramid import working_image
 from correlight.io import read
 from correlight.io.maps import read_map
-from correlight.landmarks.tables import PointTable
+from correlight.landmarks.tables import PointTable, supposed
 from correlight.output.apply.bent import led, said_of_points
 from correlight.output.apply.saved import Saved, as_recorded, fixed_grid
 from correlight.output.section import flat, is_section
@@ -51,7 +51,7 @@ class MovedPoints:
     stage : (N, 2) array or None
         Where the stage of that image has to go, (y, x) in micrometres; None where its file states no position.
     notes : tuple of str
-        What is to be said of points that go through a field.
+        What is to be said of points that go through a field, or whose table states no unit.
     """
 
     table: PointTable
@@ -101,6 +101,7 @@ def move_points(
     image = as_recorded(whole, saved, "fixed")
     fixed, moving = frames_for(saved, image, fixed_spacing, moving_spacing)
     table, transform = read_points(points), led(saved.moving_from_fixed, points_in)
+    notes = supposed(table, Path(points).name)
     if points_in == "fixed":
         places = _lifted(table, fixed).positions(fixed)
         there = transform(places)
@@ -109,13 +110,14 @@ def move_points(
         scale = np.abs(np.linalg.det(slopes)) ** (1 / fixed.ndim)
         inside = np.ones(len(places), bool) if moving is None or _unsized(moving) else moving.contains(there)
         error = _error(saved, places, fixed) * scale / _unit_length(moved, moving)
-        return MovedPoints(moved, error, inside, None, said_of_points(transform, places, there))
+        return MovedPoints(moved, error, inside, None, (*notes, *said_of_points(transform, places, there)))
     positions: Points = table.points if moving is None else _lifted(table, moving).positions(moving)
     there = transform(positions)
     moved = PointTable.at(table.names, there, fixed, table.unit)
     error = _error(saved, there, fixed) / _unit_length(moved, fixed)
     stage = _on_stage(image, fixed, there, stage_axes)
-    return MovedPoints(moved, error, fixed.contains(there), stage, said_of_points(transform, positions, there))
+    notes = (*notes, *said_of_points(transform, positions, there))
+    return MovedPoints(moved, error, fixed.contains(there), stage, notes)
 
 
 def frames_for(

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from correlight.errors import ReadError
+from correlight.exchange.flat import TABLE_LIMIT
+from correlight.exchange.spreadsheet import columns_and_rows, names_of
 from correlight.images.image import Image
 from correlight.io import WHOLE, Selection, read
-from correlight.parsing import open_regular, read_text
+from correlight.parsing import open_regular, plain
 
 _COLUMNS = ("image", "spacing", "magnification", "offset_y", "offset_x", "stage_y", "stage_x", "unit", "labels",
             "scene", "series", "time", "view")  # fmt: skip
+_MOST_IMAGES = 100_000
 _YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
 
 
@@ -62,10 +62,9 @@ def holds_session(path: str | Path) -> bool:
     """Whether a CSV is a table of images, judged by its header."""
     try:
         with open_regular(path, "a table in CSV") as file:
-            line = file.readline(10_000).decode("utf-8-sig", errors="replace")
+            return "image" in names_of(plain(file.read(10_000)))
     except (ReadError, OSError):
         return False
-    return "image" in [cell.strip().strip('"').lower() for cell in line.split(",")]
 
 
 def read_session(path: str | Path) -> tuple[Member, ...]:
@@ -79,30 +78,18 @@ def read_session(path: str | Path) -> tuple[Member, ...]:
     ReadError
         If the table cannot be read, has other columns, or a cell does not hold what it should.
     """
-    table, text = Path(path), read_text(path, "a table of images in CSV")
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        heads = [(name or "").strip().lower() for name in reader.fieldnames or []]
-        reader.fieldnames = heads
-        rows = list(reader)
-    except csv.Error as error:
-        raise ReadError(f"A table of images in CSV was expected in {path}: {error}.") from error
+    heads, lines = columns_and_rows(path, TABLE_LIMIT, _MOST_IMAGES)
+    rows = [dict(zip(heads, line, strict=True)) for line in lines]
     unknown = [name for name in heads if name not in _COLUMNS]
     if "image" not in heads or unknown:
         what = f"unknown: {', '.join(unknown)}" if unknown else "the column image is missing"
         raise ReadError(
             f"A table of images has the columns {', '.join(_COLUMNS)} (all but the first optional); {what}."
         )
-    members = [_member(row, table, number) for number, row in enumerate(rows, start=1)]
-    if not members:
-        raise ReadError(f"A header line and at least one image were expected in {path}; got none.")
-    return tuple(members)
+    return tuple(_member(row, Path(path), number) for number, row in enumerate(rows, start=1))
 
 
-def _member(row: dict[str, Any], table: Path, number: int) -> Member:
-    if None in row or None in row.values():
-        raise ReadError(f"Row {number} of {table} has another number of fields than the header.")
-    cells = {name: value.strip() for name, value in row.items()}
+def _member(cells: dict[str, str], table: Path, number: int) -> Member:
     if any("\0" in value for value in cells.values()):
         raise ReadError(f"Row {number} of {table} holds a NUL character, which no text has; export the table again.")
 
