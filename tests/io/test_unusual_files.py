@@ -7,6 +7,7 @@ import mrcfile
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from PIL import Image as Picture
 
 from correlight.errors import ReadError
@@ -134,6 +135,59 @@ def test_an_animated_png_is_called_one(tmp_path: Path) -> None:
     image = read(tmp_path / "a.png")
     np.testing.assert_array_equal(image.levels[0][0], PIXELS)
     assert any("an animation of 2 pictures" in finding for finding in image.findings)
+
+
+DENSITY = "the resolution of {0} x {0} µm per pixel is not used; give the pixel size if it is that of a microscope"
+
+
+@pytest.mark.parametrize(("dots", "said"), [(300, ()), (254_012.7, (DENSITY.format("0.099995"),))])
+def test_a_density_that_no_paper_has_is_said_of_a_png(dots: float, said: tuple[str, ...], tmp_path: Path) -> None:
+    Picture.fromarray(PIXELS).save(tmp_path / "a.png", dpi=(dots, dots))
+    image = read(tmp_path / "a.png")
+    assert (image.grid.calibrated, image.findings) == (False, said)
+
+
+@pytest.mark.parametrize(("dots", "said"), [(300, ()), (30_123, (DENSITY.format("0.84321"),))])
+def test_a_density_that_no_paper_has_is_said_of_a_jpeg(dots: int, said: tuple[str, ...], tmp_path: Path) -> None:
+    Picture.fromarray(PIXELS).save(tmp_path / "a.jpg", dpi=(dots, dots))
+    image = read(tmp_path / "a.jpg")
+    assert (image.grid.calibrated, image.findings) == (False, said)
+
+
+@pytest.mark.parametrize(("size", "said"), [(5.03, (DENSITY.format("5.03"),)), (25_400 / 600, ())])
+def test_a_density_of_a_tiff_that_only_a_camera_has_is_said(size: float, said: tuple[str, ...], tmp_path: Path) -> None:
+    density: Any = {"resolution": (1e4 / size, 1e4 / size), "resolutionunit": "CENTIMETER"}
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, metadata=None, **density)
+    image = read(tmp_path / "a.tif")
+    assert (image.grid.calibrated, image.findings) == (False, said)
+
+
+def test_sizes_of_a_stack_that_lacks_a_distance_are_said_wherever_they_stand(tmp_path: Path) -> None:
+    density: Any = {"resolution": (1e4 / 0.1011, 1e4 / 0.1011), "resolutionunit": "CENTIMETER"}
+    words = {"axes": "ZYX", "unit": "um", "spacing": 0.5}
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([PIXELS] * 3), photometric="minisblack", metadata=words, **density)
+    image = read(tmp_path / "a.tif")
+    assert (image.grid.calibrated, image.source["spacing_source"]) == (False, "not stated")
+    assert image.findings == (
+        "stated, not understood: unit um, spacing 0.5 in the description of tifffile",
+        "the distance of the slices is not stated, so the stack counts as uncalibrated (pixels of 0.1011 x 0.1011 µm)",
+    )
+
+
+def test_one_of_several_images_that_a_zarr_group_describes_is_chosen_by_name(tmp_path: Path) -> None:
+    group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
+    images = []
+    for name, pixels in (("raw", PIXELS), ("filtered", PIXELS[::-1])):
+        group.create_array(name, data=np.ascontiguousarray(pixels))
+        scale = [{"type": "scale", "scale": [0.1, 0.1]}]
+        axes = [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
+        datasets = [{"path": name, "coordinateTransformations": scale}]
+        images.append({"version": "0.4", "name": name, "axes": axes, "datasets": datasets})
+    group.attrs["multiscales"] = images
+    image = read(tmp_path / "a.zarr")
+    assert image.findings == ("the file holds 2 images, 0 (raw), 1 (filtered); the first is read",)
+    np.testing.assert_array_equal(image.levels[0][0], PIXELS)
+    np.testing.assert_array_equal(read(tmp_path / "a.zarr", scene="filtered").levels[0][0], PIXELS[::-1])
 
 
 # --------------------------------------------------------------------------------------- masks and labels

@@ -18,6 +18,7 @@ from correlight.errors import ReadError
 from correlight.parsing import parse_xml
 
 SMALLEST, LARGEST = 1e-6, 1e5  # micrometres per pixel that a microscope can mean
+FINE, SCANNER = 3.0, 25.0  # micrometres; coarser pixels are those of cameras and scanners, and those of paper
 
 _METRE = 1e6
 _PREFIXES = {
@@ -96,6 +97,19 @@ def is_print_resolution(size: float) -> bool:
         return False
     dots = _INCH / size
     return 0.5 < dots < 2400.5 and abs(dots - round(dots)) < 0.02
+
+
+def is_of_a_microscope(size: float, coarsest: float = FINE) -> bool:
+    """Whether a resolution that is stated for paper, in micrometres per pixel, can only be that of a microscope."""
+    return SMALLEST <= size <= coarsest and not is_print_resolution(size)
+
+
+def density_said(sizes: Sequence[float], where: str) -> tuple[str, ...]:
+    """What to say of a resolution that is not used, (y, x) in micrometres per pixel; nothing if it describes paper."""
+    if not all(is_of_a_microscope(size, SCANNER) for size in sizes):
+        return ()
+    plane = " x ".join(f"{size:.6g}" for size in sizes)
+    return (f"the {where} of {plane} µm per pixel is not used; give the pixel size if it is that of a microscope",)
 
 
 def checked(path: Path, sizes: Sequence[float], stated_in: str) -> tuple[float, ...]:

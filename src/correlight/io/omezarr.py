@@ -120,8 +120,9 @@ def _image(path: Path, choice: Choice) -> tuple[Path, Mapping[str, Any], tuple[s
     """The folder of the image asked for and its metadata."""
     home = resolved(path)
     attributes, root = _attributes(home, path), path
+    number = 0
     if "multiscales" in attributes:
-        _, findings = choose_scene(path, [path.stem], choice)
+        number, findings = choose_scene(path, _several(attributes["multiscales"]) or [path.stem], choice)
     else:
         numbered = [
             folder for folder in path.iterdir() if folder.is_dir() and _attributes(home, folder).get("multiscales")
@@ -129,13 +130,26 @@ def _image(path: Path, choice: Choice) -> tuple[Path, Mapping[str, Any], tuple[s
         names = sorted((folder.name for folder in numbered), key=lambda name: (len(name), name))
         if not names:
             raise ReadError(f"Expected an image of OME-Zarr, but {path} holds none; name the folder of one image.")
-        number, findings = choose_scene(path, names, choice)
-        root = path / names[number]
+        place, findings = choose_scene(path, names, choice)
+        root = path / names[place]
         attributes = _attributes(home, root)
+        several = _several(attributes["multiscales"])
+        if several:
+            said = f"the file holds {len(several)} images in {root.name}, {', '.join(several)[:200]}; the first is read"
+            findings = (*findings, said)
     images = attributes["multiscales"]
-    if not isinstance(images, list) or not images or not isinstance(images[0], dict):
+    if not isinstance(images, list) or not images or not isinstance(images[number], dict):
         raise ReadError(f"Expected the description of a pyramid, but {root} holds none; export it again.")
-    return root, images[0], findings
+    return root, images[number], findings
+
+
+def _several(images: Any) -> list[str]:
+    """Names of the images that one group describes, if there is more than one."""
+    if not isinstance(images, list) or len(images) < 2:
+        return []
+    names = [str(image.get("name") or "") if isinstance(image, dict) else "" for image in images]
+    unlike = all(names) and len(set(names)) == len(names)
+    return names if unlike else [str(number) for number in range(len(names))]
 
 
 def _array(path: Path, root: Path, dataset: Any) -> tuple[Any, Layout]:

@@ -1,7 +1,8 @@
 """PNG and JPEG images; neither states the pixel size of a microscope.
 
-The density fields of both formats (JFIF, pHYs, Exif) describe paper, and are never taken for a calibration. Both
-decoders fill what is missing from a truncated file with grey, so the files are walked to their end marker first.
+The density fields of both formats (JFIF, pHYs, Exif) describe paper, and are never taken for a calibration; one that
+no paper has is said. Both decoders fill what is missing from a truncated file with grey, so the files are walked to
+their end marker first.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import ReadError
 from correlight.images.image import Pixels
+from correlight.io import calibration
 from correlight.io.content import Content, check_size, from_samples
 from correlight.io.meaning import from_cmyk
 from correlight.io.views import changed, orientation_said, turned
@@ -34,7 +36,8 @@ _DEFLATE = 1032  # deflate cannot pack more bytes into one
 _DISCRETE_COSINE = 512  # pixels per byte: a block of 64 takes one bit at the very least
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SPARE = 2**24  # bytes that a file may have beyond those of its pixels
-_EXIF, _ADOBE, _ORIENTATION = b"Exif\0\0", b"Adobe", 274
+_EXIF, _ADOBE, _JFIF, _ORIENTATION = b"Exif\0\0", b"Adobe", b"JFIF\0", 274
+_METRE, _LENGTHS = 1e6, {1: 25_400.0, 2: 10_000.0}  # micrometres; of JFIF an inch or a centimetre
 _ENTRIES = 1000  # of a directory of Exif that are examined
 
 
@@ -54,18 +57,13 @@ def read_png(path: Path, *, calibrate: bool = True) -> Content:
         If the file is damaged, or has more than 2 GiB of pixels.
     """
     with _mapped(path) as data:
-        essential, orientation, grey, pictures = _essential(path, data)
+        essential, orientation, grey, said = _essential(path, data)
     pixels = np.asarray(imagecodecs.png_decode(essential))
     del essential
     if grey and pixels.ndim == 3 and pixels.shape[-1] > 2:
         pixels = pixels[..., [0, *range(3, pixels.shape[-1])]]
     content = _oriented(_plain(pixels), orientation)
-    if pictures > 1:
-        said = (
-            f"the file holds an animation of {pictures} pictures; the one for programs that show a single one is read"
-        )
-        content = replace(content, findings=(said, *content.findings))
-    return content
+    return replace(content, findings=(*said, *content.findings))
 
 
 def read_jpeg(path: Path, *, calibrate: bool = True) -> Content:
@@ -75,9 +73,9 @@ def read_jpeg(path: Path, *, calibrate: bool = True) -> Content:
         packed = data[: about.end]
     pixels = np.asarray(imagecodecs.jpeg_decode(packed))
     del packed
-    if pixels.ndim == 3 and pixels.shape[-1] == 4:
-        return _oriented(_from_inks(pixels, about), about.orientation)
-    return _oriented(_plain(pixels), about.orientation)
+    inks = pixels.ndim == 3 and pixels.shape[-1] == 4
+    content = _oriented(_from_inks(pixels, about) if inks else _plain(pixels), about.orientation)
+    return replace(content, findings=(*about.said, *content.findings))
 
 
 @contextmanager
@@ -106,13 +104,14 @@ def _oriented(content: Content, orientation: int) -> Content:
 # ------------------------------------------------------------------------------------------------------ PNG
 
 
-def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int, bool, int]:
-    """The chunks (ISO/IEC 15948) that hold pixels; the orientation; whether a palette is of greys; how many pictures.
+def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int, bool, tuple[str, ...]]:
+    """The chunks (ISO/IEC 15948) that hold pixels; the orientation; whether a palette is of greys; what is said.
 
     The file is walked to its end chunk and each sum checked. Other chunks are left out: the decoder would only complain
     about the odd ones, on the screen.
     """
     position, packed, declared, orientation, colour, grey, pictures = 8, 0, 0, 1, 0, False, 1
+    density: tuple[int, ...] = (0, 0)
     kept = [data[:8]]
     while position + 12 <= len(data):
         length, name = struct.unpack_from(">I4s", data, position)
@@ -135,6 +134,8 @@ def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int, bool, int]:
             grey = len(chunk) % 3 == 0 and chunk[8:-4:3] == chunk[9:-4:3] == chunk[10:-4:3]
         if name == b"acTL" and length >= 8:
             pictures = int.from_bytes(chunk[8:12], "big")
+        if name == b"pHYs" and length == 9 and chunk[16] == 1:
+            density = struct.unpack_from(">II", chunk, 8)
         if name == b"eXIf":
             orientation = _exif_orientation(chunk[8:-4])
         if name in _PNG_CHUNKS:
@@ -147,7 +148,11 @@ def _essential(path: Path, data: mmap.mmap) -> tuple[bytes, int, bool, int]:
                     f"{path} declares {declared} bytes of pixels, more than its {packed} packed bytes can hold; "
                     "copy or export it again."
                 )
-            return b"".join(kept), orientation, grey, pictures
+            said = _density_said(density, _METRE)
+            if pictures > 1:
+                words = f"the file holds an animation of {pictures} pictures"
+                said = (f"{words}; the one for programs that show a single one is read", *said)
+            return b"".join(kept), orientation, grey, said
         position = end
     raise ReadError(f"{path} is truncated: the end of the PNG data is missing; copy or export it again.")
 
@@ -162,11 +167,13 @@ class _Jpeg:
     end: int
     orientation: int
     adobe: bool
+    said: tuple[str, ...]
 
 
 def _check_jpeg(path: Path, data: mmap.mmap) -> _Jpeg:
     """Walk the segments (ITU-T T.81) to the end-of-image marker."""
     position, bound, orientation, adobe = 2, _SPARE, 1, False
+    said: tuple[str, ...] = ()
     while True:
         marker = _MARKER.search(data, position, min(len(data), position + bound))
         if marker is None:
@@ -174,7 +181,7 @@ def _check_jpeg(path: Path, data: mmap.mmap) -> _Jpeg:
         code = data[marker.start() + 1]
         position = marker.end()
         if code == 0xD9:
-            return _Jpeg(position, orientation, adobe)
+            return _Jpeg(position, orientation, adobe, said)
         if code == 0x01 or position + 2 > len(data):
             continue
         length = struct.unpack_from(">H", data, position)[0]
@@ -187,11 +194,18 @@ def _check_jpeg(path: Path, data: mmap.mmap) -> _Jpeg:
                     f"{path} declares {height} x {width} pixels, more than its {len(data)} bytes can hold; "
                     "copy or export it again."
                 )
-        body = data[position + 2 : position + length] if code in (0xE1, 0xEE) else b""
+        body = data[position + 2 : position + length] if code in (0xE0, 0xE1, 0xEE) else b""
+        if body.startswith(_JFIF) and len(body) >= 12 and body[7] in _LENGTHS:
+            said = _density_said(struct.unpack_from(">HH", body, 8), _LENGTHS[body[7]])
         if body.startswith(_EXIF):
             orientation = _exif_orientation(body[len(_EXIF) :])
         adobe = adobe or body.startswith(_ADOBE)
         position += length
+
+
+def _density_said(counts: tuple[int, ...], length: float) -> tuple[str, ...]:
+    """What is said of pixels in a length, x first, that no paper has."""
+    return calibration.density_said([length / count for count in counts[::-1]], "resolution") if all(counts) else ()
 
 
 def _from_inks(pixels: NDArray[Any], about: _Jpeg) -> Content:

@@ -6,6 +6,7 @@ nothing else states a size and no printer can be meant (decision 15).
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,6 @@ from correlight.io.texts import text_beside
 from correlight.io.tiff_stated import Described, Stated, settled
 
 _CENTIMETRE, _INCH = 1e4, 25_400.0  # micrometres
-_FINE = 3.0  # micrometres; coarser ones are scanners and cameras
 
 
 def spacing_of(about: Described, axes: str) -> Stated:
@@ -42,7 +42,33 @@ def spacing_of(about: Described, axes: str) -> Stated:
             # This is where the file states its sizes, and that it does not state one of them is an answer.
             return Stated(findings=tuple(findings))
     found = _resolution(about, axes)
-    return Stated(found.sizes, found.source, (*findings, *found.findings))
+    said = (*findings, *_in_words_of_tifffile(about), *found.findings)
+    return Stated(found.sizes, found.source, said) if found.sizes else Stated(findings=said)
+
+
+def _in_words_of_tifffile(about: Described) -> tuple[str, ...]:
+    """What is said of sizes that were handed to tifffile for a file of another kind, and that no program looks for."""
+    described = about.page.shaped_description or "{}"
+    try:
+        stated = json.loads(described)
+    except ValueError:
+        return ()
+    given = (
+        [f"{key} {value}"[:40] for key, value in stated.items() if key in _SIZES] if isinstance(stated, dict) else []
+    )
+    return (f"stated, not understood: {', '.join(given)} in the description of tifffile",) if given else ()
+
+
+_SIZES = (
+    "spacing",
+    "unit",
+    "PhysicalSizeX",
+    "PhysicalSizeY",
+    "PhysicalSizeZ",
+    "resolution",
+    "pixel_size",
+    "voxel_size",
+)
 
 
 def _of_another_image(about: Described, found: Stated) -> str:
@@ -150,11 +176,13 @@ def _resolution(about: Described, axes: str) -> Stated:
     unit = {2: _INCH, 3: _CENTIMETRE}.get(int(about.tag(296) or 2))
     pixels = {axis: _per_unit(about.page, f"{axis}Resolution") for axis in "YX"}
     counts = [count for count in pixels.values() if count]
-    if unit is None or len(axes) != 2 or len(counts) != 2 or not all(map(math.isfinite, counts)):
+    if unit is None or len(counts) != 2 or not all(map(math.isfinite, counts)):
         return Stated()
     sizes = tuple(unit / count for count in counts)
-    if any(calibration.is_print_resolution(size) or not calibration.SMALLEST <= size <= _FINE for size in sizes):
-        return Stated()
+    if not all(map(calibration.is_of_a_microscope, sizes)):
+        return Stated(findings=calibration.density_said(sizes, "resolution"))
+    if len(axes) == 3:
+        return settled(dict(zip("YX", sizes, strict=True)), axes, "resolution tags")
     said = (
         f"the pixel size of {sizes[1]:.6g} µm is that of the resolution tags, as nothing else states one; "
         "give the pixel size if they were meant for paper"
