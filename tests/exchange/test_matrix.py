@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from correlight.errors import ReadError, TransformError, WriteError
-from correlight.exchange import read_transform, write_transform
+from correlight.exchange import ExchangeContext, read_transform, write_transform
 from correlight.geometry import Grid
+from correlight.output.convert import convert
 from correlight.transforms import Affine, Displacement, Projective
 
 
@@ -120,3 +122,18 @@ def test_the_json_says_what_it_holds(tmp_path: Path) -> None:
     write_transform(tmp_path / "a.json", Projective(np.eye(4)))
     content = json.loads((tmp_path / "a.json").read_text())["moving_from_fixed"]
     assert (content["type"], content["axes"]) == ("projective", "zyx")
+
+
+def test_a_bare_matrix_of_pixels_is_read_with_the_pixel_sizes_of_the_images(tmp_path: Path) -> None:
+    # What affinder writes of layers without scale: from pixels of the moving image to those of the fixed one.
+    (tmp_path / "affinder.csv").write_text("2,0,50\n0,2,60\n0,0,1\n")
+    fixed, moving = (Grid.of((400, 400), size, unit="micrometre") for size in (0.1, 0.2))
+    context = ExchangeContext(fixed=fixed, moving=moving, unit="pixel")
+    found = read_transform(tmp_path / "affinder.csv", "napari", context)
+    np.testing.assert_allclose(found.inverse()(moving.points([[0, 0], [10, 20]])), fixed.points([[50, 60], [70, 100]]))
+    spacings: Any = {"fixed_spacing": (0.1,), "moving_spacing": (0.2,)}
+    done = convert(tmp_path / "affinder.csv", tmp_path / "a.tfm", read_as="napari", **spacings)
+    assert "affinder.csv states no unit, so its numbers are taken for micrometres" in done.notes[0]
+    told = convert(tmp_path / "affinder.csv", tmp_path / "b.tfm", read_as="napari", context=context, **spacings)
+    assert told.notes == ()
+    np.testing.assert_allclose(read_transform(tmp_path / "b.tfm").inverse()([[0, 0]]), [[5, 6]])

@@ -73,7 +73,8 @@ def convert(
     dimensions
         How many axes to read from formats that always state three.
     unit
-        What numbers count in files of points that do not say; without it micrometres, and pixels in tables.
+        What numbers count in files of points and bare matrices that do not say; without it micrometres, and pixels in
+        tables.
     """
     from correlight.exchange import ExchangeContext
     from correlight.output.convert import convert as run

@@ -35,7 +35,8 @@ class ExchangeContext:
         Where the centre of the first pixel lies in the coordinates of the file, array order, for images that do not
         say so themselves but had an origin when the transform was made.
     unit : {"micrometre", "pixel"} or None
-        What numbers count in files of points that do not say; without it micrometres, and pixels in tables.
+        What numbers count in files of points and bare matrices that do not say; without it micrometres, and pixels in
+        tables.
     sized : bool
         Whether the shapes of the grids are known and not just their pixel sizes.
     """
@@ -76,6 +77,25 @@ class ExchangeContext:
                 f"{' and the '.join(missing)} image or pixel size."
             )
         return self.fixed, self.moving
+
+    def of_pixels(self, transform: Affine | Projective, format_name: str) -> Affine | Projective:
+        """A matrix of a file that states no unit, of positions; if it counts pixels, by the grids of the images.
+
+        Raises
+        ------
+        UsageError
+            If it counts pixels and an image is not known.
+        TransformError
+            If the images have another number of axes.
+        """
+        if self.unit != "pixel":
+            return transform
+        fixed, moving = self.require_grids(format_name)
+        if {fixed.ndim, moving.ndim} != {transform.ndim}:
+            raise TransformError(
+                f"A matrix of {transform.ndim} axes was read, and the images have {fixed.ndim} and {moving.ndim}."
+            )
+        return type(transform)(moving.matrix @ transform.matrix @ np.linalg.inv(fixed.matrix))
 
 
 UNKNOWN = ExchangeContext()

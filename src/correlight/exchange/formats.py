@@ -72,6 +72,10 @@ _DEFAULTS: dict[tuple[str, ContentKind], str] = {
 _LOOK = 64 * 1024  # characters from which a file is recognised
 
 
+BARE = ("matrix", "napari")
+"""Formats of numbers alone, which state neither a unit nor, but for our own, a direction."""
+
+
 def kind_of(content: Content) -> ContentKind:
     """What a file holds: a transform, landmarks or points."""
     if isinstance(content, LandmarkTable):
@@ -188,8 +192,10 @@ def write_as(path: str | Path, content: Content, entry: Format, context: Exchang
 
 def _function(verb: str, name: str, path: Path) -> Callable[..., Any]:
     """The function that reads or writes a format, its module loaded only now."""
-    if name in ("matrix", "napari"):
+    if name in BARE:
         function = getattr(import_module(f"correlight.exchange.{_home(name)}"), f"{verb}_{name}")
+        if verb == "read":
+            return lambda path, context: context.of_pixels(function(path), FORMATS[name].title)
         return lambda path, *rest: function(path, *rest[:-1])
     if name == "table":
         return _read_table if verb == "read" else _write_table

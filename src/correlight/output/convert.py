@@ -22,7 +22,7 @@ from correlight.exchange import (
     read_file,
     write_file,
 )
-from correlight.exchange.formats import choose, named, recognise
+from correlight.exchange.formats import BARE, choose, named, recognise
 from correlight.geometry import Grid
 from correlight.io import read
 from correlight.landmarks import LinearModel, fit
@@ -136,6 +136,7 @@ def convert(
         content = _fitted(content, context, model, source)
         notes.append(f"the {model} transform that fits the landmarks best is written")
     if isinstance(content, Transform):
+        notes.extend(_unit_supposed(read_as, context, source))
         notes.extend(_apart(content, context))
     kind = kind_of(content)
     try:
@@ -214,6 +215,17 @@ def _with_images(
             grids["moving"] = grids["moving"] or frames.moving
     known = replace(context, fixed=grids["fixed"], moving=grids["moving"], sized=sized)
     return known, tuple(dict.fromkeys(found))
+
+
+def _unit_supposed(format_name: str | None, context: ExchangeContext, source: str | Path) -> list[str]:
+    """Whether a bare matrix, which states no unit, is taken for one of micrometres because the images count them."""
+    calibrated = [grid for grid in (context.fixed, context.moving) if grid is not None and grid.calibrated]
+    if format_name not in BARE or context.unit is not None or not calibrated:
+        return []
+    name = Path(source).name
+    return [
+        f"{name} states no unit, so its numbers are taken for micrometres; give the unit pixel if they count pixels"
+    ]
 
 
 def _holds_result(source: str | Path) -> bool:
