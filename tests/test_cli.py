@@ -172,11 +172,14 @@ def test_a_start_may_be_a_transform_or_landmarks(road: Road, home: Path) -> None
     assert road.asked["start"].matrix == pytest.approx(MOVING_FROM_FIXED.matrix, abs=1e-9)
 
 
-def test_one_or_two_clicks_are_handed_on_as_they_are(road: Road, home: Path) -> None:
+def test_one_or_two_clicks_are_handed_on_as_they_are(
+    road: Road, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     rows = ["a,10,20,30,40", "b,80,30,90,50"]
     for count in (1, 2):
         (home / "clicks.csv").write_text("\n".join(["name,fixed_y,fixed_x,moving_y,moving_x", *rows[:count]]))
         assert cli.main(["register", *IMAGES, "-o", f"out{count}", "--start", "clicks.csv"]) == 0
+        assert "clicks.csv states no unit, so its numbers are taken for pixels" in capsys.readouterr().err
         start = road.asked["start"]
         # The fixed image has pixels of 0.02 µm, the moving one no calibration.
         assert start.fixed == pytest.approx(np.array([[0.2, 0.4], [1.6, 0.6]])[:count])

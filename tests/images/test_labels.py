@@ -44,8 +44,9 @@ SHAPE = (200, 240)
         superpixels(SHAPE),
         labels(SHAPE, 5) > 0,
         (labels(SHAPE, 5) > 0).astype(np.uint8) * 255,
+        labels(SHAPE, 1).astype(np.float32),
     ],
-    ids=["many", "few", "large", "volume", "without background", "mask", "mask of bytes"],
+    ids=["many", "few", "large", "volume", "without background", "mask", "mask of bytes", "whole numbers as floats"],
 )
 def test_labels_are_known(picture: np.ndarray) -> None:
     assert are_labels(picture)
@@ -60,7 +61,7 @@ def test_labels_are_known(picture: np.ndarray) -> None:
         np.random.default_rng(0).poisson(np.exp(4 * smooth(SHAPE, 3) / smooth(SHAPE, 3).std() - 5)).clip(0, 255),
         ndimage.gaussian_filter(255.0 * (labels(SHAPE, 1) > 0), 2).astype(np.uint8),
         (40 * smooth(SHAPE, 9) / smooth(SHAPE, 9).std() + 90).clip(0, 255).astype(np.uint8),
-        labels(SHAPE, 1).astype(np.float32),
+        labels(SHAPE, 1).astype(np.float32) / 2,
         np.full(SHAPE, 7, np.uint8),
         np.random.default_rng(0).integers(0, 2, SHAPE).astype(np.uint8),
     ],

@@ -118,6 +118,14 @@ def test_a_distance_of_slices_that_imagej_counts_downwards(tmp_path: Path) -> No
     assert image.findings == ("the distance of the slices is stated as -0.5; its sign is not used",)
 
 
+def test_a_calibration_of_grey_values_by_imagej_is_said(tmp_path: Path) -> None:
+    # Signed numbers of 16 bits, which ImageJ stores without sign.
+    words = "ImageJ=1.53c\ncf=0\nc0=-32768\nc1=1\n"
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS.astype(np.uint16) + 32_768, metadata=None, description=words)
+    said = "a calibration of grey values is stated and not used (cf 0, c0 -32768, c1 1)"
+    assert any(said in finding for finding in read(tmp_path / "a.tif").findings)
+
+
 @pytest.mark.parametrize(("angstroms", "said"), [(1.0, True), (1.2, False)])
 def test_one_angstrom_in_an_mrc_header_is_said_to_be_no_measurement(
     angstroms: float, said: bool, tmp_path: Path
@@ -219,3 +227,26 @@ def test_the_background_of_labels_is_no_missing_tile(number: int, tmp_path: Path
     image = read(tmp_path / "a.tif")
     assert image.mask is None
     assert image.findings == ()
+
+
+# --------------------------------------------------------------------------------------- beside the image
+
+
+@pytest.mark.parametrize("kind", ["mrc", "tif"])
+def test_an_mdoc_of_the_image_before_it_was_binned_gives_no_size(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind}"
+    if kind == "mrc":
+        with mrcfile.new(path) as file:
+            file.set_data(PIXELS.astype(np.int16))
+    else:
+        tifffile.imwrite(path, PIXELS, metadata=None)
+    mdoc = tmp_path / f"{path.name}.mdoc"
+    # The name of a folder is in the code of the computer at the microscope.
+    words = "PixelSpacing = 7.5\nImageSize = {} 48\nStagePosition = 2 1\nSubFramePath = X:\\M\xfcller\n[ZValue = 0]\n"
+    mdoc.write_bytes(words.format(64).encode("latin-1"))
+    assert read(path).grid.spacing == pytest.approx((0.00075, 0.00075))
+    mdoc.write_bytes(words.format(128).encode("latin-1"))
+    image = read(path)
+    assert (image.grid.calibrated, image.source["stage_position"]) == (False, (1, 2))
+    said = "stated, not used: 0.00075 µm per pixel of an image of 48 x 128 pixels in the .mdoc file"
+    assert said in image.findings

@@ -24,7 +24,7 @@ from correlight.cli.options import (
     interval,
     spacings,
 )
-from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell, tell_findings
+from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell, tell_findings, tell_notes
 from correlight.errors import TransformError, UsageError
 
 if TYPE_CHECKING:
@@ -172,6 +172,7 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
         return None
     from correlight.exchange import ExchangeContext, LandmarkTable, PointTable, read_file
     from correlight.landmarks import fit
+    from correlight.landmarks.tables import supposed
     from correlight.output.landmarks import read_pairs
     from correlight.search.limits import StartPoints
 
@@ -185,9 +186,13 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
     table = read_pairs(path, fixed.grid, moving.grid)
     places = table.fixed.positions(fixed.grid), table.moving.positions(moving.grid)
     try:
+        start: Start
         if len(places[0]) < 3:
-            return StartPoints(*places)
-        # A few rough landmarks cannot separate shear from their error, and a start need not.
-        return fit(*places, "affine" if len(places[0]) >= 6 else "similarity")
+            start = StartPoints(*places)
+        else:
+            # A few rough landmarks cannot separate shear from their error, and a start need not.
+            start = fit(*places, "affine" if len(places[0]) >= 6 else "similarity")
     except (TransformError, UsageError) as error:
         raise UsageError(f"{path} gives no start: {error}") from error
+    tell_notes(supposed(table, path.name))
+    return start

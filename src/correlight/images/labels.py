@@ -30,9 +30,10 @@ def are_labels(pixels: NDArray[np.generic]) -> bool:
     Returns
     -------
     bool
-        False for numbers with fractions, and where all are the same.
+        False for numbers with fractions, and where all are the same. Programs that segment also store whole numbers as
+        floating-point ones.
     """
-    if pixels.dtype.kind not in "uib":
+    if not _whole(pixels):
         return False
     tally = _Tally()
     tally.add(pixels)
@@ -45,21 +46,28 @@ def label_channels(image: Image) -> tuple[int, ...]:
     Reads a few rows (slices of a volume) at a time, and no more than are needed to tell.
     """
     pixels = image.levels[0]
-    if image.rgb or np.dtype(pixels.dtype).kind not in "uib":
+    if image.rgb:
         return ()
     return tuple(number for number in range(len(image.channels)) if holds_labels(pixels, number))
 
 
 def holds_labels(pixels: Pixels, channel: int) -> bool:
     """Whether a channel of pixels ``(C, Y, X)`` or ``(C, Z, Y, X)`` holds labels, from as few rows as tell."""
-    if np.dtype(pixels.dtype).kind not in "uib":
-        return False
     tally = _Tally()
     for part in _parts(pixels, channel):
+        if not _whole(part):
+            return False
         tally.add(part)
         if tally.things >= _ENOUGH:
             break
     return tally.labels
+
+
+def _whole(pixels: NDArray[Any]) -> bool:
+    """Whether all pixels are whole numbers, of whatever type; what is not finite is none."""
+    if pixels.dtype.kind in "uib":
+        return True
+    return pixels.dtype.kind == "f" and bool((np.isfinite(pixels) & (np.trunc(pixels) == pixels)).all())
 
 
 def _parts(pixels: Pixels, channel: int) -> Iterator[NDArray[Any]]:

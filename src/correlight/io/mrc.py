@@ -301,9 +301,10 @@ def _stated(path: Path, header: _Header, mdoc: Mdoc | None, section: int, conten
     spacing = calibration.checked(path, sizes, "header") if calibrate and all(sizes) else None
     source = NOT_STATED if spacing is None else "MRC header"
     others: list[tuple[tuple[float, ...], str]] = []
-    angstroms = mdoc.numbers(section, "PixelSpacing") if mdoc else ()
-    if angstroms and angstroms[0] > 0:
-        others.append(((angstroms[0] * _ANGSTROM,) * 2, f".mdoc file {path.name}.mdoc"))
+    in_mdoc, said = mdoc.spacing(section, header.shape[2]) if mdoc else (None, ())
+    findings += said if calibrate else ()
+    if in_mdoc:
+        others.append((in_mdoc, f".mdoc file {path.name}.mdoc"))
     if beside and beside.spacing:
         others.append((beside.spacing, beside.source))
     size, stood = _fei(header, section)

@@ -21,10 +21,11 @@ from correlight.images.image import Mask
 from correlight.io import calibration
 from correlight.io.content import check_size
 from correlight.io.door import is_regular
-from correlight.parsing import read_text
+from correlight.parsing import plain, read_bytes
 
 _SIZES = {1: 2, 2: 6, 4: 4, 8: 2, 16: 2, 32: 4, 64: 2, 128: 4, 256: 2, 512: 4, 1024: 2}  # bytes by flag
 _PIECE = 2
+_ANGSTROM = 1e-4  # micrometres
 _LONGEST = 4 * 2**20  # bytes of an .mdoc file; a montage of 10,000 pieces needs less
 
 
@@ -52,6 +53,17 @@ class Mdoc:
         found = tuple(calibration.number(part) for part in (self.value(section, key) or "").split())
         return found if all(math.isfinite(value) for value in found) else ()
 
+    def spacing(self, section: int, width: int) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+        """Micrometres per pixel of an image, if it is as many pixels wide as is stated, and what is said otherwise."""
+        angstroms, shape = self.numbers(section, "PixelSpacing"), self.numbers(section, "ImageSize")
+        if not angstroms or not angstroms[0] > 0:
+            return None, ()
+        size = angstroms[0] * _ANGSTROM
+        if shape and shape[0] != width:
+            of = " x ".join(f"{count:g}" for count in shape[::-1])
+            return None, (f"stated, not used: {size:g} µm per pixel of an image of {of} pixels in the .mdoc file",)
+        return (size, size), ()
+
 
 def read_mdoc(path: Path) -> Mdoc | None:
     """The ``.mdoc`` file beside an image; None where there is none.
@@ -59,12 +71,13 @@ def read_mdoc(path: Path) -> Mdoc | None:
     Raises
     ------
     ReadError
-        If it cannot be read or is no text.
+        If it cannot be read.
     """
     beside = path.with_name(path.name + ".mdoc")
     if not is_regular(beside):
         return None
-    text = read_text(beside, "what SerialEM states of the images", limit=_LONGEST)
+    # Names of folders in it are in the code of the computer at the microscope, and are not looked at.
+    text = plain(read_bytes(beside, "what SerialEM states of the images", limit=_LONGEST))
     common: dict[str, str] = {}
     sections: dict[int, dict[str, str]] = {}
     current: dict[str, str] = common

@@ -20,7 +20,7 @@ from correlight.io.serialem import read_mdoc
 from correlight.io.texts import text_beside
 from correlight.parsing import read_xml
 
-_METRE, _ANGSTROM = 1e6, 1e-4  # micrometres
+_METRE = 1e6  # micrometres
 _ENDINGS = (
     "{stem}.xml",
     "{name}.xml",
@@ -81,11 +81,11 @@ def with_sidecar(
     beside = read_sidecar(path, content.pixels.shape[-2:])
     found = [] if beside is None else [beside]
     if mdoc is not None:
-        size, stage = mdoc.numbers(section, "PixelSpacing"), mdoc.numbers(section, "StagePosition")
-        spacing = (size[0] * _ANGSTROM,) * 2 if size and size[0] > 0 else None
+        spacing, said = mdoc.spacing(section, content.pixels.shape[-1])
+        stage = mdoc.numbers(section, "StagePosition")
         place = (stage[1], stage[0]) if len(stage) == 2 else None
         name = f".mdoc file {path.name}.mdoc"
-        found.insert(0, Sidecar(spacing, place, name, (), path.with_name(f"{path.name}.mdoc")))
+        found.insert(0, Sidecar(spacing, place, name, said, path.with_name(f"{path.name}.mdoc")))
     if texts:
         text = text_beside(path, content.pixels.shape[-1])
         found.append(Sidecar(text.sizes, None, text.source, text.findings, text.files[0] if text.files else None))

@@ -23,7 +23,7 @@ from correlight.io.tiff_checks import check_companions, check_directory, other_f
 from correlight.io.tiff_file import SHOWN, Opened, absent, open_tiff, quiet
 from correlight.io.tiff_instruments import TAGS
 from correlight.io.tiff_planes import Planes, pages_there, planes_of
-from correlight.io.tiff_sizes import spacing_of, stage_of, stage_said, start_of
+from correlight.io.tiff_sizes import spacing_of, stage_of, stage_said, start_of, values_said
 from correlight.io.views import chosen, exchanges_axes, orientation_said, turned
 
 KNOWS = ("scene", "series", "time")
@@ -73,7 +73,7 @@ def read_tiff(path: Path, *, calibrate: bool = True, choice: Selection = FIRST) 
         full = [*content.pixels.shape[1 : 1 + content.ndim - len(full)], *full]
         shrunk = tuple(level_factor(large, small) for large, small in zip(full, content.pixels.shape[1:], strict=True))
         findings = (*(opened.ome.findings if opened.ome else ()), *findings, *said, *content.findings)
-        findings = (*findings, *stage_said(about, frame))
+        findings = (*findings, *stage_said(about, frame), *values_said(about))
         files = (*(opened.ome.files if opened.ome else ()), *other_files(path, whole))
         content = replace(content, findings=findings, stage=stage_of(about, frame), shrunk=shrunk, files=files)
         content = replace(content, start=start_of(about, "ZYX"[-content.ndim :]))

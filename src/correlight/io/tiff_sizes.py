@@ -89,6 +89,18 @@ def stage_said(about: Described, time: int = 0) -> tuple[str, ...]:
     return calibration.ome_stage_said(about.pixels, time) if about.ome and about.pixels is not None else ()
 
 
+def values_said(about: Described) -> tuple[str, ...]:
+    """What is worth saying of grey values that ImageJ shows as other numbers, such as those below zero."""
+    found = (about.file.imagej_metadata or {}) if about.file.is_imagej else {}
+    stated = [f"{key} {found[key]}" for key in ("cf", "c0", "c1", "c2", "c3", "c4") if key in found]
+    same = found.get("cf") == 0 and (found.get("c0"), found.get("c1")) == (0, 1)
+    if "c0" not in found or same:
+        return ()
+    return (
+        f"the numbers are read as stored; a calibration of grey values is stated and not used ({', '.join(stated)})",
+    )
+
+
 def stage_of(about: Described, time: int = 0) -> tuple[float, ...] | None:
     """Where the stage stood at a frame, micrometres, (y, x), by OME-XML or the tags of an instrument."""
     if about.ome:
