@@ -184,7 +184,7 @@ def test_sizes_of_a_stack_that_lacks_a_distance_are_said_wherever_they_stand(tmp
 
 def test_one_of_several_images_that_a_zarr_group_describes_is_chosen_by_name(tmp_path: Path) -> None:
     group = zarr.open_group(str(tmp_path / "a.zarr"), mode="w", zarr_format=2)
-    images = []
+    images: Any = []
     for name, pixels in (("raw", PIXELS), ("filtered", PIXELS[::-1])):
         group.create_array(name, data=np.ascontiguousarray(pixels))
         scale = [{"type": "scale", "scale": [0.1, 0.1]}]
