@@ -122,8 +122,8 @@ def test_a_part_that_is_not_there_is_refused(
 def test_landmarks_are_set_in_the_part_that_is_chosen(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fixed = np.array([[10, 20], [80, 30], [50, 110], [70, 60], [20, 90.0]])
     moving = MOVING_FROM_FIXED(fixed * 0.02)
-    rows = [f"{n},{','.join(repr(float(v)) for v in (*fixed[n], *moving[n]))}" for n in range(len(fixed))]
-    (home / "clicks.csv").write_text("\n".join(["name,fixed_y,fixed_x,moving_y,moving_x", *rows]))
+    rows = [f"{n},{','.join(repr(float(v)) for v in (*fixed[n], *moving[n]))},px" for n in range(len(fixed))]
+    (home / "clicks.csv").write_text("\n".join(["name,fixed_y,fixed_x,moving_y,moving_x,unit", *rows]))
     sides = ["--fixed", IMAGES[0], "--moving", IMAGES[1]]
     assert cli.main(["landmarks", "clicks.csv", *sides, "-o", "out", *CHOSEN]) in (0, 3)
     assert capsys.readouterr().err.splitlines() == NOTES
