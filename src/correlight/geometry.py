@@ -95,6 +95,8 @@ class Grid:
             raise UsageError(f"A grid has at least one pixel per axis; got shape {self.shape}.")
         if not all(np.isfinite(s) and s > 0 for s in self.spacing):
             raise UsageError(f"Pixel spacing must be positive and finite; got {self.spacing}.")
+        if self.unit not in ("micrometre", "pixel"):
+            raise UsageError(f"The unit of a grid is micrometre or pixel; got {self.unit!r}.")
         if not all(np.isfinite(o) for o in self.origin):
             raise UsageError(f"The origin must be finite; got {self.origin}.")
 
@@ -108,8 +110,13 @@ class Grid:
     ) -> Grid:
         """Make a grid, repeating a single spacing or origin along every axis."""
         ndim = len(shape)
-        spacings = np.broadcast_to(np.asarray(spacing, float), (ndim,))
-        origins = np.broadcast_to(np.asarray(origin, float), (ndim,))
+        try:
+            spacings = np.broadcast_to(np.asarray(spacing, float), (ndim,))
+            origins = np.broadcast_to(np.asarray(origin, float), (ndim,))
+        except (ValueError, TypeError) as error:
+            raise UsageError(
+                f"Pixel spacing and origin are one number, or one for each of {ndim} axes; got {spacing!r}, {origin!r}."
+            ) from error
         return cls(
             tuple(int(n) for n in shape),
             tuple(float(s) for s in spacings),

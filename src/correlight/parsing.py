@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +25,9 @@ LIMIT = 64 * 2**20  # bytes; a hundred times what a long list of landmarks needs
 JSON_LIMIT = 16 * 2**20
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MOST_ELEMENTS = 2_000_000  # of one XML document, about 300 MB of memory
+# Characters of a namespace, which the parser spells out for every element and attribute that is in it.
+_LONGEST_NAMESPACE = 1000
+_QUOTE = re.compile("[\"']")
 
 
 def open_regular(path: str | Path, expected: str) -> BinaryIO:
@@ -212,8 +216,10 @@ def parse_xml(text: str, subject: str, *, doctype: bool = False) -> ElementTree.
     Raises
     ------
     ReadError
-        If it is not well-formed, brings a document type definition that is not wanted, or has too many elements.
+        If it is not well-formed, brings a document type definition that is not wanted, a namespace without end, or too
+        many elements.
     """
+    _check_namespaces(text, subject)
     parser = ElementTree.XMLParser(target=_Builder(subject))
     try:
         # An encoding named in the document is that of its bytes, which are decoded already.
@@ -239,6 +245,22 @@ class _Builder(ElementTree.TreeBuilder):
         if self._count > _MOST_ELEMENTS:
             raise ReadError(f"{self._subject} has more than {_MOST_ELEMENTS:,} elements; give the right file.")
         return super().start(tag, attrs)
+
+
+def _check_namespaces(text: str, subject: str) -> None:
+    """Refuse a long namespace; in one pass, whatever the text."""
+    at, quote = text.find("xmlns"), _QUOTE.search(text)
+    while at >= 0:
+        if quote is not None and quote.start() < at:
+            quote = _QUOTE.search(text, at)
+        if quote is None:
+            return
+        end = quote.end() + _LONGEST_NAMESPACE
+        if len(text) > end and text.find(quote[0], quote.end(), end) < 0:
+            raise ReadError(
+                f"{subject} has a namespace of more than {_LONGEST_NAMESPACE:,} characters; export it again."
+            )
+        at = text.find("xmlns", at + 5)
 
 
 def _check_prolog(data: bytes, subject: str, doctype: bool) -> None:

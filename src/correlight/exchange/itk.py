@@ -74,6 +74,7 @@ _SPLINE = "BSplineTransform"
 _READABLE = (*_LINEAR, *_CENTRED, _FIELD, _SPLINE)
 _TEXT, _ANTS = "an ITK transform in text", "an ITK transform in the matrices of MATLAB"
 _LARGEST_ANTS = 2**20  # bytes
+_MOST_TRANSFORMS = 1000  # of a composite; registrations in stages make a handful
 
 
 def write_itk(path: str | Path, moving_from_fixed: Transform, context: ExchangeContext = UNKNOWN) -> None:
@@ -158,6 +159,10 @@ def read_itk(path: str | Path, context: ExchangeContext = UNKNOWN) -> Transform:
     blocks = [block for block in entries if block.kind != COMPOSITE]
     if not blocks:
         raise ReadError(f"The ITK file {path} names no transform; expected a line 'Transform: AffineTransform_...'.")
+    if len(blocks) > _MOST_TRANSFORMS:
+        raise ReadError(
+            f"{path} joins {len(blocks):,} transforms, and at most {_MOST_TRANSFORMS:,} are read; join them."
+        )
     if len({block.ndim for block in blocks}) > 1:
         raise ReadError(f"The transforms in {path} differ in dimension.")
     transform = compose([_transform(block, path) for block in reversed(blocks)])

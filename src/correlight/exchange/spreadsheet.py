@@ -58,7 +58,8 @@ def columns_and_rows(path: str | Path, limit: int, most: int) -> tuple[list[str]
     Raises
     ------
     ReadError
-        If the file cannot be read, is no table, has too many rows or none, or rows of different lengths.
+        If the file cannot be read, is no table, has too many rows or none, rows of different lengths, or two
+        columns of one name.
     """
     text = read_text(path, "a table in CSV", limit=limit)
     mark = mark_of(text)
@@ -75,10 +76,39 @@ def columns_and_rows(path: str | Path, limit: int, most: int) -> tuple[list[str]
         raise ReadError(f"A table in CSV was expected in {path}: {error}.") from error
     if not lines:
         raise ReadError(f"A header line and at least one row were expected in {path}; got none.")
+    _check_header(header, path)
     for number, line in enumerate(lines, start=1):
         if len(line) != len(header):
             raise ReadError(f"Row {number} of {path} has {len(line)} fields where the header has {len(header)}.")
     return header, lines
+
+
+def _check_header(header: list[str], path: str | Path) -> None:
+    """Refuse a table of which two columns have one name: nobody could say which of them is meant.
+
+    Raises
+    ------
+    ReadError
+        With the name.
+    """
+    twice = next((name for place, name in enumerate(header) if name and name in header[:place]), None)
+    if twice is not None:
+        raise ReadError(
+            f"{path} has two columns {twice[:40]!r}, and it is not said which is meant; remove one of them."
+        )
+
+
+def number_of(text: str) -> float:
+    """The number in a cell; Python would also take 1_0 for ten, which is a slip of the pen.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if "_" in text:
+        raise ValueError(f"could not convert string to float: {text[:40]!r}")
+    return float(text)
 
 
 def _with_point(cell: str) -> str:

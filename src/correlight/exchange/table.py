@@ -16,7 +16,7 @@ import numpy as np
 from correlight.errors import ReadError, WriteError
 from correlight.exchange.flat import FARTHEST, TABLE_LIMIT
 from correlight.exchange.reading import reads
-from correlight.exchange.spreadsheet import columns_and_rows, names_of
+from correlight.exchange.spreadsheet import columns_and_rows, names_of, number_of
 from correlight.geometry import Points, Unit
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.parsing import open_regular, plain
@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 _MOST_ROWS = 500_000  # about 300 MB of memory
+
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 _UNITS: dict[str, Unit] = {
     **dict.fromkeys(("um", "µm", "μm", "micron", "microns", "micrometre", "micrometer"), "micrometre"),
@@ -64,9 +66,10 @@ def read_points(path: str | Path, unit: Unit | None = None) -> PointTable:
 def cell(name: str) -> str:
     """A name as a cell of CSV that no spreadsheet takes for a formula: those get an apostrophe in front.
 
-    Numbers with a sign are what they look like.
+    Numbers with a sign are what they look like. Some spreadsheets take signs of full width for the same, and a name
+    that has an apostrophe of its own there gets a second one, so that it comes back as it was.
     """
-    if not name.lstrip().startswith(("=", "+", "-", "@")):
+    if not name.lstrip("' \t\r\n\v\f\xa0").startswith(_FORMULA):
         return name
     try:
         float(name)
@@ -188,7 +191,7 @@ def _coordinates(rows: list[dict[str, str]], prefix: str, path: str | Path) -> P
     if missing:
         raise ReadError(f"The columns {', '.join(axes)} were expected in {path}; missing: {', '.join(missing)}.")
     try:
-        points = np.array([[float(row[axis]) for axis in axes] for row in rows])
+        points = np.array([[number_of(row[axis]) for axis in axes] for row in rows])
     except ValueError as error:
         raise ReadError(f"Every coordinate in {path} must be a number: {error}.") from error
     if not (np.abs(points) <= FARTHEST).all():

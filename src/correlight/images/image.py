@@ -203,17 +203,26 @@ class Image:
                 f"got an array of {array.dtype} and shape {array.shape}."
             )
         if array.dtype.kind == "f" and not isinstance(array, np.memmap):
-            finite = np.isfinite(array)
+            # Images are compared in single precision, in which larger numbers are no longer finite.
+            with np.errstate(invalid="ignore"):
+                finite = np.abs(array) <= np.finfo(np.float32).max
             valid = finite if valid is None else valid & finite
+        mask = None if mask is None else _as_mask(mask)
         if valid is not None and not valid.all():
             inside: Mask = np.asarray(valid if valid.ndim == 2 else valid.all(axis=0), bool)
             # A mask of another shape is refused below.
             mask = (
                 inside & mask if mask is not None and mask.shape == inside.shape else inside if mask is None else mask
             )
-            if not mask.any():
+            if mask.shape == inside.shape and not mask.any():
                 raise UsageError("No pixel of the image is valid: all are masked or not finite numbers.")
         array = array[None] if array.ndim == 2 else array
+        if channels is not None and (
+            isinstance(channels, str)
+            or not isinstance(channels, Sequence)
+            or not all(isinstance(name, str) for name in channels)
+        ):
+            raise UsageError(f"A name for each channel was expected; got {channels!r}.")
         names = tuple(channels) if channels is not None else default_channels(array.shape[0], rgb)
         grid = Grid.of(
             array.shape[1:], 1.0 if spacing is None else spacing, unit="pixel" if spacing is None else "micrometre"
@@ -261,11 +270,13 @@ class Image:
     def grey(self, channel: int | None = None, level: int = 0) -> Float32:
         """One channel as float32, shape of the level; the mean of the colours where ``channel`` is None."""
         pixels = self.levels[level]
-        if channel is not None:
-            return np.asarray(pixels[channel], dtype=np.float32)
-        total = np.asarray(pixels[0], dtype=np.float32)
-        for index in range(1, pixels.shape[0]):
-            total = total + np.asarray(pixels[index], dtype=np.float32)
+        # What overflows in single precision is not valid; see `from_array`.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if channel is not None:
+                return np.asarray(pixels[channel], dtype=np.float32)
+            total = np.asarray(pixels[0], dtype=np.float32)
+            for index in range(1, pixels.shape[0]):
+                total = total + np.asarray(pixels[index], dtype=np.float32)
         return np.asarray(total / np.float32(pixels.shape[0]))
 
     def level_grid(self, level: int) -> Grid:
@@ -298,6 +309,16 @@ class Image:
         first = whole.points(-self.grid.index(np.zeros((1, self.ndim))))[0]
         grid = replace(whole, origin=tuple(float(position) for position in first))
         return replace(self, grid=grid, source={**self.source, "spacing_source": source})
+
+
+def _as_mask(mask: object) -> Mask:
+    """What somebody means by a mask: zero excludes."""
+    array = np.asarray(mask)
+    if array.dtype.kind not in "buif" or not np.isfinite(array).all():
+        raise UsageError(
+            f"A mask was expected as an array of bool, False where a pixel is not valid; got {array.dtype}."
+        )
+    return np.asarray(array != 0, bool)
 
 
 def default_channels(count: int, rgb: bool = False) -> tuple[str, ...]:

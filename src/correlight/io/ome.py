@@ -7,6 +7,7 @@ handed to tifffile names nothing else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from correlight.io.calibration import local_name
 from correlight.io.door import is_plain_name, is_regular
 from correlight.parsing import parse_xml, read_text
 
+_MOST_PLANES = 2**20  # of all images of a file; tifffile keeps a list of them, whether they are there or not
 _SHOWN = 6  # names of files in a sentence
 NO_IMAGES = "<OME></OME>"  # with which tifffile reads the pages of a file as they are
 
@@ -88,6 +90,7 @@ def _with_what_is_there(path: Path, root: ElementTree.Element, own: str | None, 
     outside: dict[str, None] = {}
     gone: list[str] = []
     images = [element for element in root if local_name(element) == "Image"]
+    _check_count(path, images)
     kept = []
     for number, image in enumerate(images):
         for pixels, data in list(_planes(image)):
@@ -132,6 +135,17 @@ def _modulo(root: ElementTree.Element) -> list[str]:
             kind = (element.get("TypeDescription") or element.get("Type") or "something else")[:40]
             found[f"stated, not understood: axis {name[-1]} runs over {kind} as well ({name[:20]})"] = None
     return list(found)
+
+
+def _check_count(path: Path, images: list[ElementTree.Element]) -> None:
+    """Refuse far more planes than any file holds, stated by a few digits."""
+    total = 0
+    for pixels in (element for image in images for element in image if local_name(element) == "Pixels"):
+        sizes = [pixels.get(f"Size{axis}", "1").strip() for axis in "ZCT"]
+        # What is no number is found by tifffile.
+        total += math.prod(int(size[:20]) for size in sizes if size.isascii() and size.isdecimal())
+    if total > _MOST_PLANES:
+        raise ReadError(f"{path} states {total:,} planes, and at most {_MOST_PLANES:,} are read; export it again.")
 
 
 def _planes(image: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, ElementTree.Element]]:

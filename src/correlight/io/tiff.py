@@ -19,6 +19,7 @@ from correlight.io import calibration
 from correlight.io.axes import FIRST, Selection, choose_level, time_index
 from correlight.io.content import Content, large
 from correlight.io.meaning import COLOURS, in_memory, meant, tag
+from correlight.io.ome import NO_IMAGES
 from correlight.io.tiff_checks import check_companions, check_directory, other_files
 from correlight.io.tiff_file import SHOWN, Opened, absent, open_tiff, quiet
 from correlight.io.tiff_instruments import TAGS
@@ -72,6 +73,8 @@ def read_tiff(path: Path, *, calibrate: bool = True, choice: Selection = FIRST) 
         full = [*full, *((width, height) if exchanges_axes(orientation) else (height, width))]
         full = [*content.pixels.shape[1 : 1 + content.ndim - len(full)], *full]
         shrunk = tuple(level_factor(large, small) for large, small in zip(full, content.pixels.shape[1:], strict=True))
+        if opened.ome and opened.ome.text != NO_IMAGES and whole.kind != "ome":
+            findings = (*findings, "its OME-XML does not fit its pages, so that they are read as they are")
         findings = (*(opened.ome.findings if opened.ome else ()), *findings, *said, *content.findings)
         findings = (*findings, *stage_said(about, frame), *values_said(about))
         files = (*(opened.ome.files if opened.ome else ()), *other_files(path, whole))

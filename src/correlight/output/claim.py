@@ -5,9 +5,11 @@ The lock is held as long as the process lives, so it keeps a second run away and
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,8 @@ PARTIAL, ASIDE, LOCK = ".partial", ".earlier", ".lock"
 # What runs keep beside their targets, and what must not count as a change of a folder that is read meanwhile.
 OURS = re.compile(r"\..*\.([0-9a-f]{8}\.(partial|earlier)|lock)")
 _RETRIES = 3
+# A link under the name of a lock leads to a file that nobody named.
+_FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 
 # Targets that this process is writing: whoever ends it wants to know.
 CLAIMED: list[Path] = []
@@ -61,7 +65,11 @@ class _Claim:
     def take(self) -> bool:
         """Lock the file, made if need be; False if another process holds it."""
         while True:
-            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            self._handle = os.open(self._path, _FLAGS | os.O_CREAT, 0o666)
+            if not _may_be_ours(self._handle):
+                handle, self._handle = self._handle, None
+                os.close(handle)
+                raise FileExistsError(errno.EEXIST, f"{self._path.name} is in the way, which correlight did not make")
             held = _lock(self._handle)
             self.safe = held is True
             if held is False:
@@ -85,8 +93,9 @@ class _Claim:
         """Delete the file if it is ours, or nobody's, and let it go."""
         try:
             # Interrupted before anybody knew its number, it is opened once more.
-            self._handle = os.open(self._path, os.O_RDWR) if self._handle is None else self._handle
-            ours = self._ours or (_lock(self._handle) is True and self._is_there(self._handle))
+            self._handle = os.open(self._path, _FLAGS) if self._handle is None else self._handle
+            free = _may_be_ours(self._handle) and _lock(self._handle) is True
+            ours = self._ours or (free and self._is_there(self._handle))
         except (OSError, ValueError):
             ours = False
         handle, self._handle = self._handle, None
@@ -98,6 +107,12 @@ class _Claim:
         os.close(handle)
         if ours and sys.platform == "win32":
             _unlink(self._path)
+
+
+def _may_be_ours(handle: int) -> bool:
+    """Whether a file can be a lock of correlight, which is empty; whatever else has its name is somebody's work."""
+    found = os.fstat(handle)
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
 def _lock(handle: int) -> bool | None:
@@ -132,6 +147,8 @@ def _sweep(target: Path) -> None:
     """Remove what a killed run left, and bring back the earlier result if it died between the two renames."""
     left = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}({re.escape(PARTIAL)}|{re.escape(ASIDE)})")
     for path in sorted(entry for entry in target.parent.iterdir() if left.fullmatch(entry.name)):
+        if path.is_symlink() or not path.is_dir():
+            continue  # no run leaves such a thing
         if path.suffix == PARTIAL:
             remove(path)
         elif os.path.lexists(target):

@@ -26,6 +26,7 @@ from correlight.io.write import write_ome_tiff, write_tiff
 from correlight.output.report import write_overlay
 from correlight.refine.neural import refine_neural
 from correlight.refine.samples import distance
+from correlight.registration.options import must_be_images
 from correlight.registration.provenance import image_record, versions
 from correlight.search.limits import pixel_size
 from correlight.search.pose import Pose
@@ -177,6 +178,7 @@ def prepare_pair(
     ((320, 320), ('chromatin', 'reflected', 'particles'))
     """
     began = time.perf_counter()
+    must_be_images({"fixed": fixed, "moving": moving})
     report = progress or (lambda stage, fraction: None)
     _check(fixed, moving, ratio, match, padding, rotation)
     claimed = None

@@ -186,8 +186,16 @@ def _spare(target: Path, inputs: Sequence[str | Path]) -> None:
     place = resolved(target)
     for path in inputs:
         file = resolved(path)
-        if file == place or place in file.parents:
+        # Names that differ can still be those of one file, on disks that do not tell small from capital letters.
+        if any(_are_one(place, part) for part in (file, *file.parents)):
             raise UsageError(f"The output {target} would replace the input {path}; choose another name.")
+
+
+def _are_one(one: Path, other: Path) -> bool:
+    try:
+        return one == other or one.samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 def _may_be_made(target: Path, out: str | Path, overwrite: bool) -> Earlier | None:

@@ -21,7 +21,7 @@ from correlight.methods.protocols import DIMENSIONS, Dimension, Method, MethodSe
 from correlight.methods.registry import METHOD_KINDS, MethodKind, method
 
 # No recipe is longer; what is, was not meant as one.
-_LONGEST = 64 * 1024
+_LONGEST = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,8 @@ def load(recipe: str | Path) -> Recipe:
     >>> load("auto").parts["search"].method
     'features'
     """
+    if not isinstance(recipe, str | Path):
+        raise UsageError(f"A recipe is a name, a .toml file or a Recipe; got {type(recipe).__name__}.")
     path = Path(recipe)
     if path.suffix == ".toml":
         text = _read(path)
@@ -142,8 +144,8 @@ def load(recipe: str | Path) -> Recipe:
         raise UsageError(f"There is no recipe {str(recipe)!r}; choose {', '.join(names())} or a .toml file.")
     try:
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"The recipe {recipe} is not valid TOML: {error}.") from error
+    except (ValueError, RecursionError) as error:  # an integer of thousands of digits is a ValueError only
+        raise UsageError(f"The recipe {recipe} is not valid TOML: {str(error).partition(';')[0]}.") from error
     return _recipe(str(recipe), content)
 
 

@@ -23,6 +23,7 @@ from correlight.landmarks.nearness import nearness
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.methods.task import Candidate, Fit, ImagePair, Judgement
 from correlight.registration.finish import finish
+from correlight.registration.options import must_be_images
 from correlight.registration.result import Result
 from correlight.search.limits import claimed_scale
 from correlight.search.pose import Pose
@@ -97,6 +98,7 @@ def from_landmarks(
     array([[1., 1.]])
     """
     began = time.perf_counter()
+    must_be_images({"fixed": fixed, "moving": moving})
     if fixed.ndim != 2 or moving.ndim != 2:
         raise UsageError(
             "Results from landmarks are made of two-dimensional images; of stacks, convert the landmark file into a "

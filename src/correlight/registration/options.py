@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from correlight.errors import UsageError
 from correlight.images.image import Image
@@ -52,6 +56,65 @@ class Methods:
         """Those of a recipe."""
         made = {kind: recipe.make(kind) if kind in recipe.parts else None for kind in METHOD_KINDS}
         return cls(**made)  # type: ignore[arg-type]
+
+
+def check_arguments(
+    images: Mapping[str, object],
+    options: Options,
+    roi: object = None,
+    seed: object = 0,
+    workers: object = None,
+    progress: object = None,
+) -> None:
+    """Refuse arguments of another type than they should have, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        In one sentence that says what was expected.
+    """
+    must_be_images(images)
+    for name, span in (("rotation", options.rotation), ("scale", options.scale)):
+        if span is not None and not _are_numbers(span, 2, Real):
+            raise UsageError(f"A {name} to search is two numbers in ascending order; got {span!r}.")
+    if roi is not None and not _are_numbers(roi, 4, Integral):
+        raise UsageError(f"A region is four whole numbers of pixels, y0, y1, x0, x1; got {roi!r}.")
+    if not _is_whole(seed, 0):
+        raise UsageError(f"A seed is a whole number from 0; got {seed!r}.")
+    for name, number in (("pose", options.pose), ("number of workers", workers)):
+        if number is not None and not _is_whole(number, 1):
+            raise UsageError(f"A {name} is a whole number from 1; got {number!r}.")
+    start = options.start
+    if start is not None and not isinstance(start, StartPoints) and not callable(getattr(start, "jacobian", None)):
+        raise UsageError(f"A start is a Transform or StartPoints; got {type(start).__name__}.")
+    if progress is not None and not callable(progress):
+        raise UsageError(f"A function of a stage and a fraction was expected for progress; got {progress!r}.")
+
+
+def must_be_images(images: Mapping[str, object]) -> None:
+    """Refuse what is no `Image`, by the role that it was given.
+
+    Raises
+    ------
+    UsageError
+        In one sentence that says how to make one.
+    """
+    for role, image in images.items():
+        if not isinstance(image, Image):
+            raise UsageError(
+                f"The {role} image was expected as an Image, as read or Image.from_array make it; got "
+                f"{type(image).__name__}."
+            )
+
+
+def _are_numbers(values: object, count: int, kind: type) -> bool:
+    return (
+        isinstance(values, Sequence | np.ndarray) and len(values) == count and all(isinstance(v, kind) for v in values)
+    )
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def dimension_of(fixed: Image, moving: Image) -> Dimension:

@@ -18,7 +18,7 @@ from correlight.progress import Progress, watched
 from correlight.recipes import Recipe, load
 from correlight.registration.finish import finish, nothing_found
 from correlight.registration.held import held, refused
-from correlight.registration.options import Methods, Options, check, dimension_of
+from correlight.registration.options import Methods, Options, check, check_arguments, dimension_of
 from correlight.registration.result import Result
 from correlight.registration.stack import prepared_stacks
 from correlight.registration.start import check_start
@@ -109,8 +109,9 @@ def register(
     """
     began = time.perf_counter()
     chosen = recipe if isinstance(recipe, Recipe) else load(recipe)
-    region = _region(fixed, roi)
     options = Options(model, start, rotation, scale, mirror, pose)
+    check_arguments({"fixed": fixed, "moving": moving}, options, roi, seed, workers, progress)
+    region = _region(fixed, roi)
     dimension, methods = dimension_of(region, moving), Methods.of(chosen)
     check(chosen, methods, dimension, options)
     images = _prepared(region, moving, dimension)

@@ -13,12 +13,14 @@ from correlight.errors import ReadError, UsageError
 from correlight.exchange import ExchangeContext, read_transform
 from correlight.geometry import Grid
 from correlight.images.image import Image
+from correlight.io.door import is_plain_name
 from correlight.output.section import in_space, is_section
 from correlight.parsing import read_json
 from correlight.registration.provenance import PARTS
 from correlight.transforms import Transform
 
 _RECORD, _ERRORS = "result.json", "predicted_error.tif"
+_LARGEST_SIDE = 2**31 - 1  # pixels
 _SAME_FIELD = 0.01  # relative difference up to which two fields are one
 
 
@@ -116,22 +118,21 @@ def _holder(record: Path, content: dict[str, Any]) -> Path:
     transform = content.get("moving_from_fixed")
     name = transform.get("file") if isinstance(transform, dict) else None
     # A name with a folder in it could lead anywhere.
-    return record.with_name(name) if isinstance(name, str) and Path(name).name == name else record
+    return record.with_name(name) if isinstance(name, str) and is_plain_name(name) else record
 
 
 def _frames(record: Path, content: dict[str, Any], transform: Transform) -> Frames:
     try:
-        grids = {
-            role: Grid.of(content[role]["shape"], content[role]["spacing"], unit=content[f"{role}_unit"])
-            for role in ("fixed", "moving")
-        }
-        status = str(content["status"])
+        grids = {role: _grid(content[role], content[f"{role}_unit"]) for role in ("fixed", "moving")}
+        status = content["status"]
+        if status not in ("accepted", "doubtful", "refused"):
+            raise ValueError
         sums = [content[role].get("sha256") for role in ("fixed", "moving")]
         parts = [dict(content[role].get("part") or {}) for role in ("fixed", "moving")]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ReadError(
-            f"The record of a registration was expected in {record}, which is incomplete; restore it or move the "
-            "transform elsewhere to use it alone."
+            f"The record of a registration was expected in {record}, which is incomplete or was changed; restore it or "
+            "move the transform elsewhere to use it alone."
         ) from error
     if any(grid.ndim != transform.ndim for grid in grids.values()):
         raise ReadError(f"The transform and {record} differ in dimension, so they do not belong together.")
@@ -146,6 +147,14 @@ def _frames(record: Path, content: dict[str, Any], transform: Transform) -> Fram
         parts[0],
         parts[1],
     )
+
+
+def _grid(image: dict[str, Any], unit: Any) -> Grid:
+    """The grid of an image as it was recorded; raises ValueError or TypeError where no image has such a one."""
+    shape = [int(count) for count in image["shape"]]
+    if shape != image["shape"] or not all(0 < count <= _LARGEST_SIDE for count in shape) or len(shape) not in (2, 3):
+        raise ValueError
+    return Grid.of(shape, image["spacing"], unit=unit)
 
 
 def placed(

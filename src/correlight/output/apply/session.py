@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -264,19 +265,23 @@ def _origin(moving: Grid, of_plane: list[float]) -> tuple[float, ...]:
 def _names(members: tuple[Member, ...]) -> Iterator[str]:
     """A name for each output, told apart by numbers where two images are called the same.
 
-    No two names differ by the case of their letters only, which some disks take for one.
+    No two names differ by the case of their letters only, or by how accents are spelled, which some disks take for one.
     """
     stems = [member.path.name.removesuffix(member.path.suffix).removesuffix(".ome") for member in members]
     # A number must not make a name that another image has by itself.
-    taken = {stem.casefold() for stem in stems}
+    taken = {_alike(stem) for stem in stems}
     used: set[str] = set()
     for stem in stems:
         name, number = stem, 1
-        while name.casefold() in used or (number > 1 and name.casefold() in taken):
+        while _alike(name) in used or (number > 1 and _alike(name) in taken):
             number += 1
             name = f"{stem}_{number}"
-        used.add(name.casefold())
+        used.add(_alike(name))
         yield name
+
+
+def _alike(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def _told_apart(paths: list[Path]) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from correlight.errors import ReadError
 from correlight.exchange.flat import TABLE_LIMIT
-from correlight.exchange.spreadsheet import columns_and_rows, names_of
+from correlight.exchange.spreadsheet import columns_and_rows, names_of, number_of
 from correlight.images.image import Image
 from correlight.io import WHOLE, Selection, read
 from correlight.parsing import open_regular, plain
@@ -98,7 +98,7 @@ def _member(cells: dict[str, str], table: Path, number: int) -> Member:
         if not text:
             return None
         try:
-            value = float(text)
+            value = number_of(text)
         except ValueError:
             value = float("nan")
         if not np.isfinite(value) or (positive and value <= 0):
