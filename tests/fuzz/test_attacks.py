@@ -1,10 +1,13 @@
 """Attacks that once got through: each stands for its kind, and ends in the one sentence that it should."""
 
+import io
 import json
 import os
 import shutil
+import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,11 +15,14 @@ import pytest
 import tifffile
 
 from correlight import Image, from_landmarks, prepare_pair, read, register
+from correlight.cli import program
 from correlight.cli.program import run
+from correlight.cli.streams import Forgiving
 from correlight.errors import ReadError, UsageError
 from correlight.exchange import read_transform
 from correlight.exchange.table import cell, read_landmarks, read_points, write_points
 from correlight.geometry import Grid
+from correlight.io.maps import read_map
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.apply.saved import read_saved
 from correlight.output.apply.session import _names
@@ -77,9 +83,57 @@ def test_an_input_is_recognised_by_another_name(tmp_path: Path) -> None:
         pytest.fail("the input was about to be replaced")
 
 
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_a_device_is_not_replaced_by_a_file(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if kind == "pipe":
+        os.mkfifo("o.json")
+    else:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind("o.json")
+    before = os.lstat("o.json")
+    with (
+        pytest.raises(UsageError, match="a device, a pipe or a socket"),
+        reserve_files("o.json", overwrite=True),
+    ):
+        pytest.fail("the device was about to be replaced")
+    assert os.path.samestat(before, os.lstat("o.json"))
+
+
 def test_names_that_some_disks_take_for_one_are_told_apart() -> None:
     names = list(_names(tuple(Member(Path(name)) for name in ("é.tif", "e\u0301.tif", "É.png", "x.tif"))))
     assert names == ["é", "e\u0301_2", "É_3", "x"]
+
+
+# ------------------------------------------------------------------------------------------------- the terminal
+
+
+def test_a_terminal_need_not_know_all_letters() -> None:
+    taken = io.BytesIO()
+    stream = Forgiving(io.TextIOWrapper(taken, encoding="latin-1", write_through=True))
+    print("µ 漢.json", file=stream)  # type: ignore[call-overload]
+    assert taken.getvalue() == b"\xb5 \\u6f22.json\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_behind_standard_output_does_not_deny_what_was_written() -> None:
+    with Path("/dev/full").open("w") as full:
+        stream = Forgiving(full)
+        stream.write("o.json\n")
+        stream.flush()
+
+
+def test_no_room_for_a_library_is_no_fault_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def parse(*_: object, **__: object) -> None:
+        raise ImportError("a.so: failed to map segment from shared object")
+
+    monkeypatch.setattr(program, "app", SimpleNamespace(parse_args=parse))
+    assert run(["convert"]) == 1
+    assert capsys.readouterr().err == (
+        "correlight: The memory of this machine does not suffice; close other programs or bin the images.\n"
+    )
 
 
 # ------------------------------------------------------------------------------------------------- documents
@@ -90,7 +144,7 @@ def test_names_that_some_disks_take_for_one_are_told_apart() -> None:
     [
         "<a xmlns:n='{long}'>{many}</a>",
         "<a xmlns:n='{long}'>{attributes}</a>",
-        "<a b='1' xmlns = \n\"{long}\">{many}</a>",
+        '<a xmlns = \n"{long}">{many}</a>',
     ],
 )
 def test_a_long_namespace_is_not_spelled_out_for_every_element(pattern: str) -> None:
@@ -221,6 +275,38 @@ def test_ome_xml_that_fits_no_page_is_said(said: dict[str, int], tmp_path: Path)
 
 def test_ome_xml_that_fits_is_not_spoken_of(tmp_path: Path) -> None:
     assert not read(ome_tiff(tmp_path / "a.ome.tif")).findings
+
+
+def test_a_map_of_errors_opens_no_other_file(result: Path, tmp_path: Path) -> None:
+    shutil.copytree(result, tmp_path / "out")
+    os.mkfifo(tmp_path / "a.tif")  # would be waited for
+    said = OME.replace('PlaneCount="1"/>', '><UUID FileName="../a.tif">urn:uuid:1</UUID></TiffData>')
+    errors = tmp_path / "out" / "predicted_error.tif"
+    text = said.format(before="", x=48, z=1, c=1, ifd=0)
+    tifffile.imwrite(errors, PIXELS.astype(np.float32), description=text, metadata=None)
+    np.testing.assert_array_equal(read_map(errors), PIXELS)
+
+
+@pytest.mark.parametrize("values", [np.full((8, 8), -5.0, np.float32), np.full((8, 8), 5j, np.complex64)], ids=str)
+def test_no_predicted_error_is_invented(values: np.ndarray[Any, Any], result: Path, tmp_path: Path) -> None:
+    shutil.copytree(result, tmp_path / "out")
+    tifffile.imwrite(tmp_path / "out" / "predicted_error.tif", values)
+    (tmp_path / "p.csv").write_text("name,unit,y,x\na,pixel,5,5\n")
+    like = ["--like", str(result.parent / "f.ome.tif"), "-o", str(tmp_path / "o.csv")]
+    assert run(["apply", str(tmp_path / "out"), str(tmp_path / "p.csv"), *like]) == 2
+    assert not (tmp_path / "o.csv").exists()
+
+
+@pytest.mark.parametrize("column", ["spacing", "magnification", "offset_y", "stage_x"])
+@pytest.mark.parametrize("number", ["1e300", "-1e300", "1e-300"])
+def test_a_table_of_images_holds_places_of_this_world(column: str, number: str, tmp_path: Path) -> None:
+    other = {"offset_y": "offset_x", "stage_x": "stage_y"}.get(column, "unit")
+    (tmp_path / "s.csv").write_text(f"image,{column},{other}\na.tif,{number},{'px' if other == 'unit' else 1}\n")
+    if number == "1e-300" and other != "unit":
+        assert len(read_session(tmp_path / "s.csv")) == 1  # as good as no offset
+        return
+    with pytest.raises(ReadError, match=f"expected as {column} in row 1"):
+        read_session(tmp_path / "s.csv")
 
 
 # ------------------------------------------------------------------------------------------------- from Python

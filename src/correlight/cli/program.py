@@ -34,6 +34,7 @@ _OPTIONS = {
 }
 # What a disk or a kernel says when it, and not the user, is at its end.
 _MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+_NO_MEMORY = "The memory of this machine does not suffice; close other programs or bin the images."
 
 app = App(
     name="correlight",
@@ -84,13 +85,16 @@ def run(argv: Sequence[str] | None = None) -> int:
     except CorrelightError as error:
         return _fail(_with_options(str(error)), _code(error))
     except MemoryError:
-        return _fail("The memory of this machine does not suffice; close other programs or bin the images.", FAILED)
+        return _fail(_NO_MEMORY, FAILED)
     except OSError as error:
         if error.filename is not None and error.errno not in _MACHINE:
             named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
             return _fail(f"{named} cannot be used ({error.strerror}); check the file and its permissions.", MISUSED)
         return _fail(f"The machine failed: {error.strerror or error}.", FAILED)
     except Exception as error:
+        # So says the loader of a library for which there is no room.
+        if isinstance(error, ImportError) and ("map segment" in str(error) or "allocate memory" in str(error)):
+            return _fail(_NO_MEMORY, FAILED)
         if os.environ.get("CORRELIGHT_DEBUG"):
             raise
         return _fail(

@@ -10,8 +10,17 @@ import os
 import sys
 from typing import Any, TextIO
 
-# What a stream says that nobody reads any more.
-_UNREAD = {errno.EPIPE, errno.EBADF, errno.ESHUTDOWN, errno.ECONNRESET}
+# What a stream says that nobody reads any more, or whose disk is full.
+_UNREAD = {
+    errno.EPIPE,
+    errno.EBADF,
+    errno.ESHUTDOWN,
+    errno.ECONNRESET,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+}
 
 
 class Terminal:
@@ -67,6 +76,11 @@ class Forgiving:
         """Write, or seem to."""
         try:
             return self._stream.write(text)
+        except UnicodeEncodeError:
+            # The name of a file may have letters that the terminal does not know.
+            known = self._stream.encoding
+            self.write(text.encode(known, "backslashreplace").decode(known))
+            return len(text)
         except OSError as error:
             self._unread(error)
             return len(text)

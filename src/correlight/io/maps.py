@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError
 from correlight.io.door import check_regular
-from correlight.io.tiff_file import quiet
+from correlight.io.tiff_checks import check_companions, other_files
+from correlight.io.tiff_file import open_tiff, quiet
 
 LIMIT = 2**26  # numbers; a map is coarse
 
@@ -34,10 +34,15 @@ def read_map(path: str | Path) -> NDArray[np.float64]:
     """
     check_regular(path, "a map of numbers")
     try:
-        with quiet(), tifffile.TiffFile(path) as file:
-            series = file.series[0]
+        # Through the one door, as a map of somebody else could name files that are none of it.
+        with quiet(), open_tiff(Path(path)) as opened:
+            check_companions(Path(path), opened.file)
+            series = opened.file.series[0]
+            other_files(Path(path), series)
             if series.size > LIMIT:
                 raise ReadError(f"A coarse map was expected in {path}; it has {series.size} values.")
+            if series.dtype is None or series.dtype.kind not in "buif":
+                raise ReadError(f"A map of real numbers was expected in {path}; it holds {series.dtype}.")
             values = np.squeeze(np.asarray(series.asarray(), float))
     except ReadError:
         raise

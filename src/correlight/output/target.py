@@ -119,6 +119,9 @@ def reserve_files(*out: str | Path, overwrite: bool = False, inputs: Sequence[st
         for target, name in zip(targets, out, strict=True):
             if target.is_dir():
                 raise UsageError(f"A file was expected as output; {name} is a folder.")
+            if os.path.lexists(target) and not (target.is_symlink() or target.is_file()):
+                # Replaced by a file, a device or a pipe would be gone for everybody on this machine.
+                raise UsageError(f"A file was expected as output; {name} is a device, a pipe or a socket.")
             if os.path.lexists(target) and not overwrite:
                 raise UsageError(f"The file {name} exists; choose another name or allow it to be overwritten.")
         before = _stamps(inputs)

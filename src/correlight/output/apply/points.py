@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from correlight.errors import UsageError, WriteError
+from correlight.errors import ReadError, UsageError, WriteError
 from correlight.exchange.table import cell, read_points
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
@@ -204,6 +204,8 @@ def _error(saved: Saved, places: Points, fixed: Grid) -> Float64:
     if saved.frames is None or saved.frames.errors is None:
         return unknown
     values = read_map(saved.frames.errors)
+    if (values < 0).any():
+        raise ReadError(f"Errors were expected in {saved.frames.errors}, which are not negative; restore the file.")
     if is_section(fixed) and values.ndim == 2:
         values = values[None]
     if values.ndim != fixed.ndim:

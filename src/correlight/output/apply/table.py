@@ -5,18 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from correlight.errors import ReadError
-from correlight.exchange.flat import TABLE_LIMIT
+from correlight.exchange.flat import FARTHEST, TABLE_LIMIT
 from correlight.exchange.spreadsheet import columns_and_rows, names_of, number_of
 from correlight.images.image import Image
-from correlight.io import WHOLE, Selection, read
+from correlight.io import WHOLE, Selection, calibration, read
 from correlight.parsing import open_regular, plain
 
 _COLUMNS = ("image", "spacing", "magnification", "offset_y", "offset_x", "stage_y", "stage_x", "unit", "labels",
             "scene", "series", "time", "view")  # fmt: skip
 _MOST_IMAGES = 100_000
+_SIZES = calibration.SMALLEST, calibration.LARGEST  # micrometres per pixel
 _YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
 
 
@@ -101,9 +100,11 @@ def _member(cells: dict[str, str], table: Path, number: int) -> Member:
             value = number_of(text)
         except ValueError:
             value = float("nan")
-        if not np.isfinite(value) or (positive and value <= 0):
+        least, most = _SIZES if name == "spacing" else (1 / FARTHEST if positive else -FARTHEST, FARTHEST)
+        if not least <= value <= most:
             raise ReadError(
-                f"A {'positive ' if positive else ''}number was expected as {name} in row {number} of {table}."
+                f"A {'positive ' if positive else ''}number was expected as {name} in row {number} of {table}, from "
+                f"{least:g} to {most:g}; got {text[:40]!r}."
             )
         return value
 
