@@ -10,9 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from correlight import Image, from_landmarks, prepare_pair, read, register
 from correlight.cli import program
@@ -307,6 +309,25 @@ def test_a_table_of_images_holds_places_of_this_world(column: str, number: str, 
         return
     with pytest.raises(ReadError, match=f"expected as {column} in row 1"):
         read_session(tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize("asked", [{"scene": "9" * 5000}, {"view": "9" * 5000}])
+def test_numbers_of_thousands_of_digits_are_no_choice(asked: dict[str, str], tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS)
+    np.save(tmp_path / "a.npy", PIXELS)
+    zarr.create_array(tmp_path / "a.zarr", data=PIXELS, zarr_format=2)
+    for name in ("a.tif", "a.npy", "a.zarr"):
+        with pytest.raises((UsageError, ReadError)):
+            read(tmp_path / name, **asked)
+    with pytest.raises(UsageError, match="no channel"):
+        PICTURE.channel_index("9" * 5000)
+
+
+def test_a_section_of_thousands_of_digits_is_passed_over(tmp_path: Path) -> None:
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(PIXELS.view(np.int8))
+    (tmp_path / "a.mrc.mdoc").write_text(f"PixelSpacing = 20\n[ZValue = {'9' * 5000}]\nPixelSpacing = 30\n")
+    assert read(tmp_path / "a.mrc").grid.spacing == pytest.approx((0.002, 0.002))
 
 
 # ------------------------------------------------------------------------------------------------- from Python

@@ -256,7 +256,12 @@ class Image:
             return None
         if isinstance(channel, str) and channel in self.channels:
             return self.channels.index(channel)
-        if isinstance(channel, int | str) and str(channel).isdecimal() and int(channel) < len(self.channels):
+        if (
+            isinstance(channel, int | str)
+            and str(channel).isdecimal()
+            and len(str(channel)) < 10
+            and int(channel) < len(self.channels)
+        ):
             return int(channel)
         if channel is None and len(self.channels) == 1:
             return 0

@@ -75,6 +75,11 @@ FIRST = Selection()
 """The first image at full resolution."""
 
 
+def is_count(text: str) -> bool:
+    """Whether a text is a number of something; Python refuses to make one of thousands of digits."""
+    return text.isdecimal() and len(text) < 10
+
+
 def refuse_unknown(path: Path, choice: Selection, known: Sequence[str]) -> None:
     """Refuse to choose by what the files of a reader do not have.
 
@@ -122,7 +127,7 @@ def choose_scene(path: Path, names: Sequence[str], choice: Choice) -> tuple[int,
     number: int | None = None
     if isinstance(wanted, str) and wanted in names:
         number = names.index(wanted)
-    elif str(wanted).isdecimal() and int(str(wanted)) < len(names):
+    elif is_count(str(wanted)) and int(str(wanted)) < len(names):
         number = int(str(wanted))
     if wanted is None or number is not None:
         which = "the first" if number is None else f"number {number}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from correlight.errors import UsageError
-from correlight.io.axes import Choice, index_of
+from correlight.io.axes import Choice, index_of, is_count
 
 NAMES = {
     "V": "views", "H": "phases", "I": "illuminations", "R": "rotations", "B": "blocks", "M": "tiles", "A": "rotations",
@@ -84,7 +84,7 @@ def _asked(path: Path, counts: Mapping[str, int], several: list[str], wanted: in
         return {}
     known = ", ".join(f"{axis} ({counts[axis]} {NAMES.get(axis, 'places')})" for axis in several) or "none"
     text = str(wanted).strip()
-    if text.isdecimal():
+    if is_count(text):
         if len(several) > 1:
             raise UsageError(
                 f"View {text} of {path} could mean any of {known}; name the axis, as in {several[0]}={text}."

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from correlight.errors import ReadError
 from correlight.images.image import Mask
 from correlight.io import calibration
+from correlight.io.axes import is_count
 from correlight.io.content import check_size
 from correlight.io.door import is_regular
 from correlight.parsing import plain, read_bytes
@@ -84,7 +85,7 @@ def read_mdoc(path: Path) -> Mdoc | None:
     for line in text.splitlines():
         head = re.fullmatch(r"\s*\[\s*(\w+)\s*=\s*([^\]]*)\]\s*", line)
         if head:
-            numbered = head[1] == "ZValue" and head[2].strip().isdecimal()
+            numbered = head[1] == "ZValue" and is_count(head[2].strip())
             current = sections.setdefault(int(head[2]), {}) if numbered else {}
             continue
         key, equals, value = line.partition("=")

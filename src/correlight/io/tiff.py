@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import level_factor
 from correlight.io import calibration
-from correlight.io.axes import FIRST, Selection, choose_level, time_index
+from correlight.io.axes import FIRST, Selection, choose_level, is_count, time_index
 from correlight.io.content import Content, large
 from correlight.io.meaning import COLOURS, in_memory, meant, tag
 from correlight.io.ome import NO_IMAGES
@@ -119,7 +119,7 @@ def _chosen_series(opened: Opened, choice: Selection) -> tuple[int, tuple[str, .
             continue
         if isinstance(value, str) and value in names:
             wanted.append(names.index(value))
-        elif str(value).isdecimal() and int(value) < len(series):
+        elif is_count(str(value)) and int(value) < len(series):
             wanted.append(int(value))
         else:
             raise UsageError(f"There is no {what} {value!r} in {opened.path}; it has {known}.")
