@@ -222,8 +222,7 @@ def parse_xml(text: str, subject: str, *, doctype: bool = False) -> ElementTree.
     _check_namespaces(text, subject)
     parser = ElementTree.XMLParser(target=_Builder(subject))
     try:
-        # An encoding named in the document is that of its bytes, which are decoded already.
-        data = text.encode("utf-8") if not text.lstrip().startswith("<?xml") else _undeclared(text)
+        data = _undeclared(text)
         _check_prolog(data, subject, doctype)
         parser.feed(data)
         root = parser.close()
@@ -231,6 +230,24 @@ def parse_xml(text: str, subject: str, *, doctype: bool = False) -> ElementTree.
         raise ReadError(f"{subject} is no well-formed XML ({error}); export it again.") from error
     assert isinstance(root, ElementTree.Element)
     return root
+
+
+def check_xml(text: str, subject: str) -> None:
+    """Refuse an XML text that `parse_xml` would not read, before a library parses it; what is no XML passes.
+
+    Parameters
+    ----------
+    text, subject : str
+        As for `parse_xml`.
+
+    Raises
+    ------
+    ReadError
+        If it brings a document type definition or a namespace without end.
+    """
+    _check_namespaces(text, subject)
+    with suppress(expat.ExpatError, UnicodeEncodeError):
+        _check_prolog(_undeclared(text), subject, False)
 
 
 class _Builder(ElementTree.TreeBuilder):
@@ -295,4 +312,5 @@ class _PrologEndsError(Exception):
 
 
 def _undeclared(text: str) -> bytes:
-    return text.lstrip().partition("?>")[2].encode("utf-8")
+    """The document as UTF-8; an encoding that it names is that of its bytes, which are decoded already."""
+    return (text.lstrip().partition("?>")[2] if text.lstrip().startswith("<?xml") else text).encode("utf-8")

@@ -268,6 +268,33 @@ def test_countless_planes_are_refused_before_they_are_listed(axis: str, count: i
         read(ome_tiff(tmp_path / "a.ome.tif", **{axis: count}))
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("<scn xmlns:n='{long}'>{many}</scn>", "namespace"),
+        ("<!DOCTYPE scn [<!ENTITY e 'x'>]><scn>&e;</scn>", "document type definition"),
+        (
+            "<?xml version='1.0' encoding='UTF-16'?><!DOCTYPE scn SYSTEM 'file:///etc/host'><scn></scn>",
+            "definition",
+        ),
+    ],
+)
+@pytest.mark.parametrize("software", ["Philips DP v1", "Leica"])
+def test_descriptions_that_tifffile_parses_are_checked_first(
+    text: str, words: str, software: str, tmp_path: Path
+) -> None:
+    described = text.format(long="n" * 300_000, many="<n:b/>" * 20_000)
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, description=described, software=software, metadata=None)
+    with pytest.raises(ReadError, match=words):
+        read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("text", ["<", "<no XML at all", "a < b", "<a xmlns='b'/>", "<a>\ud83d</a>"])
+def test_other_descriptions_pass(text: str, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, description=text.encode("utf-8", "replace"), metadata=None)
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").levels[0][0], PIXELS)
+
+
 @pytest.mark.parametrize("said", [{"x": 480}, {"z": -1}, {"ifd": 99_999_999}])
 def test_ome_xml_that_fits_no_page_is_said(said: dict[str, int], tmp_path: Path) -> None:
     image = read(ome_tiff(tmp_path / "a.ome.tif", **said))

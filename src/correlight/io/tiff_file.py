@@ -17,6 +17,7 @@ from correlight.io.door import check_regular
 from correlight.io.meaning import WHITE_IS_ZERO
 from correlight.io.ome import NO_IMAGES, Ome, read_ome
 from correlight.io.tiff_stated import Described
+from correlight.parsing import check_xml
 
 SHOWN = 12  # images or files in a sentence
 
@@ -69,6 +70,10 @@ def open_tiff(path: Path) -> Iterator[Opened]:
     with tifffile.TiffFile(path) as file:
         text = file.ome_metadata if file.is_ome else None
         if not text:
+            about = str(file.pages.first.description).lstrip("\ufeff \t\r\n")
+            if about.startswith("<"):
+                # tifffile parses the descriptions of some scanners of slides by itself.
+                check_xml(about, f"Expected a description of the image, but that of {path}")
             yield Opened(path, file, None)
             return
     ome = read_ome(path, text)
