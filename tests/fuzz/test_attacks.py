@@ -5,6 +5,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -123,6 +125,14 @@ def test_a_full_disk_behind_standard_output_does_not_deny_what_was_written() -> 
         stream = Forgiving(full)
         stream.write("o.json\n")
         stream.flush()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_behind_standard_error_leaves_the_code_as_it_is() -> None:
+    program = "import sys; from correlight import cli; sys.exit(cli.main())"
+    called = [sys.executable, "-c", program, "convert", "no", "o.json"]
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(called, stderr=full, check=False).returncode == 2
 
 
 def test_no_room_for_a_library_is_no_fault_of_the_program(

@@ -49,7 +49,8 @@ class Terminal:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         os.close(nowhere)
-        sys.stderr = open(self.number, "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1)  # noqa: SIM115
+        spoken = open(self.number, "w", encoding=sys.stderr.encoding, errors="backslashreplace", buffering=1)  # noqa: SIM115
+        sys.stderr = Forgiving(spoken)
 
 
 def open_streams() -> None:
@@ -64,7 +65,7 @@ def open_streams() -> None:
 
 
 class Forgiving:
-    """Standard output that does not mind if nobody reads it; all files are complete before anything is said."""
+    """A stream that does not mind if nobody reads it; all files are complete before anything is said."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
