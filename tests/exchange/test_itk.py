@@ -189,7 +189,7 @@ def test_files_without_final_newline_and_with_windows_lines_are_read(tmp_path: P
         (HEADER + "Transform: BSplineTransform_double_2_2\nParameters: 1\n", "not described completely"),
         (HEADER + "Transform: ThinPlateSplineKernelTransform_double_2_2\nParameters: 1\n", "only these can be read"),
         (HEADER + "Transform: AffineTransform_double_2_3\nParameters: 1\n", "2-D to 2-D"),
-        ("\xff\xfe", "no plain text"),
+        ("\xff\xfd", "no plain text"),
     ],
 )
 def test_damaged_files_are_named(text: str, words: str, tmp_path: Path) -> None:
