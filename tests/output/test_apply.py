@@ -549,3 +549,17 @@ def test_an_earlier_result_is_not_replaced_by_a_channel(registered: Path) -> Non
             overwrite=True,
         )
     assert (registered / "out" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize(("status", "code"), [("accepted", 0), ("doubtful", 0), ("refused", 3)])
+def test_what_was_refused_is_no_success_for_a_script(
+    status: str, code: int, many: bool, registered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = registered / "out" / "result.json"
+    record.write_text(record.read_text().replace('"status": "accepted"', f'"status": "{status}"'))
+    moving = str(registered / "moving.ome.tif")
+    given = [moving, moving] if many else [moving]
+    like = ["--like", str(registered / "fixed.ome.tif"), "-o", str(registered / ("new" if many else "new.ome.tif"))]
+    assert cli.main(["apply", str(registered / "out"), *given, *like]) == code
+    assert ("was " + status in capsys.readouterr().err) is (status != "accepted")

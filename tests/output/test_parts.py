@@ -62,7 +62,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         seen["meanwhile"]()
         cut = Image.from_array(np.asarray(fixed.levels[0]), spacing=fixed.grid.spacing[0])
         truth = Affine(MOVING_FROM_FIXED.matrix)
-        return PreparedPair(fixed, cut, truth, 1.2, None, moving.channels[0], 9.0, 1, "grey", 1.0)
+        tried = (1.5, 16.0), (-8.0, 8.0)
+        return PreparedPair(fixed, cut, truth, 1.2, None, moving.channels[0], 9.0, 1, "grey", 1.0, *tried)
 
     monkeypatch.setitem(sys.modules, "correlight.registration.register", SimpleNamespace(register=register))
     monkeypatch.setattr(pairs, "prepare_pair", prepare)

@@ -250,3 +250,14 @@ def test_volumes_are_sent_elsewhere(images: tuple[Image, Image]) -> None:
     stack = Image.from_array(np.zeros((1, 8, 40, 40), np.uint8))
     with pytest.raises(UsageError, match="two-dimensional"):
         from_landmarks(stack, images[1], table(*clicks(5)))
+
+
+def test_landmarks_off_their_image_are_said(images: tuple[Image, Image]) -> None:
+    fixed, moving = clicks(12, noise=0.1)
+    right = from_landmarks(*images, table(fixed, moving), "similarity").result
+    assert right.status == "accepted"
+    assert right.model_reason.startswith("12 pairs of landmarks were set by hand; ")
+    far = np.array([[1.5, 0.5], [1.2, 0.1]]) * np.asarray(SHAPE) * FIXED_SPACING
+    fixed = np.concatenate([fixed, far])
+    result = from_landmarks(*images, table(fixed, MOVING_FROM_FIXED(fixed)), "similarity").result
+    assert any("2 landmarks lie outside the fixed image (13, 14)" in reason for reason in result.verdict.reasons)

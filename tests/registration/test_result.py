@@ -59,13 +59,25 @@ def test_predicted_error_ignores_what_is_unknown() -> None:
     error = predicted([1.0, 2.0, 4.0, np.nan])
     assert error.median == 2.0
     assert error.p95 == pytest.approx(np.percentile([1.0, 2.0, 4.0], 95))
-    assert error.to_json() == {"median": 2.0, "p95": pytest.approx(3.8), "bound_factor": 1.731, "unit": "micrometre"}
+    told = error.to_json()
+    assert told.pop("within") == error.within
+    assert told == {"median": 2.0, "p95": pytest.approx(3.8), "bound_factor": 1.731, "unit": "micrometre"}
+
+
+def test_95_of_100_errors_stay_within_what_is_said() -> None:
+    """Errors drawn as they are predicted; a place that is known worse counts as often as any other."""
+    deviations = np.array([1.0, 2.0, 4.0])
+    draws = np.random.default_rng(0).standard_normal((20_000, 3, 2)) * deviations[:, None] / np.sqrt(2)
+    within = predicted([*deviations, np.nan]).within
+    assert np.mean(np.hypot(*np.moveaxis(draws, -1, 0)) < within) == pytest.approx(0.95, abs=0.003)
+    assert predicted([2.0, 2.0]).within == pytest.approx(1.731 * 2, rel=1e-3)
+    assert predicted([0.0, 0.0]).within == 0
 
 
 def test_nothing_known_is_null_and_no_number() -> None:
     error = predicted([np.nan, np.nan], unit="pixel")
     assert np.isnan(error.median)
-    assert error.to_json() == {"median": None, "p95": None, "bound_factor": 1.731, "unit": "pixel"}
+    assert error.to_json() == {"median": None, "p95": None, "within": None, "bound_factor": 1.731, "unit": "pixel"}
 
 
 def test_a_pose_tells_rotation_scale_and_mirror() -> None:

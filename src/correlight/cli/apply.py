@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from correlight.cli.options import Overwrite, Scene, Series, Spacing, Time, View, positive
-from correlight.cli.terminal import ACCEPTED, printable, progress_bar, tell_found, tell_notes
+from correlight.cli.terminal import ACCEPTED, UNSURE, printable, progress_bar, tell_found, tell_notes
 from correlight.errors import UsageError
 
 if TYPE_CHECKING:
@@ -110,11 +110,10 @@ def apply(
         there = "fixed" if points_in == "moving" else "moving"
         what = _PLACES.get(places, "points")
         notes.append(f"{len(moved.outside)} {what} lie outside the {there} image, at least in part: {names}")
-    if moved.status not in (None, "accepted"):
-        notes.append(f"the registration behind {transform} was {moved.status}")
-    tell_notes(notes)
+    tell_notes([*notes, *_doubts(transform, moved.status)])
     tell_found(moved.findings)
-    return ACCEPTED
+    # A script must not go on with what was refused as if nothing had been said.
+    return UNSURE if moved.status == "refused" else ACCEPTED
 
 
 def _apply_many(
@@ -165,4 +164,10 @@ def _apply_many(
             print(printable(str(entry.file)))
         tell_notes([*([entry.sentence.removesuffix(".")] if entry.sentence else []), *entry.notes])
         tell_found(entry.findings)
-    return ACCEPTED
+    tell_notes(_doubts(transform, done[0].status))
+    return UNSURE if done[0].status == "refused" else ACCEPTED
+
+
+def _doubts(transform: Path, status: str | None) -> list[str]:
+    """What must be known of a registration that was not accepted."""
+    return [f"the registration behind {transform} was {status}"] if status not in (None, "accepted") else []

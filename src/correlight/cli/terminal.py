@@ -86,8 +86,9 @@ def tell(result: Result, folder: Path, notes: Sequence[str] = ()) -> None:
     print(f"{result.status.capitalize()} (confidence {result.verdict.confidence:.2f}), model {result.model}.")
     for reason in result.verdict.reasons:
         print(printable(f"  {reason}"))
-    if math.isfinite(error.median):
+    # A figure invites use, and of a refused result there is nothing to use.
+    if math.isfinite(error.median) and result.status != "refused":
         symbol = error.grid.frame.symbol
-        print(f"Predicted error: median {error.median:.3g} {symbol}, 95 % below {error.p95:.3g} {symbol}.")
+        print(f"Predicted error: median {error.median:.3g} {symbol}, 95 % within {error.within:.3g} {symbol}.")
     print(printable(f"Report: {folder / 'report.html'}"))
     tell_notes(notes)

@@ -219,7 +219,9 @@ def evidence_of(f: Findings, limits: Limits) -> tuple[Evidence, ...]:
             f.wrong_ratio,
             _RATIO_LIMIT,
             f"The pose scores {f.wrong_ratio:.1f} times as much as the best of {f.tried} deliberately wrong poses.",
-            f"Deliberately wrong poses of this pair score nearly as much ({f.wrong_ratio:.2f} times the best of them).",
+            f"Deliberately wrong poses of this pair score nearly as much ({f.wrong_ratio:.2f} times the best of them)."
+            if f.wrong_ratio >= 1
+            else f"A deliberately wrong pose scores more ({1 / max(f.wrong_ratio, 1e-2):.1f} times as much).",
         ),
         measured(
             "Score above wrong poses",
@@ -233,14 +235,18 @@ def evidence_of(f: Findings, limits: Limits) -> tuple[Evidence, ...]:
             f.margin,
             _MARGIN_LIMIT,
             f"It scores {f.margin:.1f} times as much as the best rival pose.",
-            f"{f.rival or 'Another pose'} fits almost as well (the best scores {f.margin:.2f} times the runner-up).",
+            f"{f.rival or 'Another pose'} fits almost as well (this pose scores {f.margin:.2f} times as much)."
+            if f.margin >= 1
+            else f"{f.rival or 'Another pose'} fits better (it scores {1 / max(f.margin, 1e-2):.1f} times as much).",
         ),
         measured(
             "Margin in the plane",
             f.search,
             _MARGIN_LIMIT,
             f"Projections of the volumes score {f.search:.1f} times as much in this pose as in the best rival pose.",
-            f"Projections of the volumes score nearly as much in another pose ({f.search:.2f} times the best rival).",
+            f"Projections of the volumes score nearly as much in another pose ({f.search:.2f} times the best rival)."
+            if f.search >= 1
+            else "Projections of the volumes score more in another pose.",
         ),
         measured(
             "Second measure",

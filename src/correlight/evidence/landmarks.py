@@ -24,6 +24,8 @@ _ACCEPT_FROM, _REFUSE_BELOW, _MOST = 0.9, 0.3, 0.99
 _SCALE_LIMIT = 0.15
 # Less of the common field between the landmarks than this leaves most of it to extrapolation.
 _BETWEEN_LIMIT = 0.3
+# Landmarks may lie off their image by this share of its sides: a point set at its edge, and rounded.
+_OUTSIDE = 0.01
 # Landmarks that scatter so many times more than stated contradict what was stated.
 _STATED_LIMIT = 2.0
 
@@ -85,6 +87,19 @@ def judge(
     verdict = verdict_of(evidence, min(confidence, _MOST), status)
     # Advice is no reason.
     return replace(verdict, evidence=(*evidence, _advice(found, fixed, moving, symbol))) if known else verdict
+
+
+def off_image(found: Estimate, names: tuple[str, ...], fixed: Grid, moving: Grid) -> tuple[str, ...]:
+    """Which landmarks lie off their image, where nobody can have set them, in words."""
+    said = []
+    for role, grid, points in (("fixed", fixed, found.fixed), ("moving", moving, found.moving)):
+        low, high, slack = grid.corners()[0], grid.corners()[-1], _OUTSIDE * np.asarray(grid.extent)
+        off = np.flatnonzero(((points < low - slack) | (points > high + slack)).any(axis=1))
+        if len(off):
+            which = ", ".join(names[index] for index in off[:5]) + (" and others" if len(off) > 5 else "")
+            what = f"{len(off)} landmarks lie" if len(off) > 1 else "One landmark lies"
+            said.append(f"{what} outside the {role} image ({which}); check the unit and the order of the coordinates.")
+    return tuple(said)
 
 
 def _chance(error: float, limit: float, found: Estimate) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import optimize, special
 
 from correlight.geometry import Grid, Points
 from correlight.transforms import Transform
@@ -56,11 +57,30 @@ class PredictedError:
         known = self.values[np.isfinite(self.values)]
         return float(np.percentile(known, 95)) if known.size else float("nan")
 
+    @property
+    def within(self) -> float:
+        """The length that the errors of 95 % of the places stay below, if errors along all axes are normal.
+
+        Larger than `p95`, which compares places but says nothing of how far one error exceeds its root mean square. NaN
+        where nothing is known.
+        """
+        known = self.values[np.isfinite(self.values)].astype(np.float64)
+        if not known.size or not known.max() > 0:
+            return float(known.max()) if known.size else float("nan")
+        ndim = self.grid.ndim
+
+        def above(length: float) -> float:
+            with np.errstate(divide="ignore"):
+                return float(np.mean(special.chdtrc(ndim, ndim * (length / known) ** 2))) - 0.05
+
+        return float(optimize.brentq(above, 0.0, 3.0 * known.max(), xtol=1e-6 * known.max()))
+
     def to_json(self) -> dict[str, Any]:
-        """Median and 95th percentile with the unit, as in ``result.json``."""
+        """Median, 95th percentile and the length that 95 % stay below, as in ``result.json``."""
         return {
             "median": self.median if np.isfinite(self.median) else None,
             "p95": self.p95 if np.isfinite(self.p95) else None,
+            "within": self.within if np.isfinite(self.within) else None,
             "bound_factor": _BOUND[self.grid.ndim],
             "unit": self.grid.unit,
         }

@@ -23,6 +23,8 @@ from correlight.transforms import Transform, VelocityField
 
 # Fits of the linear map to two halves of the images that lie further apart than this many times what speaks against a
 # result are no map to begin from; a field can explain some of it.
+# Nothing is accepted with a confidence below 0.9.
+_NOT_QUITE = 0.89
 _NO_START = 4.0
 # A field that leads this far from where it began, as a share of a pixel, is not its own inverse.
 _CONSISTENT = 0.1
@@ -154,7 +156,10 @@ def verdict_with_field(verdict: Verdict, fit: ImageFit, pixel: float, symbol: st
     evidence = evidence_of_field(fit.elastic, pixel, symbol)
     against = tuple(one.sentence for one in evidence if not one.favours)
     reasons = (*verdict.reasons, evidence[0].sentence, *against) if verdict else (*verdict.reasons, *against)
-    return replace(verdict, evidence=(*verdict.evidence, *evidence), reasons=reasons)
+    reasons = (*reasons, "The predicted error of a field was calibrated on simulated specimens only.")
+    told = replace(verdict, evidence=(*verdict.evidence, *evidence), reasons=reasons)
+    # A linear map may be beyond doubt and the field that was added to it not.
+    return replace(told, status="doubtful", confidence=min(told.confidence, _NOT_QUITE)) if told and against else told
 
 
 def evidence_of_field(elastic: ElasticFit, pixel: float, symbol: str) -> tuple[Evidence, ...]:
@@ -169,7 +174,7 @@ def evidence_of_field(elastic: ElasticFit, pixel: float, symbol: str) -> tuple[E
             "Gain of the field",
             elastic.gain,
             2.0,
-            f"A field of {elastic.cells} cells gains {elastic.gain:.1f} standard errors over the linear map on parts "
+            f"A field on a lattice of {elastic.cells} cells gains {elastic.gain:.1f} standard errors over the linear map on parts "
             "that it was not fitted to.",
         ),
         Evidence(

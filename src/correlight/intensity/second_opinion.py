@@ -64,6 +64,9 @@ def asked_of_images(
 def _slips(fixed: Image, moving: Image, fixed_points: Points, moving_points: Points) -> dict[str, Affine]:
     """What landmarks would give if coordinates of one image had been written down otherwise than was meant."""
     slips: dict[str, Affine] = {}
+    with suppress(TransformError):
+        both = Affine(fit(fixed_points[:, ::-1], moving_points[:, ::-1], "similarity").matrix)
+        slips["y and x of the landmarks of both images are exchanged"] = both
     for role, image, points in (("fixed", fixed, fixed_points), ("moving", moving, moving_points)):
         # The sum of the first and the last edge: where y lies if it is counted from the other one.
         edges = image.grid.corners()[[0, -1], 0].sum()

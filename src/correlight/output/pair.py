@@ -74,6 +74,8 @@ class PreparedPair:
     padding : {"grey", "edge", "masked"}
         What stands where the light image ends.
     seconds : float
+    tried_ratios, tried_rotations : (first, last)
+        Fixed pixels per moving pixel, and degrees, between which the field was sought.
     """
 
     fixed: Image
@@ -86,6 +88,8 @@ class PreparedPair:
     binning: int
     padding: Padding
     seconds: float
+    tried_ratios: tuple[float, float]
+    tried_rotations: tuple[float, float]
 
     def __bool__(self) -> bool:
         return self.margin >= _LEAST_MARGIN
@@ -95,10 +99,16 @@ class PreparedPair:
         """What was found, in words."""
         found = f"One moving pixel is {self.ratio_found:.4g} fixed pixels wide"
         if self.ratio_claimed is not None:
-            off = 100 * (self.ratio_found / self.ratio_claimed - 1)
-            found += f"; the files claim {self.ratio_claimed:.4g}, {abs(off):.1f} % {'less' if off > 0 else 'more'}"
-        sure = "" if self else " The position is ambiguous: another one scores nearly as well."
-        return f"{found}.{sure}"
+            off = 100 * (self.ratio_claimed / self.ratio_found - 1)
+            found += f"; the files claim {self.ratio_claimed:.4g}, {abs(off):.1f} % {'less' if off < 0 else 'more'}"
+        if self:
+            return f"{found}."
+        ratios, rotations = self.tried_ratios, self.tried_rotations
+        return (
+            f"{found}. The position is ambiguous: another one scores nearly as well. Only rotations from "
+            f"{rotations[0]:g}° to {rotations[1]:g}° and moving pixels {ratios[0]:.3g} to {ratios[1]:.3g} fixed pixels "
+            "wide were tried; if the truth may lie elsewhere, register the two images instead."
+        )
 
 
 def binning_of(fixed: Grid, moving: Grid, scale: float) -> int:
@@ -233,6 +243,8 @@ def prepare_pair(
         factor,
         padding,
         time.perf_counter() - began,
+        ratios,
+        rotation,
     )
 
 

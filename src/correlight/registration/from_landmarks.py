@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from correlight.errors import TransformError, UsageError
-from correlight.evidence.landmarks import judge
+from correlight.evidence.landmarks import judge, off_image
 from correlight.evidence.predicted_error import PredictedError, predict
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
@@ -24,7 +24,7 @@ from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.methods.task import Candidate, Fit, ImagePair, Judgement
 from correlight.registration.finish import finish
 from correlight.registration.options import must_be_images
-from correlight.registration.result import Result
+from correlight.registration.result import BY_HAND, Result
 from correlight.search.limits import claimed_scale
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Chain, Transform
@@ -132,15 +132,18 @@ def from_landmarks(
     predicted = predict(found.error, found.moving_from_fixed, fixed.grid, moving.grid)
     verdict = judge(found, wrong, names, predicted, fixed.grid, moving.grid, linear)
     verdict = asked_of_images(verdict, fixed, moving, linear, fixed_points, moving_points)
+    off = off_image(found, names, fixed.grid, moving.grid)
+    verdict = replace(verdict, reasons=(*verdict.reasons, *off))
     covered = moving.grid.contains(found.moving_from_fixed(fixed.grid.lattice(_PLACES)))
     pair = ImagePair(fixed, moving)
     candidate = Candidate(
         (fixed.usable_channels[0], moving.usable_channels[0]), (Pose(linear, 1.0, float(np.mean(covered))),)
     )
+    reason = f"{len(names)} pairs of landmarks were set by hand; {reason}"
     fit = Fit(candidate, _transform(found, fixed.grid), linear, found.model, reason)
     seconds = time.perf_counter() - began
     maps = _evidence(found, predicted) if isinstance(found, SplineEstimate) else {}
-    result = finish(pair, fit, Judgement(verdict, predicted, maps), "landmarks", 0, {"fit": seconds, "total": seconds})
+    result = finish(pair, fit, Judgement(verdict, predicted, maps), BY_HAND, 0, {"fit": seconds, "total": seconds})
     table = LandmarkTable(
         PointTable(names, fixed_points, fixed.grid.unit), PointTable(names, moving_points, moving.grid.unit)
     )

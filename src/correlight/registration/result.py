@@ -16,6 +16,9 @@ from correlight.search.pose import Pose
 from correlight.transforms import Affine, Projective, Transform
 from correlight.transforms.bending import Bending
 
+# What stands in place of a recipe where a person set landmarks.
+BY_HAND = "landmarks"
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:

@@ -85,7 +85,7 @@ def test_everything_known_about_the_run_is_in_the_page(tmp_path, case):
         "section.tif 120 × 160 20 nm OME-XML",
         "stain.tif 140 × 180 not stated not stated 20 nm",
         "Scale claimed 1.25 Deviation −20.0 %",
-        "median 30.2 nm, 95th percentile 39 nm",
+        "root mean square of 30.2 nm at the median place; 95 % of places within 55.2 nm",
         "rigid. A richer model did not lower the cost.",
         "A data bar of 12 rows at the bottom is ignored.",
         "10.0 % of its pixels",
@@ -221,7 +221,7 @@ def test_unknown_error_and_field_transform_are_said_in_words(tmp_path, case):
     field = Displacement(np.zeros((*grid.shape, 2)), grid)
     changed = dataclasses.replace(made.result, predicted_error=unknown, moving_from_fixed=field, poses=())
     page = write(tmp_path / "report.html", dataclasses.replace(made, result=changed))
-    assert "Predicted error median unknown" in page.text
+    assert "Predicted error unknown" in page.text
     assert "stored in a file of its own" in page.text
     assert "The search found no pose." in page.text
     assert page.viewer["error"] is None

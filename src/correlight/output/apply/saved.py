@@ -233,7 +233,7 @@ def _must_not_be_exchanged(fixed: Image, moving: Image, frames: Frames) -> None:
         if found is not None and found == other and found != own:
             raise UsageError(
                 f"{image.source.get('path')} is the {name} image of this registration and was given as the {role} one; "
-                "exchange the two, or use the inverse of the transform."
+                "exchange the two, or register them the other way round."
             )
 
 

@@ -52,6 +52,8 @@ class Applied:
         Channels that were moved as labels, and another part of the registered file.
     findings : tuple of str
         What was found on reading the image, each with the name of its file.
+    status : str or None
+        Verdict on the registration behind it.
     """
 
     image: Path
@@ -60,6 +62,7 @@ class Applied:
     covered: float
     notes: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    status: str | None = None
 
     @property
     def sentence(self) -> str:
@@ -147,7 +150,7 @@ def apply_session(
             onto = saved.moving_from_fixed, fixed
             moved = _move(image, grid, member, *onto, order, folder / name, Path(out), told)
             notes = (*moved.notes, *other_part(whole, frames, "moving"))
-            done.append(replace(moved, notes=notes, findings=findings_of(whole)))
+            done.append(replace(moved, notes=notes, findings=findings_of(whole), status=frames.status))
             # Before the next one is read, so that no more than one image is held at a time.
             unchanged(whole)
         if all(entry.file is None for entry in done):

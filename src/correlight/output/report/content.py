@@ -10,7 +10,7 @@ from typing import Any
 import correlight
 from correlight.geometry import Unit
 from correlight.images.image import Image
-from correlight.registration.result import ImageRecord, Result
+from correlight.registration.result import BY_HAND, ImageRecord, Result
 from correlight.transforms import Affine, Projective
 
 _HEADLINES = {
@@ -124,7 +124,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         error = dict.fromkeys(error, "none given")
     return [
         ("Predicted error, median", error["median"]),
-        ("Predicted error, 95 % below", error["p95"]),
+        ("Predicted error, 95 % within", error["within"]),
         ("Transform", "none" if result.status == "refused" else result.model),
         ("Moving px per fixed px", "none" if result.status == "refused" else figure(result.scale_found, 4)),
     ]
@@ -132,7 +132,10 @@ def _facts(result: Result) -> list[tuple[str, str]]:
 
 def _error(result: Result) -> dict[str, str]:
     unit = result.predicted_error.grid.unit
-    return {"median": length(result.predicted_error.median, unit), "p95": length(result.predicted_error.p95, unit)}
+    return {
+        "median": length(result.predicted_error.median, unit),
+        "within": length(result.predicted_error.within, unit),
+    }
 
 
 def _pixel_sizes(result: Result) -> list[dict[str, str]]:
@@ -221,6 +224,8 @@ def methods(result: Result, has_registered: bool) -> str:
     version = result.versions.get(_SOFTWARE, correlight.__version__)
     images = f"{_image_text(result.moving)} (moving) and {_image_text(result.fixed)} (fixed)"
     by = f"{_SOFTWARE} {version} (recipe “{result.recipe}”, seed {result.seed})"
+    if result.recipe == BY_HAND:
+        by = f"{_SOFTWARE} {version} ({result.model_reason.partition(';')[0]})"
     if result.status == "refused":
         why = " ".join(result.verdict.reasons)
         return (
@@ -243,7 +248,8 @@ def methods(result: Result, has_registered: bool) -> str:
     error = _error(result)
     if error["median"] != "unknown":
         sentences.append(
-            f"The predicted registration error was {error['median']} (median) and {error['p95']} (95th percentile)."
+            f"The predicted registration error was {error['median']} (root mean square, median over the field); 95 % "
+            f"of places are predicted to be within {error['within']}."
         )
     confidence = f"{result.verdict.confidence:.2f}"
     if result.status == "accepted":
