@@ -23,9 +23,9 @@ from correlight.transforms import Transform, VelocityField
 
 # Fits of the linear map to two halves of the images that lie further apart than this many times what speaks against a
 # result are no map to begin from; a field can explain some of it.
+_NO_START = 4.0
 # Nothing is accepted with a confidence below 0.9.
 _NOT_QUITE = 0.89
-_NO_START = 4.0
 # A field that leads this far from where it began, as a share of a pixel, is not its own inverse.
 _CONSISTENT = 0.1
 # By how much the deviation of a field understates its error: with this, 92 % of the places of 18 simulated fields
@@ -174,8 +174,8 @@ def evidence_of_field(elastic: ElasticFit, pixel: float, symbol: str) -> tuple[E
             "Gain of the field",
             elastic.gain,
             2.0,
-            f"A field on a lattice of {elastic.cells} cells gains {elastic.gain:.1f} standard errors over the linear map on parts "
-            "that it was not fitted to.",
+            f"A field on a lattice of {elastic.cells} cells gains {elastic.gain:.1f} standard errors over the linear map "
+            "on parts that it was not fitted to.",
         ),
         Evidence(
             "Displacement beyond the linear map",
