@@ -174,8 +174,8 @@ def evidence_of_field(elastic: ElasticFit, pixel: float, symbol: str) -> tuple[E
             "Gain of the field",
             elastic.gain,
             2.0,
-            f"A field on a lattice of {elastic.cells} cells gains {elastic.gain:.1f} standard errors over the linear map "
-            "on parts that it was not fitted to.",
+            f"A field on a lattice of {elastic.cells} cells gains {elastic.gain:.1f} standard errors over the linear "
+            "map on parts that it was not fitted to.",
         ),
         Evidence(
             "Displacement beyond the linear map",
