@@ -1,5 +1,5 @@
 # make demo   simulate a specimen, register it, write ./demo (open demo/.../report.html)
-# make test   everything that must hold before a change is merged, about 7 minutes on two cores
+# make test   everything that must hold before a change is merged
 # make quick  a first look in a minute: style, and the tests of a few rooms
 # make learn  train the descriptor anew, about an hour on two cores, into ./learned
 # make clean  removes what the other targets made
@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do $$p -c '$(NEW_ENOUGH)' 
 TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
+# One process of tests for each processor: threads of libraries beside them would only wait for each other.
+ONE    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 STAMP  := $(VENV)/.installed
 QUICK  := $(addprefix tests/,test_geometry.py test_import.py test_layers.py test_transforms.py exchange/test_matrix.py \
           images/test_image.py images/test_plane.py io/test_tiff_meaning.py landmarks/test_linear.py recipes/test_recipes.py \
@@ -23,7 +25,7 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n logical --dist worksteal
+	$(ONE) $(BIN)/pytest -n logical --dist worksteal
 
 quick: $(STAMP)
 	$(BIN)/ruff check .
