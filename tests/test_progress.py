@@ -99,9 +99,9 @@ COUPLES: dict[str, Callable[[], Couple]] = {
 )
 def test_a_registration_ends_at_once_when_it_is_cancelled(kind: str, recipe: str, stage: str) -> None:
     couple = COUPLES[kind]()
-    # At a time that the names of the parameters choose: another one for each case, and the same on every run. The last
-    # stage may be over soon.
-    latest = 0.1 if stage == "verify" else 0.4
+    # At a time that the names of the parameters choose: another one for each case, and the same on every run. No stage
+    # may be over by then, and the last one of small stacks takes a twentieth of a second.
+    latest = 0.01 if stage == "verify" else 0.2
     after = float(np.random.default_rng(list(f"{kind} {recipe} {stage}".encode())).uniform(0.0, latest))
     listener = Listener(stage, after)
     # Later stages are reached sooner from a start.
