@@ -16,7 +16,7 @@ from correlight.geometry import Grid, Points
 from correlight.intensity.fit import ImageFit
 from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.task import Candidate
-from correlight.refine.elastic import ElasticFit, FieldSettings
+from correlight.refine.elastic import ElasticFit
 from correlight.refine.rounds import choose_in_rounds
 from correlight.refine.samples import Comparison, LinearTransform, distance
 from correlight.transforms import Transform, VelocityField
@@ -34,9 +34,7 @@ UNDERSTATED = 1.0
 _ASKED = "elastic was asked for"
 
 
-def with_field(
-    fit: ImageFit, others: Sequence[Comparison], *, lost: bool, settings: FieldSettings | None = None
-) -> ImageFit:
+def with_field(fit: ImageFit, others: Sequence[Comparison], *, lost: bool) -> ImageFit:
     """The fit with a smooth field, if parts that it was not fitted to speak for one.
 
     Parameters
@@ -47,8 +45,6 @@ def with_field(
         Further channels of both images, which speak for or against the field as well.
     lost : bool
         Whether wrong poses score as much as this one: then there is nothing for a field to begin from.
-    settings : FieldSettings, optional
-        How the field is fitted.
     """
     pair, choice = fit.compared, fit.choice
     limits = calibration("volumes" if isinstance(fit.candidate, VolumeCandidate) else "images").limits
@@ -56,7 +52,7 @@ def with_field(
     if lost or apart > _NO_START * limits.apart:
         why = "the linear map that it would begin from is not certain"
         return replace(fit, reason=f"{_ASKED}, but {why}; {fit.model}: {fit.reason}")
-    found, pose = choose_in_rounds([pair, *others], choice.transform, settings)
+    found, pose = choose_in_rounds([pair, *others], choice.transform)
     if found.fit is None and pose is choice.transform:
         return replace(fit, reason=f"{_ASKED}, but {found.reason} ({fit.model}: {fit.reason})")
     linear = fit.candidate.from_compared(pose) if isinstance(fit.candidate, VolumeCandidate) else pose

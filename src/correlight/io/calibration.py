@@ -15,7 +15,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 from correlight.errors import ReadError
-from correlight.parsing import parse_xml
 
 SMALLEST, LARGEST = 1e-6, 1e5  # micrometres per pixel that a microscope can mean
 FINE, SCANNER = 3.0, 25.0  # micrometres; coarser pixels are those of cameras and scanners, and those of paper
@@ -141,15 +140,6 @@ def number(value: Any) -> float:
 def local_name(element: ElementTree.Element) -> str:
     """The name of an XML element without its namespace."""
     return element.tag.rsplit("}", 1)[-1]
-
-
-def ome_images(xml: str) -> list[ElementTree.Element]:
-    """The ``Image`` elements of an OME-XML text; none where it is damaged or brings a document type definition."""
-    try:
-        root = parse_xml(xml, "Expected OME-XML, but it")
-    except ReadError:
-        return []
-    return [element for element in root.iter() if local_name(element) == "Image"]
 
 
 def ome_stage(pixels: ElementTree.Element, time: int = 0) -> tuple[float, ...] | None:

@@ -107,6 +107,27 @@ class Bent:
         return float(apart.max()) if np.isfinite(apart).all() else float("inf")
 
 
+class OnLattice(Bent):
+    """A field whose numbers stand on the nodes of a grid."""
+
+    grid: Grid
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes, 2 or 3."""
+        return self.grid.ndim
+
+    @property
+    def span(self) -> float:
+        """Length of the grid in its unit."""
+        return max(self.grid.extent)
+
+    @property
+    def finest(self) -> float:
+        """No detail is smaller than the distance of the nodes."""
+        return min(self.grid.spacing)
+
+
 def determinants(transform: Transform, places: Points) -> tuple[float, float]:
     """Smallest and greatest determinant of the derivative over ``(N, D)`` places."""
     least, greatest = np.inf, -np.inf

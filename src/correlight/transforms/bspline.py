@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from correlight.errors import TransformError
 from correlight.geometry import Grid, Points
-from correlight.transforms.bent import Bent, lattice_of_cells
+from correlight.transforms.bent import OnLattice, lattice_of_cells
 from correlight.transforms.protocol import checked
 
 # A map is looked at in so many places a cell along each axis to see whether it folds.
@@ -22,7 +22,7 @@ _ORDERS: dict[int, Literal[1, 2, 3]] = {1: 1, 2: 2, 3: 3}
 
 
 @dataclass(frozen=True, eq=False)
-class BSplineField(Bent):
+class BSplineField(OnLattice):
     """A displacement made of B-splines on a lattice of control points: ``p + sum of coefficient * basis(p)``.
 
     Parameters
@@ -78,11 +78,6 @@ class BSplineField(Bent):
         coefficients.flags.writeable = False
         object.__setattr__(self, "coefficients", coefficients)
 
-    @property
-    def ndim(self) -> int:
-        """Number of axes, 2 or 3."""
-        return self.grid.ndim
-
     def __call__(self, points: ArrayLike) -> Points:
         """Map ``(N, D)`` points."""
         array = checked(points, self.ndim)
@@ -106,16 +101,6 @@ class BSplineField(Bent):
     def words(self) -> str:
         """The kind, as a sentence calls it."""
         return "a B-spline"
-
-    @property
-    def span(self) -> float:
-        """Length of the lattice in its unit."""
-        return max(self.grid.extent)
-
-    @property
-    def finest(self) -> float:
-        """No detail is smaller than the distance of the control points."""
-        return min(self.grid.spacing)
 
     @cached_property
     def looks(self) -> Points:

@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from correlight.errors import TransformError
 from correlight.geometry import Grid, Points
-from correlight.transforms.bent import Bent, lattice_of_cells
+from correlight.transforms.bent import Bent, OnLattice, lattice_of_cells
 from correlight.transforms.linear import Affine
 from correlight.transforms.protocol import Transform, checked
 
@@ -22,7 +22,7 @@ _EXACT, _MOST_NODES = 0.01, {2: 1025, 3: 97}
 
 
 @dataclass(frozen=True, eq=False)
-class Displacement(Bent):
+class Displacement(OnLattice):
     """A displacement sampled on a grid: ``p + d(p)``, linear in between and constant beyond the edge.
 
     Parameters
@@ -48,11 +48,6 @@ class Displacement(Bent):
         vectors.flags.writeable = False
         object.__setattr__(self, "vectors", vectors)
 
-    @property
-    def ndim(self) -> int:
-        """Number of axes, 2 or 3."""
-        return self.grid.ndim
-
     def __call__(self, points: ArrayLike) -> Points:
         """Map ``(N, D)`` points."""
         array = checked(points, self.ndim)
@@ -67,16 +62,6 @@ class Displacement(Bent):
     def words(self) -> str:
         """The kind, as a sentence calls it."""
         return "a displacement field"
-
-    @property
-    def span(self) -> float:
-        """Length of the grid in its unit."""
-        return max(self.grid.extent)
-
-    @property
-    def finest(self) -> float:
-        """No detail is smaller than the distance of the vectors."""
-        return min(self.grid.spacing)
 
     @cached_property
     def looks(self) -> Points:

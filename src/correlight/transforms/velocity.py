@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from correlight.errors import TransformError
 from correlight.geometry import Grid, Points
-from correlight.transforms.bent import Bent
+from correlight.transforms.bent import OnLattice
 from correlight.transforms.bspline import BSplineField
 
 # The flow is computed at so many places a cell of the lattice along each axis, in space at fewer.
@@ -24,7 +24,7 @@ RIM = 3
 
 
 @dataclass(frozen=True, eq=False)
-class VelocityField(Bent):
+class VelocityField(OnLattice):
     """Where points come to that move for one unit of time with a stationary velocity made of cubic B-splines.
 
     Parameters
@@ -82,11 +82,6 @@ class VelocityField(Bent):
         velocity.flags.writeable = False
         object.__setattr__(self, "velocity", velocity)
 
-    @property
-    def ndim(self) -> int:
-        """Number of axes, 2 or 3."""
-        return self.grid.ndim
-
     @cached_property
     def flow(self) -> BSplineField:
         """The map as a B-spline displacement on a finer lattice, which other tools can read."""
@@ -141,11 +136,6 @@ class VelocityField(Bent):
     def words(self) -> str:
         """The kind, as a sentence calls it."""
         return "the flow of a velocity"
-
-    @property
-    def span(self) -> float:
-        """Length of the lattice in its unit."""
-        return max(self.grid.extent)
 
     @property
     def finest(self) -> float:
