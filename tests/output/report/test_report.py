@@ -275,6 +275,33 @@ def test_overlay_has_a_bar_of_the_length_it_states(tmp_path):
     assert max(runs) == 100
 
 
+def test_overlay_of_two_dense_images_is_grey_where_they_agree_and_coloured_where_not(tmp_path):
+    rng = np.random.default_rng(0)
+    grey = rng.integers(60, 200, (200, 300), dtype=np.uint8)
+    covered = np.ones(grey.shape, bool)
+    covered[:, 250:] = False
+    moved = np.where(covered, grey, 0).astype(np.uint8)
+    moved[50:90, 100:160] = 255 - grey[50:90, 100:160]
+    path = tmp_path / "overlay.png"
+    write_overlay(path, Image.from_array(grey), moved[None], covered, 0)
+    drawn = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)).astype(int)
+    colour = drawn.max(axis=2) - drawn.min(axis=2)
+    assert colour[55:85, 105:155].mean() > 40
+    assert colour[:45, :240].mean() < 8
+    assert colour[:150, 252:].max() == 0
+
+
+def test_overlay_leaves_the_data_bar_of_the_instrument_legible(tmp_path):
+    grey = np.full((400, 800), 90, np.uint8)
+    mask = np.ones(grey.shape, bool)
+    mask[360:] = False
+    path = tmp_path / "overlay.png"
+    write_overlay(path, Image.from_array(grey, spacing=0.05, mask=mask), None, None, None)
+    drawn = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))[..., 0]
+    assert len(np.unique(drawn[360:])) == 1
+    assert drawn[:360].max() == 255
+
+
 def test_overlay_of_a_large_uncalibrated_image_is_reduced_and_marked(tmp_path):
     rng = np.random.default_rng(0)
     fixed = Image.from_array(rng.integers(0, 9999, (900, 3200), dtype=np.uint16))

@@ -80,7 +80,8 @@ def write_overlay(
     """Write one PNG: the fixed image in grey, one registered channel in colour, a scale bar, at most 1600 pixels.
 
     Magenta or green is chosen, whichever stands out more from the grey below it. What is coloured is what stands out
-    from the ground of the registered channel: bright on dark, or dark on bright.
+    from the ground of the registered channel: bright on dark, or dark on bright. A channel without such a ground is
+    shown in green and the fixed image in magenta: what agrees is grey.
 
     Parameters
     ----------
@@ -110,13 +111,20 @@ def write_overlay(
     shape = pictures.display_shape(fixed.grid, _LONGEST)
     if fixed_channel is None and not fixed.rgb:
         fixed_channel = 0
-    ground = pictures.stretch(viewer.shrunk(fixed, fixed_channel, shape), pictures.resize_mask(fixed.valid(), shape))
+    valid = pictures.resize_mask(fixed.valid(), shape)
+    ground = pictures.stretch(viewer.shrunk(fixed, fixed_channel, shape), valid)
     drawn = np.dstack([ground] * 3)
     if registered is not None:
         covered = None if footprint is None else pictures.resize_mask(footprint, shape)
-        light = pictures.signal(pictures.stretch(pictures.plane(registered, channel, shape), covered), covered)
-        drawn = pictures.tinted(ground, light, pictures.TINTS[pictures.contrasting_tint(ground, light)], covered)
-    drawn = pictures.with_scale_bar(drawn, fixed.grid.extent[1] / shape[1], fixed.grid.frame.symbol)
+        moved = pictures.stretch(pictures.plane(registered, channel, shape), covered)
+        light = pictures.signal(moved, covered)
+        if pictures.is_dense(light, covered):
+            drawn = pictures.in_two_colours(ground, moved, covered)
+        else:
+            drawn = pictures.tinted(ground, light, pictures.TINTS[pictures.contrasting_tint(ground, light)], covered)
+    rows = np.flatnonzero(valid.any(axis=1))
+    below = int(rows[-1]) + 1 if len(rows) else None
+    drawn = pictures.with_scale_bar(drawn, fixed.grid.extent[1] / shape[1], fixed.grid.frame.symbol, below)
     if mark:
         drawn = pictures.with_banner(drawn, mark)
     _write(Path(path), pictures.encode(drawn, "png"))

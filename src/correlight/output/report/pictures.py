@@ -28,6 +28,8 @@ _SUPERSAMPLED = 4
 _LONGEST_SIDE = 65_500
 # The band of a banner: its grey value, and its least width in heights of a letter.
 _BAND, _BANNER = 32, 14
+# An image whose middle grey value is above this, of 255, is bright nearly everywhere.
+_DENSE = 64
 
 
 def display_shape(grid: Grid, longest: int) -> tuple[int, int]:
@@ -127,6 +129,28 @@ def tinted(fixed: Grey, moving: Grey, tint: Sequence[int], covered: Mask | None 
     return np.asarray(np.round(grey * (1 - weight) + np.asarray(tint, np.float32) * weight), np.uint8)
 
 
+def in_two_colours(fixed: Grey, moving: Grey, covered: Mask | None = None) -> Colour:
+    """The fixed image in magenta and the moving one in green: grey where both agree, coloured where they do not.
+
+    For a moving image that is bright nearly everywhere, which would hide the fixed one under one flat colour.
+
+    Parameters
+    ----------
+    fixed, moving : (Y, X) arrays of uint8
+        On one grid.
+    covered : (Y, X) array of bool, optional
+        Where the moving image has pixels; elsewhere the fixed one is grey.
+    """
+    green = moving if covered is None else np.where(covered, moving, fixed)
+    return np.dstack([fixed, green, fixed])
+
+
+def is_dense(light: Grey, covered: Mask | None = None) -> bool:
+    """Whether an image has no dark ground between what it shows, as most electron micrographs."""
+    counted = light if covered is None or not covered.any() else light[covered]
+    return float(np.median(counted)) > _DENSE
+
+
 def signal(moving: Grey, covered: Mask | None = None) -> Grey:
     """What stands out from the ground of an image: itself on a dark ground, its negative on a bright one.
 
@@ -218,7 +242,7 @@ def length_label(length: float, symbol: str) -> str:
     return f"{length:g} {symbol}"
 
 
-def with_scale_bar(picture: Colour, unit_per_pixel: float, symbol: str) -> Colour:
+def with_scale_bar(picture: Colour, unit_per_pixel: float, symbol: str, below: int | None = None) -> Colour:
     """The ``(Y, X, 3)`` image with a scale bar and its length in the lower left corner.
 
     Parameters
@@ -227,8 +251,10 @@ def with_scale_bar(picture: Colour, unit_per_pixel: float, symbol: str) -> Colou
         Length of one pixel of the picture.
     symbol : {"µm", "px"}
         What that length is measured in.
+    below : int, optional
+        The row that the corner ends at; the last one without. An instrument's own data bar stays legible.
     """
-    rows, columns = picture.shape[:2]
+    columns, rows = picture.shape[1], picture.shape[0] if below is None else below
     length = nice_length(0.22 * columns * unit_per_pixel)
     width = max(1, round(length / unit_per_pixel))
     size = max(9.0, min(rows, columns) / 32)
