@@ -42,20 +42,22 @@ def test_right_landmarks_are_confirmed(couple: SimulatedPair) -> None:
     [
         ("exchanged", "moving", "y and x of the landmarks of the moving image are exchanged"),
         ("exchanged", "fixed", "y and x of the landmarks of the fixed image are exchanged"),
+        ("exchanged", "both", "y and x of the landmarks of both images are exchanged"),
         ("from below", "moving", "y of the landmarks of the moving image is counted from below"),
     ],
 )
 def test_coordinates_written_otherwise_are_found(couple: SimulatedPair, slip: str, role: str, words: str) -> None:
     places = couple.fixed.grid.lattice(4)
     points = {"fixed": places, "moving": couple.moving_from_fixed(places)}
-    image = couple.fixed if role == "fixed" else couple.moving
-    # The first pixel's centre is the origin, so that y counted from below runs from 0 at the last row.
-    last = (image.grid.shape[0] - 1) * image.grid.spacing[0]
-    points[role] = points[role][:, ::-1] if slip == "exchanged" else np.array([last, 0]) + points[role] * (-1, 1)
+    for name in ("fixed", "moving") if role == "both" else (role,):
+        image = couple.fixed if name == "fixed" else couple.moving
+        # The first pixel's centre is the origin, so that y counted from below runs from 0 at the last row.
+        last = (image.grid.shape[0] - 1) * image.grid.spacing[0]
+        points[name] = points[name][:, ::-1] if slip == "exchanged" else np.array([last, 0]) + points[name] * (-1, 1)
     result = result_of(couple.fixed, couple.moving, points["fixed"], points["moving"])
     assert result.status == "doubtful"
     assert words in result.verdict.reasons[0]
-    assert any("mirror image" in reason for reason in result.verdict.reasons)
+    assert any("mirror image" in reason for reason in result.verdict.reasons) is (role != "both")
 
 
 def test_images_that_show_nothing_are_not_asked(couple: SimulatedPair) -> None:
