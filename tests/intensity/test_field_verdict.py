@@ -1,0 +1,42 @@
+"""A field that the images hardly speak for is not accepted, however certain the linear map is."""
+
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from correlight.evidence.verdict import Verdict
+from correlight.geometry import Grid
+from correlight.intensity.elastic import verdict_with_field
+from correlight.intensity.fit import ImageFit
+from correlight.methods.task import Candidate
+from correlight.refine.elastic import ElasticFit
+from correlight.refine.lattice import Lattice
+from correlight.transforms import Affine
+
+GRID = Grid.of((64, 64))
+
+
+def fit_with(evidence: float) -> ImageFit:
+    lattice = Lattice.over(GRID, 2)
+    field = lattice.velocity(0.2 * np.random.default_rng(0).normal(size=(lattice.count, 2)))
+    known = np.zeros(GRID.shape, np.float32)
+    known[: round(evidence * 64)] = 1
+    elastic = ElasticFit(field, (field, field), 2, 5.0, known, known, GRID)
+    unused = cast(Any, None)
+    linear = Affine.identity()
+    return ImageFit(Candidate((0, 0), ()), field, linear, "elastic", "", unused, unused, elastic=elastic)
+
+
+@pytest.mark.parametrize(("evidence", "status"), [(0.8, "accepted"), (0.1, "doubtful")])
+def test_a_field_needs_evidence_of_its_own(evidence: float, status: str) -> None:
+    linear = Verdict("accepted", 0.99, ("The pose stands out.",))
+    told = verdict_with_field(linear, fit_with(evidence), 1.0, "px")
+    assert told.status == status
+    assert (told.confidence < 0.9) is (status == "doubtful")
+    assert any("speak for the field on only 9 %" in reason for reason in told.reasons) is (status == "doubtful")
+
+
+def test_a_field_makes_nothing_better_than_its_linear_map() -> None:
+    linear = Verdict("refused", 0.1, ("Wrong poses score more.",))
+    assert verdict_with_field(linear, fit_with(0.8), 1.0, "px").status == "refused"
