@@ -202,7 +202,8 @@ def evidence_of_field(elastic: ElasticFit, pixel: float, symbol: str) -> tuple[E
             0.3,
             f"The images themselves speak for the field on {100 * share:.0f} % of the area; elsewhere it rests on "
             "smoothness.",
-            f"The images speak for the field on only {100 * share:.0f} % of the area; elsewhere it rests on smoothness.",
+            f"The images speak for the field on only {100 * share:.0f} % of the area; elsewhere it rests on "
+            "smoothness.",
         ),
     )
 
