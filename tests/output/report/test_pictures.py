@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
+from correlight.images import display
 from correlight.images.image import Image
 from correlight.output.report import pictures, viewer
 from correlight.search.pose import Pose
@@ -33,9 +34,9 @@ def test_length_label(length, symbol, words):
 
 
 def test_display_has_square_pixels_and_is_never_finer_than_the_image():
-    assert pictures.display_shape(Grid.of((100, 100), (2.0, 1.0)), 1600) == (200, 100)
-    assert pictures.display_shape(Grid.of((5000, 10000)), 1600) == (800, 1600)
-    assert pictures.display_shape(Grid.of((1, 10000)), 1600) == (1, 1600)
+    assert display.display_shape(Grid.of((100, 100), (2.0, 1.0)), 1600) == (200, 100)
+    assert display.display_shape(Grid.of((5000, 10000)), 1600) == (800, 1600)
+    assert display.display_shape(Grid.of((1, 10000)), 1600) == (1, 1600)
 
 
 def test_stretch_ignores_what_is_masked_and_not_finite():
@@ -43,18 +44,18 @@ def test_stretch_ignores_what_is_masked_and_not_finite():
     values[:2] = np.nan, np.inf
     valid = np.ones(1001, bool)
     values[-1], valid[-1] = 1e6, False
-    grey = pictures.stretch(values, valid)
+    grey = display.stretch(values, valid)
     assert grey[0] == 0
     assert grey[1] == 255
     assert grey[500] == pytest.approx(127, abs=2)
-    assert pictures.stretch(np.full((3, 3), np.nan)).max() == 0
-    assert pictures.stretch(np.full((3, 3), 7)).max() == 0
+    assert display.stretch(np.full((3, 3), np.nan)).max() == 0
+    assert display.stretch(np.full((3, 3), 7)).max() == 0
 
 
 def test_stretch_shows_a_stain_too_sparse_for_percentiles():
     sparse = np.zeros((100, 100))
     sparse[5, 5] = 3.0
-    assert pictures.stretch(sparse)[5, 5] == 255
+    assert display.stretch(sparse)[5, 5] == 255
 
 
 @pytest.mark.parametrize("dtype", ["u1", ">u2", "i4", "u4", "f2", "f4", ">f8"])
@@ -62,7 +63,7 @@ def test_resize_takes_means_of_areas_for_every_pixel_type(dtype):
     ramp = np.arange(64).reshape(8, 8).astype(dtype)
     means = ramp.reshape(2, 4, 2, 4).astype(float).mean(axis=(1, 3))
     # Whole-number types round to the nearest.
-    assert np.abs(pictures.resize(ramp, (2, 2)) - means).max() <= (0.5 if dtype == "u1" else 0)
+    assert np.abs(display.resize(ramp, (2, 2)) - means).max() <= (0.5 if dtype == "u1" else 0)
 
 
 def test_tint_replaces_grey_in_proportion_to_light():
@@ -124,16 +125,16 @@ def test_micro_sign_differs_from_u_by_its_tail_only():
 def test_encode_keeps_the_order_of_colours():
     red = np.zeros((4, 4, 3), np.uint8)
     red[..., 0] = 255
-    coded = pictures.encode(red, "png")
+    coded = display.encode(red, "png")
     assert np.asarray(cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR))[0, 0].tolist() == [0, 0, 255]
-    assert pictures.data_uri(coded).startswith("data:image/png;base64,")
-    assert pictures.data_uri(pictures.encode(red, "jpeg")).startswith("data:image/jpeg;base64,")
+    assert display.data_uri(coded).startswith("data:image/png;base64,")
+    assert display.data_uri(display.encode(red, "jpeg")).startswith("data:image/jpeg;base64,")
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (70_000, 1)])
 def test_encode_says_which_sizes_it_takes(shape):
     with pytest.raises(UsageError, match="1 to 65500 pixels a side"):
-        pictures.encode(np.zeros(shape, np.uint8), "jpeg")
+        display.encode(np.zeros(shape, np.uint8), "jpeg")
 
 
 def test_smallest_level_that_is_fine_enough_is_read():
@@ -148,9 +149,9 @@ def test_smallest_level_that_is_fine_enough_is_read():
             return self.pixels[key]
 
     image = Image((Level(64, 1), Level(32, 2), Level(16, 3)), Grid.of((64, 64)), ("c",))
-    assert viewer.shrunk(image, 0, (20, 20)).max() == 2
-    assert viewer.shrunk(image, 0, (16, 16)).max() == 3
-    assert viewer.shrunk(image, None, (60, 60)).max() == 1
+    assert display.shrunk(image, 0, (20, 20)).max() == 2
+    assert display.shrunk(image, 0, (16, 16)).max() == 3
+    assert display.shrunk(image, None, (60, 60)).max() == 1
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -179,8 +180,8 @@ def test_pose_picture_of_a_real_pair_lays_chromatin_on_dark_nuclei(data, pairs):
     section = Image.from_array(cv2.imread(str(data / pair["fixed"]), cv2.IMREAD_GRAYSCALE))
     stain = Image.from_array(np.asarray(cv2.imread(str(data / pair["moving"]), cv2.IMREAD_COLOR)).max(axis=2))
     true = Affine(np.vstack([pair["moving_from_fixed_px_yx"], [0, 0, 1]]))
-    shape = pictures.display_shape(section.grid, 240)
-    ground = pictures.stretch(viewer.shrunk(section, 0, shape)).astype(float)
+    shape = display.display_shape(section.grid, 240)
+    ground = display.stretch(display.shrunk(section, 0, shape)).astype(float)
 
     def brightness_under_stain(pose):
         drawn = viewer.pose_picture(Pose(pose, 1.0, 1.0), section, stain, (0, 0)).astype(float)

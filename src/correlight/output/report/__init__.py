@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import UsageError, WriteError
+from correlight.images import display
 from correlight.images.image import Image
 from correlight.output.report import content, pictures, viewer
 from correlight.output.report.page import template
@@ -108,15 +109,15 @@ def write_overlay(
         If the file cannot be written.
     """
     _check(fixed, None, registered, footprint)
-    shape = pictures.display_shape(fixed.grid, _LONGEST)
+    shape = display.display_shape(fixed.grid, _LONGEST)
     if fixed_channel is None and not fixed.rgb:
         fixed_channel = 0
-    valid = pictures.resize_mask(fixed.valid(), shape)
-    ground = pictures.stretch(viewer.shrunk(fixed, fixed_channel, shape), valid)
+    valid = display.resize_mask(fixed.valid(), shape)
+    ground = display.stretch(display.shrunk(fixed, fixed_channel, shape), valid)
     drawn = np.dstack([ground] * 3)
     if registered is not None:
-        covered = None if footprint is None else pictures.resize_mask(footprint, shape)
-        moved = pictures.stretch(pictures.plane(registered, channel, shape), covered)
+        covered = None if footprint is None else display.resize_mask(footprint, shape)
+        moved = display.stretch(display.plane(registered, channel, shape), covered)
         light = pictures.signal(moved, covered)
         if pictures.is_dense(light, covered):
             drawn = pictures.in_two_colours(ground, moved, covered)
@@ -127,7 +128,7 @@ def write_overlay(
     drawn = pictures.with_scale_bar(drawn, fixed.grid.extent[1] / shape[1], fixed.grid.frame.symbol, below)
     if mark:
         drawn = pictures.with_banner(drawn, mark)
-    _write(Path(path), pictures.encode(drawn, "png"))
+    _write(Path(path), display.encode(drawn, "png"))
 
 
 def _check(

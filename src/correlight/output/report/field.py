@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.geometry import Grid, Points
+from correlight.images import display
 from correlight.output.report import content, pictures
 from correlight.registration.result import Result
 from correlight.transforms import Affine, Projective
@@ -208,7 +209,7 @@ def describe(
     longest = max(ground.shape[:2])
     factor = float(np.clip(longest, _SHORTEST, _LONGEST)) / longest
     shape = max(1, round(ground.shape[0] * factor)), max(1, round(ground.shape[1] * factor))
-    small = np.asarray(pictures.resize(ground, shape), np.uint8)
+    small = np.asarray(display.resize(ground, shape), np.uint8)
     lines = grid_lines(result, plane, axes, shape)
     pixel = plane.extent[axes[1]] / shape[1]
     drawn = pictures.with_scale_bar(drawn_grid(small, lines), pixel, plane.frame.symbol)
@@ -258,8 +259,8 @@ def _scale(low: str, high: str) -> dict[str, str]:
 
 
 def _png(picture: NDArray[np.uint8]) -> str:
-    return pictures.data_uri(pictures.encode(picture, "png"))
+    return display.data_uri(display.encode(picture, "png"))
 
 
 def _jpeg(picture: NDArray[np.uint8]) -> str:
-    return pictures.data_uri(pictures.encode(picture, "jpeg", 88))
+    return display.data_uri(display.encode(picture, "jpeg", 88))

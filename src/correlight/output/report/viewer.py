@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.geometry import Grid
+from correlight.images import display
 from correlight.images.image import Image
 from correlight.images.resample import Chosen, warp
 from correlight.output.report import content, field, pictures
@@ -24,14 +25,6 @@ _MOST_CHANNELS = 64
 _SWAP = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
 
 
-def shrunk(image: Image, channel: int | None, shape: tuple[int, int]) -> NDArray[Any]:
-    """One channel (None: the mean of all) at a display shape, read from the smallest level that is fine enough."""
-    fine = [
-        index for index, level in enumerate(image.levels) if level.shape[1] >= shape[0] and level.shape[2] >= shape[1]
-    ]
-    return pictures.plane(image.levels[max(fine, default=0)], channel, shape)
-
-
 def prepare(
     result: Result,
     fixed: Image,
@@ -43,15 +36,15 @@ def prepare(
 
     The images are made smaller together until they fit the budget of the file.
     """
-    fixed_shape = pictures.display_shape(fixed.grid, _SIDES[0])
-    fixed_valid = pictures.resize_mask(fixed.valid(), fixed_shape)
+    fixed_shape = display.display_shape(fixed.grid, _SIDES[0])
+    fixed_valid = display.resize_mask(fixed.valid(), fixed_shape)
     fixed_planes, fixed_layers, fixed_start = _planes(fixed, result.fixed.channel, None, fixed_shape, fixed_valid)
     if registered is None:
-        grid, shape = moving.grid, pictures.display_shape(moving.grid, _SIDES[0])
-        covered = pictures.resize_mask(moving.valid(), shape)
+        grid, shape = moving.grid, display.display_shape(moving.grid, _SIDES[0])
+        covered = display.resize_mask(moving.valid(), shape)
     else:
         grid, shape = fixed.grid, fixed_shape
-        covered = np.ones(shape, bool) if footprint is None else pictures.resize_mask(footprint, shape)
+        covered = np.ones(shape, bool) if footprint is None else display.resize_mask(footprint, shape)
     moving_planes, moving_layers, moving_start = _planes(moving, result.moving.channel, registered, shape, covered)
     coded = _within_budget([*fixed_planes, *moving_planes])
     ground, light = (
@@ -81,7 +74,7 @@ def prepare(
             "start": moving_start,
             "ignored": None if together else _ignored_layer(moving),
         },
-        "covered": pictures.data_uri(pictures.encode(covered.astype(np.uint8) * 255, "png")) if together else None,
+        "covered": display.data_uri(display.encode(covered.astype(np.uint8) * 255, "png")) if together else None,
         "outline": pictures.outlines(covered, shape) if together else [],
         "error": _error_layer(result, fixed, fixed_shape) if together else None,
         "grid": field.grid_lines(result, fixed.grid, (0, 1), fixed_shape) if bent else None,
@@ -89,7 +82,7 @@ def prepare(
         "tint": pictures.contrasting_tint(ground, light) if together else "grey",
         # An image on a bright ground (stained tissue) has no dark to see through: lay it on evenly instead.
         "blend": "even" if pictures.has_bright_ground(light, covered) else "bright",
-        "still": pictures.data_uri(pictures.encode(_still(ground, light, covered), "jpeg", 80)) if together else None,
+        "still": display.data_uri(display.encode(_still(ground, light, covered), "jpeg", 80)) if together else None,
         "field": _field(result, fixed.grid, _still(ground, light, covered)) if bent else None,
         "hidden_channels": max(0, len(moving.channels) - _MOST_CHANNELS) + max(0, len(fixed.channels) - _MOST_CHANNELS),
     }
@@ -106,19 +99,19 @@ def _planes(
 
     def plane(channel: int) -> NDArray[Any]:
         if registered is None:
-            return shrunk(image, channel, shape)
-        return pictures.plane(registered, channel, shape)
+            return display.shrunk(image, channel, shape)
+        return display.plane(registered, channel, shape)
 
     if image.rgb:
         colours = np.dstack([plane(channel) for channel in range(3)])
         if colours.dtype != np.uint8:
-            colours = pictures.stretch(colours, np.dstack([valid] * 3))
+            colours = display.stretch(colours, np.dstack([valid] * 3))
         layers = [{"name": "RGB", "picture": 0, "pick": None}]
         layers += [{"name": name, "picture": 0, "pick": index} for index, name in enumerate(image.channels)]
         return [colours], layers, 0
     start = image.channels.index(used) if used in image.channels else 0
     chosen = sorted({start, *range(min(len(image.channels), _MOST_CHANNELS - 1))})
-    planes = [pictures.stretch(plane(channel), valid) for channel in chosen]
+    planes = [display.stretch(plane(channel), valid) for channel in chosen]
     layers = [{"name": image.channels[channel], "picture": i, "pick": None} for i, channel in enumerate(chosen)]
     return planes, layers, chosen.index(start)
 
@@ -130,12 +123,12 @@ def _within_budget(planes: list[NDArray[np.uint8]]) -> list[str]:
         for plane in planes:
             factor = min(1.0, side / max(plane.shape[:2]))
             shape = max(1, round(plane.shape[0] * factor)), max(1, round(plane.shape[1] * factor))
-            coded.append(pictures.encode(np.asarray(pictures.resize(plane, shape), np.uint8), "jpeg"))
+            coded.append(display.encode(np.asarray(display.resize(plane, shape), np.uint8), "jpeg"))
             if sum(map(len, coded)) > _BUDGET:
                 break
         else:
             break
-    return [pictures.data_uri(part) for part in coded]
+    return [display.data_uri(part) for part in coded]
 
 
 def _frame(grid: Grid, shape: tuple[int, int]) -> dict[str, Any]:
@@ -156,14 +149,14 @@ def _straight(
     numbers = range(3) if moving.rgb else [moving.channels.index(layer["name"])]
     chosen = Chosen(pixels, list(numbers))
     values, inside = warp(chosen, moving.grid, linear, fixed.grid, mask=moving.mask)
-    covered = pictures.resize_mask(inside, shape)
-    planes = [pictures.plane(values, number, shape) for number in range(len(values))]
+    covered = display.resize_mask(inside, shape)
+    planes = [display.plane(values, number, shape) for number in range(len(values))]
     laid = planes[0] if len(planes) == 1 else np.dstack(planes)
     if laid.ndim == 2 or laid.dtype != np.uint8:
-        laid = pictures.stretch(laid, covered if laid.ndim == 2 else np.dstack([covered] * 3))
+        laid = display.stretch(laid, covered if laid.ndim == 2 else np.dstack([covered] * 3))
     return {
-        "picture": pictures.data_uri(pictures.encode(np.asarray(laid, np.uint8), "jpeg")),
-        "covered": pictures.data_uri(pictures.encode(covered.astype(np.uint8) * 255, "png")),
+        "picture": display.data_uri(display.encode(np.asarray(laid, np.uint8), "jpeg")),
+        "covered": display.data_uri(display.encode(covered.astype(np.uint8) * 255, "png")),
     }
 
 
@@ -183,7 +176,7 @@ def _still(ground: NDArray[np.uint8], light: NDArray[np.uint8], covered: NDArray
     drawn = pictures.tinted(ground, light, pictures.TINTS[pictures.contrasting_tint(ground, light)], covered)
     factor = min(1.0, 640 / max(drawn.shape[:2]))
     shape = max(1, round(drawn.shape[0] * factor)), max(1, round(drawn.shape[1] * factor))
-    return np.asarray(pictures.resize(drawn, shape), np.uint8)
+    return np.asarray(display.resize(drawn, shape), np.uint8)
 
 
 def _field(result: Result, grid: Grid, still: NDArray[np.uint8]) -> dict[str, Any]:
@@ -193,8 +186,8 @@ def _field(result: Result, grid: Grid, still: NDArray[np.uint8]) -> dict[str, An
 def _ignored_layer(image: Image, longest: int = 800) -> str | None:
     if image.mask is None or image.mask.all():
         return None
-    mask = pictures.resize_mask(image.valid(), pictures.display_shape(image.grid, longest))
-    return pictures.data_uri(pictures.encode(pictures.hatched(mask), "png"))
+    mask = display.resize_mask(image.valid(), display.display_shape(image.grid, longest))
+    return display.data_uri(display.encode(pictures.hatched(mask), "png"))
 
 
 def _error_layer(result: Result, fixed: Image, shape: tuple[int, int]) -> dict[str, Any] | None:
@@ -203,12 +196,12 @@ def _error_layer(result: Result, fixed: Image, shape: tuple[int, int]) -> dict[s
     if not known.size or error.grid.ndim != 2:
         return None
     low, high = float(known.min()), float(known.max())
-    small = pictures.display_shape(fixed.grid, 400)
+    small = display.display_shape(fixed.grid, 400)
     layer = pictures.heat(pictures.sample(error.values, error.grid, fixed.grid.resized(small)), low, high)
     ramp = pictures.heat(np.linspace(0, 1, 128)[None], 0, 1)
     return {
-        "picture": pictures.data_uri(pictures.encode(layer, "png")),
-        "ramp": pictures.data_uri(pictures.encode(ramp, "png")),
+        "picture": display.data_uri(display.encode(layer, "png")),
+        "ramp": display.data_uri(display.encode(ramp, "png")),
         "low": content.length(low, error.grid.unit),
         "high": content.length(high, error.grid.unit),
     }
@@ -228,16 +221,16 @@ def pose_picture(pose: Pose, fixed: Image, moving: Image, channels: tuple[int | 
     channels : tuple
         The fixed and the moving channel to show; None for the mean of all.
     """
-    shape = pictures.display_shape(fixed.grid, _THUMBNAIL)
+    shape = display.display_shape(fixed.grid, _THUMBNAIL)
     grid = fixed.grid.resized(shape)
-    ground = pictures.stretch(shrunk(fixed, channels[0], shape), pictures.resize_mask(fixed.valid(), shape))
+    ground = display.stretch(display.shrunk(fixed, channels[0], shape), display.resize_mask(fixed.valid(), shape))
     # Shrinking the moving image to the pixel size of the thumbnail first keeps the warp free of aliasing.
     pixel = max(pose.linear.scale * float(np.sqrt(np.prod(grid.spacing))), 1e-6 * max(moving.grid.extent))
     wanted = np.asarray(moving.grid.extent) / pixel
     wanted = np.clip(np.round(wanted / max(1.0, float(wanted.max()) / 1024)), 8, moving.grid.shape).astype(int)
     small = int(wanted[0]), int(wanted[1])
-    valid = pictures.resize_mask(moving.valid(), small)
-    light = pictures.signal(pictures.stretch(shrunk(moving, channels[1], small), valid), valid)
+    valid = display.resize_mask(moving.valid(), small)
+    light = pictures.signal(display.stretch(display.shrunk(moving, channels[1], small), valid), valid)
     to_moving = _SWAP @ index_matrix(pose, grid, moving.grid.resized(small)) @ _SWAP
 
     def laid(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -269,7 +262,7 @@ def pose_rows(result: Result, fixed: Image, moving: Image) -> list[dict[str, Any
                 "scale": content.figure(pixels.scale, 4),
                 "mirrored": "yes" if pose.linear.mirrored else "no",
                 "overlap": f"{100 * pose.overlap:.0f} %",
-                "picture": picture if picture is None else pictures.data_uri(pictures.encode(picture, "jpeg", 88)),
+                "picture": picture if picture is None else display.data_uri(display.encode(picture, "jpeg", 88)),
             }
         )
     return rows
@@ -289,9 +282,9 @@ def ignored_pictures(result: Result, fixed: Image, moving: Image) -> list[dict[s
         part = 0.0 if image.mask is None else 1 - float(np.mean(image.valid()))
         if not findings and part == 0:
             continue
-        shape = pictures.display_shape(image.grid, 360)
-        valid = pictures.resize_mask(image.valid(), shape)
-        grey = pictures.stretch(shrunk(image, _channel_number(image, record.channel), shape), valid)
+        shape = display.display_shape(image.grid, 360)
+        valid = display.resize_mask(image.valid(), shape)
+        grey = display.stretch(display.shrunk(image, _channel_number(image, record.channel), shape), valid)
         drawn = pictures.over(np.dstack([grey] * 3), pictures.hatched(valid))
         out.append(
             {
@@ -299,7 +292,7 @@ def ignored_pictures(result: Result, fixed: Image, moving: Image) -> list[dict[s
                 "name": content.file_name(record, ""),
                 "findings": findings,
                 "share": f"{100 * part:.1f} %",
-                "picture": pictures.data_uri(pictures.encode(drawn, "jpeg", 85)) if part > 0 else None,
+                "picture": display.data_uri(display.encode(drawn, "jpeg", 85)) if part > 0 else None,
             }
         )
     return out

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import WriteError
 from correlight.geometry import Frame, Grid, Unit
+from correlight.images import display
 from correlight.images.image import Image
 from correlight.images.resample import warp
 from correlight.output.report import content, field, pictures
@@ -86,7 +87,7 @@ def section_cut(
     swapped = not is_section(fixed.grid)
     section, stack = (moving, fixed) if swapped else (fixed, moving)
     stack_from_section = moving_from_fixed.inverse() if swapped else moving_from_fixed
-    onto = section.grid.resized((1, *pictures.display_shape(flat(section.grid), _LONGEST)))
+    onto = section.grid.resized((1, *display.display_shape(flat(section.grid), _LONGEST)))
     own, valid = warp(section, section.grid, Affine.identity(3), onto)
     cut, met = warp(stack, stack.grid, stack_from_section, onto)
     numbers = (channels[1] or 0, channels[0] or 0) if swapped else (channels[0] or 0, channels[1] or 0)
@@ -145,8 +146,8 @@ def drawn(cut: Cut) -> NDArray[np.uint8]:
 
 def coloured(cut: Cut) -> NDArray[np.uint8]:
     """A cut in colours: the fixed stack in grey, the moving one in the colour that stands out."""
-    ground = pictures.stretch(cut.fixed)
-    light = pictures.signal(pictures.stretch(cut.moving, cut.covered if cut.covered.any() else None), cut.covered)
+    ground = display.stretch(cut.fixed)
+    light = pictures.signal(display.stretch(cut.moving, cut.covered if cut.covered.any() else None), cut.covered)
     tint = pictures.TINTS[pictures.contrasting_tint(ground, light)]
     return pictures.tinted(ground, light, tint, cut.covered)
 
@@ -192,7 +193,7 @@ def write_volume_report(
         field=bent,
         section=is_section(fixed.grid) or is_section(moving.grid),
         cuts=[
-            {"title": title, "picture": pictures.data_uri(pictures.encode(picture, "png"))} for title, picture in shown
+            {"title": title, "picture": display.data_uri(display.encode(picture, "png"))} for title, picture in shown
         ],
         poses=[_row(pose, fixed.grid, moving.grid) for pose in result.poses],
         ignored=[
@@ -200,7 +201,7 @@ def write_volume_report(
             for role, record, share, findings in _ignored(result, fixed, moving)
         ],
     )
-    files = {"report.html": page.encode("utf-8", "replace"), "overlay.png": pictures.encode(still, "png")}
+    files = {"report.html": page.encode("utf-8", "replace"), "overlay.png": display.encode(still, "png")}
     for name, coded in files.items():
         try:
             (folder / name).write_bytes(coded)
@@ -238,8 +239,8 @@ def _alone(image: Image, channel: int | None) -> NDArray[np.uint8]:
     """The slice in the middle of one stack in grey, with a scale bar."""
     pixels = np.asarray(image.levels[0][channel or 0, image.grid.shape[0] // 2])
     plane = Grid(image.grid.shape[1:], image.grid.spacing[1:], image.grid.origin[1:], image.grid.unit)
-    shape = pictures.display_shape(plane, _LONGEST)
-    grey = pictures.stretch(pictures.resize(pixels, shape))
+    shape = display.display_shape(plane, _LONGEST)
+    grey = display.stretch(display.resize(pixels, shape))
     return pictures.with_scale_bar(np.dstack([grey] * 3), plane.extent[1] / shape[1], plane.frame.symbol)
 
 

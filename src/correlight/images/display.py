@@ -1,0 +1,123 @@
+"""Arrays as pictures to look at: shrunk, stretched to eight bits, and encoded as PNG or JPEG."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import UsageError
+from correlight.geometry import Grid
+from correlight.images.image import Image, Mask, Pixels
+
+Grey = NDArray[np.uint8]
+
+_CV_DEPTHS = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
+_LONGEST_SIDE = 65_500
+
+
+def display_shape(grid: Grid, longest: int) -> tuple[int, int]:
+    """Rows and columns of an image with square pixels over the field of a 2-D grid, never finer than the grid.
+
+    Parameters
+    ----------
+    grid : Grid
+        Two axes; the spacings may differ.
+    longest : int
+        Upper limit of the longer side, in pixels.
+    """
+    extent = np.asarray(grid.extent)
+    pixel = max(min(grid.spacing), float(extent.max()) / longest)
+    rows, columns = np.maximum(1, np.round(extent / pixel).astype(int))
+    return int(rows), int(columns)
+
+
+def resize(pixels: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """A ``(Y, X)`` array at another shape over the same field; means of areas where it shrinks.
+
+    Types that OpenCV does not know come back as float32.
+    """
+    array = np.ascontiguousarray(pixels if pixels.dtype in _CV_DEPTHS else np.asarray(pixels, np.float32))
+    if array.shape == shape:
+        return array
+    shrinks = shape[0] <= array.shape[0] and shape[1] <= array.shape[1]
+    mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(array, (shape[1], shape[0]), interpolation=mode))
+
+
+def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
+    """A ``(Y, X)`` mask at another shape: set where more than half of the area is."""
+    # A view as bytes costs no memory; OpenCV rounds the mean of zeros and ones to one of them.
+    return np.asarray(resize(np.ascontiguousarray(mask).view(np.uint8), shape) > 0)
+
+
+def plane(pixels: Pixels, channel: int | None, shape: tuple[int, int]) -> NDArray[Any]:
+    """One channel of ``(C, Y, X)`` pixels at another shape; None takes the mean of all.
+
+    One channel at a time is held in memory.
+    """
+    if channel is not None:
+        return resize(np.asarray(pixels[channel]), shape)
+    planes = [resize(np.asarray(pixels[index]), shape).astype(np.float32) for index in range(pixels.shape[0])]
+    return np.asarray(np.mean(planes, axis=0))
+
+
+def shrunk(image: Image, channel: int | None, shape: tuple[int, int]) -> NDArray[Any]:
+    """One channel (None: the mean of all) at a display shape, read from the smallest level that is fine enough."""
+    fine = [
+        index for index, level in enumerate(image.levels) if level.shape[1] >= shape[0] and level.shape[2] >= shape[1]
+    ]
+    return plane(image.levels[max(fine, default=0)], channel, shape)
+
+
+def stretch(pixels: NDArray[Any], valid: Mask | None = None, percentiles: tuple[float, float] = (0.5, 99.8)) -> Grey:
+    """Eight bits for display, the given percentiles of the valid and finite pixels becoming black and white.
+
+    Parameters
+    ----------
+    pixels : array
+        Any real type and shape.
+    valid : array of bool, optional
+        Which pixels choose the limits, shape of ``pixels``; all of them are stretched.
+    percentiles : tuple of float
+        Lower and upper, 0 to 100.
+    """
+    values = np.asarray(pixels, np.float32)
+    counted = np.isfinite(values) if valid is None else np.isfinite(values) & valid
+    if not counted.any():
+        return np.zeros(values.shape, np.uint8)
+    low, high = np.percentile(values[counted], percentiles)
+    if high <= low:
+        # A sparse stain fills less than the percentiles leave; its full range is then the better choice.
+        low, high = float(values[counted].min()), float(values[counted].max())
+    span = high - low if high > low else 1.0
+    scaled = np.nan_to_num((values - low) / span, nan=0.0, posinf=1.0, neginf=0.0)
+    return np.asarray(np.round(np.clip(scaled, 0.0, 1.0) * 255), np.uint8)
+
+
+def encode(picture: NDArray[np.uint8], kind: Literal["png", "jpeg"], quality: int = 90) -> bytes:
+    """A grey ``(Y, X)``, colour ``(Y, X, 3)`` or clear ``(Y, X, 4)`` image as the bytes of a file.
+
+    Raises
+    ------
+    UsageError
+        If a side is zero or beyond what JPEG can hold.
+    """
+    if not 1 <= min(picture.shape[:2]) <= max(picture.shape[:2]) <= _LONGEST_SIDE:
+        raise UsageError(
+            f"An image has 1 to {_LONGEST_SIDE} pixels a side; got the shape {picture.shape}, so resize it first."
+        )
+    swapped: NDArray[Any] = picture
+    if picture.ndim == 3:
+        swapped = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality] if kind == "jpeg" else [cv2.IMWRITE_PNG_COMPRESSION, 6]
+    return bytes(cv2.imencode(f".{kind}", swapped, options)[1])
+
+
+def data_uri(coded: bytes) -> str:
+    """A PNG or JPEG file as a ``data:`` address, which a page holds in itself."""
+    kind = "png" if coded.startswith(b"\x89PNG") else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(coded).decode('ascii')}"
