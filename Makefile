@@ -1,6 +1,7 @@
 # make demo   simulate a specimen, register it, write ./demo (open demo/.../report.html)
 # make test   everything that must hold before a change is merged
 # make quick  a first look in a minute: style, and the tests of a few rooms
+# make test-napari  the plug-in for napari, in an environment of its own, so that the rest stays without Qt
 # make learn  train the descriptor anew, about an hour on two cores, into ./learned
 # make clean  removes what the other targets made
 
@@ -12,11 +13,20 @@ BIN    := $(VENV)/bin
 # One process of tests for each processor: threads of libraries beside them would only wait for each other.
 ONE    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 STAMP  := $(VENV)/.installed
+# The plug-in is tested with the binding of Qt that QT names: make test-napari QT=pyside6
+QT     ?= pyqt6
+NVENV  := .venv-napari
+NSTAMP := $(NVENV)/.installed-$(QT)
+# Without a screen, under a virtual one that can draw.
+XVFB   := xvfb-run -a -s "-screen 0 1920x1080x24 +extension GLX"
+SCREEN := $(if $(DISPLAY),,$(if $(shell command -v xvfb-run),$(XVFB),none))
+# napari 0.9 itself is warned of this when it is loaded.
+THEIRS := -W ignore::pydantic.warnings.PydanticDeprecatedSince20
 QUICK  := $(addprefix tests/,test_geometry.py test_import.py test_layers.py test_transforms.py exchange/test_matrix.py \
           images/test_image.py images/test_plane.py io/test_tiff_meaning.py landmarks/test_linear.py recipes/test_recipes.py \
           registration/test_held.py search/test_rotation.py similarity/test_correlation.py transforms/test_motions.py)
 
-.PHONY: demo test quick learn clean
+.PHONY: demo test test-napari quick learn clean
 
 demo: $(STAMP)
 	$(BIN)/correlight demo -o demo --overwrite
@@ -26,6 +36,21 @@ test: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(ONE) $(BIN)/pytest -n logical --dist worksteal
+ifeq ($(SCREEN),none)
+	@echo "The plug-in for napari was not tested: there is no screen, and xvfb-run is not installed."
+else
+	$(MAKE) test-napari
+endif
+
+test-napari: $(NSTAMP)
+	$(NVENV)/bin/npe2 validate correlight
+	QT_API=$(QT) $(SCREEN) $(NVENV)/bin/napari --info
+	$(ONE) QT_API=$(QT) LIBGL_ALWAYS_SOFTWARE=1 $(SCREEN) $(NVENV)/bin/python -m pytest $(THEIRS) tests/napari
+
+$(NSTAMP): pyproject.toml
+	$(PYTHON) -m venv $(NVENV)
+	$(NVENV)/bin/python -m pip install --quiet --disable-pip-version-check $(QT) pytest pytest-qt hypothesis -e ".[napari]"
+	touch $@
 
 quick: $(STAMP)
 	$(BIN)/ruff check .
@@ -44,4 +69,4 @@ $(STAMP): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo learned .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NVENV) demo learned .mypy_cache .pytest_cache .ruff_cache .hypothesis

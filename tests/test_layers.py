@@ -49,7 +49,7 @@ GEOMETRY_ONLY = {"numpy", "scipy"}
 # What is heavy, or has one door only: package -> the modules that may import it.
 DOORS = {
     "torch": ("learn", "appearance.networks"),
-    "dask": (),
+    "dask": ("napari",),
     "tifffile": ("io",),
     "zarr": ("io", "exchange"),
     "imagecodecs": ("io",),
@@ -62,6 +62,8 @@ DOORS = {
     "cyclopts": ("cli",),
     "rich": ("cli.terminal",),
     "napari": ("napari",),
+    "magicgui": ("napari",),
+    "qtpy": ("napari",),
     "SimpleITK": (),
     "itk": (),
     "matplotlib": (),
@@ -181,7 +183,8 @@ def test_rooms_do_not_depend_on_each_other_in_circles() -> None:
 def test_every_package_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras.get("learn", []), *extras.get("formats", [])]
+    rooms = ("learn", "formats", "napari")
+    lines = [*project["dependencies"], *(line for room in rooms for line in extras.get(room, []))]
     declared = {re.split(r"[^\w.-]", line)[0] for line in lines}
     used = {
         entry.package

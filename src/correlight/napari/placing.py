@@ -1,0 +1,179 @@
+"""Where a transform lays layers: as their affine transform where napari shows that, else resampled as it is looked at.
+
+napari moves layers by affine transforms only, and shows a volume that is tilted out of its slices wrongly in the plane
+(napari issue 7310). Maps that bend, and tilted volumes, are therefore resampled block by block when a block comes into
+view; the layer that they come from is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.geometry import Grid
+from correlight.images.image import Image
+from correlight.images.kernel import Order
+from correlight.images.resample import Chosen, warp
+from correlight.output.section import filling, flat, is_section
+from correlight.transforms import Affine, Transform
+
+Matrix = NDArray[np.float64]
+
+# Sides of the blocks that are resampled at a time, and above how many pixels a side a plane gets coarser levels.
+_BLOCKS = {2: (1024, 1024), 3: (8, 512, 512)}
+_LARGE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What a layer was before it was moved, so that it can be put back."""
+
+    layer: Any
+    scale: Any
+    translate: Any
+    units: Any
+    affine: Matrix
+    visible: bool
+
+    @classmethod
+    def of(cls, layer: Any) -> Kept:
+        """What a layer is now."""
+        affine = np.array(layer.affine.affine_matrix)
+        return cls(layer, np.array(layer.scale), np.array(layer.translate), layer.units, affine, layer.visible)
+
+    def put_back(self) -> None:
+        """Make the layer what it was."""
+        self.layer.units = self.units
+        self.layer.scale = self.scale
+        self.layer.translate = self.translate
+        self.layer.affine = self.affine
+        self.layer.visible = self.visible
+
+
+def in_micrometres(layer: Any, grid: Grid) -> None:
+    """Give a layer the pixel size and place of a grid; its own affine transform keeps what it does to the pixels.
+
+    Parameters
+    ----------
+    layer : napari layer
+        An image.
+    grid : Grid
+        Of its pixels, of as many axes.
+    """
+    # How many new units are one old one, along each axis.
+    units = np.diag([*(np.asarray(grid.spacing) / np.asarray(layer.scale)), 1.0])
+    affine = units @ np.asarray(layer.affine.affine_matrix) @ np.linalg.inv(units)
+    _set(layer, units_of(grid), grid, affine)
+
+
+def _set(layer: Any, units: Sequence[Any], grid: Grid, affine: Matrix) -> None:
+    """Change what differs, for every change is drawn."""
+    if [str(unit) for unit in layer.units] != [str(unit) for unit in units]:
+        layer.units = units
+    for name, wanted in (("scale", grid.spacing), ("translate", grid.origin)):
+        if not np.array_equal(getattr(layer, name), wanted):
+            setattr(layer, name, wanted)
+    if not np.array_equal(layer.affine.affine_matrix, affine):
+        layer.affine = affine
+
+
+def units_of(grid: Grid) -> tuple[str, ...]:
+    """The units of a grid as napari names them."""
+    return (("micrometer" if grid.calibrated else "pixel"),) * grid.ndim
+
+
+def is_shown_by_affine(moving_from_fixed: Transform, layers: Sequence[Any]) -> bool:
+    """Whether napari shows layers rightly under a transform: linear, in their axes, and not tilted out of slices."""
+    if not isinstance(moving_from_fixed, Affine) or any(layer.ndim != moving_from_fixed.ndim for layer in layers):
+        return False
+    if moving_from_fixed.ndim == 2:
+        return True
+    linear = moving_from_fixed.linear
+    tilt = max(float(np.abs(linear[0, 1:]).max()), float(np.abs(linear[1:, 0]).max()))
+    return tilt <= 1e-9 * float(np.abs(linear).max())
+
+
+def lay(layers: Sequence[Any], fixed: Any, moving_grid: Grid, moving_from_fixed: Affine) -> None:
+    """Move layers by their affine transform onto the fixed layer, in whose units they are then.
+
+    Parameters
+    ----------
+    layers : sequence of napari layers
+        Which show channels of the moving image.
+    fixed : napari layer
+        In the unit of the fixed image (see `in_micrometres`).
+    moving_grid : Grid
+        Of the moving image.
+    moving_from_fixed : Affine
+        In the units of the two images.
+    """
+    world = np.asarray(fixed.affine.affine_matrix)
+    matrix = world[-moving_grid.ndim - 1 :, -moving_grid.ndim - 1 :] @ moving_from_fixed.inverse().matrix
+    for layer in layers:
+        # The affine transform ends in the units of the fixed layer, and napari knows one unit per layer.
+        _set(layer, fixed.units, moving_grid, matrix)
+
+
+def resampled(
+    image: Image, channel: int | None, moving_from_fixed: Transform, onto: Grid, order: Order = "linear"
+) -> list[Any]:
+    """A channel on the pixels of another grid, made block by block when it is looked at.
+
+    Parameters
+    ----------
+    image : Image
+        The moving image, of as many axes as the transform.
+    channel : int or None
+        Which channel; None for the three colours, which then come last.
+    moving_from_fixed : Transform
+        Takes positions on the grid to positions in the image.
+    onto : Grid
+        Where the pixels shall lie.
+    order : {"linear", "nearest"}
+        As for `correlight.images.resample.warp`.
+
+    Returns
+    -------
+    list of dask arrays
+        Full resolution first; coarser levels only where the plane is large. Of a section one plane.
+    """
+    levels = [onto]
+    while onto.ndim == 2 and max(levels[-1].shape) > _LARGE:
+        levels.append(levels[-1].shrink(2))
+    return [_lazily(image, channel, moving_from_fixed, level, order) for level in levels]
+
+
+def _lazily(image: Image, channel: int | None, moving_from_fixed: Transform, onto: Grid, order: Order) -> Any:
+    import dask.array as da
+
+    numbers = range(image.levels[0].shape[0]) if channel is None else (channel,)
+    pixels = Chosen(image.levels[0], numbers)
+    grid = filling(image.grid, moving_from_fixed, onto) if is_section(image.grid) else image.grid
+    section = is_section(onto)
+    colours = (len(numbers),) if channel is None else ()
+    sides = [min(side, n) for side, n in zip(_BLOCKS[onto.ndim], onto.shape, strict=True)]
+    chunks = tuple(_parts(n, side) for n, side in zip(onto.shape, sides, strict=True))
+
+    def block(block_info: Any = None) -> Any:
+        places = block_info[None]["array-location"][: flat(onto).ndim]
+        places = [(0, 1), *places] if section else places
+        part = onto.crop([a for a, _ in places], [b for _, b in places])
+        values = warp(pixels, grid, moving_from_fixed, part, order, image.mask)[0]
+        values = values[:, 0] if section else values
+        return np.moveaxis(values, 0, -1) if colours else values[0]
+
+    return da.map_blocks(
+        block,
+        dtype=image.dtype,
+        chunks=(*(chunks[1:] if section else chunks), *((count,) for count in colours)),
+        meta=np.empty((0,) * (flat(onto).ndim + len(colours)), image.dtype),
+    )
+
+
+def _parts(length: int, side: int) -> tuple[int, ...]:
+    """Lengths of the blocks along an axis."""
+    return tuple(min(side, length - start) for start in range(0, length, side))

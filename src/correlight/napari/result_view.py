@@ -1,0 +1,277 @@
+"""A result over the fixed layer: the transform, rival poses, the predicted error, and ways to compare by eye."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QTimer
+
+from correlight.geometry import Grid
+from correlight.images.kernel import Order
+from correlight.images.labels import label_channels
+from correlight.napari.compare import Comparison, checkerboard, left_of
+from correlight.napari.layers import LayerImage
+from correlight.napari.placing import Kept, in_micrometres, is_shown_by_affine, lay, resampled, units_of
+from correlight.output.section import flat, in_space
+from correlight.registration.result import Result
+from correlight.transforms import Affine, Transform
+
+# Milliseconds for which each image is seen in turn.
+_FLICKER = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came out of a registration, and what it was made of.
+
+    Parameters
+    ----------
+    fixed, moving : LayerImage
+        The images with the layers that show them.
+    result : Result
+        The result.
+    comparison : Comparison or None
+        Both images on one coarse grid; None of stacks, and where nothing was found.
+    """
+
+    fixed: LayerImage
+    moving: LayerImage
+    result: Result
+    comparison: Comparison | None = None
+
+
+class ResultView:
+    """Shows one outcome in a viewer, and takes it away again.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers are.
+    outcome : Outcome
+        What to show.
+    said : callable
+        Called with a sentence about what is seen.
+    """
+
+    def __init__(self, viewer: Any, outcome: Outcome, said: Callable[[str], None]) -> None:
+        self.viewer, self.outcome, self._said = viewer, outcome, said
+        self.fixed = next(iter(outcome.fixed.channels.values()))
+        self.moving = tuple(outcome.moving.channels.values())
+        self._kept = [Kept.of(layer) for layer in (*outcome.fixed.channels.values(), *self.moving)]
+        self._added: list[Any] = []
+        self.pose = 0
+        self._timer = QTimer()
+        self._timer.setInterval(_FLICKER)
+        self._timer.timeout.connect(self._blink)
+        self._over: Any = None
+        self._way = ""
+        self._hidden: list[Any] = []
+        self._bound: list[tuple[Any, str, Any]] = []
+
+    @property
+    def shown(self) -> tuple[Any, ...]:
+        """The layers in which the registered moving image is seen."""
+        return tuple(self._added) or self.moving
+
+    def show(self) -> None:
+        """Lay the moving layers onto the fixed one, unless the result is refused, and listen to keys."""
+        grids = self.outcome.fixed.image.grid, self.outcome.moving.image.grid
+        for layer in self.outcome.fixed.channels.values():
+            in_micrometres(layer, grids[0])
+        if self.outcome.result.status != "refused":
+            self._lay(self.outcome.result.moving_from_fixed)
+            self.pose = 1
+        for layer in self.moving:
+            if layer.blending.startswith("translucent"):
+                layer.blending = "additive"
+        self._listen()
+        self._look_at_fixed()
+
+    def _look_at_fixed(self) -> None:
+        """Let the field of the fixed image fill the canvas."""
+        self.viewer.reset_view()
+        if self.viewer.dims.ndisplay == 2:
+            low, high = (np.asarray(end)[-2:] for end in self.fixed.extent.world)
+            whole = self.viewer.layers.extent.world
+            self.viewer.scene.camera.center = (low + high) / 2
+            self.viewer.scene.camera.zoom *= float(np.min((whole[1] - whole[0])[-2:] / (high - low)))
+
+    def show_pose(self, rank: int) -> None:
+        """Show the moving layers in another pose that the search found, counted from 1; the first is the result."""
+        poses = self.outcome.result.poses
+        if not 1 <= rank <= len(poses):
+            many = f"{len(poses)} pose" + "s" * (len(poses) != 1)
+            self._said(f"The search found {many}; there is none of number {rank}.")
+            return
+        self.stop_comparing()
+        self._drop()
+        first = rank == 1 and self.outcome.result.status != "refused"
+        self._lay(self.outcome.result.moving_from_fixed if first else poses[rank - 1].linear)
+        self.pose = rank
+        pose = poses[rank - 1]
+        turn = f"rotation {pose.linear.rotation:.1f}°, " if pose.linear.ndim == 2 else ""
+        hand = "mirrored" if pose.linear.mirrored else "not mirrored"
+        what = "the result" if first else "not refined; Refine this pose makes a result of it"
+        self._said(f"Pose {rank} of {len(poses)}: {turn}{hand}, score {pose.score:.3g} ({what}).")
+
+    def _lay(self, transform: Transform) -> None:
+        image, grid = self.outcome.moving.image, self.outcome.moving.image.grid
+        onto = self.outcome.fixed.image
+        if isinstance(transform, Affine) and is_shown_by_affine(transform, (*self.moving, self.fixed)):
+            lay(self.moving, self.fixed, grid, transform)
+            return
+        thickness = min((part.grid.spacing[0] for part in (image, onto) if part.ndim == 3), default=1.0)
+        source = in_space(image, transform, thickness, "moving")
+        target = in_space(onto, transform, thickness, "fixed").grid
+        labels = label_channels(image)
+        for number, layer in self.outcome.moving.channels.items():
+            order: Order = "nearest" if number in labels else "linear"
+            levels = resampled(source, number, transform, target, order)
+            self._added.append(self._add(levels, layer, flat(target)))
+            layer.visible = False
+        if isinstance(transform, Affine) and len(self.moving) and self.moving[0].ndim == transform.ndim:
+            # Rightly seen in three dimensions, where whoever wants to see it makes it visible.
+            lay(self.moving, self.fixed, grid, transform)
+
+    def _add(self, levels: list[Any], like: Any, grid: Grid) -> Any:
+        options = {} if like.rgb else {"colormap": like.colormap, "contrast_limits": like.contrast_limits}
+        return self.viewer.add_image(
+            levels if len(levels) > 1 else levels[0],
+            multiscale=len(levels) > 1,
+            name=f"{like.name} registered",
+            rgb=like.rgb,
+            blending="additive",
+            scale=grid.spacing,
+            translate=grid.origin,
+            units=units_of(grid),
+            affine=self.fixed.affine.affine_matrix[-grid.ndim - 1 :, -grid.ndim - 1 :],
+            **options,
+        )
+
+    def _drop(self) -> None:
+        for layer in self._added:
+            if layer in self.viewer.layers:
+                self.viewer.layers.remove(layer)
+        if self._added:
+            for kept in self._kept:
+                kept.layer.visible = kept.visible
+        self._added = []
+
+    def add_error(self) -> Any:
+        """The predicted error as a layer over the fixed image; None where nothing is known of it."""
+        error = self.outcome.result.predicted_error
+        if not np.isfinite(error.values).any():
+            self._said("No error is predicted, for nothing was found that it could be predicted of.")
+            return None
+        grid = flat(error.grid)
+        values = error.values[0] if error.grid.ndim != grid.ndim else error.values
+        world = self.fixed.affine.affine_matrix
+        return self.viewer.add_image(
+            values,
+            name=f"predicted error, {grid.frame.symbol}",
+            colormap="inferno",
+            contrast_limits=(0.0, max(float(np.nanmax(values)), 1e-9)),
+            opacity=0.5,
+            interpolation2d="linear",
+            scale=grid.spacing,
+            translate=grid.origin,
+            units=units_of(grid),
+            affine=world if len(world) == grid.ndim + 1 else None,
+        )
+
+    # Comparing by eye.
+
+    def flicker(self) -> None:
+        """Begin or end to show and hide the registered layers in turn."""
+        if self._way == "flicker":
+            self.stop_comparing()
+            return
+        self.stop_comparing()
+        self._way, self._hidden = "flicker", [layer for layer in self.shown if layer.visible]
+        self._timer.start()
+        self._said("Flicker: the registered image comes and goes; F ends it.")
+
+    def _blink(self) -> None:
+        for layer in self._hidden:
+            if layer in self.viewer.layers:
+                layer.visible = not layer.visible
+
+    def checkerboard(self) -> None:
+        """Begin or end to show both images in alternate squares."""
+        self._compare("checkerboard", checkerboard, "Checkerboard: both images in alternate squares; C ends it.")
+
+    def swipe(self) -> None:
+        """Begin or end to show the registered image to the left of the cursor only."""
+        self._compare("swipe", lambda pixels: left_of(pixels, 0.5), "Swipe: move the mouse left and right; S ends it.")
+
+    def _compare(self, way: str, masked: Callable[[Any], Any], sentence: str) -> None:
+        comparison = self.outcome.comparison
+        if self._way == way:
+            self.stop_comparing()
+            return
+        self.stop_comparing()
+        if comparison is None or self.pose != 1:
+            self._said("Checkerboard and swipe show the result of two flat images; flicker (F) works for the others.")
+            return
+        self._way, self._hidden = way, [layer for layer in self.shown if layer.visible]
+        self._colours = comparison.coloured(self.outcome.moving.channels)
+        for layer in self._hidden:
+            layer.visible = False
+        grid = comparison.grid
+        self._over = self.viewer.add_image(
+            masked(self._colours),
+            name=way,
+            rgb=True,
+            blending="translucent",
+            scale=grid.spacing,
+            translate=grid.origin,
+            units=units_of(grid),
+            affine=self.fixed.affine.affine_matrix,
+        )
+        if way == "swipe":
+            self.viewer.mouse_move_callbacks.append(self._swiped)
+        self._said(sentence)
+
+    def _swiped(self, viewer: Any, event: Any) -> None:
+        if self._over is not None:
+            place = self._over.world_to_data(event.position)
+            share = float(np.clip(place[-1] / self._over.data.shape[1], 0.0, 1.0))
+            self._over.data = left_of(self._colours, share)
+
+    def stop_comparing(self) -> None:
+        """Show the layers as they were before flicker, checkerboard or swipe."""
+        self._timer.stop()
+        if self._swiped in self.viewer.mouse_move_callbacks:
+            self.viewer.mouse_move_callbacks.remove(self._swiped)
+        if self._over is not None and self._over in self.viewer.layers:
+            self.viewer.layers.remove(self._over)
+        for layer in self._hidden:
+            if layer in self.viewer.layers:
+                layer.visible = True
+        self._over, self._hidden, self._way = None, [], ""
+
+    # Keys.
+
+    def _listen(self) -> None:
+        keys: dict[str, Callable[[], None]] = {"F": self.flicker, "C": self.checkerboard, "S": self.swipe}
+        for rank in range(1, min(9, len(self.outcome.result.poses)) + 1):
+            keys[str(rank)] = lambda rank=rank: self.show_pose(rank)  # type: ignore[misc]
+        # The keys of the active layer come before those of the viewer, and 1 and 2 mean something to images.
+        for holder in (self.viewer, *self.outcome.fixed.channels.values(), *self.moving):
+            for key, act in keys.items():
+                self._bound.append((holder, key, holder.bind_key(key, lambda _, act=act: act(), overwrite=True)))
+
+    def close(self, *, undo: bool = False) -> None:
+        """Take away keys and what compares; if asked for, also put all layers back to where they were."""
+        self.stop_comparing()
+        for holder, key, _ in self._bound:
+            holder.bind_key(key, None)
+        self._bound = []
+        if undo:
+            self._drop()
+            for kept in self._kept:
+                if kept.layer in self.viewer.layers:
+                    kept.put_back()

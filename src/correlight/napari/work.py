@@ -1,0 +1,104 @@
+"""Long work beside the window: in a thread of its own, with its progress shown, and stopped when that is asked for.
+
+What goes wrong ends in one sentence. What nobody foresaw is written into a file first, which the sentence names.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal
+
+from correlight.errors import Cancelled, CorrelightError
+
+LOG = Path(tempfile.gettempdir()) / "correlight-napari.log"
+
+# Reports that follow each other faster than this many seconds are left out, for nobody could read them.
+_QUICKEST = 0.05
+
+
+class _Teller(QObject):
+    """Carries reports from the thread of the work to that of the window."""
+
+    told = Signal(str, float)
+
+
+class Job:
+    """One piece of work in a thread.
+
+    Parameters
+    ----------
+    work : callable
+        Called in the thread with a function of a stage and a fraction, which raises `Cancelled` once that is asked for.
+    told : callable
+        Called with the stage and the fraction done, in the thread of the window, like the next two.
+    done : callable
+        Called with what the work returned.
+    failed : callable
+        Called with a sentence; an empty one if the work was cancelled.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Callable[[str, float], None]], Any],
+        *,
+        told: Callable[[str, float], None],
+        done: Callable[[Any], None],
+        failed: Callable[[str], None],
+    ) -> None:
+        self._cancelled, self._last = threading.Event(), ("", 0.0)
+        self._done, self._failed = done, failed
+        self._teller = _Teller()
+        self._teller.told.connect(told)
+        self.running = True
+        self._worker = create_worker(work, self._progress, _start_thread=False, _ignore_errors=True)
+        self._worker.returned.connect(self._returned)
+        self._worker.errored.connect(self._errored)
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask the work to stop; it does within half a second."""
+        self._cancelled.set()
+
+    def _progress(self, stage: str, fraction: float) -> None:
+        if self._cancelled.is_set():
+            raise Cancelled("The work was cancelled; nothing was written.")
+        before, when = self._last
+        now = time.monotonic()
+        if stage != before or fraction >= 1 or now - when >= _QUICKEST:
+            self._last = stage, now
+            self._teller.told.emit(stage, float(fraction))
+
+    def _returned(self, value: Any) -> None:
+        self.running = False
+        if self._cancelled.is_set():
+            self._failed("")
+        else:
+            self._done(value)
+
+    def _errored(self, error: BaseException) -> None:
+        self.running = False
+        self._failed("" if isinstance(error, Cancelled) else sentence(error))
+
+
+def sentence(error: BaseException) -> str:
+    """What a panel says of an error; one that nobody foresaw is written down for those who can mend it."""
+    if isinstance(error, CorrelightError):
+        return str(error)
+    detail = "".join(traceback.format_exception(error))
+    try:
+        with LOG.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}\n{detail}\n")
+        kept = f"the details are in {LOG}, so please send them with a report"
+    except OSError:
+        kept = "please report it"
+    logging.getLogger(__name__).debug("unforeseen", exc_info=error)
+    return f"Something went wrong that was not foreseen ({type(error).__name__}: {error}); {kept}."

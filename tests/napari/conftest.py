@@ -1,0 +1,123 @@
+"""Viewers of napari with the panels of the plug-in, on small images. Skipped where napari or a screen is missing."""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from correlight.simulate import pair
+from correlight.simulate.pair import SimulatedPair
+
+# What a quiet machine needs a few seconds for.
+PATIENCE = 300_000
+
+
+@pytest.fixture(autouse=True)
+def _screen() -> None:
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        pytest.skip("napari needs a screen; run the tests under xvfb-run (make test-napari)")
+
+
+@pytest.fixture(autouse=True)
+def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Settings of whoever runs the tests neither count nor change."""
+    monkeypatch.setenv("NAPARI_CONFIG", str(tmp_path / "settings.yaml"))
+
+
+@cache
+def couple() -> SimulatedPair:
+    """An electron image of a cell and a light image of three channels, turned by 30 degrees."""
+    return pair("cell", 3, electron_shape=(256, 256), light_shape=(192, 192), rotation=30.0, mirror=False)
+
+
+@dataclass
+class Opened:
+    """A viewer with a panel."""
+
+    viewer: Any
+    panel: Any
+    qtbot: Any
+
+    def click(self, button: Any) -> None:
+        """Press a button of the panel with the mouse."""
+        from qtpy.QtCore import Qt
+
+        self.qtbot.mouseClick(button.native, Qt.MouseButton.LeftButton)
+
+    def wait(self) -> None:
+        """Until the work is done."""
+        self.qtbot.waitUntil(lambda: self.panel._job is None, timeout=PATIENCE)
+
+    def narrow(self) -> None:
+        """Search few poses, so that it takes little time."""
+        self.panel.rotation.value, self.panel.mirror.value = "20, 40", False
+        names = {layer.name: layer for layer in self.viewer.layers}
+        if "light reflected" in names:
+            self.panel.moving_channel.value = names["light reflected"]
+
+
+@pytest.fixture
+def opened(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Callable[..., Opened]]:
+    """Makes a viewer with a panel, with the layers of an electron and a light image unless told otherwise."""
+    made: list[Any] = []
+
+    def open_it(widget: str = "Register two images", images: bool = True, show: bool = False) -> Opened:
+        from correlight.napari.layer_data import layer_data
+
+        viewer = make_napari_viewer(show=show)
+        if images:
+            for image, name in ((couple().fixed, "electron"), (couple().moving, "light")):
+                for data, options, _ in layer_data(image, name):
+                    viewer.add_image(data, **options)
+        _, panel = viewer.window.add_plugin_dock_widget("correlight", widget)
+        made.append(panel)
+        return Opened(viewer, panel, qtbot)
+
+    yield open_it
+    for panel in made:
+        job = getattr(panel, "_job", None)
+        if job is not None:
+            job.cancel()
+            qtbot.waitUntil(lambda job=job: not job.running, timeout=PATIENCE)
+
+
+class Gaps:
+    """How long the window stood still: the longest times between two ticks of its event loop.
+
+    A gap counts as long as this process computed in it, for on a busy machine everything waits for other programs.
+    """
+
+    def __init__(self) -> None:
+        from qtpy.QtCore import QTimer
+
+        self.longest, self._last = 0.0, (time.perf_counter(), time.process_time())
+        self._timer = QTimer()
+        self._timer.setInterval(5)
+        self._timer.timeout.connect(self._tick)
+        self._timer.start()
+
+    def _tick(self) -> None:
+        now = time.perf_counter(), time.process_time()
+        self.longest = max(self.longest, min(now[0] - self._last[0], now[1] - self._last[1]))
+        self._last = now
+
+    def stop(self) -> float:
+        self._timer.stop()
+        return self.longest
+
+
+def pixels(viewer: Any) -> np.ndarray:
+    """The canvas as it is drawn, ``(Y, X, 3)``."""
+    from qtpy.QtWidgets import QApplication
+
+    for _ in range(10):
+        QApplication.processEvents()
+        time.sleep(0.02)
+    return np.asarray(viewer.screenshot(flash=False))[..., :3]
