@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from benchmarks.bound import compared
 from benchmarks.crop import draw_cropped
+from benchmarks.overlap import draw_overlapping
 from benchmarks.protocol import Draw, Pair, Protocol, draw, draw_unrelated, load_pairs
 from benchmarks.software import commit
 from benchmarks.tables import PROTOCOLS, Row, report
@@ -43,7 +44,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 # A run that takes longer has failed; no user would wait.
 TIME_LIMIT = 600.0
 INTERRUPTED = 130
-# Under the protocol prior: by how much the scale may differ from the claimed one, and by how much the claim is off.
+# Under the protocols prior and overlap: by how much the scale may differ from the claimed one, and how far that is off.
 _PRIOR, _CLAIM = 1.15, 0.07
 
 
@@ -95,6 +96,8 @@ class Task:
         """The pair at its random pose."""
         if self.protocol == "unrelated":
             return draw_unrelated(list(self.pairs), self.seed)
+        if self.protocol == "overlap":
+            return draw_overlapping(self.pairs[0], self.seed)
         if self.protocol.startswith("crop"):
             return draw_cropped(self.pairs[0], int(self.protocol[4:]), self.seed)
         return draw(self.pairs[0], cast(Protocol, "free" if self.protocol == "prior" else self.protocol), self.seed)
@@ -215,7 +218,7 @@ def _register(drawn: Draw, folder: Path, seed: int, conditions: Conditions) -> d
         np.save(file, as_saved(pixels))
     command = [sys.executable, "-m", "benchmarks.worker", str(fixed), str(moving), str(out)]
     command += ["--recipe", conditions.recipe, "--seed", str(seed), "--threads", str(conditions.threads)]
-    if conditions.protocol == "prior" and drawn.moving_from_fixed is not None:
+    if conditions.protocol in ("prior", "overlap") and drawn.moving_from_fixed is not None:
         # What two calibrated files would claim, wrong by up to a few percent themselves.
         claimed = drawn.moving_from_fixed.scale * float(np.exp(np.random.default_rng(seed).uniform(-_CLAIM, _CLAIM)))
         command += ["--scale", str(claimed / _PRIOR), str(claimed * _PRIOR)]

@@ -22,6 +22,7 @@ from correlight.appearance.descriptor import STRIDE, Descriptor, load
 from correlight.evidence.null_poses import score_statistics
 from correlight.images.image import Float32, Mask
 from correlight.search.correlate import ByFeatures
+from correlight.search.limits import Limits
 from correlight.search.pose import Pose
 
 _LEAST_OVERLAP = 0.35
@@ -69,7 +70,8 @@ def ratio(pair: Pair, seed: int, network: Descriptor) -> float:
     assert truth is not None
     fixed, moving = (plane_of(pixels) for pixels in (drawn.fixed, drawn.moving))
     engine = ByFeatures(partial(_features, network), STRIDE)
-    return score_statistics(fixed, moving, truth, [Pose(truth, 1.0, 1.0)], engine, _LEAST_OVERLAP, 1).ratio
+    limits = Limits((1.0, 1.0), least_overlap=_LEAST_OVERLAP)
+    return score_statistics(fixed, moving, truth, [Pose(truth, 1.0, 1.0)], engine, limits, 1).ratio
 
 
 def _features(network: Descriptor, values: Float32, mask: Mask) -> tuple[Group, ...]:

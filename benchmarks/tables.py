@@ -19,6 +19,8 @@ PROTOCOLS = {
         "moving one under odd); otherwise as free. Errors are those of the common part."
         for percent in (25, 10, 5)
     },
+    "overlap": "Windows that have 15 to 30 % of the smaller one in common; otherwise as prior. Errors are those of the "
+    "common part.",
     "unrelated": "Images of different specimens, moved as under free: none may be accepted.",
     "control": "Smooth noise in place of the pixels, moved as under free: success means that frames betray the pose.",
 }

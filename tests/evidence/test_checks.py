@@ -17,6 +17,7 @@ from correlight.images.plane import Plane
 from correlight.refine.choose import Choice
 from correlight.refine.planes import PlanePair
 from correlight.search.correlate import Shift
+from correlight.search.limits import Limits
 from correlight.search.pose import Pose
 from correlight.transforms import Affine
 from tests.phantoms import MIDDLE, mean_error, seen_through
@@ -203,7 +204,7 @@ def test_wrong_poses_that_are_known_are_not_looked_at_again() -> None:
 
     def look(pose: Affine, known: ScoreStatistics | None) -> ScoreStatistics:
         asked.clear()
-        return score_statistics(*planes(), pose, [Pose(pose, 1.0, 1.0)], Making(), 0.35, 1, known)
+        return score_statistics(*planes(), pose, [Pose(pose, 1.0, 1.0)], Making(), Limits((1.0, 1.0)), 1, known)
 
     first = look(Affine.similarity(20.0, 0.25), None)
     assert len(asked) == 3 + 46

@@ -23,6 +23,9 @@ from correlight.evidence.verdict import Evidence, Status, Verdict, measured, ver
 # probability.
 _RATIO_LIMIT, _MARGIN_LIMIT, _HEIGHT_LIMIT, _SECOND_LIMIT = 1.35, 1.15, 6.0, 2.0
 _UNUSUAL_LIMIT = 1.0
+# Log odds that a pose loses which was searched with little in common only after nothing else was accepted: there are
+# more of such poses, and each has fewer places to be wrong at. Set by hand.
+_LITTLE_IN_COMMON = 1.0
 # A symmetric specimen leaves its orientation open, however well its place is known.
 _ONE_OF_TWO = 0.5
 
@@ -62,6 +65,8 @@ class Findings:
         Whether that rival lays the same part of the moving image onto the fixed one, only in another orientation.
     tried : int
         How many deliberately wrong poses there were.
+    little_in_common : bool
+        Whether poses were searched whose common part is smaller than usual.
     """
 
     margin: float
@@ -77,6 +82,7 @@ class Findings:
     rival: str = ""
     symmetric: bool = False
     tried: int = 0
+    little_in_common: bool = False
 
 
 class _Strict(BaseModel):
@@ -183,6 +189,7 @@ def probability(findings: Findings, known: Calibration | None = None) -> float:
         return sum(weights.get(name, 0.0) * value for name, value in told.items())
 
     odds = min(most, known.offset + weighed(support(findings, known))) - weighed(doubts(findings, known))
+    odds -= _LITTLE_IN_COMMON * findings.little_in_common
     sure = float(1 / (1 + np.exp(-max(odds, -most))))
     if findings.symmetric and findings.margin < _MARGIN_LIMIT:
         # The place must stand out, or two wrong poses look like a symmetric specimen.

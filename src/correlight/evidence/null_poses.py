@@ -12,6 +12,7 @@ from correlight.images.plane import Plane, working_planes
 from correlight.progress import checkpoint, in_threads
 from correlight.refine.samples import LinearTransform
 from correlight.search.correlate import Engine, MakeEngine
+from correlight.search.limits import Limits
 from correlight.search.pose import Pose
 from correlight.transforms import Affine
 
@@ -84,7 +85,7 @@ def score_statistics(
     found: LinearTransform,
     poses: Sequence[Pose],
     engine: MakeEngine,
-    least_overlap: float,
+    limits: Limits,
     workers: int,
     known: ScoreStatistics | None = None,
 ) -> ScoreStatistics:
@@ -98,17 +99,17 @@ def score_statistics(
         The pose, right to a pixel or so.
     poses : sequence of Pose
         As in `ScoreStatistics`.
-    engine, least_overlap, workers
-        As in the search.
+    engine, limits, workers
+        As in the search: wrong poses may overlap as little as the right one, and are compared on as fine pixels.
     known : ScoreStatistics, optional
         Of a pose of the same images; if it lies nearly alike, its wrong poses are not considered again.
     """
     linear = Affine.of(found.linear, found.offset)
-    small, other = working_planes(fixed, moving, linear.scale, _NULL_SIZE * engine.stride)
+    small, other = working_planes(fixed, moving, linear.scale, limits.finer * _NULL_SIZE * engine.stride)
 
     def scores(mirror: bool) -> list[float]:
         """Of one handedness, the right one's first; turns that share features one after the other."""
-        judge = engine(small, other, least_overlap)
+        judge = engine(small, other, limits.least_overlap)
         turns = [rest + quarter for rest in np.arange(0, 90, _NULL_STEP) for quarter in np.arange(0, 360, 90)][1:]
         nearly = [] if mirror else list(_NEARLY)
         asked = nearly if known_wrong is not None else nearly + turns
@@ -121,10 +122,10 @@ def score_statistics(
     return ScoreStatistics(linear, own, finite if known_wrong is None else known_wrong, poses)
 
 
-def score_of(fixed: Plane, moving: Plane, pose: Affine, engine: MakeEngine, least_overlap: float) -> float:
+def score_of(fixed: Plane, moving: Plane, pose: Affine, engine: MakeEngine, limits: Limits) -> float:
     """Best score over all shifts at the rotation, scale and handedness of a pose; parameters as `score_statistics`."""
-    small, other = working_planes(fixed, moving, pose.scale, _NULL_SIZE * engine.stride)
-    judge = engine(small, other, least_overlap)
+    small, other = working_planes(fixed, moving, pose.scale, limits.finer * _NULL_SIZE * engine.stride)
+    judge = engine(small, other, limits.least_overlap)
     return max(_score(judge, pose.rotation + turn, pose.mirrored) for turn in _NEARLY)
 
 

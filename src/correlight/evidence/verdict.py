@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-Status = Literal["accepted", "doubtful", "refused"]
+Status = Literal["refused", "doubtful", "accepted"]
+# From bad to good.
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,8 @@ def more_cautious(one: Verdict, other: Verdict, agreement: Evidence, most: float
     most : float
         No confidence above this.
     """
-    order: tuple[Status, ...] = ("refused", "doubtful", "accepted")
     own: Status = "accepted" if agreement.favours else "doubtful"
-    status = min(one.status, other.status, own, key=order.index)
+    status = min(one.status, other.status, own, key=STATUSES.index)
     reasons = [reason for verdict in (one, other) if verdict.status == status for reason in verdict.reasons]
     evidence = (*one.evidence, *other.evidence, agreement)
     return Verdict(status, min(one.confidence, other.confidence, most), (*reasons, agreement.sentence), evidence)

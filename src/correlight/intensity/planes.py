@@ -69,7 +69,7 @@ class PlaneCandidate(Candidate):
     def with_scores(self, task: Task, pose: LinearTransform) -> PlaneCandidate:
         """The candidate with score statistics of a pose; wrong poses that are known already serve again."""
         scores = score_statistics(
-            self.fixed, self.moving, pose, self.poses, self.engine, task.limits.least_overlap, task.workers, self.scores
+            self.fixed, self.moving, pose, self.poses, self.engine, task.limits, task.workers, self.scores
         )
         return replace(self, scores=scores)
 

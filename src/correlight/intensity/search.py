@@ -67,6 +67,7 @@ class _PoseSearch:
             dimensions=frozenset(served),
             options={"rotation", "scale", "mirror", "start", "pose"},
             appearance=self.uses_appearance or dimension == "2-D",
+            less_overlap=dimension == "2-D",
         )
 
     def _engine(self, task: Task) -> MakeEngine:

@@ -106,10 +106,10 @@ def opinion_of_images(fixed: Image, moving: Image, found: Affine, slips: Mapping
     except UsageError:
         return ()
     scores = score_statistics(
-        candidate.fixed, candidate.moving, found, candidate.poses, candidate.engine, _LEAST_OVERLAP, _THREADS
+        candidate.fixed, candidate.moving, found, candidate.poses, candidate.engine, limits, _THREADS
     )
     meant = {
-        words: score_of(candidate.fixed, candidate.moving, other, candidate.engine, _LEAST_OVERLAP)
+        words: score_of(candidate.fixed, candidate.moving, other, candidate.engine, limits)
         for words, other in slips.items()
     }
     words, best = max(meant.items(), key=lambda item: item[1], default=("", -np.inf))

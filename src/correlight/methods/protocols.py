@@ -42,12 +42,15 @@ class Serves:
         Kinds of transform that the user may ask for, poorest first; empty where the method does not choose.
     appearance : bool
         Whether it compares images by the appearance of the recipe.
+    less_overlap : bool
+        Whether it is worth asking again with a smaller least overlap, where nothing was accepted.
     """
 
     dimensions: AbstractSet[Dimension] = frozenset(DIMENSIONS)
     options: AbstractSet[Option] = frozenset()
     models: tuple[str, ...] = ()
     appearance: bool = False
+    less_overlap: bool = False
 
 
 class Method(Protocol):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from correlight.errors import UsageError
+from correlight.evidence.verdict import STATUSES
 from correlight.images.image import Image
 from correlight.images.pyramid import region_of, working_image
 from correlight.methods.protocols import Dimension
@@ -128,7 +129,7 @@ def register(
     whole = fixed.grid if dimension == "2-D" else images[0].grid
     return replace(
         result,
-        verdict=replace(result.verdict, reasons=(*result.verdict.reasons, *remarks(result, reading))),
+        verdict=replace(result.verdict, reasons=(*result.verdict.reasons, *remarks(result, reading, walk.tried))),
         fixed=replace(result.fixed, shape=whole.shape, spacing=whole.spacing),
         moving=replace(result.moving, spacing=images[1].grid.spacing),
     )
@@ -151,18 +152,20 @@ class _Walk:
         self._recipe, self._methods, self._dimension, self._options = recipe, methods, dimension, options
         self._stated, self._seed, self._workers, self._report = stated, seed, workers, report
         self.seconds: dict[str, float] = {}
+        self.tried: list[Reading] = []
 
     def best(self) -> tuple[Result, Reading]:
         """The result of the most certain reading."""
         best: tuple[Result, Reading, Task, Candidate] | None = None
         for reading in self._readings():
-            if best is not None and best[0] and not reading.believed:
+            if best is not None and best[0] and reading.last_resort:
                 break
+            self.tried.append(reading)
             task = self._task(reading)
             with task.stage("search"):
                 candidate = self._methods.search.find(task)
             result = self._concluded(task, candidate)
-            if best is None or result.verdict.confidence > best[0].verdict.confidence:
+            if best is None or _replaces(result, best[0], reading):
                 best = result, reading, task, candidate
             if result.verdict.confidence >= _UNAMBIGUOUS:
                 break
@@ -179,7 +182,9 @@ class _Walk:
         if self._dimension != "2-D" or "scale" not in self._methods.search.serves(self._dimension).options:
             return [Reading(fixed, moving)]
         free = self._options.start is None and self._options.scale is None
-        return list(readings(fixed, moving, scale_is_free=free))
+        served = self._methods.search.serves(self._dimension)
+        usual = self._methods.search.least_overlap if served.less_overlap else None
+        return list(readings(fixed, moving, scale_is_free=free, usual_overlap=usual))
 
     def _task(self, reading: Reading) -> Task:
         return Task(
@@ -198,7 +203,7 @@ class _Walk:
         tolerance = search.calibrated_tolerance
         if not flat:
             tolerance = (1 + tolerance) * _SLACK_OF_STACKS - 1
-        return limits_for(
+        limits = limits_for(
             reading.fixed,
             reading.moving,
             # Starts in space are followed by the search itself.
@@ -210,6 +215,7 @@ class _Walk:
             calibrated_tolerance=tolerance if reading.believed else None,
             least_overlap=search.least_overlap,
         )
+        return limits if reading.least_overlap is None else limits.for_less_overlap(reading.least_overlap)
 
     def _concluded(self, task: Task, candidate: Candidate) -> Result:
         """Refine the first pose of a candidate, judge it and predict its error."""
@@ -224,6 +230,14 @@ class _Walk:
         if beyond is not None:
             judgement = refused(judgement, beyond)
         return finish(task.pair, fit, judgement, name, self._seed, self.seconds)
+
+
+def _replaces(result: Result, best: Result, reading: Reading) -> bool:
+    """Whether a later result is better; where little need be common, a doubtful one must not pass for a better one."""
+    later, earlier = result.verdict, best.verdict
+    if reading.least_overlap is not None and earlier.status != later.status:
+        return STATUSES.index(later.status) > STATUSES.index(earlier.status)
+    return later.confidence > earlier.confidence
 
 
 def _region(fixed: Image, roi: tuple[int, int, int, int] | None) -> Image:

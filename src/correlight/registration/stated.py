@@ -1,8 +1,8 @@
-"""The pixel sizes that files state, the other ways to read them, and what to say where they are wrong."""
+"""The ways to read what two files state and to look for a pose, one after the other, and what to say of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,13 +16,15 @@ from correlight.transforms import Affine
 
 # Pixels whose sides differ by less than this are square for all purposes.
 _SQUARE = 0.02
+# Where nothing is accepted, poses with so small a common part of the smaller field are looked at, too.
+SMALLEST_OVERLAP = 0.12
 # A scale that differs from the claimed one by more than this is worth saying; where claims are right, it is less.
 _WRONG_SCALE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One way to read what two files state.
+    """One way to read what two files state, and how much of them ought to be common.
 
     Parameters
     ----------
@@ -32,16 +34,26 @@ class Reading:
         Whether the claimed pixel sizes limit the search for the scale.
     sentence : str
         What is wrong with the files if this reading is right; empty for the files as they are.
+    least_overlap : float, optional
+        Least common area as a fraction of the smaller field, where it is smaller than usual.
     """
 
     fixed: Grid
     moving: Grid
     believed: bool = True
     sentence: str = ""
+    least_overlap: float | None = None
+
+    @property
+    def last_resort(self) -> bool:
+        """Whether it is tried only where nothing was accepted."""
+        return not self.believed or self.least_overlap is not None
 
 
-def readings(fixed: Grid, moving: Grid, *, scale_is_free: bool) -> Iterator[Reading]:
-    """The files as they are; then with the sides of pixels exchanged; then with any scale.
+def readings(
+    fixed: Grid, moving: Grid, *, scale_is_free: bool, usual_overlap: float | None = None
+) -> Iterator[Reading]:
+    """The files as they are; then with the sides of pixels exchanged; then with less in common; then with any scale.
 
     Parameters
     ----------
@@ -49,6 +61,8 @@ def readings(fixed: Grid, moving: Grid, *, scale_is_free: bool) -> Iterator[Read
         As the files state them.
     scale_is_free : bool
         Whether the claimed pixel sizes are all that limits the scale: neither a start nor limits were given.
+    usual_overlap : float, optional
+        Least overlap of the search, if it may be asked for less.
     """
     yield Reading(fixed, moving)
     for role, grid in (("moving", moving), ("fixed", fixed)):
@@ -60,6 +74,8 @@ def readings(fixed: Grid, moving: Grid, *, scale_is_free: bool) -> Iterator[Read
             )
             grids = (exchanged, moving) if role == "fixed" else (fixed, exchanged)
             yield Reading(*grids, True, sentence)
+    if usual_overlap is not None and usual_overlap > SMALLEST_OVERLAP:
+        yield Reading(fixed, moving, least_overlap=SMALLEST_OVERLAP)
     if scale_is_free and claimed_scale(fixed, moving) is not None:
         yield Reading(fixed, moving, False)
 
@@ -94,10 +110,23 @@ def as_stated(result: Result, reading: Reading, fixed: Grid, moving: Grid) -> Re
     )
 
 
-def remarks(result: Result, reading: Reading) -> tuple[str, ...]:
-    """What an accepted result says about the files, in sentences: wrong pixel sizes, a mirrored scan."""
+def remarks(result: Result, reading: Reading, tried: Sequence[Reading] = ()) -> tuple[str, ...]:
+    """What a result says beyond its evidence, in sentences.
+
+    Parameters
+    ----------
+    result : Result
+        An accepted one tells of wrong pixel sizes and a mirrored scan, any other what was searched in vain.
+    reading : Reading
+        The one that it is of.
+    tried : sequence of Reading
+        All that were tried.
+    """
     if not result:
-        return ()
+        least = min((one.least_overlap for one in tried if one.least_overlap is not None), default=None)
+        if least is None:
+            return ()
+        return (f"Poses with as little as {100 * least:.0f} % of the smaller field in common were searched, too.",)
     said = [reading.sentence] if reading.sentence else []
     if result.scale_claimed is not None:
         off = result.scale_found / result.scale_claimed - 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,11 @@ from correlight.transforms.bending import touching
 # What anybody may ask for: degrees, and moving pixels per fixed pixel.
 ROTATIONS = -360.0, 360.0
 SCALES = 1e-3, 1e3
+# Scales within this factor of the middle of a range are common.
+COMMON_SCALES = 2.2
+# On how many times finer pixels images with little in common are compared: of them a common part of 12 to 30 % has as
+# many as one of 27 to 67 % usually has.
+_FINER = 1.5
 # Around a given start the search extends this far: degrees, relative scale, and shift as a share of the width.
 _START_ROTATION, _START_SCALE, _START_SHIFT = 15.0, 0.15, 0.3
 # A place that somebody clicked in both images lies within this share of the width of where a pose puts it, and two such
@@ -77,12 +82,36 @@ class Limits:
         Which of not mirrored and mirrored are tried.
     least_overlap : float
         Least common valid area as a fraction of the smaller field.
+    finer : float
+        On how many times finer pixels than usual images are compared, so that a small common part shows as much.
     """
 
     scale: tuple[float, float]
     rotation: tuple[float, float] = (0.0, 360.0)
     mirror: tuple[bool, ...] = (False, True)
     least_overlap: float = 0.35
+    finer: float = 1.0
+
+    @property
+    def little_in_common(self) -> bool:
+        """Whether these are the limits of a search for less in common than usual."""
+        return self.finer > 1
+
+    def for_less_overlap(self, least: float) -> Limits:
+        """The same with less in common, in the middle of a wide range of scales only.
+
+        Parameters
+        ----------
+        least : float
+            Least common area as a fraction of the smaller field.
+        """
+        return replace(self.in_the_middle(), least_overlap=least, finer=_FINER)
+
+    def in_the_middle(self) -> Limits:
+        """The same for scales in the middle of a wide range only."""
+        middle = float(np.sqrt(self.scale[0] * self.scale[1]))
+        scale = max(self.scale[0], middle / COMMON_SCALES), min(self.scale[1], middle * COMMON_SCALES)
+        return replace(self, scale=scale)
 
     def nearest(self, rotation: float, scale: float) -> tuple[float, float]:
         """The rotation (in [0, 360)) and scale within the limits that come nearest to those given."""

@@ -12,7 +12,7 @@ import numpy as np
 from correlight.images.plane import Plane, working_planes
 from correlight.progress import Fraction, checkpoint, in_threads
 from correlight.search.correlate import MakeEngine, shared_part
-from correlight.search.limits import Limits
+from correlight.search.limits import COMMON_SCALES, Limits
 from correlight.search.pose import Pose
 from correlight.search.ranking import (
     NullScores,
@@ -63,6 +63,14 @@ class _Schedule:
     finer: tuple[SearchLevel, ...]
     last: int
 
+    def on_finer_pixels(self, times: float) -> _Schedule:
+        """The same on so many times finer pixels."""
+
+        def level(one: SearchLevel) -> SearchLevel:
+            return replace(one, size=round(times * one.size))
+
+        return _Schedule(level(self.coarse), tuple(map(level, self.finer)), round(times * self.last))
+
 
 # Sizes are side lengths, in pixels that the engine compares, of a square with the area of the smaller field. Measured
 # on real pairs (benchmarks/results): at 72 px the true pose ranks among the first few dozen, at 224 px nearly always
@@ -76,9 +84,9 @@ _FULL_RESOLUTION = _Schedule(
 _STRIDED = _Schedule(SearchLevel(72, 7.5, 0.15, 15), (SearchLevel(72, 1.25, 0.02, 8, new_features=False),), 96)
 # Where one pose scores this many times as much as every distant one, no further scales are tried.
 _UNAMBIGUOUS = 1.4
-# Scales within this factor of the middle of the range are common. Rarer ones are tried only where no pose stands out
-# among these, and must not displace the others where the ends of the range score well by chance.
-_COMMON_SCALES, _UNAMBIGUOUS_AT_RARE_SCALES = 2.2, 1.2
+# Scales that are not common are tried only where no pose stands out among these, and must not displace the others where
+# the ends of the range score well by chance.
+_UNAMBIGUOUS_AT_RARE_SCALES = 1.2
 # Scales that are tried in any case, and then at a time.
 _SCALES_FIRST, _SCALES_MORE = 5, 4
 # So many candidates of each ranking are refined as long as the search may still try rare scales.
@@ -152,7 +160,7 @@ class PoseSearch:
     ) -> None:
         self._fixed, self._moving, self._limits, self._engine = fixed, moving, limits, engine
         self._workers = workers
-        self._schedule = _FULL_RESOLUTION if engine.stride == 1 else _STRIDED
+        self._schedule = (_FULL_RESOLUTION if engine.stride == 1 else _STRIDED).on_finer_pixels(limits.finer)
         self._planes: WorkingPlanes = {} if planes is None else planes
         self._null_scores = NullScores({})
         self._scales = scales_of(limits, self._schedule.coarse)
@@ -282,7 +290,7 @@ class PoseSearch:
 
     def _is_common(self, scale: float) -> bool:
         low, high = self._limits.scale
-        return bool(abs(np.log(scale / np.sqrt(low * high))) <= np.log(_COMMON_SCALES))
+        return bool(abs(np.log(scale / np.sqrt(low * high))) <= np.log(COMMON_SCALES))
 
     def _nearest_scale(self, scale: float) -> float:
         return min(self._scales, key=lambda one: abs(np.log(one / scale)))
