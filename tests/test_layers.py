@@ -20,7 +20,7 @@ SOURCE = ROOT / "src" / "correlight"
 # Lowest first. A room may use its own layer and all below it.
 BASE = {"errors", "progress"}
 GEOMETRY = {"geometry", "transforms", "landmarks"}
-PIXELS = {"images", "similarity", "appearance"}
+PIXELS = {"images", "similarity", "appearance", "predict"}
 LAYERS = [
     BASE,
     GEOMETRY,

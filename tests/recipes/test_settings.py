@@ -16,6 +16,7 @@ from correlight.recipes import Part, Recipe, load
 from correlight.registration.register import register
 from correlight.search.limits import Limits
 from tests.registration.by_recipe import pixels_per_pixel
+from tests.small_models import cell_and_negative, negative
 from tests.small_pairs import Couple, cell_with_beads, organelles, stacks
 
 Read = dict[tuple[MethodKind, str], set[str]]
@@ -70,6 +71,7 @@ def runs() -> list[tuple[str, Couple, dict[str, Any]]]:
     return [
         ("classical", flat, near),
         ("classical", turned, about_z),
+        ("predicted-stain", cell_and_negative(), {**near, "predictor": negative()}),
         ("mutual-information", flat, near),
         ("mutual-information", turned, about_z),
         ("log-mi-3d", straight, {}),
@@ -84,7 +86,8 @@ def consumed() -> Read:
     """What is read of the settings of every method, over all runs."""
     total: Read = {}
     for name, couple, options in runs():
-        recipe, read = recorded(load(name))
+        predictor = options.pop("predictor", None)
+        recipe, read = recorded(load(name) if predictor is None else load(name).with_predictor(predictor))
         assert register(couple.fixed, couple.moving, recipe, workers=1, **options).poses
         for key, fields in read.items():
             total.setdefault(key, set()).update(fields)

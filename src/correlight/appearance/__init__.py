@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from correlight.appearance.channels import Channels, directions, edges, joined, shrunk
+from correlight.appearance.channels import Channels, directions, edges, grey_values, joined, shrunk
 from correlight.appearance.descriptor import STRIDE, learned, unusualness
 from correlight.images.image import Float32, Mask
 from correlight.images.plane import Plane
@@ -47,6 +47,8 @@ class Appearance:
 
 APPEARANCES = {
     "edges": Appearance(edges, 1, edges),
+    "grey values": Appearance(grey_values, 1, grey_values),
+    "grey values and edges": Appearance(joined(grey_values, edges), 1, joined(grey_values, edges)),
     "descriptor": Appearance(learned, STRIDE, learned, unusualness),
     "descriptor and edges": Appearance(
         joined(learned, shrunk(directions, STRIDE)), STRIDE, joined(edges, learned), unusualness

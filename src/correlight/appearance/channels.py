@@ -82,6 +82,19 @@ def edges(values: Float32, mask: Mask) -> tuple[Group, ...]:
     return orientation, group(_evened(strength, inner)[None], inner)
 
 
+def grey_values(values: Float32, mask: Mask) -> tuple[Group, ...]:
+    """One group of one plane: the grey values themselves, for images of the same contrast.
+
+    Parameters
+    ----------
+    values : (Y, X) array of float32
+        Grey values at working resolution.
+    mask : (Y, X) array of bool
+        Valid pixels.
+    """
+    return (group(_evened(values, mask)[None], mask),)
+
+
 def directions(values: Float32, mask: Mask) -> tuple[Group, ...]:
     """The first of the two groups of `edges` alone."""
     return (_edges(values, mask)[1],)

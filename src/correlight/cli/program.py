@@ -24,6 +24,7 @@ from correlight.errors import CorrelightError, ReadError
 
 # Words of messages that a user of the command line can act upon by an option, and that option.
 _OPTIONS = {
+    "as the predictor": "--predictor",
     "allow it to be overwritten": "--overwrite",
     "give a pixel size for the fixed image": "--fixed-spacing",
     "give a pixel size for the moving image": "--moving-spacing",

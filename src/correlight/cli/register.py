@@ -60,6 +60,7 @@ def register(
     scale: Annotated[str | None, Signed] = None,
     mirror: Annotated[bool, Parameter(name="--mirror", negative="--no-mirror")] = True,
     pose: int | None = None,
+    predictor: Path | None = None,
     grid: Annotated[str, Signed] = "fixed",
     seed: int = 0,
     overwrite: Overwrite = False,
@@ -100,6 +101,8 @@ def register(
         Whether the moving image may be mirrored.
     pose
         Take the K-th pose of an earlier search, counted from 1.
+    predictor
+        Folder of a trained model, for recipes that predict one image from the other.
     grid
         Pixels of the registered image: fixed, moving, a pixel size in micrometres, or none to leave it out.
     seed
@@ -123,7 +126,15 @@ def register(
     from correlight.output.target import reserve
     from correlight.registration.register import register as run
 
-    files = (fixed, moving, fixed_mask, moving_mask, start, Path(recipe) if recipe.endswith(".toml") else None)
+    files = (
+        fixed,
+        moving,
+        fixed_mask,
+        moving_mask,
+        start,
+        predictor,
+        Path(recipe) if recipe.endswith(".toml") else None,
+    )
     inputs = [path for path in files if path is not None]
     with reserve(output, overwrite=overwrite, inputs=inputs) as folder:
         fixed_image = opened(fixed, sizes[0], fixed_mask, of_fixed)
@@ -152,6 +163,7 @@ def register(
                 scale=scales,
                 mirror=mirror,
                 pose=pose,
+                predictor=predictor,
                 seed=seed,
                 progress=progress,
             )

@@ -146,6 +146,7 @@ def findings_of_planes(
         backward=apart["backward"],
         overlap=float(common / min(fixed.area, moving.area / found.scale**2)),
         unusual=_unusual(fixed, moving, appearance),
+        predicted=max((p.predicted.unusualness for p in (fixed, moving) if p.predicted), default=float("nan")),
         rival=_way_to(rival, found, fixed) if rival else "",
         symmetric=rival is not None and _other_way_round(rival, found, fixed),
         tried=len(scores.wrong),

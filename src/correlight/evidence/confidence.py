@@ -28,6 +28,8 @@ _UNUSUAL_LIMIT = 1.0
 _LITTLE_IN_COMMON = 1.0
 # A symmetric specimen leaves its orientation open, however well its place is known.
 _ONE_OF_TWO = 0.5
+# A result that rests on a prediction from an unusual image is this much less sure than what is accepted.
+_DOUBTFUL_SHARE = 0.99
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,9 @@ class Findings:
     unusual : float
         Out-of-distribution score of the less usual of the two images, in units of what 95 % of the images that the
         learned features were trained on keep to; 0 where nothing learned was used.
+    predicted : float
+        Out-of-distribution score of the image that a model predicted from, in units of what 95 % of the images held out
+        of its training keep to.
     rival : str
         What has to be done to the moving image to come from this pose to its best rival, in words.
     symmetric : bool
@@ -79,6 +84,7 @@ class Findings:
     measures: float = float("nan")
     search: float = float("nan")
     unusual: float = 0.0
+    predicted: float = float("nan")
     rival: str = ""
     symmetric: bool = False
     tried: int = 0
@@ -194,7 +200,10 @@ def probability(findings: Findings, known: Calibration | None = None) -> float:
     if findings.symmetric and findings.margin < _MARGIN_LIMIT:
         # The place must stand out, or two wrong poses look like a symmetric specimen.
         least = known.refuse_below if findings.wrong_poses >= _HEIGHT_LIMIT else 0.0
-        return min(max(sure, least), _ONE_OF_TWO)
+        sure = min(max(sure, least), _ONE_OF_TWO)
+    if findings.predicted > _UNUSUAL_LIMIT:
+        # What a model makes of an image unlike those that it knows may look like the other image without cause.
+        sure = min(sure, _DOUBTFUL_SHARE * known.accept_from)
     return sure
 
 
@@ -302,6 +311,15 @@ def evidence_of(f: Findings, limits: Limits) -> tuple[Evidence, ...]:
             "Both images are similar to the training images of the learned features.",
             f"One of the images is unlike the training images of the learned features ({f.unusual:.1f} times "
             "the distance that 95 % of them keep).",
+            below=True,
+        ),
+        measured(
+            "Prediction",
+            f.predicted,
+            _UNUSUAL_LIMIT,
+            "The image that the model predicted from is similar to its training images.",
+            f"The image that the model predicted from is unlike its training images ({f.predicted:.1f} times the "
+            "distance that 95 % of such images keep), so its prediction may be wrong.",
             below=True,
         ),
     )

@@ -29,6 +29,22 @@ _ENOUGH = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
+class Prediction:
+    """What is known of a plane that a model predicted.
+
+    Parameters
+    ----------
+    original : Plane
+        What the model saw, on the same grid.
+    unusualness : float
+        Out-of-distribution score of that: up to 1 for nearly all images like those that the model was trained on.
+    """
+
+    original: Plane
+    unusualness: float
+
+
+@dataclass(frozen=True, eq=False)
 class Plane:
     """Grey values between 0 and 1 on a 2-D grid, with the valid pixels.
 
@@ -43,12 +59,15 @@ class Plane:
     denoised : bool
         Whether it was smoothed for want of counts: then its pixels are not divided where the plane is compared on finer
         ones, and its edges are uninformative.
+    predicted : Prediction, optional
+        Where the values are not what an instrument saw but what a model predicted; not of planes made from this one.
     """
 
     values: Float32
     mask: Mask
     grid: Grid
     denoised: bool = False
+    predicted: Prediction | None = None
 
     @classmethod
     def of(cls, image: Image, channel: int | None) -> Plane:

@@ -21,6 +21,7 @@ _BUILT_IN: dict[MethodKind, dict[str, str]] = {
         "edges": "correlight.intensity.appearances:Edges",
         "descriptor": "correlight.intensity.appearances:Descriptor",
         "descriptor and edges": "correlight.intensity.appearances:DescriptorAndEdges",
+        "predicted": "correlight.intensity.appearances:Predicted",
     },
     "search": {
         "features": "correlight.intensity.search:FeatureSearch",

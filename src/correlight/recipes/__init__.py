@@ -106,6 +106,22 @@ class Recipe:
         stated = {**part.settings.model_dump(exclude_unset=True), **changes}
         return replace(self, parts={**self.parts, kind: _part(self.name, kind, {"method": part.method, **stated})})
 
+    def with_predictor(self, folder: str | Path) -> Recipe:
+        """The recipe with the model in a folder as its predictor.
+
+        Raises
+        ------
+        UsageError
+            If the recipe predicts nothing.
+        """
+        part = self.parts.get("appearance")
+        if part is None or "predictor" not in type(part.settings).model_fields:
+            raise UsageError(
+                f"The recipe {self.name} predicts nothing, so it takes no predictor; choose one that does, such as "
+                "predicted-stain."
+            )
+        return self.with_settings("appearance", predictor=str(folder))
+
     def serves(self, dimension: Dimension) -> bool:
         """Whether all of its methods serve images of a kind."""
         return all(self._serves(kind, dimension) for kind in self.parts)

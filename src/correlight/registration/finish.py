@@ -11,8 +11,9 @@ from correlight.evidence.predicted_error import unknown
 from correlight.evidence.verdict import Verdict
 from correlight.geometry import Grid
 from correlight.methods.task import Candidate, Fit, ImagePair, Judgement
+from correlight.predict.appearance import PredictedAppearance
 from correlight.registration.provenance import image_record, peak_memory_mb, versions
-from correlight.registration.result import Result
+from correlight.registration.result import Predicted, Result
 from correlight.search.limits import claimed_scale, pixel_sizes
 from correlight.transforms import Affine, scale_of
 from correlight.transforms.bending import Bending, bending, bends, beyond
@@ -72,7 +73,21 @@ def finish(
         versions=versions(),
         maps=judgement.maps,
         bending=bent,
+        predicted=what_was_predicted(pair, fit.candidate),
     )
+
+
+def what_was_predicted(pair: ImagePair, candidate: Candidate) -> Predicted | None:
+    """The prediction behind the channels that were compared; None where images were compared as they are."""
+    if not isinstance(pair.appearance, PredictedAppearance):
+        return None
+    facts = pair.appearance.model.facts.model_dump(exclude={"usual"}, mode="json")
+    for role, planes, channel in zip(("fixed", "moving"), pair.planes, candidate.channels, strict=True):
+        known = planes[channel].predicted
+        if known is not None:
+            values = known.original.values, planes[channel].values
+            return Predicted(role, facts, pair.appearance.model.folder, known.unusualness, *values)  # type: ignore[arg-type]
+    return None
 
 
 def how_it_bends(pair: ImagePair, fit: Fit) -> Bending | None:

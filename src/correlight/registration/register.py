@@ -51,6 +51,7 @@ def register(
     scale: tuple[float, float] | None = None,
     mirror: bool = True,
     pose: int | None = None,
+    predictor: str | Path | None = None,
     seed: int = 0,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -81,6 +82,8 @@ def register(
         Whether mirrored poses are tried.
     pose : int, optional
         Take the pose of this rank, counted from 1, instead of the best.
+    predictor : str or Path, optional
+        Folder of the trained model, for a recipe that predicts one image from the other, such as ``predicted-stain``.
     seed : int
         Seed of every random draw.
     workers : int, optional
@@ -110,6 +113,7 @@ def register(
     """
     began = time.perf_counter()
     chosen = recipe if isinstance(recipe, Recipe) else load(recipe)
+    chosen = chosen if predictor is None else chosen.with_predictor(predictor)
     options = Options(model, start, rotation, scale, mirror, pose)
     check_arguments({"fixed": fixed, "moving": moving}, options, roi, seed, workers, progress)
     region = _region(fixed, roi)

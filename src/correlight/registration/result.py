@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,37 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """What a result remembers of an image that was compared through the prediction of a model.
+
+    Parameters
+    ----------
+    role : {"fixed", "moving"}
+        Which of the two images.
+    model : mapping
+        What the model states about itself, without the statistics of its training images.
+    folder : str
+        Where it was read from.
+    unusualness : float
+        How unlike its training images it found the image: up to 1 for nearly all that are like those.
+    original, values : (Y, X) array of float32
+        What the model saw and what it predicted, between 0 and 1, on the pixels that were compared. A prediction is no
+        observation: what it shows need not be there.
+    """
+
+    role: Literal["fixed", "moving"]
+    model: Mapping[str, Any]
+    folder: str
+    unusualness: float
+    original: NDArray[np.float32]
+    values: NDArray[np.float32]
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as it stands in ``result.json``, without pixels."""
+        return {"role": self.role, "folder": self.folder, "unusualness": self.unusualness, "model": dict(self.model)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Result:
     """Everything that a registration found out. Falsy unless accepted.
 
@@ -103,6 +134,8 @@ class Result:
         in both, support it.
     bending : Bending or None
         How a map that bends departs from the linear map of the first pose; None of a linear map.
+    predicted : Predicted or None
+        Of a recipe that predicts one image from the other, what was predicted and by which model.
     """
 
     moving_from_fixed: Transform
@@ -122,6 +155,7 @@ class Result:
     versions: Mapping[str, str] = field(default_factory=dict)
     maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     bending: Bending | None = None
+    predicted: Predicted | None = None
 
     def __bool__(self) -> bool:
         """Whether the result is accepted."""
@@ -162,6 +196,7 @@ class Result:
             "fixed": self.fixed.to_json(),
             "moving": self.moving.to_json(),
             "recipe": self.recipe,
+            "predicted": None if self.predicted is None else self.predicted.to_json(),
             "seed": self.seed,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "peak_memory_mb": round(self.peak_memory_mb, 1),

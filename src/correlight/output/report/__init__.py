@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from correlight.errors import UsageError, WriteError
 from correlight.images import display
 from correlight.images.image import Image
-from correlight.output.report import content, pictures, viewer
+from correlight.output.report import content, pictures, predicted, viewer
 from correlight.output.report.page import template
 from correlight.registration.result import Result
 
@@ -64,6 +64,7 @@ def write_report(
         field=bent,
         poses=viewer.pose_rows(result, fixed, moving),
         ignored=viewer.ignored_pictures(result, fixed, moving),
+        predicted=predicted.describe(result),
     )
     _write(Path(path), page.encode("utf-8", "replace"))
 

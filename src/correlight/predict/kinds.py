@@ -1,0 +1,93 @@
+"""The kinds of models by name: where each is loaded and trained, and by what recipe it serves.
+
+A kind is two functions in modules that are loaded when the kind is used:
+
+``loads(folder, facts) -> Mapping``
+    reads the files of a model and returns what takes grey values, as `correlight.predict.contrast` prepares them at the
+    pixel size of the model, and the valid pixels to predicted values on the same pixels.
+``trains(pairs, folder, settings, report) -> TrainedFacts``
+    learns from pairs (`correlight.predict.training`) and writes the files of the model into a folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Protocol
+
+from correlight.errors import UsageError
+from correlight.images.image import Float32, Mask
+
+
+class Mapping(Protocol):
+    """What predicts."""
+
+    def __call__(self, values: Float32, mask: Mask) -> Float32:
+        """Predicted values of an image on its own pixels.
+
+        Parameters
+        ----------
+        values : (Y, X) array of float32
+            Zero mean and unit variance, 0 outside the mask.
+        mask : (Y, X) array of bool
+            Valid pixels.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of model.
+
+    Parameters
+    ----------
+    summary : str
+        What it does, in a line.
+    loads, trains : str
+        ``module:function``.
+    source, target : str
+        What it usually predicts from, and what.
+    """
+
+    summary: str
+    loads: str
+    trains: str
+    source: str = "fixed"
+    target: str = "moving"
+
+    def loader(self) -> Any:
+        """The function that reads the files of a model."""
+        return _function(self.loads)
+
+    def trainer(self) -> Any:
+        """The function that trains one."""
+        return _function(self.trains)
+
+
+KINDS = {
+    "predicted-stain": Kind(
+        "A U-Net predicts the stain from the electron image (DeepCLEM)",
+        loads="correlight.predict.network:load",
+        trains="correlight.learn.appearance.stain:train",
+        source="electron",
+        target="stain",
+    ),
+}
+
+
+def kind(name: str) -> Kind:
+    """A kind by its name.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    """
+    if name not in KINDS:
+        raise UsageError(f"There is no kind of model {name!r}; choose {', '.join(KINDS)}.")
+    return KINDS[name]
+
+
+def _function(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)

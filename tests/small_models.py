@@ -1,0 +1,74 @@
+"""A tiny model without training: the negative of an image, slightly blurred, as a network in an ONNX file."""
+
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from correlight.images.image import Image
+from correlight.images.plane import Plane
+from correlight.predict.contrast import prepared
+from correlight.predict.facts import ModelFacts, write_facts
+from correlight.predict.network import NETWORK
+from correlight.predict.usual import learned, parts
+from correlight.transforms import Affine
+from tests.small_pairs import Couple, cell_with_beads, couple, seen
+
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def write_network(path: Path, kernel: np.ndarray) -> None:
+    """A network of one convolution."""
+    onnx = pytest.importorskip("onnx", reason="the network of the test is written with the package onnx")
+    make, reach = onnx.helper, len(kernel) // 2
+    weights = onnx.numpy_helper.from_array(kernel.astype(np.float32)[None, None], "kernel")
+    node = make.make_node("Conv", ["image", "kernel"], ["predicted"], pads=[reach] * 4)
+    sides = [
+        make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1, "y", "x"]) for name in ("image", "predicted")
+    ]
+    graph = make.make_graph([node], "negative", sides[:1], sides[1:], [weights])
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), path)
+
+
+def write_negative(folder: Path, like: Image, **changes: Any) -> Path:
+    """A model that makes the negative, which finds images like the given one usual."""
+    write_network(folder / NETWORK, -np.ones((3, 3)) / 9)
+    plane = Plane.of(like, 0)
+    found = []
+    for turn in range(4):
+        values, mask = np.rot90(plane.values, turn), np.rot90(plane.mask, turn)
+        for start in range(0, 90, 15):
+            cut = np.ascontiguousarray(values[start:, start:]), np.ascontiguousarray(mask[start:, start:])
+            found += parts(prepared(*cut, "stretched"), cut[1])
+    facts: dict[str, Any] = {
+        "kind": "predicted-stain",
+        "source": "electron",
+        "target": "stain",
+        "usual": learned(found, found),
+        "settings": {"reach": 1, "multiple": 4},
+        "provenance": {"trained": "not at all: it is the negative"},
+        "files": {NETWORK: ""},
+    }
+    write_facts(folder, ModelFacts(**{**facts, **changes}))
+    return folder
+
+
+@cache
+def negative() -> Path:
+    """The folder of such a model for `cell_and_negative`."""
+    _KEPT.append(tempfile.TemporaryDirectory())
+    return write_negative(Path(_KEPT[-1].name), cell_and_negative().fixed)
+
+
+@cache
+def cell_and_negative() -> Couple:
+    """An electron image, and its negative seen by another instrument: blurred, noisy, on coarser pixels, turned."""
+    cell = cell_with_beads()
+    fixed, grid, truth = cell.fixed, cell.moving.grid, cell.moving_from_fixed
+    values = fixed.grey(0)
+    negative = seen(np.where(fixed.valid(), values.max() - values, 0), fixed.grid, grid, Affine(truth.matrix))
+    noise = np.random.default_rng(3).normal(0, 4, grid.shape)
+    return couple(fixed, Image.from_array((negative + noise).astype(np.float32), grid.spacing), truth)
