@@ -183,10 +183,9 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
     if path is None:
         return None
     from correlight.exchange import ExchangeContext, LandmarkTable, PointTable, read_file
-    from correlight.landmarks import fit
     from correlight.landmarks.tables import supposed
     from correlight.output.landmarks import read_pairs
-    from correlight.search.limits import StartPoints
+    from correlight.registration.start import start_of_pairs
 
     content = read_file(path, context=ExchangeContext(fixed=fixed.grid, moving=moving.grid))
     if isinstance(content, PointTable):
@@ -198,12 +197,7 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
     table = read_pairs(path, fixed.grid, moving.grid)
     places = table.fixed.positions(fixed.grid), table.moving.positions(moving.grid)
     try:
-        start: Start
-        if len(places[0]) < 3:
-            start = StartPoints(*places)
-        else:
-            # A few rough landmarks cannot separate shear from their error, and a start need not.
-            start = fit(*places, "affine" if len(places[0]) >= 6 else "similarity")
+        start = start_of_pairs(*places)
     except (TransformError, UsageError) as error:
         raise UsageError(f"{path} gives no start: {error}") from error
     tell_notes(supposed(table, path.name))

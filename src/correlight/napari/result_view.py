@@ -16,6 +16,7 @@ from correlight.napari.compare import Comparison, checkerboard, left_of
 from correlight.napari.layers import LayerImage
 from correlight.napari.placing import Kept, in_micrometres, is_shown_by_affine, lay, resampled, units_of
 from correlight.output.section import flat, in_space
+from correlight.registration.from_landmarks import LandmarkResult
 from correlight.registration.result import Result
 from correlight.transforms import Affine, Transform
 
@@ -35,12 +36,15 @@ class Outcome:
         The result.
     comparison : Comparison or None
         Both images on one coarse grid; None of stacks, and where nothing was found.
+    landmarks : LandmarkResult or None
+        The landmarks that the result comes from, where people set it by hand.
     """
 
     fixed: LayerImage
     moving: LayerImage
     result: Result
     comparison: Comparison | None = None
+    landmarks: LandmarkResult | None = None
 
 
 class ResultView:

@@ -1,11 +1,12 @@
-"""What can be wrong with the transform that a registration is to start from."""
+"""What a registration is to start from: landmarks that a person set, and what can be wrong with a transform."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from correlight.errors import UsageError
-from correlight.geometry import Grid
+from correlight.geometry import Grid, Points
+from correlight.landmarks import fit
 from correlight.search.limits import Start, StartPoints
 from correlight.transforms.bending import bends, beyond, folded, touching
 
@@ -52,3 +53,22 @@ def check_start(start: Start | None, fixed: Grid, moving: Grid) -> None:
             f"The field of the start moves places by up to {moved:.3g} {symbol} beyond its linear map, and what the "
             f"images share is only {wide:.3g} {symbol} wide; give a start that bends less."
         )
+
+
+def start_of_pairs(fixed: Points, moving: Points) -> Start:
+    """A start from few rough pairs of landmarks: the transform that fits them, or the places themselves.
+
+    Parameters
+    ----------
+    fixed, moving : (N, D) arrays
+        Positions in the units of the two images.
+
+    Raises
+    ------
+    TransformError, UsageError
+        If the places determine nothing.
+    """
+    if len(fixed) < 3:
+        return StartPoints(fixed, moving)
+    # A few rough landmarks cannot separate shear from their error, and a start need not.
+    return fit(fixed, moving, "affine" if len(fixed) >= 6 else "similarity")

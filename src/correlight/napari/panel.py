@@ -1,0 +1,271 @@
+"""What the panels share: work beside the window, a result to look at and save, and sentences instead of errors."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from magicgui.widgets import Container, FileEdit, Label, ProgressBar, PushButton
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QScrollArea
+
+from correlight.io import unchanged
+from correlight.napari.layers import Taken, companions, stated_spacing
+from correlight.napari.result_view import Outcome, ResultView
+from correlight.napari.texts import COLOURS, coloured, sizes
+from correlight.napari.work import Job, sentence
+from correlight.output.folder import write_result
+from correlight.output.landmarks import write_landmark_table
+from correlight.output.target import reserve
+from correlight.registration.result import Result
+
+# Pixels of the screen.
+_WIDTH = 380
+
+
+class Panel(QScrollArea):
+    """A panel at the side of a viewer.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Whose layers are worked on.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self._job: Job | None = None
+        self.view: ResultView | None = None
+        self._changed: set[Any] = set()
+        self._watched: list[Any] = []
+        self._note = ""
+        self.cancel = PushButton(text="Cancel", enabled=False)
+        self.progress = ProgressBar(max=100, visible=False)
+        self.message, self.verdict = words(), words()
+        self.error, self.undo = PushButton(text="Show predicted error"), PushButton(text="Undo")
+        self.folder, self.save = FileEdit(mode="w", label="result folder"), PushButton(text="Save")
+        self.cancel.changed.connect(self._cancel)
+        self.error.changed.connect(self.guarded(self._show_error))
+        self.undo.changed.connect(self.guarded(self._undo))
+        self.save.changed.connect(self.guarded(self._save))
+        self._viewer.layers.events.inserted.connect(self._refresh)
+        self._viewer.layers.events.removed.connect(self._refresh)
+        self.destroyed.connect(self._closed)
+
+    def _lay_out(self, before: Sequence[Any], run: Sequence[Any], after: Sequence[Any] = ()) -> None:
+        """Stack the widgets: choices, what starts the work, what it says, and what can be done with a result."""
+        buttons = Container(widgets=[*run, self.cancel], layout="horizontal", labels=False)
+        row = Container(widgets=[self.error, self.undo], layout="horizontal", labels=False)
+        self.after = Container(widgets=[row, *after, self.folder, self.save], visible=False)
+        parts = [*before, buttons, self.progress, self.message, self.verdict, self.after]
+        self._form = Container(widgets=parts)
+        self._runners = [*run, self.save]
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(_WIDTH)
+        self.setWidget(self._form.native)
+
+    # Layers.
+
+    def _images(self, _: Any = None) -> list[Any]:
+        return [layer for layer in self._viewer.layers if type(layer).__name__ in ("Image", "Labels")]
+
+    def _companions(self, layer: Any) -> tuple[Any, ...]:
+        return () if layer is None else companions(layer, list(self._viewer.layers))
+
+    def _refresh(self, _: Any = None) -> None:
+        """Offer the layers that there are."""
+
+    def _offer(self, fixed: Any, moving: Any) -> None:
+        """Offer the layers that there are; the moving one is of another image than the fixed one."""
+        fixed.reset_choices()
+        moving.reset_choices()
+        if moving.value is fixed.value:
+            own = self._companions(fixed.value)
+            other = next((each for each in self._images() if each not in own), None)
+            if other is not None:
+                moving.value = other
+
+    # The work.
+
+    def _begin(self, work: Callable[..., Any], done: Callable[[Any], None]) -> None:
+        for button in self._runners:
+            button.enabled = False
+        self.cancel.enabled = self.progress.visible = True
+        self._job = Job(work, told=self._told, done=partial(self._ended, done), failed=self._failed)
+
+    def _told(self, stage: str, fraction: float) -> None:
+        self.progress.value = round(100 * min(max(fraction, 0.0), 1.0))
+        self.progress.native.setFormat(f"{stage} %p %")
+        self.progress.native.setTextVisible(True)
+
+    def _idle(self) -> None:
+        self._job = None
+        for button in self._runners:
+            button.enabled = True
+        self.cancel.enabled = self.progress.visible = False
+        for layer in self._watched:
+            layer.events.data.disconnect(self._edited)
+        self._watched = []
+
+    def _ended(self, done: Callable[[Any], None], value: Any) -> None:
+        try:
+            done(value)
+        except Exception as error:  # the window must stay usable, whatever it was
+            self.say(sentence(error))
+        self._idle()
+
+    def _failed(self, sentence_or_nothing: str) -> None:
+        self.say(sentence_or_nothing or "Cancelled; nothing was changed or written.")
+        self._idle()
+
+    def _cancel(self, _: Any = None) -> None:
+        if self._job is not None:
+            self._job.cancel()
+            self.say("Cancelling …")
+
+    def _closed(self, _: Any = None) -> None:
+        if self._job is not None:
+            self._job.cancel()
+        self._viewer.layers.events.inserted.disconnect(self._refresh)
+        self._viewer.layers.events.removed.disconnect(self._refresh)
+
+    def _watch(self, *taken: Taken) -> None:
+        """Notice when the pixels of a layer are replaced while they are worked on."""
+        self._changed, self._watched = set(), [layer for each in taken for layer in each.layers]
+        for layer in self._watched:
+            layer.events.data.connect(self._edited)
+
+    def _edited(self, event: Any) -> None:
+        self._changed.add(event.source)
+
+    # The result.
+
+    def _registered(self, outcome: Outcome) -> None:
+        layers = [*outcome.fixed.channels.values(), *outcome.moving.channels.values()]
+        closed = [layer.name for layer in layers if layer not in self._viewer.layers]
+        edited = [layer.name for layer in layers if layer in self._changed]
+        if closed or edited:
+            what = "closed" if closed else "changed"
+            self.say(
+                f"The layer {(closed or edited)[0]} was {what} while it was registered, so nothing is shown; start "
+                "again with the layers as they are now."
+            )
+            return
+        if self.view is not None:
+            self.view.close(undo=True)
+        self.view = ResultView(self._viewer, outcome, self.say)
+        self.view.show()
+        self.verdict.value = verdict_in_words(outcome.result)
+        self.after.visible = True
+        refused = "Nothing was moved, for the result is refused." if outcome.result.status == "refused" else ""
+        keys = "Keys: F flicker, C checkerboard, S swipe, 1 to 9 poses."
+        self.say(" ".join(part for part in (self._note, refused, keys) if part))
+
+    def _show_error(self) -> None:
+        if self.view is not None:
+            self.view.add_error()
+
+    def _undo(self) -> None:
+        if self.view is not None:
+            self.view.close(undo=True)
+            self.view, self.after.visible, self.verdict.value = None, False, ""
+            self.say("All layers are where they were.")
+
+    def _save(self) -> None:
+        if self.view is None or self._job is not None:
+            return
+        target, outcome = Path(self.folder.value), self.view.outcome
+        if not target.name:
+            self.say("Name a folder to make first, under result folder.")
+            return
+        self._begin(partial(saved, outcome, target), lambda notes: self.say(f"Saved in {target}. {' '.join(notes)}"))
+
+    # Words.
+
+    def guarded(self, act: Callable[[], Any]) -> Callable[..., None]:
+        """An action whose errors become a sentence in the panel."""
+
+        def acted(*_: Any) -> None:
+            try:
+                act()
+            except Exception as error:  # the window must stay usable, whatever it was
+                self.say(sentence(error))
+
+        return acted
+
+    def say(self, text: str) -> None:
+        """Show a sentence in the panel."""
+        self.message.value = html.escape(text)
+
+
+def saved(outcome: Outcome, target: Path, progress: Callable[[str, float], None]) -> tuple[str, ...]:
+    """Write the result folder that the command line writes, completely or not at all.
+
+    Parameters
+    ----------
+    outcome : Outcome
+        What was found, and from which images or landmarks.
+    target : Path
+        A folder that does not exist yet.
+    progress : callable
+        Called with "write" and the fraction done.
+
+    Returns
+    -------
+    tuple of str
+        Sentences about what was done otherwise than expected.
+
+    Raises
+    ------
+    UsageError, ReadError, WriteError
+        As for `correlight.output.target.reserve`.
+    """
+    images = outcome.fixed.image, outcome.moving.image
+    inputs = [image.source["path"] for image in images if "path" in image.source]
+    with reserve(target, inputs=inputs) as folder:
+        notes = write_result(folder, outcome.result, *images, progress=partial(progress, "write"))
+        if outcome.landmarks is not None:
+            write_landmark_table(folder / "landmarks.csv", outcome.landmarks)
+        for image in images:
+            unchanged(image)
+    return tuple(f"Note that {note}." for note in notes)
+
+
+def verdict_in_words(result: Result) -> str:
+    """The verdict as a coloured line, with its reasons and the predicted error, as rich text."""
+    error = result.predicted_error
+    line = f"{result.status.capitalize()}, confidence {result.verdict.confidence:.2f}, model {result.model}"
+    reasons = "".join(f"<br>{html.escape(reason)}" for reason in result.verdict.reasons)
+    figure = ""
+    # A figure invites use, and of a refused result there is nothing to use.
+    if math.isfinite(error.median) and result.status != "refused":
+        symbol = error.grid.frame.symbol
+        figure = f"<br>Predicted error: median {error.median:.3g} {symbol}, 95 % within {error.within:.3g} {symbol}."
+    return f"{coloured(line, COLOURS[result.status])}{figure}{reasons}"
+
+
+def prompt(layer: Any) -> str:
+    """What an empty field for the pixel size of a layer says."""
+    stated = None if layer is None or layer.ndim not in (2, 3) else stated_spacing(layer)
+    if layer is None:
+        return ""
+    if stated is not None:
+        return f"{sizes(stated)} (the layer says so)"
+    if layer.source.path is not None:
+        return "the layer states none; type it, or leave it to the file"
+    return "not stated; type it, or leave empty to search all scales"
+
+
+def words() -> Label:
+    """Lines of text that are as wide as the panel and can be copied."""
+    label = Label(value="", label=" ")
+    label.native.setWordWrap(True)
+    label.native.setTextFormat(Qt.TextFormat.RichText)
+    label.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return label
