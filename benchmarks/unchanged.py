@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def cases(data: Path) -> Iterator[tuple[str, Callable[[], Result]]]:
             )
     for seed in range(4):
         labels, light = _organelles(seed)
-        yield f"point-clouds {seed}", lambda p=(labels, light): register(*p, "point-clouds", workers=1)  # type: ignore[misc]
+        yield f"point-clouds {seed}", partial(register, labels, light, "point-clouds", workers=1)
     for seed in range(3):
         stacks = volume_pair(seed=seed, size=0.5)
         yield f"auto 3-D {seed}", lambda s=stacks: register(s.fixed, s.moving, workers=1)  # type: ignore[misc]

@@ -32,6 +32,7 @@ LAYERS = [
     {"beads", "point_clouds"},
     {"recipes", "registration"},
     {"output", "batch"},
+    {"notebook"},
     {"cli", "napari"},
 ]
 # Rooms beside the road: what they know, and who may open their doors.
@@ -43,7 +44,7 @@ BESIDE = {
     "simulate": FORMATS | {"io"},
     "learn": set().union(*LAYERS[:4]) | {"io", "exchange", "simulate"},
 }
-SHELLS = {"batch", "output", "cli", "napari"}
+SHELLS = {"batch", "output", "notebook", "cli", "napari"}
 
 GEOMETRY_ONLY = {"numpy", "scipy"}
 # What is heavy, or has one door only: package -> the modules that may import it.
@@ -66,7 +67,8 @@ DOORS = {
     "qtpy": ("napari",),
     "SimpleITK": (),
     "itk": (),
-    "matplotlib": (),
+    "matplotlib": ("notebook",),
+    "pandas": ("notebook",),
 }
 LAZY = {"torch"}
 DISTRIBUTIONS = {"cv2": "opencv-python-headless", "skimage": "scikit-image"}

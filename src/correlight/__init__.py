@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from correlight.images.image import Image
     from correlight.images.resample import warp
     from correlight.io import read
+    from correlight.notebook.entry import from_landmarks, register
     from correlight.output.pair import prepare_pair
-    from correlight.registration.from_landmarks import from_landmarks
-    from correlight.registration.register import register
     from correlight.registration.result import Result
     from correlight.transforms import (
         Affine,
@@ -51,12 +50,12 @@ _HOMES = {
     "UsageError": "correlight.errors",
     "VelocityField": "correlight.transforms",
     "WriteError": "correlight.errors",
-    "from_landmarks": "correlight.registration.from_landmarks",
+    "from_landmarks": "correlight.notebook.entry",
     "features": "correlight.appearance.features",
     "prepare_pair": "correlight.output.pair",
     "read": "correlight.io",
     "read_transform": "correlight.exchange",
-    "register": "correlight.registration.register",
+    "register": "correlight.notebook.entry",
     "warp": "correlight.images.resample",
     "write_transform": "correlight.exchange",
 }

@@ -180,3 +180,18 @@ def test_whatever_numpy_takes_for_an_array_is_an_image_or_a_sentence() -> None:
     for nothing in (np.full((40, 40), np.nan), np.ma.masked_all((40, 40))):
         with pytest.raises(UsageError, match="No pixel of the image is valid"):
             Image.from_array(nothing)
+
+
+def test_colours_may_come_last_if_that_is_said() -> None:
+    last = np.arange(5 * 6 * 3, dtype=np.uint8).reshape(5, 6, 3)
+    np.testing.assert_array_equal(np.asarray(Image.from_array(last, rgb=True)), np.moveaxis(last, -1, 0))
+    with pytest.raises(UsageError, match="rgb=True"):
+        Image.from_array(last)
+    # Three rows of a narrow image are no colours, and channels first are as they were.
+    assert Image.from_array(np.zeros((3, 6, 5))).channels == ("channel 0", "channel 1", "channel 2")
+
+
+def test_an_array_of_an_image_is_its_pixels() -> None:
+    image = Image.from_array(PIXELS)
+    np.testing.assert_array_equal(np.asarray(image), PIXELS)
+    assert np.asarray(image, np.float32).dtype == np.float32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 from typing import Any, Literal
 
 import cv2
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import Image, Mask, Pixels
+from correlight.images.pyramid import shown_image
 
 Grey = NDArray[np.uint8]
 
 _CV_DEPTHS = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
 _LONGEST_SIDE = 65_500
+_THUMBNAIL = 256
 
 
 def display_shape(grid: Grid, longest: int) -> tuple[int, int]:
@@ -121,3 +124,34 @@ def data_uri(coded: bytes) -> str:
     """A PNG or JPEG file as a ``data:`` address, which a page holds in itself."""
     kind = "png" if coded.startswith(b"\x89PNG") else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(coded).decode('ascii')}"
+
+
+def thumbnail(image: Image) -> NDArray[np.uint8]:
+    """A small copy of an image, ``(Y, X)`` or ``(Y, X, 3)``: its colours, or its first channel; of a stack the middle.
+
+    Parameters
+    ----------
+    image : Image
+        Of two axes or three.
+    """
+    image = _middle_slice(image) if image.ndim == 3 else shown_image(image)
+    shape, valid = display_shape(image.grid, _THUMBNAIL), image.valid()
+    shown = [shrunk(image, number, shape) for number in (range(3) if image.rgb else range(1))]
+    small = resize_mask(valid, shape)
+    if not image.rgb:
+        return stretch(shown[0], small)
+    colours = np.dstack(shown)
+    return colours if colours.dtype == np.uint8 else stretch(colours, np.dstack([small] * 3))
+
+
+def _middle_slice(image: Image) -> Image:
+    """The middle slice of a stack, of its smallest level, as an image in the plane."""
+    level = image.levels[-1]
+    grid, half = image.level_grid(len(image.levels) - 1), level.shape[1] // 2
+    flat = Grid(grid.shape[1:], grid.spacing[1:], grid.origin[1:], grid.unit)
+    return Image((np.asarray(level[:, half]),), flat, image.channels, image.rgb)
+
+
+def in_a_page(picture: NDArray[np.uint8], words: str) -> str:
+    """A picture and a line below it, as a notebook shows them."""
+    return f'<img src="{data_uri(encode(picture, "png"))}" alt="" /><div>{html.escape(words)}</div>'

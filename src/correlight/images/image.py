@@ -174,7 +174,7 @@ class Image:
         Parameters
         ----------
         pixels : array_like
-            Any integer or float type.
+            Any integer or float type. Of a picture in colours (``rgb``) the colours may also be last, ``(Y, X, 3)``.
         spacing : float or sequence of float, optional
             Micrometres per pixel, array order; without it the grid is uncalibrated.
         channels : sequence of str, optional
@@ -187,7 +187,8 @@ class Image:
         Raises
         ------
         UsageError
-            If these are no two to four axes of real numbers, or no pixel is valid.
+            If these are no two to four axes of real numbers, no pixel is valid, or the axes look like those of colours
+            last and nothing says that they are.
         """
         valid = ~np.ma.getmaskarray(pixels) if isinstance(pixels, np.ma.MaskedArray) else None
         try:
@@ -202,6 +203,13 @@ class Image:
                 "An image of real numbers with 2 or 3 axes of space was expected, (Y, X), (C, Y, X) or (C, Z, Y, X); "
                 f"got an array of {array.dtype} and shape {array.shape}."
             )
+        if _has_colours_last(array.shape):
+            if not rgb:
+                raise UsageError(
+                    f"An array of shape {array.shape} looks like an image with its {array.shape[-1]} channels last; "
+                    "say rgb=True of a picture in three colours, or put the channels first with np.moveaxis."
+                )
+            array, valid = np.moveaxis(array, -1, 0), None if valid is None else np.moveaxis(valid, -1, 0)
         if array.dtype.kind == "f" and not isinstance(array, np.memmap):
             # Images are compared in single precision, in which larger numbers are no longer finite.
             with np.errstate(invalid="ignore"):
@@ -228,6 +236,25 @@ class Image:
             array.shape[1:], 1.0 if spacing is None else spacing, unit="pixel" if spacing is None else "micrometre"
         )
         return cls((array,), grid, names, rgb=rgb, mask=mask)
+
+    def __repr__(self) -> str:
+        """What it is in a line: size, pixel type, pixel size and channels."""
+        size = " x ".join(str(count) for count in self.grid.shape)
+        steps = " x ".join(f"{step:.4g}" for step in self.grid.spacing)
+        steps = f"{self.grid.spacing[0]:.4g}" if len(set(self.grid.spacing)) == 1 else steps
+        scaled = f"{steps} µm per pixel" if self.grid.calibrated else "no pixel size"
+        axes = "(z, y, x)" if self.ndim == 3 else "(y, x)"
+        return f"<Image: {size} pixels {axes}, {self.dtype}, {scaled}; {', '.join(self.channels)}>"
+
+    def _repr_html_(self) -> str:
+        """A notebook shows a small copy of the first channel, or of the colours, above that line."""
+        from correlight.images.display import in_a_page, thumbnail
+
+        return in_a_page(thumbnail(self), repr(self))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """All pixels of the full resolution, channels first; they are read from the file if they lie on disk."""
+        return np.array(self.levels[0][...], dtype=dtype, copy=copy)
 
     @property
     def ndim(self) -> int:
@@ -314,6 +341,11 @@ class Image:
         first = whole.points(-self.grid.index(np.zeros((1, self.ndim))))[0]
         grid = replace(whole, origin=tuple(float(position) for position in first))
         return replace(self, grid=grid, source={**self.source, "spacing_source": source})
+
+
+def _has_colours_last(shape: tuple[int, ...]) -> bool:
+    """Whether an array of three axes has three or four channels behind its rows and columns."""
+    return len(shape) == 3 and shape[2] in (3, 4) and min(shape[:2]) > shape[2]
 
 
 def _as_mask(mask: object) -> Mask:

@@ -6,9 +6,11 @@ wait in a scratch file beside the output, which has no name and is gone when the
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import tempfile
+import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -159,6 +161,7 @@ class TiffBands:
         self._scratch = self._open.enter_context(scratch)
         self._pool = self._open.enter_context(ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_WORKERS)))
         self._predictor = self.dtype.kind != "f"
+        self._content = hashlib.blake2b(digest_size=16)
 
     def add(self, band: NDArray[Any]) -> None:
         """Take the next rows, ``(C, rows, X)``; those of a volume slice by slice."""
@@ -187,6 +190,7 @@ class TiffBands:
 
         places = self._tiles.setdefault((level, channel, plane), [])
         for data in self._pool.map(packed, range(0, rows.shape[1], TILE)):
+            self._content.update(data)
             places.append((self._scratch.tell(), len(data)))
             self._scratch.write(data)
 
@@ -234,7 +238,9 @@ class TiffBands:
                 metadata[f"PhysicalSize{axis}Unit"] = "µm"
         if not self.rgb:
             metadata["Channel"] = {"Name": list(self.channels)}
-        return metadata
+        # The identifier of the file follows from what it holds, so that the same result is the same file.
+        self._content.update(repr((metadata, self.grid)).encode())
+        return {**metadata, "UUID": str(uuid.UUID(bytes=self._content.digest(), version=5))}
 
 
 def write_tiff(path: str | Path, array: NDArray[Any], grid: Grid, name: str = "value") -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.exchange import write_transform
 from correlight.images.image import Image
@@ -19,9 +20,10 @@ from correlight.images.pyramid import shown_image
 from correlight.images.resample import output_grid, warp
 from correlight.io.write import write_tiff
 from correlight.output.moved import GridChoice, Progress, must_be_bounded, picture_name, write_moved, write_moved_volume
-from correlight.output.report import write_overlay, write_report
+from correlight.output.report import draw_overlay, write_picture, write_report
 from correlight.output.report.content import NEAREST
-from correlight.output.report.volumes import write_volume_report
+from correlight.output.report.pictures import Colour
+from correlight.output.report.volumes import shown_of, still_of, write_volume_report
 from correlight.output.section import is_section, output_grid_in_space
 from correlight.registration.result import ImageRecord, Result
 from correlight.registration.stack import as_stacks
@@ -102,34 +104,51 @@ def _write_pictures(
     progress: Progress | None,
 ) -> None:
     """The overlay, the report, and the registered image, of two images in two dimensions."""
-    channels = _used_channel(fixed, result.fixed), _used_channel(moving, result.moving)
     seen, light = shown_image(fixed), shown_image(moving)
-    if result.status == "refused":
-        write_overlay(
-            folder / "overlay.png",
-            seen,
-            None,
-            None,
-            channels[1],
-            fixed_channel=channels[0],
-            mark="refused: the moving image could not be placed",
-        )
-        write_report(folder / "report.html", result, seen, light, None, None)
-        return
-    registered, footprint = warp(light, light.grid, result.moving_from_fixed, seen.grid, orders)
-    mark = None if result else f"{result.status}: check before use"
-    write_overlay(
-        folder / "overlay.png", seen, registered, footprint, channels[1], fixed_channel=channels[0], mark=mark
-    )
+    registered, footprint = None, None
+    if result.status != "refused":
+        registered, footprint = warp(light, light.grid, result.moving_from_fixed, seen.grid, orders)
+    write_picture(folder / "overlay.png", _drawn(result, seen, light, registered, footprint))
     write_report(folder / "report.html", result, seen, light, registered, footprint)
-    del registered, footprint
-    if grid == "none":
+    if result.status == "refused" or grid == "none":
         return
+    del registered, footprint
     onto = output_grid(fixed.grid, moving.grid, result.moving_from_fixed, grid)
     if grid != "fixed":
         must_be_bounded(math.prod(onto.shape), moving)
     files = folder / picture_name(moving, onto), folder / "footprint.tif"
     write_moved(*files, moving, moving.grid, result.moving_from_fixed, onto, order=orders, progress=progress)
+
+
+def overlay_of(result: Result, fixed: Image, moving: Image) -> Colour:
+    """The overlay that a result folder holds, ``(Y, X, 3)``, at most 1600 pixels a side.
+
+    Parameters
+    ----------
+    result : Result
+        What the registration found. Of a refused result the fixed image alone.
+    fixed, moving : Image
+        The two images.
+    """
+    if result.moving_from_fixed.ndim == 3:
+        fixed, moving = as_stacks(fixed, moving)
+        channels = _used_channel(fixed, result.fixed), _used_channel(moving, result.moving)
+        return still_of(result, moving, shown_of(result, fixed, moving, channels))
+    seen, light = shown_image(fixed), shown_image(moving)
+    if result.status == "refused":
+        return _drawn(result, seen, light, None, None)
+    return _drawn(result, seen, light, *warp(light, light.grid, result.moving_from_fixed, seen.grid))
+
+
+def _drawn(
+    result: Result, fixed: Image, moving: Image, registered: NDArray[Any] | None, footprint: NDArray[np.bool_] | None
+) -> Colour:
+    """The overlay of two images in the plane, with a band of words where the result is not accepted."""
+    channels = _used_channel(fixed, result.fixed), _used_channel(moving, result.moving)
+    mark = None if result else f"{result.status}: check before use"
+    if registered is None:
+        mark = "refused: the moving image could not be placed"
+    return draw_overlay(fixed, registered, footprint, channels[1], fixed_channel=channels[0], mark=mark)
 
 
 def _write_stacks(

@@ -23,7 +23,7 @@ from correlight.images.image import Image, Mask
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.io.write import write_ome_tiff, write_tiff
-from correlight.output.report import write_overlay
+from correlight.output.report import draw_overlay, write_picture
 from correlight.refine.neural import refine_neural
 from correlight.refine.samples import distance
 from correlight.registration.options import must_be_images
@@ -283,14 +283,10 @@ def write_pair(folder: str | Path, made: PreparedPair, moving: Image, seed: int)
     (folder / "pair.json").write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     write_transform(folder / "moving_from_fixed.tfm", made.moving_from_fixed)
     footprint = made.moving.valid()
-    write_overlay(
-        folder / "overlay.png",
-        made.fixed,
-        np.asarray(made.moving.levels[0]),
-        footprint,
-        None if moving.rgb else moving.channel_index(made.channel),
-        mark=None if made else "doubtful: check before use",
-    )
+    channel = None if moving.rgb else moving.channel_index(made.channel)
+    mark = None if made else "doubtful: check before use"
+    drawn = draw_overlay(made.fixed, np.asarray(made.moving.levels[0]), footprint, channel, mark=mark)
+    write_picture(folder / "overlay.png", drawn)
     if made:
         write_ome_tiff(
             folder / "moving.ome.tif", made.moving.levels[0], made.fixed.grid, moving.channels, rgb=moving.rgb

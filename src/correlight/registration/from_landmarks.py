@@ -144,6 +144,7 @@ def from_landmarks(
     seconds = time.perf_counter() - began
     maps = _evidence(found, predicted) if isinstance(found, SplineEstimate) else {}
     result = finish(pair, fit, Judgement(verdict, predicted, maps), BY_HAND, 0, {"fit": seconds, "total": seconds})
+    result = replace(result, images=(fixed, moving))
     table = LandmarkTable(
         PointTable(names, fixed_points, fixed.grid.unit), PointTable(names, moving_points, moving.grid.unit)
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from correlight.errors import UsageError
 from correlight.images.image import Image
@@ -89,6 +91,24 @@ def check_arguments(
         raise UsageError(f"A start is a Transform or StartPoints; got {type(start).__name__}.")
     if progress is not None and not callable(progress):
         raise UsageError(f"A function of a stage and a fraction was expected for progress; got {progress!r}.")
+
+
+def as_image(role: str, given: Image | ArrayLike, spacing: float | Sequence[float] | None) -> Image:
+    """An image, of an array if need be, with the pixel size that was given for it.
+
+    Raises
+    ------
+    UsageError
+        If it is neither, or the pixel size does not fit it.
+    """
+    if isinstance(given, str | bytes | Path) or given is None:
+        must_be_images({role: given})
+    try:
+        if not isinstance(given, Image):
+            return Image.from_array(given, spacing)
+        return given if spacing is None else given.with_spacing(spacing, "given by the caller")
+    except UsageError as error:
+        raise UsageError(f"The {role} image: {error}") from error
 
 
 def must_be_images(images: Mapping[str, object]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from correlight.errors import UsageError
 from correlight.evidence.verdict import STATUSES
@@ -19,7 +21,7 @@ from correlight.progress import Progress, watched
 from correlight.recipes import Recipe, load
 from correlight.registration.finish import finish, nothing_found
 from correlight.registration.held import held, refused
-from correlight.registration.options import Methods, Options, check, check_arguments, dimension_of
+from correlight.registration.options import Methods, Options, as_image, check, check_arguments, dimension_of
 from correlight.registration.result import Result
 from correlight.registration.stack import prepared_stacks
 from correlight.registration.start import check_start
@@ -38,10 +40,12 @@ _SLACK_OF_STACKS = 1.02
 
 
 def register(
-    fixed: Image,
-    moving: Image,
+    fixed: Image | ArrayLike,
+    moving: Image | ArrayLike,
     recipe: str | Path | Recipe = "auto",
     *,
+    fixed_spacing: float | Sequence[float] | None = None,
+    moving_spacing: float | Sequence[float] | None = None,
     model: str | None = None,
     fixed_channel: int | str | None = None,
     moving_channel: int | str | None = None,
@@ -60,11 +64,13 @@ def register(
 
     Parameters
     ----------
-    fixed, moving : Image
+    fixed, moving : Image or array
         Images of one specimen, in either order of light and electron: both of two axes, two stacks with stated voxel
-        sizes, or a section and a stack that it lies in.
+        sizes, or a section and a stack that it lies in. Arrays as `Image.from_array` takes them.
     recipe : str, Path or Recipe
         A name, a TOML file, or the object itself.
+    fixed_spacing, moving_spacing : float or sequence of float, optional
+        Micrometres per pixel, array order, in place of what the images state.
     model : {"rigid", "similarity", "affine", "projective", "elastic"}, optional
         Kind of transform, as far as the recipe offers it; without it, chosen by the evidence.
     fixed_channel, moving_channel : int or str, optional
@@ -112,6 +118,7 @@ def register(
     'accepted'
     """
     began = time.perf_counter()
+    fixed, moving = as_image("fixed", fixed, fixed_spacing), as_image("moving", moving, moving_spacing)
     chosen = recipe if isinstance(recipe, Recipe) else load(recipe)
     chosen = chosen if predictor is None else chosen.with_predictor(predictor)
     options = Options(model, start, rotation, scale, mirror, pose)
@@ -136,6 +143,7 @@ def register(
         verdict=replace(result.verdict, reasons=(*result.verdict.reasons, *remarks(result, reading, walk.tried))),
         fixed=replace(result.fixed, shape=whole.shape, spacing=whole.spacing),
         moving=replace(result.moving, spacing=images[1].grid.spacing),
+        images=(fixed, moving),
     )
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from correlight.errors import UsageError
 from correlight.evidence.predicted_error import PredictedError
 from correlight.evidence.verdict import Status, Verdict
-from correlight.geometry import Unit
+from correlight.geometry import Points, Unit
+from correlight.images.image import Image
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Projective, Transform
 from correlight.transforms.bending import Bending
@@ -93,7 +95,7 @@ class Predicted:
         return {"role": self.role, "folder": self.folder, "unusualness": self.unusualness, "model": dict(self.model)}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Result:
     """Everything that a registration found out. Falsy unless accepted.
 
@@ -136,6 +138,8 @@ class Result:
         How a map that bends departs from the linear map of the first pose; None of a linear map.
     predicted : Predicted or None
         Of a recipe that predicts one image from the other, what was predicted and by which model.
+    images : (Image, Image) or None
+        The fixed and the moving image as they were given; None of a result that was made without them.
     """
 
     moving_from_fixed: Transform
@@ -156,6 +160,7 @@ class Result:
     maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     bending: Bending | None = None
     predicted: Predicted | None = None
+    images: tuple[Image, Image] | None = None
 
     def __bool__(self) -> bool:
         """Whether the result is accepted."""
@@ -165,6 +170,44 @@ class Result:
     def status(self) -> Status:
         """Shorthand for ``verdict.status``."""
         return self.verdict.status
+
+    @property
+    def confidence(self) -> float:
+        """Shorthand for ``verdict.confidence``."""
+        return self.verdict.confidence
+
+    def __repr__(self) -> str:
+        """The verdict in a line, and what is against the result or for it."""
+        error, symbol = self.predicted_error, self.predicted_error.grid.frame.symbol
+        about = f", predicted error {error.median:.3g} {symbol}" if np.isfinite(error.median) else ""
+        about = "" if self.status == "refused" else about
+        reason = f" {self.verdict.reasons[0]}" if self.verdict.reasons else ""
+        return f"<{self.status}, confidence {self.confidence:.2f}, {self.model}{about}.{reason}>"
+
+    def transform_points(self, points: ArrayLike, to: Literal["moving", "fixed"] = "moving") -> Points:
+        """Positions in one image as positions in the other, ``(N, D)``, array order, each in the unit of its image.
+
+        Parameters
+        ----------
+        points : (N, D) array_like
+            In the image that ``to`` does not name.
+        to : {"moving", "fixed"}
+            Where they are wanted.
+
+        Raises
+        ------
+        UsageError
+            If these are no positions.
+        TransformError
+            If the transform has no inverse there.
+        """
+        if to not in ("moving", "fixed"):
+            raise UsageError(f"Points are transformed to 'moving' or 'fixed'; got {to!r}.")
+        places = np.atleast_2d(np.asarray(points, np.float64))
+        ndim = self.moving_from_fixed.ndim
+        if places.ndim != 2 or places.shape[1] != ndim:
+            raise UsageError(f"Positions of {ndim} coordinates were expected, (N, {ndim}); got shape {places.shape}.")
+        return self.moving_from_fixed(places) if to == "moving" else self.moving_from_fixed.inverse()(places)
 
     def to_json(self, transform_file: str | None = None) -> dict[str, Any]:
         """The content of ``result.json``.

@@ -17,7 +17,7 @@ import pytest
 from correlight.errors import UsageError, WriteError
 from correlight.evidence.predicted_error import PredictedError
 from correlight.images.image import Image
-from correlight.output.report import content, write_overlay, write_report
+from correlight.output.report import content, draw_overlay, write_picture, write_report
 from correlight.transforms import Displacement
 
 
@@ -255,7 +255,7 @@ def test_large_noisy_images_with_many_channels_stay_below_the_limit(tmp_path, ca
 def test_overlay_colours_the_stain_where_it_lies(tmp_path, case):
     made = case()
     path = tmp_path / "overlay.png"
-    write_overlay(path, made.fixed, made.registered, made.footprint, 0)
+    write_picture(path, draw_overlay(made.fixed, made.registered, made.footprint, 0))
     drawn = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)).astype(int)
     assert drawn.shape == (120, 160, 3)
     colour = drawn.max(axis=2) - drawn.min(axis=2)
@@ -268,7 +268,7 @@ def test_overlay_colours_the_stain_where_it_lies(tmp_path, case):
 def test_overlay_has_a_bar_of_the_length_it_states(tmp_path):
     fixed = Image.from_array(np.full((400, 800), 7, np.uint8), spacing=0.05)
     path = tmp_path / "overlay.png"
-    write_overlay(path, fixed, None, None, None)
+    write_picture(path, draw_overlay(fixed, None, None, None))
     drawn = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))[..., 0]
     # 22 % of 800 pixels of 50 nm is 8.8 µm; the next round length below is 5 µm, 100 pixels.
     runs = [len(run) for row in drawn for run in re.findall(b"\xff+", row.tobytes())]
@@ -283,7 +283,7 @@ def test_overlay_of_two_dense_images_is_grey_where_they_agree_and_coloured_where
     moved = np.where(covered, grey, 0).astype(np.uint8)
     moved[50:90, 100:160] = 255 - grey[50:90, 100:160]
     path = tmp_path / "overlay.png"
-    write_overlay(path, Image.from_array(grey), moved[None], covered, 0)
+    write_picture(path, draw_overlay(Image.from_array(grey), moved[None], covered, 0))
     drawn = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)).astype(int)
     colour = drawn.max(axis=2) - drawn.min(axis=2)
     assert colour[55:85, 105:155].mean() > 40
@@ -296,7 +296,7 @@ def test_overlay_leaves_the_data_bar_of_the_instrument_legible(tmp_path):
     mask = np.ones(grey.shape, bool)
     mask[360:] = False
     path = tmp_path / "overlay.png"
-    write_overlay(path, Image.from_array(grey, spacing=0.05, mask=mask), None, None, None)
+    write_picture(path, draw_overlay(Image.from_array(grey, spacing=0.05, mask=mask), None, None, None))
     drawn = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))[..., 0]
     assert len(np.unique(drawn[360:])) == 1
     assert drawn[:360].max() == 255
@@ -306,8 +306,8 @@ def test_overlay_of_a_large_uncalibrated_image_is_reduced_and_marked(tmp_path):
     rng = np.random.default_rng(0)
     fixed = Image.from_array(rng.integers(0, 9999, (900, 3200), dtype=np.uint16))
     plain, marked = tmp_path / "plain.png", tmp_path / "marked.png"
-    write_overlay(plain, fixed, None, None, None)
-    write_overlay(marked, fixed, None, None, None, mark="refused: do not use")
+    write_picture(plain, draw_overlay(fixed, None, None, None))
+    write_picture(marked, draw_overlay(fixed, None, None, None, mark="refused: do not use"))
     small, banner = (np.asarray(cv2.imread(str(path))) for path in (plain, marked))
     assert small.shape[:2] == (450, 1600)
     assert banner.shape[0] > 450
@@ -320,10 +320,10 @@ def test_misuse_and_unwritable_places_are_said_in_one_sentence(tmp_path, case):
     with pytest.raises(UsageError, match=r"must have the shape \(2, 120, 160\).*got \(2, 119, 160\)"):
         write_report(tmp_path / "r.html", made.result, made.fixed, made.moving, made.registered[:, 1:], None)
     with pytest.raises(UsageError, match=r"footprint must have the shape \(120, 160\)"):
-        write_overlay(tmp_path / "o.png", made.fixed, made.registered, made.footprint[1:], 0)
+        write_picture(tmp_path / "o.png", draw_overlay(made.fixed, made.registered, made.footprint[1:], 0))
     volume = Image.from_array(np.zeros((1, 4, 40, 40), np.uint8))
     with pytest.raises(UsageError, match="two axes; got 3"):
-        write_overlay(tmp_path / "o.png", volume, None, None, None)
+        write_picture(tmp_path / "o.png", draw_overlay(volume, None, None, None))
     with pytest.raises(WriteError, match=r"report\.html cannot be written"):
         write_report(tmp_path / "missing" / "report.html", made.result, made.fixed, made.moving, None, None)
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ from correlight.output.report import content, pictures, predicted, viewer
 from correlight.output.report.page import template
 from correlight.registration.result import Result
 
-__all__ = ["write_overlay", "write_report"]
+__all__ = ["draw_overlay", "write_picture", "write_report"]
 
 _LONGEST = 1600
 
@@ -69,8 +69,25 @@ def write_report(
     _write(Path(path), page.encode("utf-8", "replace"))
 
 
-def write_overlay(
-    path: str | Path,
+def write_picture(path: str | Path, picture: pictures.Colour) -> None:
+    """Write a picture, such as `draw_overlay` draws, as a PNG.
+
+    Parameters
+    ----------
+    path : str or Path
+        The PNG file; it is overwritten.
+    picture : (Y, X, 3) array of uint8
+        Red, green, blue.
+
+    Raises
+    ------
+    WriteError
+        If the file cannot be written.
+    """
+    _write(Path(path), display.encode(picture, "png"))
+
+
+def draw_overlay(
     fixed: Image,
     registered: NDArray[Any] | None,
     footprint: NDArray[np.bool_] | None,
@@ -78,8 +95,10 @@ def write_overlay(
     *,
     fixed_channel: int | None = None,
     mark: str | None = None,
-) -> None:
-    """Write one PNG: the fixed image in grey, one registered channel in colour, a scale bar, at most 1600 pixels.
+) -> pictures.Colour:
+    """The fixed image in grey, one registered channel in colour, and a scale bar.
+
+    A picture of shape ``(Y, X, 3)`` with at most 1600 pixels a side.
 
     Magenta or green is chosen, whichever stands out more from the grey below it. What is coloured is what stands out
     from the ground of the registered channel: bright on dark, or dark on bright. A channel without such a ground is
@@ -87,8 +106,6 @@ def write_overlay(
 
     Parameters
     ----------
-    path : str or Path
-        The PNG file; it is overwritten.
     fixed : Image
         The fixed image, 2-D.
     registered : (C, Y, X) array or None
@@ -106,8 +123,6 @@ def write_overlay(
     ------
     UsageError
         If the image is not 2-D or the arrays do not lie on the fixed grid.
-    WriteError
-        If the file cannot be written.
     """
     _check(fixed, None, registered, footprint)
     shape = display.display_shape(fixed.grid, _LONGEST)
@@ -129,7 +144,7 @@ def write_overlay(
     drawn = pictures.with_scale_bar(drawn, fixed.grid.extent[1] / shape[1], fixed.grid.frame.symbol, below)
     if mark:
         drawn = pictures.with_banner(drawn, mark)
-    _write(Path(path), display.encode(drawn, "png"))
+    return drawn
 
 
 def _check(

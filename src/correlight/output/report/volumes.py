@@ -152,6 +152,34 @@ def coloured(cut: Cut) -> NDArray[np.uint8]:
     return pictures.tinted(ground, light, tint, cut.covered)
 
 
+Shown = list[tuple[str, pictures.Colour]]
+
+
+def shown_of(result: Result, fixed: Image, moving: Image, channels: tuple[int | None, int | None]) -> Shown:
+    """What the report shows of two stacks, with titles: cuts through both, or each alone where the result is refused.
+
+    Parameters
+    ----------
+    result, fixed, moving, channels
+        As for `write_volume_report`.
+    """
+    if result.status != "refused":
+        return [(cut.title, drawn(cut)) for cut in cuts_through(fixed, moving, result.moving_from_fixed, channels)]
+    return [
+        (f"{role} {kind_of(image)}", _alone(image, channel))
+        for role, image, channel in (("Fixed", fixed, channels[0]), ("Moving", moving, channels[1]))
+    ]
+
+
+def still_of(result: Result, moving: Image, shown: Shown) -> pictures.Colour:
+    """The overlay of two stacks: the first picture, with a band of words where the result is not accepted."""
+    still = shown[0][1]
+    if result:
+        return still
+    refused = f"refused: the moving {'section' if is_section(moving.grid) else 'stack'} could not be placed"
+    return pictures.with_banner(still, refused if result.status == "refused" else f"{result.status}: check before use")
+
+
 def write_volume_report(
     folder: Path, result: Result, fixed: Image, moving: Image, channels: tuple[int | None, int | None]
 ) -> None:
@@ -173,20 +201,11 @@ def write_volume_report(
     WriteError
         If a file cannot be written.
     """
-    laid, bent = result.status != "refused", None
-    if laid:
-        cuts = cuts_through(fixed, moving, result.moving_from_fixed, channels)
-        shown = [(cut.title, drawn(cut)) for cut in cuts]
-        bent = _field(result, fixed, moving, cuts) if field.has_field(result) else None
-    else:
-        shown = [
-            (f"{role} {kind_of(image)}", _alone(image, channel))
-            for role, image, channel in (("Fixed", fixed, channels[0]), ("Moving", moving, channels[1]))
-        ]
-    still = shown[0][1]
-    if not result:
-        refused = f"refused: the moving {'section' if is_section(moving.grid) else 'stack'} could not be placed"
-        still = pictures.with_banner(still, refused if not laid else f"{result.status}: check before use")
+    laid, shown = result.status != "refused", shown_of(result, fixed, moving, channels)
+    bent = None
+    if laid and field.has_field(result):
+        bent = _field(result, fixed, moving, cuts_through(fixed, moving, result.moving_from_fixed, channels))
+    still = still_of(result, moving, shown)
     page = template("volumes.html.j2").render(
         content.describe(result, fixed, moving, has_registered=laid),
         laid=laid,

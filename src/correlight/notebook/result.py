@@ -1,0 +1,176 @@
+"""A result that knows its images: it saves, moves, draws and lists itself."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from correlight.errors import UsageError
+from correlight.images.display import in_a_page
+from correlight.images.image import Image
+from correlight.images.resample import output_grid
+from correlight.images.resample import warp as warped
+from correlight.landmarks.synthetic import landmarks_of
+from correlight.landmarks.tables import LandmarkTable
+from correlight.notebook.extras import needed
+from correlight.output.folder import overlay_of, write_result
+from correlight.output.moved import GridChoice
+from correlight.output.section import in_space, output_grid_in_space
+from correlight.output.target import reserve
+from correlight.registration.result import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ResultWithImages(Result):
+    """What `correlight.register` returns: a `Result`, and what can be done with it and its two images."""
+
+    def save(self, folder: str | Path, *, grid: GridChoice = "fixed", overwrite: bool = False) -> Path:
+        """Write the same folder as the command line: record, transform, report, overlay and registered image.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Written completely or not at all.
+        grid : {"fixed", "moving", "none"} or float
+            Pixels of the registered image, as a number in micrometres; "none" leaves it out.
+        overwrite : bool
+            Whether an earlier result there is replaced.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        UsageError
+            If the folder exists and may not be replaced, or the grid does not suit the images.
+        WriteError
+            If it cannot be written.
+        """
+        fixed, moving = self._both
+        inputs = [record.path for record in (self.fixed, self.moving) if record.path is not None]
+        with reserve(folder, overwrite=overwrite, inputs=inputs) as place:
+            write_result(place, self, fixed, moving, grid=grid)
+        return Path(folder)
+
+    def warp(self, image: Image | None = None, *, grid: GridChoice = "fixed", order: str = "linear") -> Image:
+        """An image of the moving microscope, on the pixels of the fixed image.
+
+        Parameters
+        ----------
+        image : Image, optional
+            Another image that lies where the moving one does, such as a further channel; the moving image without.
+        grid : {"fixed", "moving"} or float
+            Pixels of the output, as a number in micrometres.
+        order : {"linear", "nearest"}
+            "nearest" keeps the values of labels.
+
+        Returns
+        -------
+        Image
+            Every channel in its own pixel type; valid where the moving image was really sampled.
+
+        Raises
+        ------
+        UsageError
+            If the result is refused, or image and transform differ in dimension.
+        """
+        if self.status == "refused":
+            raise UsageError("The registration was refused, so nothing can be moved by it; see result.verdict.reasons.")
+        fixed, moving = self._both
+        image = moving if image is None else image
+        transform = self.moving_from_fixed
+        if transform.ndim == 3:
+            fixed = in_space(fixed, transform, moving.grid.spacing[0], "fixed")
+            image = in_space(image, transform, fixed.grid.spacing[0], "moving")
+            onto = output_grid_in_space(fixed.grid, image.grid, transform, grid)
+        else:
+            onto = output_grid(fixed.grid, image.grid, transform, grid)  # type: ignore[arg-type]
+        values, covered = warped(image, image.grid, transform, onto, order)  # type: ignore[arg-type]
+        source = {"moved_by": self.recipe, **{key: image.source[key] for key in ("path",) if key in image.source}}
+        return Image((values,), onto, image.channels, image.rgb, covered, source=source)
+
+    def to_landmarks(self, per_axis: int = 5) -> LandmarkTable:
+        """Corresponding places on a lattice over what both images show, for programs that take landmarks only.
+
+        Parameters
+        ----------
+        per_axis : int
+            Places along each axis of the fixed image; those that the moving image does not show are left out.
+
+        Raises
+        ------
+        UsageError
+            If there are fewer than two, or the images have nothing in common.
+        """
+        fixed, moving = self._both
+        return landmarks_of(self.moving_from_fixed, fixed.grid, moving.grid, per_axis)
+
+    def overlay(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The overlay that a result folder holds, ``(Y, X, 3)``, at most 1600 pixels a side; of stacks a section."""
+        return overlay_of(self, *self._both)
+
+    def plot(self, axes: Axes | None = None) -> Axes:
+        """Draw the overlay, with the verdict as its title, by Matplotlib.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes, optional
+            Where to draw; new ones without.
+
+        Raises
+        ------
+        UsageError
+            If Matplotlib is not installed.
+        """
+        if axes is None:
+            axes = needed("matplotlib.pyplot", "plots").subplots()[1]
+        axes.imshow(self.overlay())
+        axes.set_axis_off()
+        axes.set_title(f"{self.status}, confidence {self.confidence:.2f}", fontsize="medium")
+        return axes
+
+    def evidence_table(self) -> DataFrame:
+        """One row per piece of evidence: name, value, limit, whether it favours the result, and the sentence.
+
+        Raises
+        ------
+        UsageError
+            If pandas is not installed.
+        """
+        rows = [one.to_json() for one in self.verdict.evidence]
+        return needed("pandas", "tables").DataFrame(rows)
+
+    def poses_table(self) -> DataFrame:
+        """One row per distinct pose that the search found, best first.
+
+        Raises
+        ------
+        UsageError
+            If pandas is not installed.
+        """
+        rows = [pose.to_json() for pose in self.poses]
+        return needed("pandas", "tables").DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the overlay with the verdict and its reasons."""
+        reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in self.verdict.reasons)
+        line = repr(replace(self, verdict=replace(self.verdict, reasons=())))
+        if self.images is None:
+            return f"<div>{html.escape(line)}</div><ul>{reasons}</ul>"
+        return f"{in_a_page(self.overlay(), line)}<ul>{reasons}</ul>"
+
+    @property
+    def _both(self) -> tuple[Image, Image]:
+        if self.images is None:
+            raise UsageError("This result does not hold its images; register them again to go on from it.")
+        return self.images

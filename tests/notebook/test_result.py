@@ -1,0 +1,183 @@
+"""What Python and notebooks are given: results that know their images."""
+
+import json
+
+import numpy as np
+import pytest
+
+import correlight
+from correlight import Image, register, warp
+from correlight.cli import main
+from correlight.errors import UsageError
+from correlight.geometry import Grid
+from correlight.io import read
+from correlight.landmarks import fit
+from correlight.landmarks.synthetic import landmarks_of
+from correlight.notebook.result import ResultWithImages
+from correlight.registration.options import as_image
+from correlight.simulate import pair
+from correlight.simulate.write import write_pair
+from correlight.transforms import Affine
+
+LIMITS = {"rotation": (20.0, 40.0), "mirror": False, "moving_channel": 1}
+
+
+@pytest.fixture(scope="module")
+def couple():
+    return pair("cell", seed=3, electron_shape=(256, 256), light_shape=(192, 192), rotation=30.0, mirror=False)
+
+
+@pytest.fixture(scope="module")
+def result(couple) -> ResultWithImages:
+    images = (
+        Image.from_array(np.asarray(one), one.grid.spacing, one.channels) for one in (couple.fixed, couple.moving)
+    )
+    return register(*images, **LIMITS)
+
+
+@pytest.fixture(scope="module")
+def refused() -> ResultWithImages:
+    rng = np.random.default_rng(0)
+    return register(*(rng.random((48, 48)) for _ in range(2)), rotation=(0.0, 5.0), mirror=False)
+
+
+def test_arrays_with_pixel_sizes_give_the_same_as_images(couple, result) -> None:
+    arrays = np.asarray(couple.fixed)[0], np.asarray(couple.moving)
+    sizes = couple.fixed.grid.spacing[0], couple.moving.grid.spacing
+    found = register(*arrays, fixed_spacing=sizes[0], moving_spacing=sizes[1], **LIMITS)
+    places = couple.fixed.grid.lattice(5)
+    np.testing.assert_allclose(found.transform_points(places), result.transform_points(places), rtol=0, atol=1e-9)
+
+
+def test_a_pixel_size_that_is_given_replaces_that_of_an_image(couple) -> None:
+    given = as_image("fixed", couple.fixed, 7.0)
+    assert given.grid.spacing == (7.0, 7.0)
+    assert given.source["spacing_source"] == "given by the caller"
+    assert as_image("fixed", couple.fixed, None) is couple.fixed
+    with pytest.raises(UsageError, match="fixed image"):
+        as_image("fixed", couple.fixed, -1.0)
+
+
+@pytest.mark.parametrize("given", ["em.tif", None, np.zeros((8, 8, 3)), [[1, 2], [3]], np.zeros((64, 64), complex)])
+def test_what_is_no_image_is_refused_by_its_role(given) -> None:
+    with pytest.raises(UsageError, match="moving image"):
+        register(np.zeros((64, 64)), given)
+
+
+def test_a_result_says_itself_in_a_line(result, refused) -> None:
+    assert repr(result).startswith(f"<accepted, confidence {result.confidence:.2f}, ")
+    assert "predicted error" in repr(result)
+    assert repr(refused).startswith("<refused")
+    # A figure invites use, and of a refused result there is nothing to use.
+    assert "predicted error" not in repr(refused)
+
+
+def test_points_go_there_and_back(result) -> None:
+    places = np.array([[1.0, 2.0], [3.0, 1.0]])
+    there = result.transform_points(places)
+    np.testing.assert_array_equal(there, result.moving_from_fixed(places))
+    np.testing.assert_allclose(result.transform_points(there, to="fixed"), places, atol=1e-9)
+    assert result.transform_points([1.0, 2.0]).shape == (1, 2)
+    with pytest.raises(UsageError, match="2 coordinates"):
+        result.transform_points([[1.0, 2.0, 3.0]])
+    with pytest.raises(UsageError, match="'moving' or 'fixed'"):
+        result.transform_points(places, to="light")  # type: ignore[arg-type]
+
+
+def test_the_moving_image_comes_on_the_fixed_pixels(result) -> None:
+    fixed, moving = result.images
+    moved = result.warp()
+    values, covered = warp(moving, moving.grid, result.moving_from_fixed, fixed.grid)
+    np.testing.assert_array_equal(np.asarray(moved), values)
+    np.testing.assert_array_equal(moved.valid(), covered)
+    assert (moved.grid, moved.channels) == (fixed.grid, moving.channels)
+
+
+def test_another_channel_and_another_pixel_size_move_likewise(result) -> None:
+    fixed, moving = result.images
+    labels = Image.from_array((np.asarray(moving)[0] > 100).astype(np.uint8) * 7, moving.grid.spacing)
+    moved = result.warp(labels, grid=2 * fixed.grid.spacing[0], order="nearest")
+    assert set(np.unique(np.asarray(moved))) <= {0, 7}
+    assert moved.grid.spacing == pytest.approx([2 * step for step in fixed.grid.spacing])
+
+
+def test_nothing_moves_by_a_refused_result(refused) -> None:
+    with pytest.raises(UsageError, match="refused"):
+        refused.warp()
+
+
+def test_saving_writes_the_folder_of_the_command_line(couple, tmp_path) -> None:
+    files = write_pair(tmp_path, couple)
+    found = register(read(files.fixed), read(files.moving), **LIMITS)
+    saved = found.save(tmp_path / "python")
+    options = ["--rotation", "20..40", "--no-mirror", "--moving-channel", "1", "-o", str(tmp_path / "shell")]
+    assert main(["register", str(files.fixed), str(files.moving), *options]) == 0
+    assert {path.name for path in saved.iterdir()} == {path.name for path in (tmp_path / "shell").iterdir()}
+    written = ("moving_from_fixed.tfm", "overlay.png", "registered.ome.tif", "footprint.tif", "predicted_error.tif")
+    for name in written:
+        assert (saved / name).read_bytes() == (tmp_path / "shell" / name).read_bytes(), name
+    record = json.loads((saved / "result.json").read_text(encoding="utf-8"))
+    assert record["confidence"] == found.confidence
+    with pytest.raises(UsageError, match="exists"):
+        found.save(saved)
+
+
+def test_landmarks_made_of_a_result_give_it_back(result) -> None:
+    table = result.to_landmarks(4)
+    fixed, moving = result.images
+    assert moving.grid.contains(table.moving.points).all()
+    assert 2 < len(table.fixed.points) <= 16
+    again = fit(table.fixed.points, table.moving.points, "affine")
+    np.testing.assert_allclose(again(fixed.grid.lattice(3)), result.moving_from_fixed(fixed.grid.lattice(3)), atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("count", "shift", "words"), [(1, 0.0, "from 2"), (5.0, 0.0, "from 2"), (5, 99.0, "nothing in common")]
+)
+def test_landmarks_that_cannot_be_made_are_refused(count, shift, words) -> None:
+    grid = Grid.of((10, 10))
+    with pytest.raises(UsageError, match=words):
+        landmarks_of(Affine.of(np.eye(2), (shift, shift)), grid, grid, count)
+
+
+def test_a_notebook_shows_image_and_result(result, refused) -> None:
+    shown = result._repr_html_()
+    assert shown.count("data:image/png;base64,") == 1
+    assert "accepted" in shown
+    for reason in refused.verdict.reasons:
+        assert reason.split("(")[0].split("<")[0] in refused._repr_html_()
+    image = Image.from_array(np.arange(4000.0).reshape(50, 80), 0.25, channels=["a <b>"])
+    assert "50 x 80 pixels (y, x), float64, 0.25 µm per pixel; a &lt;b&gt;" in image._repr_html_()
+    stack = Image.from_array(np.zeros((1, 3, 40, 40), np.uint16), (0.5, 0.1, 0.1))
+    assert "3 x 40 x 40 pixels (z, y, x), uint16, 0.5 x 0.1 x 0.1 µm per pixel" in stack._repr_html_()
+
+
+def test_plots_and_tables(result) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    pytest.importorskip("pandas")
+    matplotlib.use("Agg")
+    axes = result.plot()
+    assert axes.get_title().startswith("accepted")
+    np.testing.assert_array_equal(axes.images[0].get_array(), result.overlay())
+    assert result.plot(axes) is axes
+    table = result.evidence_table()
+    assert list(table["name"]) == [one.name for one in result.verdict.evidence]
+    assert len(result.poses_table()) == len(result.poses)
+
+
+def test_a_package_that_is_missing_is_named(result, monkeypatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    with pytest.raises(UsageError, match=r"correlight\[notebook\]"):
+        result.evidence_table()
+
+
+def test_a_result_without_images_says_so(result) -> None:
+    from dataclasses import replace
+
+    with pytest.raises(UsageError, match="does not hold its images"):
+        replace(result, images=None).warp()
+
+
+def test_help_starts_at_the_public_function() -> None:
+    assert "fixed_spacing" in str(__import__("inspect").signature(correlight.register))
+    assert str(correlight.register.__doc__).startswith("Register the moving image")
