@@ -4,6 +4,7 @@ import doctest
 import inspect
 import io
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from importlib import import_module
@@ -139,11 +140,12 @@ def test_the_page_of_the_command_line_names_every_key_of_the_result() -> None:
 
 @pytest.fixture
 def in_folder_of_two_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the two files that the quick start speaks of, small enough to be registered quickly."""
+    """A folder with the files that the quick start speaks of, small enough to be registered quickly."""
     simulated = pair("cell", 1, electron_shape=(256, 256), light_shape=(192, 192), data_bar=False)
     files = write_pair(tmp_path, simulated)
     files.fixed.rename(tmp_path / "em.tif")
     files.moving.rename(tmp_path / "light.tif")
+    shutil.copy(tmp_path / "light.tif", tmp_path / "other_channel.tif")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
