@@ -23,7 +23,7 @@ from benchmarks.plots import curve
 from benchmarks.protocol import load_pairs
 from benchmarks.software import ROOT, commit
 from benchmarks.trust import RESULTS, load
-from correlight.evidence.confidence import Calibration, Findings, calibration, doubts, support
+from correlight.evidence.confidence import OPINIONS, Calibration, Findings, calibration, doubts, support
 
 TARGET = ROOT / "src" / "correlight" / "evidence" / "confidence.toml"
 # Rows of these protocols that the present search made.
@@ -40,7 +40,9 @@ NAMES = {
     "unusual": "Out-of-distribution score",
 }
 TERMS = ("ratio", "margin", "second", "halves", "measures", "backward", "unusual")
-SUPPORT = 2
+_FOR = np.array([name in ("ratio", "margin") for name in TERMS])
+_OPINION = np.array([name in OPINIONS for name in TERMS])
+_DOUBT = ~_FOR & ~_OPINION
 # Truth that is this good, in pixels, tells whether predicted errors hold.
 _EXACT = 1.0
 # Where rows say little, weights stay near what was set by hand: log odds at full evidence known from earlier searches.
@@ -48,6 +50,8 @@ PRIOR = np.array([-3.4, 9.0, 5.0, 2.3, 1.5, 1.5, 1.5, 2.3])
 PRIOR_WIDTH = np.array([2.0, 4.0, 4.0, 1.0, 0.7, 0.7, 0.7, 1.0])
 BINS = np.array([0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0])
 DRAWS = 1000
+# By which share of the width a measure of no use leads astray.
+_LED_ASTRAY = 0.03
 Numbers = NDArray[np.float64]
 
 
@@ -112,8 +116,9 @@ def _terms(evidence: dict[str, float | None]) -> list[float]:
 def log_odds(numbers: Numbers, terms: Numbers) -> Numbers:
     """As `correlight.evidence.confidence.probability` has it; ``numbers`` are the offset and the weights."""
     most = np.log(calibration().most / (1 - calibration().most))
-    for_it = np.minimum(most, numbers[0] + terms[:, :SUPPORT] @ numbers[1 : 1 + SUPPORT])
-    return np.asarray(np.maximum(for_it - terms[:, SUPPORT:] @ numbers[1 + SUPPORT :], -most))
+    weighed = terms * numbers[1:]
+    for_it = numbers[0] + weighed[:, _FOR].sum(axis=1) - weighed[:, _OPINION].sum(axis=1)
+    return np.asarray(np.maximum(np.minimum(most, for_it) - weighed[:, _DOUBT].sum(axis=1), -most))
 
 
 def fit(cases: Cases, without: str | None = None) -> Numbers:
@@ -227,6 +232,7 @@ def page(
             *("# Calibration of the verdict", "", intro, ""),
             *_shares(cases, sure),
             *("", _shipped(cases)),
+            *("", _vetoed(cases)),
             *("", "What each piece of evidence carries (all results):", ""),
             *_ablation(cases, sure),
             "",
@@ -263,6 +269,22 @@ def _shipped(cases: Cases) -> str:
         for part in (~cases.real, cases.real)
     ]
     return f"The numbers in the package accept {told[0]} (simulated), {told[1]} (real)."
+
+
+def _vetoed(cases: Cases) -> str:
+    """What becomes of results where mutual information is of no use and leads elsewhere."""
+    known = calibration()
+    numbers = np.array([known.offset, *(known.weights[name] for name in TERMS)])
+    worse = doubts(Findings(1.0, 0.0, 0.0, 1.0, second_measure=0.0, measures=_LED_ASTRAY))
+    terms = cases.terms.copy()
+    for name in ("second", "measures"):
+        terms[:, TERMS.index(name)] = np.maximum(terms[:, TERMS.index(name)], worse[name])
+    accepted = 1 / (1 + np.exp(-log_odds(numbers, terms))) >= known.accept_from
+    return (
+        f"If mutual information did not support any of them and led {100 * _LED_ASTRAY:.0f} % of the width away, "
+        f"{np.count_nonzero(accepted & cases.right)} of {np.count_nonzero(cases.right)} right ones and "
+        f"{np.count_nonzero(accepted & ~cases.right)} of {np.count_nonzero(~cases.right)} wrong ones would be accepted."
+    )
 
 
 def _ablation(cases: Cases, sure: Numbers) -> list[str]:

@@ -68,19 +68,29 @@ def test_a_clear_pair_is_accepted_and_an_unrelated_one_refused() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"unusual": 2.5},
+        {"unusual": 2.5, "wrong_ratio": 1.6, "margin": 1.4},
         {"wrong_ratio": 1.05},
         {"margin": 0.9, "wrong_ratio": 1.6},
         {"halves": 0.1},
-        {"measures": 0.1},
+        {"measures": 0.1, "margin": 1.5},
         {"backward": 0.1},
-        {"second_measure": 0.5, "wrong_ratio": 1.5},
+        {"second_measure": 0.5, "wrong_ratio": 1.5, "margin": 1.4},
     ],
 )
 def test_one_bad_finding_keeps_a_result_from_being_accepted(change: dict[str, float]) -> None:
     verdict = judge(replace(CLEAR, **change))
     assert verdict.status != "accepted"
     assert verdict.reasons
+
+
+def test_a_pose_that_stands_far_out_outweighs_a_measure_that_follows_a_vignette() -> None:
+    vignette = replace(CLEAR, margin=2.6, second_measure=0.2, measures=0.04)
+    verdict = judge(vignette)
+    assert verdict.status == "accepted"
+    assert any("does not support this pose" in reason for reason in verdict.reasons)
+    # The same opinion against a pose that stands out less, or beside halves that disagree, keeps it from being accepted.
+    assert judge(replace(vignette, wrong_ratio=1.7, margin=1.4)).status == "refused"
+    assert judge(replace(vignette, halves=0.1)).status != "accepted"
 
 
 def test_a_symmetric_specimen_is_doubtful_and_says_why() -> None:

@@ -26,6 +26,8 @@ _UNUSUAL_LIMIT = 1.0
 # Log odds that a pose loses which was searched with little in common only after nothing else was accepted: there are
 # more of such poses, and each has fewer places to be wrong at. Set by hand.
 _LITTLE_IN_COMMON = 1.0
+# Doubts that a pose may outweigh that stands out far enough: those of another measure, and of unusual images.
+OPINIONS = frozenset({"second", "measures", "unusual"})
 # A symmetric specimen leaves its orientation open, however well its place is known.
 _ONE_OF_TWO = 0.5
 # A result that rests on a prediction from an unusual image is this much less sure than what is accepted.
@@ -185,16 +187,19 @@ def doubts(findings: Findings, known: Calibration | None = None) -> dict[str, fl
 def probability(findings: Findings, known: Calibration | None = None) -> float:
     """The probability that a result with these findings is right.
 
-    However high the score of a pose, independent fits that disagree lower it.
+    However high the score of a pose, fits by the same measure that disagree with it lower the probability. What another
+    measure says (`OPINIONS`) is weighed against the score: mutual information may follow a vignette, where features
+    leave no doubt.
     """
     known = known or calibration()
     most = float(np.log(known.most / (1 - known.most)))
-    weights = known.weights
+    told = doubts(findings, known)
 
     def weighed(told: dict[str, float]) -> float:
-        return sum(weights.get(name, 0.0) * value for name, value in told.items())
+        return sum(known.weights.get(name, 0.0) * value for name, value in told.items())
 
-    odds = min(most, known.offset + weighed(support(findings, known))) - weighed(doubts(findings, known))
+    opinions = weighed({name: value for name, value in told.items() if name in OPINIONS})
+    odds = min(most, known.offset + weighed(support(findings, known)) - opinions) - (weighed(told) - opinions)
     odds -= _LITTLE_IN_COMMON * findings.little_in_common
     sure = float(1 / (1 + np.exp(-max(odds, -most))))
     if findings.symmetric and findings.margin < _MARGIN_LIMIT:
