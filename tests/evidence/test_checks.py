@@ -56,6 +56,7 @@ some_findings = st.builds(
     backward=shares,
     overlap=st.floats(0.1, 1.0),
     search=st.floats(0.3, 10.0) | st.just(float("nan")),
+    predicted=st.floats(0.0, 3.0) | st.just(float("nan")),
 )
 kinds: st.SearchStrategy[Compared] = st.sampled_from(["images", "volumes"])
 
@@ -111,7 +112,7 @@ def test_a_verdict_is_always_complete(findings: Findings, kind: Compared) -> Non
     assert verdict.reasons
     assert all(reason.endswith(".") for reason in verdict.reasons)
     known = [getattr(findings, name) for name in MEASURED if np.isfinite(getattr(findings, name))]
-    assert len(known) >= len(MEASURED) - 1
+    assert len(known) >= len(MEASURED) - 2
     assert len({one.name for one in verdict.evidence}) == len(verdict.evidence) == len(known)
     assert {one.value for one in verdict.evidence} == set(known)
 
@@ -120,7 +121,7 @@ def test_a_verdict_is_always_complete(findings: Findings, kind: Compared) -> Non
 def test_better_evidence_never_lowers_the_confidence(
     findings: Findings, kind: Compared, name: str, more: float
 ) -> None:
-    better = -more if name in ("halves", "measures", "backward", "unusual") else more
+    better = -more if name in ("halves", "measures", "backward", "unusual", "predicted") else more
     improved = replace(findings, **{name: getattr(findings, name) + better})
     known = calibration(kind)
     assert judge(improved, known).confidence >= judge(findings, known).confidence
