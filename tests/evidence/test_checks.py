@@ -89,7 +89,7 @@ def test_a_pose_that_stands_far_out_outweighs_a_measure_that_follows_a_vignette(
     verdict = judge(vignette)
     assert verdict.status == "accepted"
     assert any("does not support this pose" in reason for reason in verdict.reasons)
-    # The same opinion against a pose that stands out less, or beside halves that disagree, keeps it from being accepted.
+    # The same opinion keeps a pose from being accepted that stands out less, or beside halves that disagree.
     assert judge(replace(vignette, wrong_ratio=1.7, margin=1.4)).status == "refused"
     assert judge(replace(vignette, halves=0.1)).status != "accepted"
 
