@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from correlight.registration.result import Result
 
 ACCEPTED, FAILED, MISUSED, UNSURE = 0, 1, 2, 3
+# How a piece of advice is followed on the command line.
+_OPTIONS = {
+    "pose": "--pose K",
+    "limits": "--rotation, --scale, --start, --no-mirror",
+    "spacing": "--fixed-spacing, --moving-spacing or --scale A..B",
+    "channel": "--fixed-channel, --moving-channel",
+    "mask": "--fixed-mask, --moving-mask",
+    "recipe": "--recipe NAME",
+    "start": "--start FILE",
+    "landmarks": "correlight landmarks",
+}
 STOPPED = 129, 130, 143  # 128 and the number of the signal
 
 
@@ -90,5 +101,8 @@ def tell(result: Result, folder: Path, notes: Sequence[str] = ()) -> None:
     if math.isfinite(error.median) and result.status != "refused":
         symbol = error.grid.frame.symbol
         print(f"Predicted error: median {error.median:.3g} {symbol}, 95 % within {error.within:.3g} {symbol}.")
+    for one in result.advice:
+        option = _OPTIONS.get(one.about)
+        print(printable(f"  Next: {one.sentence.rstrip('.')}{f' ({option})' if option else ''}."))
     print(printable(f"Report: {folder / 'report.html'}"))
     tell_notes(notes)

@@ -24,12 +24,13 @@ from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.methods.task import Candidate, Fit, ImagePair, Judgement
 from correlight.registration.finish import finish
 from correlight.registration.options import must_be_images
-from correlight.registration.result import BY_HAND, Result
+from correlight.registration.result import BY_HAND, Advice, Result
 from correlight.search.limits import claimed_scale
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Chain, Transform
 from correlight.transforms.field import with_sampled_field
 
+_MORE = Advice("landmarks", "Check the pairs that are named, and set more landmarks, far from those that there are.")
 # Places per axis on which the overlap is counted.
 _PLACES = 24
 
@@ -144,7 +145,7 @@ def from_landmarks(
     seconds = time.perf_counter() - began
     maps = _evidence(found, predicted) if isinstance(found, SplineEstimate) else {}
     result = finish(pair, fit, Judgement(verdict, predicted, maps), BY_HAND, 0, {"fit": seconds, "total": seconds})
-    result = replace(result, images=(fixed, moving))
+    result = replace(result, advice=() if result else (_MORE,), images=(fixed, moving))
     table = LandmarkTable(
         PointTable(names, fixed_points, fixed.grid.unit), PointTable(names, moving_points, moving.grid.unit)
     )

@@ -19,6 +19,7 @@ from correlight.methods.protocols import Dimension
 from correlight.methods.task import Candidate, ImagePair, Task
 from correlight.progress import Progress, watched
 from correlight.recipes import Recipe, load
+from correlight.registration.advice import advice_for
 from correlight.registration.finish import finish, nothing_found
 from correlight.registration.held import held, refused
 from correlight.registration.options import Methods, Options, as_image, check, check_arguments, dimension_of
@@ -135,6 +136,7 @@ def register(
         walk = _Walk(chosen, methods, dimension, options, stated, seed, threads, report)
         result, reading = walk.best()
     result = as_stated(result, reading, images[0].grid, images[1].grid)
+    advice = advice_for(result, options, dimension, (fixed, moving), (fixed_channel, moving_channel))
     walk.seconds["total"] = time.perf_counter() - began
     # The region is a part of the image, and what was registered of a stack may be one, too.
     whole = fixed.grid if dimension == "2-D" else images[0].grid
@@ -143,6 +145,7 @@ def register(
         verdict=replace(result.verdict, reasons=(*result.verdict.reasons, *remarks(result, reading, walk.tried))),
         fixed=replace(result.fixed, shape=whole.shape, spacing=whole.spacing),
         moving=replace(result.moving, spacing=images[1].grid.spacing),
+        advice=advice,
         images=(fixed, moving),
     )
 

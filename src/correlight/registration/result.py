@@ -22,6 +22,26 @@ from correlight.transforms.bending import Bending
 BY_HAND = "landmarks"
 
 
+# What a piece of advice is about; a command line or a viewer names its own option for it.
+Topic = Literal["pose", "look", "limits", "spacing", "channel", "mask", "recipe", "start", "landmarks"]
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What to try next where a result is not accepted.
+
+    Parameters
+    ----------
+    about : str
+        The topic.
+    sentence : str
+        In words.
+    """
+
+    about: Topic
+    sentence: str
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
     """What a result remembers of an image.
@@ -138,6 +158,8 @@ class Result:
         How a map that bends departs from the linear map of the first pose; None of a linear map.
     predicted : Predicted or None
         Of a recipe that predicts one image from the other, what was predicted and by which model.
+    advice : tuple of Advice
+        What to try next, the most specific first; empty of an accepted result.
     images : (Image, Image) or None
         The fixed and the moving image as they were given; None of a result that was made without them.
     """
@@ -160,6 +182,7 @@ class Result:
     maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     bending: Bending | None = None
     predicted: Predicted | None = None
+    advice: tuple[Advice, ...] = ()
     images: tuple[Image, Image] | None = None
 
     def __bool__(self) -> bool:
@@ -226,6 +249,7 @@ class Result:
             "status": self.verdict.status,
             "reasons": list(self.verdict.reasons),
             "confidence": self.verdict.confidence,
+            "advice": [one.sentence for one in self.advice],
             "evidence": [clue.to_json() for clue in self.verdict.evidence],
             "fixed_unit": self.fixed.unit,
             "moving_unit": self.moving.unit,

@@ -77,6 +77,7 @@ def describe(result: Result, fixed: Image, moving: Image, has_registered: bool) 
         "meaning": meaning,
         "confidence": f"{result.verdict.confidence:.2f}",
         "reasons": result.verdict.reasons,
+        "advice": [one.sentence for one in result.advice],
         "notice": _notice(result, has_registered),
         "facts": _facts(result),
         "evidence": [
