@@ -48,7 +48,7 @@ def _about_poses(result: Result) -> Iterator[Advice]:
     if rivals and len(result.poses) > 1:
         yield Advice("pose", "Compare the poses in the report; if another one is right, ask for it by its number.")
     elif result.status == "doubtful":
-        yield Advice("look", "Look at the overlay in the report: if structures of both images coincide, it can be used.")
+        yield Advice("look", "Look at the overlay: if structures of both images coincide everywhere, it can be used.")
 
 
 def _about_limits(result: Result, asked: Options, dimension: Dimension) -> Iterator[Advice]:
@@ -73,7 +73,8 @@ def _about_images(
         if name is None and len(image.usable_channels) > 1
     ]
     if several:
-        yield Advice("channel", f"Name the channel of the {' and of the '.join(several)} image that shows what both show.")
+        which = " and of the ".join(several)
+        yield Advice("channel", f"Name the channel of the {which} image that shows what both show.")
     if result.status == "refused" and not any(image.mask is not None for image in images):
         yield Advice("mask", "Exclude by a mask what only one image shows, such as holders, text or charged areas.")
 
