@@ -23,7 +23,8 @@ def main() -> int:
     if options.options:
         return limits(options.minutes, options.seed)
     with tempfile.TemporaryDirectory() as work:
-        report = run(options.minutes, options.seed, Path(work), options.keep.resolve(), most=options.mutants)
+        end = {"minutes": options.minutes} if options.mutants is None else {"most": options.mutants}
+        report = run(seed=options.seed, work=Path(work), keep=options.keep.resolve(), **end)
     print(", ".join(f"{count} {what}" for what, count in sorted(report.counts.items())))
     for sentence, _ in report.faults:
         print(sentence)

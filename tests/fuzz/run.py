@@ -80,7 +80,13 @@ class Report:
 
 
 def run(
-    minutes: float, seed: int, work: Path, keep: Path, said: Callable[[str], object] = print, most: int | None = None
+    *,
+    seed: int,
+    work: Path,
+    keep: Path,
+    minutes: float = float("inf"),
+    most: float = float("inf"),
+    said: Callable[[str], object] = print,
 ) -> Report:
     """Make and read mutants for some time, or so many of them, each kind of file in turn.
 
@@ -94,7 +100,7 @@ def run(
             found = reader.outcome(name, whole)
             if found != "read":
                 report.faults.append((f"{name} is not read unchanged: {found}", whole))
-        while number < most if most is not None else time.monotonic() < end:
+        while number < most and time.monotonic() < end:
             name = seeds.NAMES[number % len(seeds.NAMES)]
             whole = wholes[name]
             path = _copied(whole, work / "mutant" / whole.name)

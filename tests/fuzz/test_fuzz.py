@@ -1,18 +1,23 @@
-"""A minute of damaged files, always the same ones, as far as the machine gets."""
+"""Some hundred damaged files, always the same ones, and as many on every machine."""
 
 from pathlib import Path
 
 import pytest
 
+from tests.fuzz import seeds
 from tests.fuzz.run import Reader, run
+
+OF_EACH = 20  # mutants of every kind of file
 
 
 @pytest.mark.slow
-def test_a_minute_of_mutants_ends_in_images_or_sentences(tmp_path: Path) -> None:
-    report = run(1.0, 20, tmp_path / "work", tmp_path / "findings")
+def test_mutants_of_every_kind_of_file_end_in_images_or_sentences(tmp_path: Path) -> None:
+    most = OF_EACH * len(seeds.NAMES)
+    report = run(seed=20, work=tmp_path / "work", keep=tmp_path / "findings", most=most)
     assert [sentence for sentence, _ in report.faults] == []
-    assert report.counts["refused"] > 10
-    assert report.counts["read"] > 0
+    assert report.counts.total() == most
+    assert report.counts["refused"] > most / 2
+    assert report.counts["read"] > most / 10
 
 
 def test_a_reader_that_dies_or_sleeps_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

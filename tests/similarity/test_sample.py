@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from correlight.similarity import sample
+from correlight.similarity import sample, sample_values
 
 # Rounding of float32 for grey values of the order of 1; the sampler adds three products.
 ROUNDING = 1e-6
 
 
-def planes_of(seed: int, shape: tuple[int, int, int] = (3, 9, 14)) -> np.ndarray:
+def planes_of(seed: int, shape: tuple[int, ...] = (3, 9, 14)) -> np.ndarray:
     return np.random.default_rng(seed).random(shape).astype(np.float32)
 
 
@@ -71,3 +71,10 @@ def test_no_places_give_empty_arrays() -> None:
     values, slopes = sample(planes_of(0), np.zeros((0, 2)))
     assert values.shape == (3, 0)
     assert slopes.shape == (3, 0, 2)
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 14), (2, 5, 6, 7), (2, 1, 6, 7)])
+def test_values_alone_are_those_with_slopes(shape: tuple[int, ...]) -> None:
+    planes = planes_of(1, shape)
+    places = np.random.default_rng(0).uniform(-1, np.asarray(shape[1:]) + 1, (5000, len(shape) - 1))
+    assert np.array_equal(sample_values(planes, places), sample(planes, places)[0])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from correlight.geometry import Grid, Points
 from correlight.images.image import Float32, Mask
 from correlight.refine.related import Related
-from correlight.similarity import as_rows, sample_rows
+from correlight.similarity import as_rows, sample_rows, sample_values_of_rows
 from correlight.transforms import VelocityField
 
 # Places at which features are compared.
@@ -89,10 +89,10 @@ class Compared:
         led = self.places
         if field is not None:
             led = grid.index((field.inverse() if backward else field)(self.points))
-        here, _ = sample_rows(fixed, shape, self.places)
+        here = sample_values_of_rows(fixed, shape, self.places)
         there, slopes = sample_rows(moving, shape, led)
-        seen, _ = sample_rows(moving_shown, shape, led)
-        own, _ = sample_rows(fixed_shown, shape, self.places)
+        seen = sample_values_of_rows(moving_shown, shape, led)
+        own = sample_values_of_rows(fixed_shown, shape, self.places)
         inside = np.all((led >= 0) & (led <= np.asarray(shape) - 1.0), axis=1)
         counts = self.weights * (inside & (seen[:, 0] > 0.99) & (own[:, 0] > 0.99))
         close = self.images.closeness

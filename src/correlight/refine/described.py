@@ -19,7 +19,7 @@ from correlight.images.image import Float32, Mask
 from correlight.refine.planes import PlanePair
 from correlight.refine.samples import Comparison, LinearTransform
 from correlight.refine.volumes import VolumePair
-from correlight.similarity import as_rows, sample
+from correlight.similarity import as_rows, sample_values
 
 FieldMeasure = Literal["features", "filters", "self-similarity", "mutual information"]
 FIELD_MEASURES: tuple[FieldMeasure, ...] = get_args(FieldMeasure)
@@ -137,7 +137,7 @@ def _of_volumes(pair: VolumePair, pose: LinearTransform, level: int, measures: S
     grid = size.fixed.grid
     index = size.moving.grid.index(pose(grid.lattice_of_pixels()))
     thick = [np.repeat(part, 2, axis=0) if len(part) == 1 else part for part in (size.moving.values, size.moving.mask)]
-    values, _ = sample(np.stack([thick[0], thick[1].astype(np.float32)]), index)
+    values = sample_values(np.stack([thick[0], thick[1].astype(np.float32)]), index)
     inside = np.all((index >= 0) & (index <= np.asarray(size.moving.grid.shape) - 1), axis=1)
     shown = (inside & (values[1] > 0.999)).reshape(grid.shape)
     sets, masks = [], []
@@ -209,7 +209,7 @@ def _at_stride(group: Group, shape: tuple[int, ...]) -> tuple[Float32, Mask]:
     values, shown = group.planes, group.support
     if group.stride > 1:
         places = np.asarray(np.indices(shape).reshape(len(shape), -1).T / group.stride, float)
-        values = sample(values, places)[0].reshape(-1, *shape)
+        values = sample_values(values, places).reshape(-1, *shape)
         nearest = np.minimum(np.rint(places).astype(np.intp), np.asarray(shown.shape) - 1)
         shown = shown[tuple(nearest.T)].reshape(shape)
     else:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.geometry import Points
-from correlight.images.image import Float32, Mask
+from correlight.images.image import Float32
 from correlight.progress import checkpoint
 from correlight.refine.related import Related
 
@@ -104,30 +104,31 @@ def _one_way(images: Related) -> NDArray[np.float64]:
 def _costs(images: Related, steps: NDArray[np.intp]) -> Float32:
     """How unlikely each step is over a patch, in nats, shape ``(steps, ...)`` over the asked places."""
     ndim = images.grid.ndim
-    every, width = _EVERY[ndim], 2 * _PATCH[ndim] + 1
-    asked = tuple(slice(None, None, every) for _ in range(ndim))
     made = []
     close = images.closeness
     # Logarithm of the likelihood of two variates over that of two that have nothing in common.
     weighed = images.fixed * (close / (1 - close**2)).reshape(-1, *[1] * ndim)
     self_weight = 0.5 * close**2 / (1 - close**2)
     own = np.einsum("c,c...->...", self_weight, images.fixed**2) - np.float32(images.information)
+    theirs = np.einsum("c,c...->...", self_weight, images.moving**2)
+    shape = images.grid.shape
     for step in steps:
         checkpoint()
-        moved, shown = _shifted(images.moving, step), _shifted(images.moving_shown[None], step)[0]
-        both = images.fixed_shown & shown
-        alike = np.einsum("c...,c...->...", weighed, moved) - own - np.einsum("c,c...->...", self_weight, moved**2)
+        here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(step, shape, strict=True))
+        there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(step, shape, strict=True))
+        both = images.fixed_shown[here] & images.moving_shown[there]
+        unlike = own[here] + theirs[there]
+        unlike -= np.einsum("c...,c...->...", weighed[:, *here], images.moving[:, *there])
         # What is not shown by both costs as much as features that have nothing in common.
-        cost = np.where(both, -alike, np.float32(0.0))
-        made.append(ndimage.uniform_filter(cost, width, mode="nearest")[asked])
+        cost = np.zeros(shape, np.float32)
+        np.multiply(unlike, both, out=cost[here])
+        made.append(_over_patches(cost))
     return np.stack(made)
 
 
-def _shifted(planes: Float32 | Mask, step: NDArray[np.intp]) -> Float32:
-    """What lies ``step`` pixels further on, at every pixel; zero beyond the edge."""
-    shape = planes.shape[1:]
-    out = np.zeros_like(planes)
-    here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(step, shape, strict=True))
-    there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(step, shape, strict=True))
-    out[(slice(None), *here)] = planes[(slice(None), *there)]
-    return np.asarray(out)
+def _over_patches(cost: Float32) -> Float32:
+    """Means over the patches around the asked places, along one axis after the other, so that the last has few."""
+    for axis in range(cost.ndim):
+        cost = ndimage.uniform_filter1d(cost, 2 * _PATCH[cost.ndim] + 1, axis, mode="nearest")
+        cost = cost[(slice(None),) * axis + (slice(None, None, _EVERY[cost.ndim]),)]
+    return cost

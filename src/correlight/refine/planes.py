@@ -15,7 +15,7 @@ from correlight.images.image import Mask
 from correlight.images.plane import Plane, working_planes
 from correlight.refine.neural import refine_neural
 from correlight.refine.samples import LinearTransform, MeasureName, Samples
-from correlight.similarity import Measure, Places, sample
+from correlight.similarity import Measure, Places, sample_values
 from correlight.similarity.correlation import FeatureCorrelation
 from correlight.similarity.mutual import MutualInformation
 from correlight.similarity.neural import NeuralInformation
@@ -138,11 +138,11 @@ class Overlay:
             fixed = self.channels(self.fixed.values, self.fixed.mask)
             moving = self.channels(self.moving.values, self.moving.mask)
             return FeatureCorrelation(
-                [sample(group.planes, samples.points / group.stride)[0] for group in fixed],
+                [sample_values(group.planes, samples.points / group.stride) for group in fixed],
                 [group.planes for group in moving],
                 [group.stride for group in moving],
             )
-        values, _ = sample(self.fixed.values[None], samples.points)
+        values = sample_values(self.fixed.values[None], samples.points)
         if name == "mutual information":
             return MutualInformation(values[0], self.moving.values)
         return NeuralInformation(values, self.moving.values, samples.points)
@@ -186,7 +186,7 @@ def lay(moving: Plane, moving_from_fixed: LinearTransform, grid: Grid) -> Plane:
     limit = np.asarray(moving.grid.shape) - 1
     inside = np.all((places >= 0) & (places <= limit), axis=1)
     pair = np.stack([moving.values, moving.mask.astype(np.float32)])
-    values, _ = sample(pair, places)
+    values = sample_values(pair, places)
     mask: Mask = (inside & (values[1] > 0.999)).reshape(grid.shape)
     return Plane(values[0].reshape(grid.shape), mask, grid)
 

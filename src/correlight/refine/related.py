@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from correlight.geometry import Grid, Points
 from correlight.images.image import Float32, Mask
 from correlight.refine.described import Described, Features, blurred
-from correlight.similarity import sample_rows
+from correlight.similarity import sample_values_of_rows
 from correlight.transforms import VelocityField
 
 # Places from which relations are learned.
@@ -154,7 +154,7 @@ class _Pairs:
         if np.count_nonzero(seen) < _FEWEST:
             return None
         fixed = features.fixed.reshape(len(features.fixed), -1)[:, number[seen]].T
-        moving, _ = sample_rows(features.moving_rows, shape, led[seen])
+        moving = sample_values_of_rows(features.moving_rows, shape, led[seen])
         return cls(np.asarray(fixed, float), np.asarray(moving, float))
 
 

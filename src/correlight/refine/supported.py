@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -9,7 +11,7 @@ from scipy import ndimage
 from correlight.geometry import Grid, Points
 from correlight.refine.related import Related
 from correlight.refine.smooth_fit import Problem, SmoothFit
-from correlight.similarity import sample
+from correlight.similarity import as_rows, sample_values_of_rows
 from correlight.transforms import VelocityField
 
 # Evidence: how far alikeness stands above that of places aside by this share of the longest side, in standard
@@ -38,13 +40,30 @@ def evidence_of(images: Related, field: VelocityField | None) -> NDArray[np.floa
     grid = images.grid
     points = grid.lattice_of_pixels()
     led = grid.index(points if field is None else field(points))
-    here = _alike(images, led)
-    aside = np.stack([_alike(images, led + _far(grid) * way) for way in _ways(grid)])
+    rows = _Rows.of(images)
+    here = _alike(images, rows, led)
+    aside = np.stack([_alike(images, rows, led + _far(grid) * way) for way in _ways(grid)])
     spread = aside.std(axis=0)
     floor = 0.5 * float(np.median(spread[images.shown])) if images.shown.any() else 1.0
     height = (here - aside.mean(axis=0)) / np.maximum(spread, max(floor, 1e-6))
     share = np.clip((height - _NONE) / (_FULL - _NONE), 0.0, 1.0) * images.fixed_shown
     return np.asarray(share, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Variates with one row per pixel, the fixed ones times what they tell, and where moving is shown."""
+
+    fixed: NDArray[np.float32]
+    moving: NDArray[np.float32]
+    moving_shown: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, images: Related) -> _Rows:
+        """Of two images."""
+        close = images.closeness
+        fixed = as_rows(images.fixed) * (close / (1 - close**2))
+        return cls(fixed, as_rows(images.moving), as_rows(images.moving_shown[None].astype(np.float32)))
 
 
 def _ways(grid: Grid) -> NDArray[np.float64]:
@@ -56,15 +75,13 @@ def _ways(grid: Grid) -> NDArray[np.float64]:
     return np.asarray(steps[lengths > 0] / lengths[lengths > 0, None])
 
 
-def _alike(images: Related, led: Points) -> NDArray[np.float64]:
+def _alike(images: Related, rows: _Rows, led: Points) -> NDArray[np.float64]:
     """Product of variates over a patch around every pixel, the moving ones at the places it is led to."""
     shape = images.grid.shape
-    moving, _ = sample(images.moving, led)
-    shown, _ = sample(images.moving_shown[None].astype(np.float32), led)
-    inside = np.all((led >= 0) & (led <= np.asarray(shape) - 1.0), axis=1) & (shown[0] > 0.99)
-    close = images.closeness
-    weighed = images.fixed.reshape(len(close), -1) * (close / (1 - close**2))[:, None]
-    alike = np.einsum("cn,cn->n", weighed, moving) * inside
+    moving = sample_values_of_rows(rows.moving, shape, led)
+    shown = sample_values_of_rows(rows.moving_shown, shape, led)[:, 0]
+    inside = np.all((led >= 0) & (led <= np.asarray(shape) - 1.0), axis=1) & (shown > 0.99)
+    alike = np.einsum("nc,nc->n", rows.fixed, moving) * inside
     over = max(_LEAST_OVER, round(_OVER * max(shape)))
     return np.asarray(ndimage.uniform_filter(alike.reshape(shape).astype(float), over, mode="nearest"))
 

@@ -13,7 +13,7 @@ from correlight.geometry import Grid, Points
 from correlight.images.volume import Volume
 from correlight.refine.neural import refine_neural
 from correlight.refine.samples import LinearTransform, MeasureName, Samples
-from correlight.similarity import Measure, sample
+from correlight.similarity import Measure, sample_values
 from correlight.similarity.mutual import MutualInformation
 from correlight.similarity.neural import NeuralInformation
 from correlight.transforms import Affine
@@ -131,7 +131,7 @@ class Level:
         index = even * (shape - 1)
         nearest = np.rint(index).astype(np.intp)
         index = index[fixed.mask[nearest[:, 0], nearest[:, 1], nearest[:, 2]]]
-        values = sample(_thick(fixed.values)[None], index)[0][0]
+        values = sample_values(_thick(fixed.values)[None], index)[0]
         low, span = index.min(axis=0, initial=0), np.maximum(shape - 1, 1)
         fields = np.minimum((index - low) * BLOCKS / span, np.asarray(BLOCKS) - 1).astype(np.intp)
         return cls(

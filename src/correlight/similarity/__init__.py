@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 Places = NDArray[np.float64]
 
+# Values at so many places at a time stay in the cache of the processor.
+_AT_A_TIME = 4096
+
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
@@ -82,6 +85,38 @@ def sample_rows(
     places : (N, D) array
         Fractional pixels.
     """
+    values, fractions = _corners(rows, shape, places)
+    slopes: list[list[NDArray[np.float32]]] = []
+    # Axis by axis, the last first, pairs of neighbours become one value; slopes along axes done are carried along.
+    for fraction in reversed(fractions):
+        slopes = [[low + (high - low) * fraction for low, high in zip(s[::2], s[1::2], strict=True)] for s in slopes]
+        steps = [high - low for low, high in zip(values[::2], values[1::2], strict=True)]
+        values = [low + step * fraction for low, step in zip(values[::2], steps, strict=True)]
+        slopes.insert(0, steps)
+    return values[0], [slope[0] for slope in slopes]
+
+
+def sample_values(planes: NDArray[np.float32], places: Places) -> NDArray[np.float32]:
+    """The values of `sample`, ``(C, N)``, where nobody needs slopes: three times as quick in space."""
+    return np.ascontiguousarray(sample_values_of_rows(as_rows(planes), planes.shape[1:], places).T)
+
+
+def sample_values_of_rows(rows: NDArray[np.float32], shape: Sequence[int], places: Places) -> NDArray[np.float32]:
+    """The values of `sample_rows`, ``(N, C)``, where nobody needs slopes."""
+    found = np.empty((len(places), rows.shape[1]), np.float32)
+    for first in range(0, len(places), _AT_A_TIME):
+        part = slice(first, first + _AT_A_TIME)
+        values, fractions = _corners(rows, shape, places[part])
+        for fraction in reversed(fractions):
+            values = [low + (high - low) * fraction for low, high in zip(values[::2], values[1::2], strict=True)]
+        found[part] = values[0]
+    return found
+
+
+def _corners(
+    rows: NDArray[np.float32], shape: Sequence[int], places: Places
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """Values at the corners of the cell of each place, the last axis first, and how far into it the place lies."""
     strides = np.cumprod((1, *shape[:0:-1]))[::-1]
     # A long and narrow image has levels of one row, which is its own neighbour.
     strides = np.where(np.asarray(shape) > 1, strides, 0)
@@ -95,12 +130,4 @@ def sample_rows(
     offsets = [0]
     for stride in strides:
         offsets = [offset + step for offset in offsets for step in (0, int(stride))]
-    values = [rows.take(first + offset, axis=0) for offset in offsets]
-    slopes: list[list[NDArray[np.float32]]] = []
-    # Axis by axis, the last first, pairs of neighbours become one value; slopes along axes done are carried along.
-    for fraction in reversed(fractions):
-        slopes = [[low + (high - low) * fraction for low, high in zip(s[::2], s[1::2], strict=True)] for s in slopes]
-        steps = [high - low for low, high in zip(values[::2], values[1::2], strict=True)]
-        values = [low + step * fraction for low, step in zip(values[::2], steps, strict=True)]
-        slopes.insert(0, steps)
-    return values[0], [slope[0] for slope in slopes]
+    return [rows.take(first + offset, axis=0) for offset in offsets], fractions

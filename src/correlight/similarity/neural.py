@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.progress import checkpoint
-from correlight.similarity import Agreement, Places, sample
+from correlight.similarity import Agreement, Places, sample, sample_values
 from correlight.similarity.mutual import spread
 
 Float32 = NDArray[np.float32]
@@ -224,7 +224,7 @@ class NeuralInformation:
         # have one value for one pose.
         self._other = self._rng.permutation(len(self._fixed))
         self._critic = Critic(self._fixed.shape[1] + len(self._moving), self._rng)
-        self._train(sample(self._moving, self.places)[0].T)
+        self._train(sample_values(self._moving, self.places).T)
 
     def _train(self, moving: Float32) -> None:
         count = len(moving)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -18,6 +17,8 @@ from correlight.transforms.protocol import checked
 
 # A map is looked at in so many places a cell along each axis to see whether it folds.
 _LOOKS_A_CELL = 3
+# Derivatives at so many places at a time stay in the cache of the processor.
+_AT_A_TIME = 2048
 _ORDERS: dict[int, Literal[1, 2, 3]] = {1: 1, 2: 2, 3: 3}
 
 
@@ -117,13 +118,10 @@ class BSplineField(OnLattice):
         index = self.grid.index(array)
         inside = self._inside(index)
         result = np.repeat(np.eye(self.ndim)[None], len(array), axis=0)
-        index = index[inside]
-        first = self._first(index)
-        weights, slopes = basis(index - first, self.order), basis_slopes(index - first, self.order)
-        for axis in range(self.ndim):
-            mixed = weights.copy()
-            mixed[:, axis] = slopes[:, axis] / self.grid.spacing[axis]
-            result[inside, :, axis] += self._summed(first, mixed)
+        places, number = index[inside], np.flatnonzero(inside)
+        for start in range(0, len(places), _AT_A_TIME):
+            part = slice(start, start + _AT_A_TIME)
+            result[number[part]] += self._slopes(places[part])
         return result
 
     def _inside(self, index: Points) -> NDArray[np.bool_]:
@@ -136,27 +134,42 @@ class BSplineField(OnLattice):
         last = np.asarray(self.grid.shape) - 1 - self.order
         return np.clip(np.floor(index - 0.5 * (self.order - 1)).astype(np.intp), 0, last)
 
-    def _summed(self, first: NDArray[np.intp], weights: NDArray[np.float64]) -> Points:
-        """Coefficients times the product of the weights ``(N, D, order + 1)`` of all control points in reach."""
-        total = np.zeros((len(first), self.ndim))
-        for step in product(range(self.order + 1), repeat=self.ndim):
-            share = np.prod(weights[:, range(self.ndim), step], axis=1)
-            total += share[:, None] * self.coefficients[tuple((first + step).T)]
-        return total
+    def _slopes(self, index: Points) -> NDArray[np.float64]:
+        """Derivative of the displacement at places on the lattice, ``(N, D, D)``."""
+        ndim, reach = self.ndim, self.order + 1
+        first = self._first(index)
+        weights = basis(index - first, self.order)
+        slopes = basis_slopes(index - first, self.order) / np.reshape(self.grid.spacing, (-1, 1))
+        steps = np.ravel_multi_index(np.indices((reach,) * ndim).reshape(ndim, -1), self.grid.shape)
+        near = np.ravel_multi_index(tuple(first.T), self.grid.shape)[:, None] + steps
+        value = self.coefficients.reshape(-1, ndim).take(near, axis=0)
+        # Axis by axis, the last first, control points in reach become one: the value, and its slope along each axis.
+        along: list[NDArray[np.float64]] = []
+        for axis in reversed(range(ndim)):
+            along = [_summed(one, weights[:, axis]) for one in along]
+            along.insert(0, _summed(value, slopes[:, axis]))
+            value = _summed(value, weights[:, axis])
+        return np.concatenate(along, axis=1).transpose(0, 2, 1)
+
+
+def _summed(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sums of every so many of ``(N, M, D)`` values with weights ``(N, order + 1)``."""
+    count, reach = weights.shape
+    return np.asarray(np.einsum("nmkd,nk->nmd", values.reshape(count, -1, reach, values.shape[2]), weights))
 
 
 def basis(place: Points, order: int) -> NDArray[np.float64]:
     """Weights of the control points in reach of each place, counted from the first: ``(..., order + 1)``."""
-    return _values(place[..., None] - np.arange(order + 1), order)
+    return centred_spline(place[..., None] - np.arange(order + 1), order)
 
 
 def basis_slopes(place: Points, order: int) -> NDArray[np.float64]:
     """Derivatives of the weights: differences of splines of the order below, half a step to either side."""
     apart = place[..., None] - np.arange(order + 1)
-    return np.asarray(_values(apart + 0.5, order - 1) - _values(apart - 0.5, order - 1))
+    return np.asarray(centred_spline(apart + 0.5, order - 1) - centred_spline(apart - 0.5, order - 1))
 
 
-def _values(apart: NDArray[np.float64], order: int) -> NDArray[np.float64]:
+def centred_spline(apart: NDArray[np.float64], order: int) -> NDArray[np.float64]:
     """The centred B-spline of an order at a distance from its control point."""
     t = np.abs(apart)
     if order == 0:

@@ -12,7 +12,7 @@ from scipy import ndimage
 from correlight.errors import TransformError
 from correlight.geometry import Grid, Points
 from correlight.transforms.bent import OnLattice
-from correlight.transforms.bspline import BSplineField
+from correlight.transforms.bspline import BSplineField, centred_spline
 
 # The flow is computed at so many places a cell of the lattice along each axis, in space at fewer.
 _FINER = {2: 4, 3: 3}
@@ -90,7 +90,7 @@ class VelocityField(OnLattice):
         spacing = tuple(step / finer for step in self.grid.spacing)
         grid = Grid.of(shape, spacing, self.grid.origin, self.grid.unit)
         places = np.indices(shape, float)
-        vectors = self._first_step(grid, places)
+        vectors = self._first_step(places)
         for _ in range(self._squarings):
             vectors = vectors + _at(_filtered(vectors), places + vectors)
         if _smallest_volume(vectors) <= 0:
@@ -110,19 +110,25 @@ class VelocityField(OnLattice):
             raise TransformError("The velocity is too fast for its lattice: it leads across hundreds of cells.")
         return max(0, int(np.ceil(np.log2(max(steps, 1.0)))))
 
-    def _first_step(self, grid: Grid, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _first_step(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """Displacement after the first fraction of the time, in steps of the finer lattice, by a Runge-Kutta step."""
         share, finer = 2.0**-self._squarings, self._finer
-        coefficients = np.moveaxis(self.velocity / grid.spacing, -1, 0)
+        coefficients = np.moveaxis(share * finer * self.velocity / self.grid.spacing, -1, 0)
+        # What no control point that moves reaches stays where it is.
+        beyond = finer * (RIM - 2)
+        reached = (slice(None), *(slice(beyond, n - beyond) for n in places.shape[1:]))
+        start = places[reached]
 
         def speed(at: NDArray[np.float64]) -> NDArray[np.float64]:
-            return share * _at(coefficients, at / finer)
+            return _at(coefficients, at / finer)
 
-        one = speed(places)
-        two = speed(places + one / 2)
-        three = speed(places + two / 2)
-        four = speed(places + three)
-        return (one + 2 * two + 2 * three + four) / 6
+        one = _on_finer(coefficients, finer)[reached]
+        two = speed(start + one / 2)
+        three = speed(start + two / 2)
+        four = speed(start + three)
+        vectors = np.zeros_like(places)
+        vectors[reached] = (one + 2 * two + 2 * three + four) / 6
+        return vectors
 
     def __call__(self, points: ArrayLike) -> Points:
         """Map ``(N, D)`` points."""
@@ -182,6 +188,14 @@ def _smallest_volume(vectors: NDArray[np.float64]) -> float:
 def _filtered(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Coefficients of the cubic B-splines through vectors ``(D, ...)``."""
     return np.stack([ndimage.spline_filter(part, order=3, mode="mirror") for part in vectors])
+
+
+def _on_finer(coefficients: NDArray[np.float64], finer: int) -> NDArray[np.float64]:
+    """Splines ``(D, ...)`` at so many places a cell of their lattice: what `_at` finds there, axis by axis."""
+    for axis, count in enumerate(coefficients.shape[1:], start=1):
+        apart = np.arange(finer * (count - 1) + 1)[:, None] / finer - np.arange(count)
+        coefficients = np.moveaxis(np.tensordot(centred_spline(apart, 3), coefficients, (1, axis)), 0, axis)
+    return coefficients
 
 
 def _at(coefficients: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
