@@ -18,6 +18,7 @@ from correlight.recipes import load
 from correlight.registration.result import Result
 from correlight.simulate import pair
 from correlight.simulate.write import write_pair
+from tests.command_options import keywords
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -36,8 +37,7 @@ CLI = ROOT / "docs" / "cli.md"
 
 def options(command: Callable[..., Any]) -> set[str]:
     """The long options of a command, from its keyword-only parameters."""
-    parameters = inspect.signature(command).parameters.values()
-    names = {p.name.rstrip("_").replace("_", "-") for p in parameters if p.kind is p.KEYWORD_ONLY}
+    names = {name.replace("_", "-") for name in keywords(command)}
     return {"--no-mirror" if option == "mirror" else f"--{option}" for option in names}
 
 

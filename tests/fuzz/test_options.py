@@ -14,6 +14,7 @@ from correlight import cli
 from correlight.cli import apply, convert, features, landmarks, pair, register
 from correlight.cli.options import box, grid_choice, interval, position, positive, spacings
 from correlight.errors import CorrelightError, UsageError
+from tests.command_options import keywords
 from tests.fuzz.options import OPTIONS, case, wrong
 
 pieces = st.sampled_from([*"0123456789.,eE+-", "..", "1", "300", " ", "nan", "\u0661", "_"])
@@ -87,8 +88,7 @@ def test_every_option_is_tried() -> None:
     given = {"output", "overwrite", "like"}
     for name in OPTIONS:
         command = command_of(name)
-        named = inspect.signature(command).parameters.values()
-        there = {one.name.rstrip("_") for one in named if one.kind is one.KEYWORD_ONLY} - given
+        there = keywords(command) - given
         if name == "landmarks":
             there -= {"fixed", "moving"}
         tried = {option.removeprefix("--").replace("-", "_") for option in OPTIONS[name]}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Overwrite, Scene, Series, Spacing, Time, View, positive
+from correlight.cli.options import FIRST, Overwrite, Parts, Spacing, positive
 from correlight.cli.terminal import ACCEPTED, UNSURE, printable, progress_bar, tell_found, tell_notes
 from correlight.errors import UsageError
 
@@ -32,14 +32,7 @@ def apply(
     stage_axes: Literal["right-down", "right-up", "left-down", "left-up"] = "right-down",
     fixed_spacing: Spacing = None,
     moving_spacing: Spacing = None,
-    fixed_scene: Scene = None,
-    moving_scene: Scene = None,
-    fixed_series: Series = None,
-    moving_series: Series = None,
-    fixed_time: Time = None,
-    moving_time: Time = None,
-    fixed_view: View = None,
-    moving_view: View = None,
+    parts: Parts = FIRST,
     overwrite: Overwrite = False,
 ) -> int:
     """Move other channels, label images, crops, a table of points or annotations with a transform found before.
@@ -74,17 +67,14 @@ def apply(
     from correlight.output.apply import apply as run
     from correlight.output.apply import holds_session
 
-    parts = (
-        Selection(fixed_scene, 0, fixed_time, fixed_series, fixed_view),
-        Selection(moving_scene, 0, moving_time, moving_series, moving_view),
-    )
+    chosen = Selection(**parts.of_fixed), Selection(**parts.of_moving)
     if len(moving) > 1 or (moving[0].suffix.lower() == ".csv" and holds_session(moving[0])):
         spacings_given = fixed_spacing, moving_spacing
         return _apply_many(
-            transform, moving, like, output, order, labels, stage_axes, *spacings_given, *parts, overwrite
+            transform, moving, like, output, order, labels, stage_axes, *spacings_given, *chosen, overwrite
         )
     places = moving[0].suffix.lower()
-    if places in _PLACES and parts[1].anything:
+    if places in _PLACES and chosen[1].anything:
         raise UsageError(f"{moving[0]} holds {_PLACES[places]}, of which there is no part to choose.")
     with progress_bar() as progress:
         moved = run(
@@ -95,8 +85,8 @@ def apply(
             order="nearest" if labels else order,
             fixed_spacing=fixed_spacing,
             moving_spacing=moving_spacing,
-            fixed_part=parts[0],
-            moving_part=parts[1],
+            fixed_part=chosen[0],
+            moving_part=chosen[1],
             points_in=points_in,
             stage_axes=stage_axes,
             overwrite=overwrite,
@@ -159,13 +149,13 @@ def _apply_many(
             inputs=tuple(moving),
             progress=partial(progress, "write"),
         )
-    for entry in done:
+    for entry in done.images:
         if entry.file is not None:
             print(printable(str(entry.file)))
         tell_notes([*([entry.sentence.removesuffix(".")] if entry.sentence else []), *entry.notes])
         tell_found(entry.findings)
-    tell_notes(_doubts(transform, done[0].status))
-    return UNSURE if done[0].status == "refused" else ACCEPTED
+    tell_notes(_doubts(transform, done.status))
+    return UNSURE if done.status == "refused" else ACCEPTED
 
 
 def _doubts(transform: Path, status: str | None) -> list[str]:

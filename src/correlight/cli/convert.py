@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Overwrite, Scene, Series, Signed, Time, View, position, spacings
+from correlight.cli.options import FIRST, Overwrite, Parts, Signed, position, spacings
 from correlight.cli.terminal import ACCEPTED, printable, tell_found, tell_notes
 
 
@@ -22,14 +22,7 @@ def convert(
     moving: Path | None = None,
     fixed_spacing: str | None = None,
     moving_spacing: str | None = None,
-    fixed_scene: Scene = None,
-    moving_scene: Scene = None,
-    fixed_series: Series = None,
-    moving_series: Series = None,
-    fixed_time: Time = None,
-    moving_time: Time = None,
-    fixed_view: View = None,
-    moving_view: View = None,
+    parts: Parts = FIRST,
     fixed_origin: Annotated[str | None, Signed] = None,
     moving_origin: Annotated[str | None, Signed] = None,
     model: Literal["rigid", "similarity", "affine", "projective"] | None = None,
@@ -88,8 +81,8 @@ def convert(
         moving=moving,
         fixed_spacing=spacings(fixed_spacing, "--fixed-spacing"),
         moving_spacing=spacings(moving_spacing, "--moving-spacing"),
-        fixed_part={"scene": fixed_scene, "series": fixed_series, "time": fixed_time, "view": fixed_view},
-        moving_part={"scene": moving_scene, "series": moving_series, "time": moving_time, "view": moving_view},
+        fixed_part=parts.of_fixed,
+        moving_part=parts.of_moving,
         context=ExchangeContext(
             name=name,
             ndim=dimensions,

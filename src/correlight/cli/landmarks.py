@@ -6,18 +6,7 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from correlight.cli.options import (
-    Output,
-    Overwrite,
-    Scene,
-    Series,
-    Signed,
-    Spacing,
-    Time,
-    View,
-    grid_choice,
-    positive,
-)
+from correlight.cli.options import FIRST, Output, Overwrite, Parts, Signed, Spacing, grid_choice, positive
 from correlight.cli.terminal import ACCEPTED, UNSURE, opened, tell, tell_findings
 from correlight.errors import UsageError
 
@@ -35,14 +24,7 @@ def landmarks(
     without: str | None = None,
     fixed_spacing: Spacing = None,
     moving_spacing: Spacing = None,
-    fixed_scene: Scene = None,
-    moving_scene: Scene = None,
-    fixed_series: Series = None,
-    moving_series: Series = None,
-    fixed_time: Time = None,
-    moving_time: Time = None,
-    fixed_view: View = None,
-    moving_view: View = None,
+    parts: Parts = FIRST,
     grid: Annotated[str, Signed] = "fixed",
     overwrite: Overwrite = False,
 ) -> int:
@@ -73,8 +55,6 @@ def landmarks(
     if error is not None and not (math.isfinite(error) and error >= 0):
         raise UsageError(f"--error expects a length that is not negative; got {error:g}.")
     onto = grid_choice(grid)
-    of_fixed = {"scene": fixed_scene, "series": fixed_series, "time": fixed_time, "view": fixed_view}
-    of_moving = {"scene": moving_scene, "series": moving_series, "time": moving_time, "view": moving_view}
 
     from correlight.io import unchanged
     from correlight.io.write import check_type
@@ -86,7 +66,7 @@ def landmarks(
     from correlight.registration.from_landmarks import from_landmarks
 
     with reserve(output, overwrite=overwrite, inputs=[points, fixed, moving]) as folder:
-        images = opened(fixed, fixed_spacing, part=of_fixed), opened(moving, moving_spacing, part=of_moving)
+        images = opened(fixed, fixed_spacing, part=parts.of_fixed), opened(moving, moving_spacing, part=parts.of_moving)
         if onto != "none":
             check_type(images[1].dtype)
         if isinstance(onto, float):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from cyclopts import Parameter
 
@@ -36,6 +37,57 @@ View = Annotated[
     str | None,
     Parameter(help="Which view (angle, phase, illumination), a number from 0 or as V=1,H=0; the first without."),
 ]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Parts:
+    """Which parts of the two files a command reads: the same options in every command, for each of the two.
+
+    Parameters
+    ----------
+    fixed_scene, moving_scene : str or None
+        Which of several images in a file.
+    fixed_series, moving_series : int or None
+        Which series of pages.
+    fixed_time, moving_time : int or None
+        Which frame.
+    fixed_view, moving_view : str or None
+        Which view.
+    """
+
+    fixed_scene: Scene = None
+    moving_scene: Scene = None
+    fixed_series: Series = None
+    moving_series: Series = None
+    fixed_time: Time = None
+    moving_time: Time = None
+    fixed_view: View = None
+    moving_view: View = None
+
+    @property
+    def of_fixed(self) -> dict[str, Any]:
+        """What `correlight.io.read` is told of the fixed image."""
+        return {
+            "scene": self.fixed_scene,
+            "series": self.fixed_series,
+            "time": self.fixed_time,
+            "view": self.fixed_view,
+        }
+
+    @property
+    def of_moving(self) -> dict[str, Any]:
+        """What `correlight.io.read` is told of the moving image."""
+        return {
+            "scene": self.moving_scene,
+            "series": self.moving_series,
+            "time": self.moving_time,
+            "view": self.moving_view,
+        }
+
+
+# Of every file what is read without options.
+FIRST = Parts()
 
 
 def interval(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import ROTATIONS, Output, Scene, Series, Signed, Spacing, Time, View, interval, positive
+from correlight.cli.options import FIRST, ROTATIONS, Output, Parts, Signed, Spacing, interval, positive
 from correlight.cli.terminal import ACCEPTED, UNSURE, opened, printable, progress_bar, tell_findings
 from correlight.errors import UsageError
 
@@ -23,14 +23,7 @@ def pair(
     moving_channel: str | None = None,
     fixed_spacing: Spacing = None,
     moving_spacing: Spacing = None,
-    fixed_scene: Scene = None,
-    moving_scene: Scene = None,
-    fixed_series: Series = None,
-    moving_series: Series = None,
-    fixed_time: Time = None,
-    moving_time: Time = None,
-    fixed_view: View = None,
-    moving_view: View = None,
+    parts: Parts = FIRST,
     match: Literal["edges", "zero-mean", "plain"] = "edges",
     padding: Literal["grey", "edge", "masked"] = "grey",
     rotation: Annotated[str, Signed] = "-8..8",
@@ -65,8 +58,6 @@ def pair(
     positive(fixed_spacing, "--fixed-spacing")
     positive(moving_spacing, "--moving-spacing")
     turns = interval(rotation, "--rotation", ROTATIONS)
-    of_fixed = {"scene": fixed_scene, "series": fixed_series, "time": fixed_time, "view": fixed_view}
-    of_moving = {"scene": moving_scene, "series": moving_series, "time": moving_time, "view": moving_view}
     if seed < 0:
         raise UsageError(f"A seed is a whole number from 0; got {seed}.")
 
@@ -76,8 +67,8 @@ def pair(
     from correlight.output.target import reserve
 
     with reserve(output, overwrite=overwrite, inputs=[fixed, moving]) as folder:
-        fixed_image = opened(fixed, fixed_spacing, part=of_fixed)
-        moving_image = opened(moving, moving_spacing, part=of_moving)
+        fixed_image = opened(fixed, fixed_spacing, part=parts.of_fixed)
+        moving_image = opened(moving, moving_spacing, part=parts.of_moving)
         check_type(moving_image.dtype)
         with progress_bar() as progress:
             made = prepare_pair(

@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from correlight.cli.options import (
+    FIRST,
     ROTATIONS,
     SCALES,
     Output,
     Overwrite,
-    Scene,
-    Series,
+    Parts,
     Signed,
     Spacings,
-    Time,
-    View,
     box,
     grid_choice,
     interval,
@@ -44,14 +42,7 @@ def register(
     moving_channel: str | None = None,
     fixed_spacing: Spacings = None,
     moving_spacing: Spacings = None,
-    fixed_scene: Scene = None,
-    moving_scene: Scene = None,
-    fixed_series: Series = None,
-    moving_series: Series = None,
-    fixed_time: Time = None,
-    moving_time: Time = None,
-    fixed_view: View = None,
-    moving_view: View = None,
+    parts: Parts = FIRST,
     fixed_mask: Path | None = None,
     moving_mask: Path | None = None,
     roi: Annotated[str | None, Signed] = None,
@@ -113,8 +104,6 @@ def register(
     if seed < 0:
         raise UsageError(f"A seed is a whole number from 0; got {seed}.")
     sizes = spacings(fixed_spacing, "--fixed-spacing"), spacings(moving_spacing, "--moving-spacing")
-    of_fixed = {"scene": fixed_scene, "series": fixed_series, "time": fixed_time, "view": fixed_view}
-    of_moving = {"scene": moving_scene, "series": moving_series, "time": moving_time, "view": moving_view}
     turns = interval(rotation, "--rotation", ROTATIONS)
     scales = interval(scale, "--scale", SCALES, positive=True)
     region, onto = box(roi), grid_choice(grid)
@@ -137,8 +126,8 @@ def register(
     )
     inputs = [path for path in files if path is not None]
     with reserve(output, overwrite=overwrite, inputs=inputs) as folder:
-        fixed_image = opened(fixed, sizes[0], fixed_mask, of_fixed)
-        moving_image = opened(moving, sizes[1], moving_mask, of_moving)
+        fixed_image = opened(fixed, sizes[0], fixed_mask, parts.of_fixed)
+        moving_image = opened(moving, sizes[1], moving_mask, parts.of_moving)
         if onto != "none":
             check_type(moving_image.dtype)
         if isinstance(onto, float) and not fixed_image.grid.calibrated:

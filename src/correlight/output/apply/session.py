@@ -52,8 +52,6 @@ class Applied:
         Channels that were moved as labels, and another part of the registered file.
     findings : tuple of str
         What was found on reading the image, each with the name of its file.
-    status : str or None
-        Verdict on the registration behind it.
     """
 
     image: Path
@@ -62,7 +60,6 @@ class Applied:
     covered: float
     notes: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
-    status: str | None = None
 
     @property
     def sentence(self) -> str:
@@ -72,6 +69,22 @@ class Applied:
         if self.used < 1:
             return f"{100 * (1 - self.used):.0f} % of {self.image.name} lie outside the fixed image."
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedSession:
+    """What became of all images that one transform moved.
+
+    Parameters
+    ----------
+    images : tuple of Applied
+        One per image, in the order of the table.
+    status : str or None
+        Verdict on the registration behind the transform.
+    """
+
+    images: tuple[Applied, ...]
+    status: str | None
 
 
 def apply_session(
@@ -87,7 +100,7 @@ def apply_session(
     overwrite: bool = False,
     inputs: tuple[str | Path, ...] = (),
     progress: Progress | None = None,
-) -> tuple[Applied, ...]:
+) -> AppliedSession:
     """Move many images of one session onto the fixed image, each straight from its own pixels.
 
     Parameters
@@ -118,8 +131,8 @@ def apply_session(
 
     Returns
     -------
-    tuple of Applied
-        One per image, in the order of the table.
+    AppliedSession
+        What became of each image, and the verdict on the registration.
 
     Raises
     ------
@@ -150,7 +163,7 @@ def apply_session(
             onto = saved.moving_from_fixed, fixed
             moved = _move(image, grid, member, *onto, order, folder / name, Path(out), told)
             notes = (*moved.notes, *other_part(whole, frames, "moving"))
-            done.append(replace(moved, notes=notes, findings=findings_of(whole), status=frames.status))
+            done.append(replace(moved, notes=notes, findings=findings_of(whole)))
             # Before the next one is read, so that no more than one image is held at a time.
             unchanged(whole)
         if all(entry.file is None for entry in done):
@@ -160,7 +173,7 @@ def apply_session(
             )
         unchanged(fixed_image)
         _summarise(folder / SUMMARY, done, _told_apart(paths))
-    return tuple(done)
+    return AppliedSession(tuple(done), frames.status)
 
 
 def _share(progress: Progress, number: int, count: int) -> Progress:
