@@ -30,6 +30,12 @@ def texture(shape: Sequence[int], seed: int, sigma: float | Sequence[float] = 2.
     return np.asarray((smooth - smooth.min()) / np.ptp(smooth), np.float64)
 
 
+def noise(shape: Sequence[int], seed: int, sigma: float | Sequence[float]) -> Values:
+    """Smooth noise around 0 with a standard deviation of 1."""
+    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(tuple(shape)), sigma)
+    return np.asarray(smooth / smooth.std(), np.float64)
+
+
 def plane(values: NDArray[np.generic], mask: NDArray[np.bool_] | None = None, spacing: float = 1.0) -> Plane:
     """Grey values as they are, valid everywhere unless a mask says otherwise."""
     made = np.ascontiguousarray(values, np.float32)
@@ -105,3 +111,9 @@ def mean_error(found: Map, truth: Map, where: Grid | Points, per_axis: int = 10)
     """
     places = where.lattice(per_axis) if isinstance(where, Grid) else where
     return float(np.linalg.norm(found(places) - truth(places), axis=1).mean())
+
+
+def mean_error_in_fixed(found: Map, truth: Affine | Projective, where: Grid | Points, per_axis: int = 10) -> float:
+    """The same distance in units of the fixed image: between a place and where it comes to, there and truly back."""
+    back = truth.inverse()
+    return mean_error(lambda places: back(found(places)), lambda places: places, where, per_axis)

@@ -21,7 +21,7 @@ def images(seed: int, common: float = 0.6) -> tuple[BeadPair, Image, Image]:
     rng = np.random.default_rng(seed)
     grid = truth.fixed_grid.resized((400, 400))
     fixed = Image.from_array(electron_image(truth.fixed, grid, rng, diameter=0.12), spacing=grid.spacing)
-    light = [rng.poisson(50, (256, 256)), fluorescence_image(truth.moving, truth.moving_grid, rng)]
+    light: list[np.ndarray] = [rng.poisson(50, (256, 256)), fluorescence_image(truth.moving, truth.moving_grid, rng)]
     moving = Image.from_array(np.stack(light).astype(np.uint16), spacing=0.04, channels=("nothing", "beads"))
     return truth, replace(fixed, grid=grid), moving
 

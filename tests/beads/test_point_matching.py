@@ -7,6 +7,7 @@ from correlight.beads.point_matching import BeadMatching, match_beads
 from correlight.errors import UsageError
 from correlight.search.limits import Limits
 from correlight.simulate.beads import BeadPair, bead_pair
+from tests.phantoms import mean_error
 
 # Two images localised to 20 nm per axis each are this far apart per axis.
 NOISE = 0.02 * 2**0.5
@@ -15,7 +16,7 @@ NOISE = 0.02 * 2**0.5
 def error(pair: BeadPair, found: BeadMatching) -> float:
     """Mean error at places without beads, in the moving unit."""
     places = pair.common_places(300, np.random.default_rng(0))
-    return float(np.linalg.norm(found.best.moving_from_fixed(places) - pair.moving_from_fixed(places), axis=1).mean())
+    return mean_error(found.best.moving_from_fixed, pair.moving_from_fixed, places)
 
 
 @pytest.mark.parametrize("mirror", [False, True])

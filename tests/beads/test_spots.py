@@ -1,5 +1,7 @@
 """Spots: beads found to a fraction of a pixel with a correct predicted error, and what is no bead left out."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.spatial import KDTree
@@ -37,7 +39,8 @@ def compared(spots: Spots, truth: Points, reach: float) -> tuple[float, float, P
 def test_beads_in_fluorescence_are_found_among_dirt_and_hot_pixels(known: bool) -> None:
     truth = places(40, 1)
     image = fluorescence_image(truth, LIGHT, np.random.default_rng(2), photons=2000, dirt=3, hot_pixels=30)
-    spots = find_spots(image, LIGHT, **({"diameter": 0.1, "psf": 0.1} if known else {}))
+    widths: dict[str, Any] = {"diameter": 0.1, "psf": 0.1} if known else {}
+    spots = find_spots(image, LIGHT, **widths)
     found, pure, _ = compared(spots, truth, 0.08)
     assert found >= 0.9
     assert pure >= 0.9

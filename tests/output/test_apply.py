@@ -13,12 +13,12 @@ from correlight import cli
 from correlight.errors import ReadError, UsageError, WriteError
 from correlight.exchange import write_transform
 from correlight.exchange.table import read_points, write_points
-from correlight.geometry import Grid
+from correlight.geometry import Grid, Unit
 from correlight.images.resample import warp
 from correlight.io import read, write_ome_tiff, write_tiff
 from correlight.landmarks.tables import PointTable
 from correlight.output.apply import Member, apply, apply_session, holds_session, read_saved, read_session
-from correlight.output.apply.points import move_points
+from correlight.output.apply.points import StageAxes, move_points
 from correlight.output.folder import write_result
 from correlight.output.target import reserve
 from correlight.transforms import Affine
@@ -82,7 +82,7 @@ def _fixed(folder: Path) -> Grid:
 
 
 @pytest.mark.parametrize("unit", ["pixel", "micrometre"])
-def test_points_come_out_where_the_transform_puts_them(unit: str, tmp_path: Path) -> None:
+def test_points_come_out_where_the_transform_puts_them(unit: Unit, tmp_path: Path) -> None:
     """With a record of both frames, points may count pixels or, where there is a pixel size, micrometres."""
     fixed, moving = (read(path) for path in write_images(tmp_path))
     moving = moving.with_spacing(0.1, "given")
@@ -243,7 +243,7 @@ def test_without_a_record_the_error_is_unknown(registered: Path) -> None:
     ],
 )
 def test_places_are_told_where_the_stage_has_to_go(
-    axes: str, expected: tuple[float, float], registered: Path, monkeypatch: pytest.MonkeyPatch
+    axes: StageAxes, expected: tuple[float, float], registered: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stage stood at (100, 200) µm; the place lies half a micrometre above and one to the right of the middle."""
     saved = read_saved(registered / "out")
@@ -260,7 +260,9 @@ def test_many_images_come_out_as_one_by_one(registered: Path) -> None:
     paths = registered / "moving.ome.tif", registered / "other.tif"
     write_tiff(paths[1], read(paths[0]).levels[0][1], Grid.of((120, 140)))
     members = tuple(Member(path, offset=(0.0, 0.0)) for path in paths)
-    done = apply_session(registered / "out", members, registered / "fixed.ome.tif", registered / "many")
+    session = apply_session(registered / "out", members, registered / "fixed.ome.tif", registered / "many")
+    assert session.status == "accepted"
+    done = session.images
     assert [entry.file for entry in done] == [
         registered / "many" / "moving.ome.tif",
         registered / "many" / "other.ome.tif",
@@ -290,7 +292,7 @@ def test_crops_lie_where_the_table_says(registered: Path) -> None:
     )
     assert holds_session(registered / "session.csv")
     members = read_session(registered / "session.csv")
-    done = apply_session(registered / "out", members, registered / "fixed.ome.tif", registered / "many")
+    done = apply_session(registered / "out", members, registered / "fixed.ome.tif", registered / "many").images
     kept = tifffile.imread(registered / "out" / "registered.ome.tif")[0]
     inside = tifffile.imread(registered / "many" / "crop_footprint.tif").astype(bool)
     assert 0.1 < inside.mean() < 0.9
@@ -503,9 +505,10 @@ def test_channels_that_hold_labels_are_not_interpolated(
     assert "note that channel cells holds labels" in capsys.readouterr().err
     assert cli.main([*call, "c.ome.tif", "--order", "linear"]) == 0
     assert capsys.readouterr().err == ""
-    assert np.array_equal(read(registered / "c.ome.tif").levels[0], smooth)
-    done = apply_session(registered / "out", (Member(path),), registered / "fixed.ome.tif", registered / "many")
-    assert np.array_equal(read(done[0].file).levels[0], found)
+    assert np.array_equal(np.asarray(read(registered / "c.ome.tif").levels[0]), smooth)
+    done = apply_session(registered / "out", (Member(path),), registered / "fixed.ome.tif", registered / "many").images
+    assert done[0].file is not None
+    assert np.array_equal(np.asarray(read(done[0].file).levels[0]), np.asarray(found))
     assert "cells holds labels" in done[0].notes[0]
 
 
@@ -519,7 +522,7 @@ def test_every_image_of_a_session_has_a_name_of_its_own(registered: Path) -> Non
     rows = "".join(f"{name},0,0\n" for name in names)
     (registered / "session.csv").write_text(f"image,offset_y,offset_x\n{rows}")
     members = read_session(registered / "session.csv")
-    done = apply_session(registered / "out", members, registered / "fixed.ome.tif", registered / "many")
+    done = apply_session(registered / "out", members, registered / "fixed.ome.tif", registered / "many").images
     files = [entry.file.name for entry in done if entry.file is not None]
     assert files == ["a.ome.tif", "a_3.ome.tif", "a_2.ome.tif", "A_4.ome.tif"]
     with (registered / "many" / "applied.csv").open() as file:

@@ -21,8 +21,10 @@ SEARCHES = [
 
 
 def searched(recipe: Recipe, pair: Couple, limits: Limits, start: Affine | None = None) -> list[Affine]:
-    """The poses that the search of a recipe finds."""
-    return [pose.linear for pose in Methods.of(recipe).search.find(task_of(recipe, pair, limits, start)).poses]
+    """The poses that the search of a recipe finds: at least one, about which something can be said."""
+    found = [pose.linear for pose in Methods.of(recipe).search.find(task_of(recipe, pair, limits, start)).poses]
+    assert found
+    return found
 
 
 @pytest.mark.parametrize(("recipe", "dimension"), SEARCHES)

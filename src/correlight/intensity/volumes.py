@@ -291,7 +291,12 @@ def _working_spacing(fixed: Grid, moving: Grid) -> float:
 
 
 def _better(pair: VolumePair, poses: list[Pose]) -> list[Pose]:
-    """Poses refined on the coarse level, with the scores that they have then; those that meet become one."""
+    """Poses refined on the coarse level, with the scores that they have then; those that meet become one.
+
+    Nothing holds a wrong pose within the limits of rotation and scale while it is refined: it may run off to where
+    chance makes it score most, and then is the stronger rival that the best pose must stand out from. Whether the best
+    one itself is within what the caller asked for is checked at the end (`correlight.registration.held`).
+    """
     level, number = pair.coarse, max(0, len(pair.sizes) - 2)
     made = []
     for pose in poses[:_REFINED]:
