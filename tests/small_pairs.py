@@ -13,6 +13,7 @@ from correlight.simulate import pair
 from correlight.simulate.bead_images import fluorescence_image
 from correlight.simulate.beads import bead_pair, with_beads
 from correlight.transforms import Affine
+from tests.phantoms import mean_error_in_fixed, noise
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +37,7 @@ class Couple:
 
     def error(self, found: Result) -> float:
         """Mean distance in micrometres of the fixed image."""
-        back = self.moving_from_fixed.inverse()(found.moving_from_fixed(self.places))
-        return float(np.mean(np.linalg.norm(back - self.places, axis=1)))
+        return mean_error_in_fixed(found.moving_from_fixed, self.moving_from_fixed, self.places)
 
 
 def couple(fixed: Image, moving: Image, moving_from_fixed: Affine) -> Couple:
@@ -116,8 +116,7 @@ def stacks(rotation: float = 40.0, large: bool = False) -> Couple:
     shapes = ((48, 72, 80), (32, 72, 72)) if large else ((24, 56, 60), (18, 56, 56))
     fixed = Grid.of(shapes[0], (1.0, 1.0, 1.0), unit="micrometre")
     moving = Grid.of(shapes[1], (1.4, 1.0, 1.0), unit="micrometre")
-    rough = ndimage.gaussian_filter(np.random.default_rng(4).normal(size=fixed.shape), 2.0 if large else 1.5)
-    rough /= rough.std()
+    rough = noise(fixed.shape, 4, 2.0 if large else 1.5)
     turn = np.eye(3)
     turn[1:, 1:] = Affine.similarity(rotation).linear
     truth = Affine.of(turn, moving.centre + np.array([1.0, 2.0, -3.0]) - turn @ fixed.centre)

@@ -12,6 +12,7 @@ from correlight.registration.result import Result
 from correlight.registration.stack import as_stacks
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Transform
+from tests.phantoms import noise
 
 STACK = Grid.of((20, 140, 160), (0.4, 0.1, 0.1), unit="micrometre")
 SECTION = Grid.of((90, 110), (0.08, 0.08), unit="micrometre")
@@ -28,9 +29,7 @@ def stack_from_section(tilt: float = 4.0, rotation: float = 25.0) -> Affine:
 
 def stack_and_section(tilt: float = 4.0) -> tuple[Image, Image]:
     """The section holds exactly what linear interpolation finds in the stack; both are bright everywhere."""
-    rng = np.random.default_rng(5)
-    field = ndimage.gaussian_filter(rng.normal(size=STACK.shape), (2, 5, 5))
-    pixels = (20_000 + 6_000 * field / field.std()).clip(5_000, 60_000).astype(np.uint16)
+    pixels = (20_000 + 6_000 * noise(STACK.shape, 5, (2, 5, 5))).clip(5_000, 60_000).astype(np.uint16)
     places = np.column_stack([np.zeros(SECTION.shape[0] * SECTION.shape[1]), SECTION.lattice_of_pixels()])
     index = STACK.index(stack_from_section(tilt)(places)).T
     cut = ndimage.map_coordinates(pixels.astype(float), index, order=1, mode="constant").reshape(SECTION.shape)

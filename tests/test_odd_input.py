@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,7 +219,8 @@ def test_an_error_of_landmarks_has_limits(home: Path, run: Run) -> None:
 @pytest.mark.parametrize("value", [-np.inf, np.inf, np.nan])
 def test_no_reason_holds_a_number_that_is_none(value: float) -> None:
     """A pose that scores minus infinity has no margin that could be said."""
-    verdict = judge(Findings(*[value] * 10))
+    numbers: list[Any] = [value] * 10
+    verdict = judge(Findings(*numbers))
     assert verdict.status == "refused" or np.isposinf(value)
     for words in verdict.reasons:
         assert "inf" not in words.split()

@@ -223,8 +223,8 @@ class TestMatrices:
             (lambda: Affine(np.diag([1.0, 0.0, 1.0])).inverse(), "singular"),
             (lambda: Projective(np.diag([1.0, 0.0, 1.0])).inverse(), "singular"),
             # Regular in its upper left block, and yet everything falls onto one line.
-            (lambda: Projective([[1.0, 0, 1], [0, 1, 1], [0.5, 0.5, 1]]).inverse(), "singular"),
-            (lambda: Projective([[1.0, 0, 0], [0, 1, 0], [0, 1, 0]]), "to infinity"),
+            (lambda: Projective(np.array([[1.0, 0, 1], [0, 1, 1], [0.5, 0.5, 1]])).inverse(), "singular"),
+            (lambda: Projective(np.array([[1.0, 0, 0], [0, 1, 0], [0, 1, 0]])), "to infinity"),
             (lambda: Affine.identity(3).rotation, "two dimensions"),
             (lambda: Chain(()), "at least one"),
             (lambda: Chain((Affine.identity(2), Affine.identity(3))), "one dimension"),

@@ -150,7 +150,7 @@ def test_a_volume_is_described_slice_by_slice() -> None:
     assert made.levels[0].shape == (PLANES, 3, 16, 20)
     assert made.grid.spacing == (2.0, 4.0, 4.0)
     single = features(Image.from_array(stack[1], 1.0))
-    assert np.array_equal(made.levels[0][:, 1], single.levels[0])
+    assert np.array_equal(made.levels[0][:, 1], np.asarray(single.levels[0]))
 
 
 def test_features_refuse_what_they_cannot_describe() -> None:

@@ -78,9 +78,9 @@ def test_the_mask_is_where_the_canvas_is_not_filled(protocol):
         values, counts = np.unique(drawn.moving, return_counts=True)
         picture = drawn.moving != values[counts.argmax()]
         # Interpolation mixes the filling into the rim of the picture.
-        rim = ndimage.binary_dilation(drawn.moving_mask, iterations=2) & ~ndimage.binary_erosion(
-            drawn.moving_mask, iterations=2
-        )
+        mask = drawn.moving_mask
+        assert mask is not None
+        rim = ndimage.binary_dilation(mask, iterations=2) & ~ndimage.binary_erosion(mask, iterations=2)
         assert drawn.moving_mask is not None
         assert np.mean(picture[~rim] == drawn.moving_mask[~rim]) > 0.999
         assert rim.sum() < 0.1 * rim.size

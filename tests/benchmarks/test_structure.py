@@ -2,15 +2,15 @@
 
 import numpy as np
 import pytest
-from scipy import ndimage
 from skimage.metrics import structural_similarity as reference
 
 from benchmarks.structure import multiscale_similarity, structural_similarity
 from correlight.errors import UsageError
+from tests.phantoms import noise
 
 
 def picture(seed: int, side: int = 200) -> np.ndarray:
-    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((side, side)), 2)
+    smooth = noise((side, side), seed, 2)
     return np.round(128 + 100 * smooth / np.abs(smooth).max()).astype(np.uint8)
 
 

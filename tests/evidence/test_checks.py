@@ -1,6 +1,7 @@
 """The judgement as a function of what was found, and the predicted error as a function of independent estimates."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def test_a_clear_pair_is_accepted_and_an_unrelated_one_refused() -> None:
         {"second_measure": 0.5, "wrong_ratio": 1.5, "margin": 1.4},
     ],
 )
-def test_one_bad_finding_keeps_a_result_from_being_accepted(change: dict[str, float]) -> None:
+def test_one_bad_finding_keeps_a_result_from_being_accepted(change: dict[str, Any]) -> None:
     verdict = judge(replace(CLEAR, **change))
     assert verdict.status != "accepted"
     assert verdict.reasons
@@ -166,7 +167,8 @@ def test_halves_that_differ_count_with_half_their_distance() -> None:
 
 @pytest.mark.parametrize("name", ["backward", "measure"])
 def test_other_estimates_count_with_half_their_distance_too(name: str) -> None:
-    error = predicted(shifted(0), **{name: shifted(4)})
+    other: dict[str, Any] = {name: shifted(4)}
+    error = predicted(shifted(0), **other)
     np.testing.assert_allclose(error.values, calibration().error_scale * np.hypot(2.0, 0.6), rtol=1e-6)
 
 

@@ -1,6 +1,7 @@
 """What speaks for and against a pose in space, and what it weighs."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_what_stands_out_and_agrees_is_accepted() -> None:
         ({"backward": 0.1}, "Exchanged images"),
     ],
 )
-def test_each_kind_of_doubt_is_enough_not_to_accept(change: dict[str, float], name: str) -> None:
+def test_each_kind_of_doubt_is_enough_not_to_accept(change: dict[str, Any], name: str) -> None:
     verdict = judge(replace(GOOD, **change))
     assert verdict.status != "accepted"
     assert next(one.name for one in verdict.evidence if not one.favours) == name

@@ -22,7 +22,7 @@ from correlight.exchange import (
     write_landmarks,
 )
 from correlight.exchange.formats import recognise
-from correlight.geometry import Grid
+from correlight.geometry import Grid, Unit
 from correlight.transforms import Affine, Displacement, Projective
 
 # Every name under which a transform can be written without a folder or a dataset to write into.
@@ -88,7 +88,7 @@ def test_files_are_recognised_by_what_they_hold(name: str, file: str, tmp_path: 
 
 @pytest.mark.parametrize(("name", "file"), TRANSFORMS)
 def test_a_projective_transform_is_kept_or_refused(name: str, file: str, tmp_path: Path) -> None:
-    transform = Projective([[1.1, 0.1, 3], [-0.2, 0.9, 5], [1e-3, 2e-3, 1]])
+    transform = Projective(np.array([[1.1, 0.1, 3], [-0.2, 0.9, 5], [1e-3, 2e-3, 1]]))
     if name not in ("matrix", "trakem2"):
         with pytest.raises(TransformError, match=r"projective|Projective"):
             write_file(tmp_path / file, transform, name, context(2))
@@ -119,7 +119,7 @@ def test_a_displacement_is_kept_or_refused(name: str, file: str, tmp_path: Path)
 LANDMARKS = [("table", "a.csv"), ("bigwarp", "a.csv"), ("bigwarp", "a.json"), ("ecclem", "a.xml")]
 
 
-def landmarks(ndim: int, seed: int, unit: str = "micrometre") -> LandmarkTable:
+def landmarks(ndim: int, seed: int, unit: Unit = "micrometre") -> LandmarkTable:
     rng = np.random.default_rng(seed)
     names = tuple(str(number) for number in range(6))
     fixed, moving = (PointTable(names, rng.normal(size=(6, ndim)) * 40, unit) for _ in range(2))
@@ -156,7 +156,7 @@ def test_landmarks_in_pixels_are_written_in_the_unit_of_their_images(name: str, 
 @pytest.mark.parametrize(("name", "file"), [("table", "a.csv"), ("transformix", "a.txt")])
 @pytest.mark.parametrize("unit", ["micrometre", "pixel"])
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_points_come_back(name: str, file: str, unit: str, ndim: int, tmp_path: Path) -> None:
+def test_points_come_back(name: str, file: str, unit: Unit, ndim: int, tmp_path: Path) -> None:
     table = PointTable(("1", "2"), np.random.default_rng(1).normal(size=(2, ndim)), unit)
     write_file(tmp_path / file, table, name)
     found = read_file(tmp_path / file)

@@ -46,7 +46,7 @@ def test_every_number_survives_the_round_trip(ndim: int, seed: int, tmp_path_fac
 def test_the_file_is_as_itk_writes_it(tmp_path: Path) -> None:
     # Moving to fixed turns by 30 degrees in the plane and shifts by z + 1, y + 2, x + 3; the file holds the way back.
     c, s = np.sqrt(0.75), 0.5
-    fixed_from_moving = Affine([[1, 0, 0, 1], [0, c, s, 2], [0, -s, c, 3], [0, 0, 0, 1]])
+    fixed_from_moving = Affine(np.array([[1, 0, 0, 1], [0, c, s, 2], [0, -s, c, 3], [0, 0, 0, 1]]))
     write_itk(tmp_path / "a.tfm", fixed_from_moving.inverse())
     lines = (tmp_path / "a.tfm").read_text().splitlines()
     assert lines[:3] == [*HEADER.splitlines(), "Transform: AffineTransform_double_3_3"]

@@ -1,6 +1,7 @@
 """Transforms of elastix for images that had an origin, and the images that have lost it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_pixels_of_another_size_are_another_unit(parameters: Path) -> None:
 
 def test_another_level_of_the_fixed_image_will_do_and_another_image_will_not(parameters: Path) -> None:
     half = Grid.of((256, 256), 0.02, (50.005, 100.005), "micrometre")
-    origins = {"fixed_origin": FIXED_ORIGIN, "moving_origin": MOVING_ORIGIN}
+    origins: dict[str, Any] = {"fixed_origin": FIXED_ORIGIN, "moving_origin": MOVING_ORIGIN}
     read_transform(parameters, context=ExchangeContext(fixed=half, **origins))
     part = Grid.of((330, 330), 0.01, unit="micrometre")
     read_transform(parameters, context=ExchangeContext(fixed=part, **origins))

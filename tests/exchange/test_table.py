@@ -17,7 +17,7 @@ from correlight.output.convert import convert
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("unit", ["micrometre", "pixel"])
-def test_points_survive_the_round_trip(ndim: int, unit: str, tmp_path: Path) -> None:
+def test_points_survive_the_round_trip(ndim: int, unit: Unit, tmp_path: Path) -> None:
     names = ("nucleus, left", 'a "quoted" one', "µ-site")
     points = np.random.default_rng(ndim).normal(size=(3, ndim)) * 1e4
     write_points(tmp_path / "points.csv", PointTable(names, points, unit))

@@ -9,8 +9,8 @@ import numpy as np
 from correlight.transforms import Affine
 
 C, S = np.sqrt(0.75), 0.5
-FIXED_FROM_MOVING_3D = Affine([[1, 0, 0, 1], [0, C, S, 2], [0, -S, C, 3], [0, 0, 0, 1]])
-FIXED_FROM_MOVING_2D = Affine([[C, S, 2], [-S, C, 3], [0, 0, 1]])
+FIXED_FROM_MOVING_3D = Affine(np.array([[1, 0, 0, 1], [0, C, S, 2], [0, -S, C, 3], [0, 0, 0, 1]]))
+FIXED_FROM_MOVING_2D = Affine(np.array([[C, S, 2], [-S, C, 3], [0, 0, 1]]))
 MOVING_FROM_FIXED_3D = FIXED_FROM_MOVING_3D.inverse()
 MOVING_FROM_FIXED_2D = FIXED_FROM_MOVING_2D.inverse()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import mrcfile
@@ -51,7 +51,7 @@ def _gatan(path: Path) -> None:
     tifffile.imwrite(path, np.stack([DEEP] * 3), photometric="minisblack", metadata=None, extratags=tags)
 
 
-def _zarr(path: Path, version: int) -> None:
+def _zarr(path: Path, version: Literal[2, 3]) -> None:
     group = zarr.open_group(str(path), mode="w", zarr_format=version)
     array = group.create_array("0", shape=(2, 48, 64), chunks=(1, 32, 32), dtype="uint8")
     array[...] = np.stack([GREY, 255 - GREY])

@@ -343,7 +343,7 @@ def test_a_table_of_images_holds_places_of_this_world(column: str, number: str, 
 
 
 @pytest.mark.parametrize("asked", [{"scene": "9" * 5000}, {"view": "9" * 5000}])
-def test_numbers_of_thousands_of_digits_are_no_choice(asked: dict[str, str], tmp_path: Path) -> None:
+def test_numbers_of_thousands_of_digits_are_no_choice(asked: dict[str, Any], tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", PIXELS)
     np.save(tmp_path / "a.npy", PIXELS)
     zarr.create_array(tmp_path / "a.zarr", data=PIXELS, zarr_format=2)

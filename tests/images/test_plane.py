@@ -1,5 +1,6 @@
 """Planes keep every pixel where it lies, and masked pixels never enter a value."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from correlight.images.plane import Plane
 SEEDS = st.integers(0, 10_000)
 
 
-def ramp(shape: tuple[int, int], spacing: tuple[float, float], origin: tuple[float, float]) -> Plane:
+def ramp(shape: tuple[int, int], spacing: Sequence[float], origin: Sequence[float]) -> Plane:
     """A plane whose value at every position is 0.002 y + 0.001 x."""
     grid = Grid.of(shape, spacing, origin, "micrometre")
     values = (grid.lattice_of_pixels() @ [0.002, 0.001]).reshape(shape)

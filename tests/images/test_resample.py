@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.errors import UsageError
-from correlight.geometry import Grid
+from correlight.geometry import Grid, Unit
 from correlight.images import kernel
 from correlight.images.image import CoarseMask, Image
+from correlight.images.kernel import Order
 from correlight.images.resample import Resampling, output_grid, warp
 from correlight.transforms import Affine, Chain, Displacement, Projective
 
@@ -94,7 +95,7 @@ def test_calibrated_grids_agree_with_simpleitk(ndim: int) -> None:
     scale=st.floats(0.3, 5),
     order=st.sampled_from(["linear", "nearest"]),
 )
-def test_blocks_make_the_same_picture_as_the_whole(block: int, rotation: float, scale: float, order: str) -> None:
+def test_blocks_make_the_same_picture_as_the_whole(block: int, rotation: float, scale: float, order: Order) -> None:
     grid, onto = Grid.of((50, 60)), Grid.of((33, 41))
     mask = texture(50, 60, seed=3) > 0.1
     move = Affine.similarity(rotation, scale, source=(16, 20), target=(25, 30))
@@ -106,7 +107,7 @@ def test_blocks_make_the_same_picture_as_the_whole(block: int, rotation: float, 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.uint64, np.float32, np.float64, bool])
 @pytest.mark.parametrize("order", ["linear", "nearest"])
-def test_nothing_changes_without_a_move(dtype: type, order: str) -> None:
+def test_nothing_changes_without_a_move(dtype: type, order: Order) -> None:
     picture: NDArray[Any] = (texture(2, 30, 40) * 250).astype(dtype)
     grid = Grid.of((30, 40), 0.37, unit="micrometre")
     values, footprint = warp(picture, grid, Affine.identity(), grid, order)
@@ -332,7 +333,7 @@ def test_what_lies_outside_is_not_read() -> None:
 
 def test_a_projective_map_shows_the_image_once() -> None:
     # Beyond the vanishing line at x = 50 positions come back into the image, mirrored.
-    move = Projective([[1, 0, 0], [0, 1, 0], [0, -0.02, 1]])
+    move = Projective(np.array([[1, 0, 0], [0, 1, 0], [0, -0.02, 1]]))
     _, footprint = warp(texture(1, 400, 400), Grid.of((400, 400)), move, Grid.of((60, 90)))
     assert footprint[5:55, 5:40].all()
     assert not footprint[:, 50:].any()
@@ -340,7 +341,7 @@ def test_a_projective_map_shows_the_image_once() -> None:
 
 def test_every_kind_of_transform_is_followed() -> None:
     grid = Grid.of((60, 70))
-    projective = Projective([[1, 0.02, 2], [-0.01, 1.03, 1], [1e-4, -2e-4, 1]])
+    projective = Projective(np.array([[1, 0.02, 2], [-0.01, 1.03, 1], [1e-4, -2e-4, 1]]))
     direct, where = warp(texture(1, 60, 70), grid, projective, grid)
     joined, there = warp(texture(1, 60, 70), grid, Chain((projective, Affine.identity())), grid)
     assert np.abs(direct - joined)[:, where & there].max() < 1e-5
@@ -395,7 +396,7 @@ def test_a_pixel_size_that_does_not_divide_the_field_covers_a_little_more() -> N
     ("unit", "choice", "words"),
     [("pixel", 0.1, "states none"), ("micrometre", 0.0, "positive"), ("micrometre", 1e-9, "too large")],
 )
-def test_impossible_output_grids_are_refused(unit: str, choice: float, words: str) -> None:
+def test_impossible_output_grids_are_refused(unit: Unit, choice: float, words: str) -> None:
     fixed = Grid.of((100, 100), unit=unit)
     with pytest.raises(UsageError, match=words):
         output_grid(fixed, fixed, Affine.identity(), choice)
@@ -422,7 +423,7 @@ def test_each_channel_is_moved_as_it_should_be() -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("order", ["linear", "nearest"])
 @pytest.mark.parametrize("tilt", [0.0, 8.0])
-def test_a_section_fills_the_slice_that_it_lies_in(dtype: type, order: str, tilt: float) -> None:
+def test_a_section_fills_the_slice_that_it_lies_in(dtype: type, order: Order, tilt: float) -> None:
     """Every column of a stack meets the section once, in the slice that is nearest to it, however it is tilted."""
     section: NDArray[Any] = np.ones((1, 1, 60, 70), dtype)
     own = Grid.of((1, 60, 70), (2.0, 1.0, 1.0))

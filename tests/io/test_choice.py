@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -105,7 +105,7 @@ def test_the_stage_position_of_a_real_file_is_read(data: Path) -> None:
 
 def store(path: Path, version: str, pixels: Any = PIXELS, unit: str = "micrometer", **more: Any) -> Path:
     """A pyramid of two levels in one of three versions; the scale of channels is 1."""
-    kind = 2 if version == "0.4" else 3
+    kind: Literal[2, 3] = 2 if version == "0.4" else 3
     group = zarr.open_group(str(path), mode="w", zarr_format=kind)
     axes = [{"name": "c", "type": "channel"}, *({"name": a, "type": "space", "unit": unit} for a in "yx")]
     datasets = []

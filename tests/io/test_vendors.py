@@ -34,7 +34,7 @@ def made(path: Path, data: bytes) -> Path:
 
 def test_lif_images_with_their_names_sizes_and_stage(tmp_path: Path) -> None:
     installed("liffile")
-    images = {"one": (PAIR, (0.2, 0.1), ["DAPI", "GFP"]), "two": (VOLUME, (0.5, 0.2, 0.1), ["grey"])}
+    images: dict[str, Any] = {"one": (PAIR, (0.2, 0.1), ["DAPI", "GFP"]), "two": (VOLUME, (0.5, 0.2, 0.1), ["grey"])}
     path = made(tmp_path / "a.lif", lif(images, stage=(1e-3, 2e-3)))
     first, second = read(path), read(path, scene="two")
     np.testing.assert_array_equal(first.levels[0], PAIR)

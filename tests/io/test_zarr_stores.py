@@ -43,8 +43,11 @@ def store(path: Path, pixels: Any = PIXELS, steps: list[dict[str, Any]] | None =
         "axes": axes,
         "datasets": [{"path": "s0", "coordinateTransformations": steps or [scale]}],
     }
-    about = {"multiscales": [image], "omero": {"channels": [{"label": text} for text in ("DAPI", "GFP", "RFP")]}}
-    group.attrs.update(about if kind == 2 else {"ome": {"version": "0.5", **about}})  # type: ignore[dict-item]
+    about: dict[str, Any] = {
+        "multiscales": [image],
+        "omero": {"channels": [{"label": text} for text in ("DAPI", "GFP", "RFP")]},
+    }
+    group.attrs.update(about if kind == 2 else {"ome": {"version": "0.5", **about}})
     return path
 
 

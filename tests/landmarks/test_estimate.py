@@ -14,6 +14,7 @@ from correlight.landmarks import Estimate, estimate, fit, leave_one_out
 from correlight.landmarks.estimate import LinearEstimate
 from correlight.landmarks.expected import LandmarkModel, ellipses
 from correlight.transforms import Affine
+from correlight.transforms.motions import LinearModel
 
 LINEAR = ("rigid", "similarity", "affine", "projective")
 
@@ -57,7 +58,7 @@ def test_rigid_prediction_is_the_formula_of_fitzpatrick_west_and_maurer(ndim: in
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("model", LINEAR)
-def test_predicted_and_true_errors_agree(model: str, ndim: int) -> None:
+def test_predicted_and_true_errors_agree(model: LandmarkModel, ndim: int) -> None:
     """1,000 draws over 5 places know their root mean square to about 2 %, so that 10 % is five standard errors."""
     rigid = model == "rigid"
     fixed, truth, places = world(ndim, 1.0 if rigid else 2.0, 0.2 if model in ("affine", "projective") else 0.0)
@@ -74,7 +75,7 @@ def test_predicted_and_true_errors_agree(model: str, ndim: int) -> None:
 
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("model", ["rigid", "similarity", "affine"])
-def test_given_errors_of_each_landmark_and_axis_are_used_and_told(model: str, ndim: int) -> None:
+def test_given_errors_of_each_landmark_and_axis_are_used_and_told(model: LinearModel, ndim: int) -> None:
     fixed, truth, places = world(ndim)
     rng = np.random.default_rng(2)
     spread = rng.uniform(0.02, 0.5, fixed.shape)
@@ -101,7 +102,7 @@ def test_errors_in_the_fixed_image_count_in_its_unit() -> None:
 
 
 @pytest.mark.parametrize("model", ["rigid", "affine"])
-def test_an_axis_that_scatters_more_is_found(model: str) -> None:
+def test_an_axis_that_scatters_more_is_found(model: LandmarkModel) -> None:
     fixed, truth, places = world(3)
     rng = np.random.default_rng(3)
     true, predicted, inside, along = [], [], [], []
@@ -122,7 +123,7 @@ def test_an_axis_that_scatters_more_is_found(model: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["similarity", "thin-plate"])
-def test_ellipses_hold_the_truth_as_often_as_they_say(model: str) -> None:
+def test_ellipses_hold_the_truth_as_often_as_they_say(model: LandmarkModel) -> None:
     fixed, truth, places = world(2)
     rng = np.random.default_rng(4)
     inside = []
@@ -147,7 +148,7 @@ def test_the_longest_half_axis_comes_first_and_points_the_right_way() -> None:
 @given(
     seed=st.integers(0, 1000), model=st.sampled_from(["rigid", "similarity", "affine"]), ndim=st.sampled_from([2, 3])
 )
-def test_left_out_landmarks_are_predicted_by_the_others(seed: int, model: str, ndim: int) -> None:
+def test_left_out_landmarks_are_predicted_by_the_others(seed: int, model: LandmarkModel, ndim: int) -> None:
     fixed, truth, _ = world(ndim, seed=seed)
     moving = truth(fixed) + np.random.default_rng(seed).normal(scale=0.1, size=fixed.shape)
     found = estimate(fixed, moving, model)
@@ -165,7 +166,8 @@ def test_left_out_landmarks_are_predicted_by_the_others(seed: int, model: str, n
 def test_covariances_are_those_between_a_place_and_itself() -> None:
     fixed, truth, places = world(2)
     moving = truth(fixed) + np.random.default_rng(5).normal(scale=0.1, size=fixed.shape)
-    for model in ("similarity", "thin-plate", "elastic"):
+    models: tuple[LandmarkModel, ...] = ("similarity", "thin-plate", "elastic")
+    for model in models:
         found = estimate(fixed, moving, model)
         between = found.covariance_between(places, places)
         own = found.covariances(places)
@@ -176,7 +178,8 @@ def test_covariances_are_those_between_a_place_and_itself() -> None:
 
 def test_without_a_landmark_to_spare_nothing_is_known() -> None:
     fixed, truth, places = world(2)
-    for model, count in (("similarity", 2), ("affine", 3), ("thin-plate", 3)):
+    counts: dict[LandmarkModel, int] = {"similarity": 2, "affine": 3, "thin-plate": 3}
+    for model, count in counts.items():
         found = estimate(fixed[:count], truth(fixed[:count]), model)
         assert found.degrees_of_freedom == 0
         assert np.isnan(found.error(places)).all()

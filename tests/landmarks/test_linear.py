@@ -1,6 +1,7 @@
 """Fitting transforms to paired points."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy import optimize
 from correlight.errors import TransformError
 from correlight.landmarks import fit, fre, leave_one_out, residuals
 from correlight.transforms import Affine, Projective
+from correlight.transforms.motions import LinearModel
 
 
 def turned(ndim: int, seed: int, mirror: bool, scale: float) -> Affine:
@@ -48,7 +50,7 @@ def test_rigid_keeps_lengths(ndim: int) -> None:
 
 
 @pytest.mark.parametrize("model", ["rigid", "similarity"])
-def test_the_closed_form_is_the_least_squares_solution(model: str) -> None:
+def test_the_closed_form_is_the_least_squares_solution(model: LinearModel) -> None:
     rng = np.random.default_rng(3)
     fixed, moving = rng.random((7, 2)) * 10, rng.random((7, 2)) * 10
 
@@ -77,14 +79,14 @@ def test_affine_and_projective_recover_what_made_the_points(ndim: int) -> None:
 
 
 def test_four_landmarks_fix_a_projective_map() -> None:
-    truth = Projective([[1, 0.1, 3], [-0.1, 1, 5], [1e-4, -2e-4, 1]])
+    truth = Projective(np.array([[1, 0.1, 3], [-0.1, 1, 5], [1e-4, -2e-4, 1]]))
     corners = np.array([[0, 0], [0, 900], [800, 0], [800, 900.0]])
     assert fit(corners, truth(corners), "projective").matrix == pytest.approx(truth.matrix, abs=1e-10)
 
 
 def test_the_projective_fit_minimises_distances_and_not_the_algebra() -> None:
     rng = np.random.default_rng(8)
-    truth = Projective([[1, 0.1, 3], [-0.1, 1, 5], [6e-4, -5e-4, 1]])
+    truth = Projective(np.array([[1, 0.1, 3], [-0.1, 1, 5], [6e-4, -5e-4, 1]]))
     fixed = rng.random((12, 2)) * 1000
     moving = truth(fixed) + rng.normal(scale=3, size=(12, 2))
     found = fit(fixed, moving, "projective")
@@ -145,6 +147,6 @@ def test_leave_one_out_exposes_a_landmark_that_the_fit_hides() -> None:
         ([0, 1], "rigid", "two lists"),
     ],
 )
-def test_points_that_do_not_determine_the_transform_are_refused(fixed: list, model: str, words: str) -> None:
+def test_points_that_do_not_determine_the_transform_are_refused(fixed: list, model: Any, words: str) -> None:
     with pytest.raises(TransformError, match=words):
         fit(fixed, fixed, model)

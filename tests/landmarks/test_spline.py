@@ -6,6 +6,7 @@ from scipy import linalg
 
 from correlight.errors import TransformError
 from correlight.landmarks import estimate, fit
+from correlight.landmarks.expected import LandmarkModel
 from correlight.landmarks.spline import _kernel, _plane, fit_spline
 from correlight.transforms import Affine
 
@@ -25,7 +26,7 @@ def truth(fixed: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("model", ["thin-plate", "elastic"])
 @pytest.mark.parametrize("ndim", [2, 3])
-def test_without_error_every_landmark_is_met(ndim: int, model: str) -> None:
+def test_without_error_every_landmark_is_met(ndim: int, model: LandmarkModel) -> None:
     fixed, moving, _ = bent(20, ndim, 0.3)
     found = estimate(fixed, moving, model, moving_error=0.0)
     assert found.moving_from_fixed(fixed) == pytest.approx(moving, abs=1e-8)
@@ -35,7 +36,7 @@ def test_without_error_every_landmark_is_met(ndim: int, model: str) -> None:
 
 
 @pytest.mark.parametrize(("ndim", "model"), [(2, "thin-plate"), (2, "elastic"), (3, "thin-plate")])
-def test_bending_is_followed(ndim: int, model: str) -> None:
+def test_bending_is_followed(ndim: int, model: LandmarkModel) -> None:
     true, predicted, straight = [], [], []
     for seed in range(6):
         fixed, moving, rng = bent(40, ndim, 0.1, seed)

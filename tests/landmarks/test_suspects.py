@@ -8,6 +8,7 @@ import pytest
 from correlight.errors import TransformError
 from correlight.landmarks import estimate, next_place, suspects
 from correlight.landmarks.choose import choose_model
+from correlight.landmarks.expected import LandmarkModel
 
 
 def clicks(count: int, seed: int, noise: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
@@ -97,7 +98,7 @@ def test_three_of_four_cannot_outvote_one() -> None:
 
 
 @pytest.mark.parametrize("model", ["thin-plate", "elastic"])
-def test_a_spline_does_not_bend_to_a_wrong_pair(model: str) -> None:
+def test_a_spline_does_not_bend_to_a_wrong_pair(model: LandmarkModel) -> None:
     fixed, moving = clicks(25, 8, noise=0.2)
     moving += 6 * np.sin(fixed / 20)
     assert suspects(fixed, moving, model) == ()
@@ -126,7 +127,7 @@ def test_the_model_is_as_rich_as_the_landmarks_carry() -> None:
     rng = np.random.default_rng(9)
     fixed = rng.random((30, 2)) * 100
     noise = rng.normal(scale=0.3, size=fixed.shape)
-    models = ("rigid", "similarity", "affine", "thin-plate")
+    models: tuple[LandmarkModel, ...] = ("rigid", "similarity", "affine", "thin-plate")
     turn = np.array([[0.8, -0.6], [0.6, 0.8]])
     cases = {
         "rigid": fixed @ turn,
@@ -144,7 +145,7 @@ def test_the_model_is_as_rich_as_the_landmarks_carry() -> None:
 
 
 @pytest.mark.parametrize("model", ["rigid", "similarity", "affine", "projective"])
-def test_thousands_of_landmarks_are_judged_at_once(model: str) -> None:
+def test_thousands_of_landmarks_are_judged_at_once(model: LandmarkModel) -> None:
     """By one fit each and not by one fit per landmark; all pairs of 3,000 would take minutes."""
     rng = np.random.default_rng(4)
     fixed = rng.random((3000, 2)) * 1000

@@ -27,7 +27,9 @@ from correlight.io.write_zarr import write_ome_zarr
 from correlight.output.apply import read_saved
 from correlight.transforms import Affine, BSplineField, Displacement, Projective, ThinPlate, Transform
 
-TRANSFORM = Affine([[1.2, 0.1, 3], [-0.2, 0.9, 4], [0, 0, 1]])
+TRANSFORM = Affine(np.array([[1.2, 0.1, 3], [-0.2, 0.9, 4], [0, 0, 1]]))
+# Places in the corners of a square, and their weights in a spline.
+CORNERS = np.array([[0.0, 0], [0, 8], [8, 0], [8, 8]]), np.array([[1.0, 0], [-1, 0], [-1, 0], [1, 0]])
 FIELD = Grid.of((60, 80), 0.04, unit="micrometre")
 PIXELS = ("--fixed-spacing", "0.01", "--moving-spacing", "0.1")
 
@@ -146,7 +148,7 @@ def test_a_spline_result_is_converted_as_displacements_or_refused_with_the_reaso
 
 
 def test_a_spline_that_nothing_holds_as_it_is_is_sampled_or_refused(tmp_path: Path) -> None:
-    spline = ThinPlate([[0, 0], [0, 8], [8, 0], [8, 8]], [[1, 0], [-1, 0], [-1, 0], [1, 0]], Affine.identity())
+    spline = ThinPlate(*CORNERS, Affine.identity())
     fixed = Grid.of((17, 17), 0.5)
     for name in ("a.tfm", "a.zarr"):
         write_file(tmp_path / name, spline, context=ExchangeContext(fixed=fixed))
@@ -219,7 +221,7 @@ def test_what_cannot_be_done_ends_in_one_sentence_and_no_file(
     words: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_transform(tmp_path / "a.txt", TRANSFORM)
-    write_transform(tmp_path / "p.txt", Projective([[1, 0, 0], [0, 1, 0], [1e-3, 0, 1]]))
+    write_transform(tmp_path / "p.txt", Projective(np.array([[1, 0, 0], [0, 1, 0], [1e-3, 0, 1]])))
     before = sorted(tmp_path.iterdir())
     assert said in refused(capsys, *(tmp_path / word for word in words[:2]), *words[2:])
     assert sorted(tmp_path.iterdir()) == before
@@ -241,7 +243,7 @@ def test_a_store_of_images_is_not_replaced_by_a_transform(tmp_path: Path, capsys
     write_transform(tmp_path / "a.tfm", TRANSFORM)
     said = refused(capsys, tmp_path / "a.tfm", tmp_path / "image.zarr", "--to", "ngff", "--overwrite")
     assert "no earlier result that correlight wrote" in said
-    assert np.array_equal(read(tmp_path / "image.zarr").levels[0], pixels)
+    assert np.array_equal(np.asarray(read(tmp_path / "image.zarr").levels[0]), pixels)
     for _ in range(2):
         assert run(tmp_path / "a.tfm", tmp_path / "b.zarr", "--to", "ngff", "--overwrite") == ACCEPTED
     assert np.allclose(read_transform(tmp_path / "b.zarr").matrix, TRANSFORM.matrix)  # type: ignore[attr-defined]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from correlight.cli import main
 from correlight.errors import UsageError
@@ -18,7 +17,7 @@ from correlight.output.pair import binning_of, prepare_pair
 from correlight.refine.neural import refine_neural
 from correlight.simulate import pair
 from correlight.transforms import Affine
-from tests.phantoms import mean_error
+from tests.phantoms import mean_error, noise
 
 RATIO = 4.0
 SPACING = 0.02
@@ -26,7 +25,7 @@ STILL = (0.0, 0.0)
 
 
 def scene(seed: int, side: int) -> np.ndarray:
-    smooth = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((side, side)), 4)
+    smooth = noise((side, side), seed, 4)
     return np.round(30_000 + 25_000 * smooth / np.abs(smooth).max()).astype(np.uint16)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ from tests.stack_and_section import SECTION, STACK, known, stack_and_section, st
 TILTS = (0.0, 4.0, 12.0)
 
 
-def written(out: Path, fixed: Image, moving: Image, transform: object, grid: object = "fixed") -> Path:
+def written(out: Path, fixed: Image, moving: Image, transform: Any, grid: Any = "fixed") -> Path:
     with reserve(out, overwrite=True) as folder:
         write_result(folder, known(fixed, moving, transform), fixed, moving, grid=grid)
     return out

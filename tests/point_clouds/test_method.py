@@ -11,6 +11,7 @@ from correlight.errors import UsageError
 from correlight.recipes import load
 from correlight.registration.result import Result
 from correlight.transforms import Chain, Displacement
+from tests.phantoms import mean_error
 
 FIXED = Grid.of((300, 320), 0.05, unit="micrometre")
 MOVING = Grid.of((200, 190), 0.12, unit="micrometre")
@@ -44,8 +45,7 @@ def truth(seed: int) -> Affine:
 
 
 def error(found, moving_from_fixed: Affine) -> float:
-    places = FIXED.lattice(10)
-    return float(np.mean(np.linalg.norm(found.moving_from_fixed(places) - moving_from_fixed(places), axis=1)))
+    return mean_error(found.moving_from_fixed, moving_from_fixed, FIXED)
 
 
 @cache

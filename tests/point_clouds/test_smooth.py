@@ -58,7 +58,7 @@ def test_sampled_it_is_the_same_map(field, rng):
 
 def test_a_field_that_folds_has_no_inverse():
     with pytest.raises(TransformError, match="folds"):
-        SmoothField([[0.0, 0.0]], [[9.0, 0.0]], 2.0).inverse()
+        SmoothField(np.array([[0.0, 0.0]]), np.array([[9.0, 0.0]]), 2.0).inverse()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from correlight.registration.register import register
 from correlight.registration.result import Result
 from correlight.simulate import SimulatedPair, pair
 from correlight.simulate.beads import with_beads
+from tests.phantoms import mean_error_in_fixed
 
 
 def specimen(seed: int, beads_seed: int) -> SimulatedPair:
@@ -38,8 +39,7 @@ def error(result: Result, couple: SimulatedPair) -> float:
     """Mean error over the common field, in micrometres of the fixed image."""
     points = couple.fixed.grid.lattice(12)
     points = points[couple.moving.grid.contains(couple.moving_from_fixed(points))]
-    back = couple.moving_from_fixed.inverse()(result.moving_from_fixed(points))
-    return float(np.linalg.norm(back - points, axis=1).mean())
+    return mean_error_in_fixed(result.moving_from_fixed, couple.moving_from_fixed, points)
 
 
 @pytest.fixture(scope="module")

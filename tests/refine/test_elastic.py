@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from correlight.appearance import APPEARANCES
 from correlight.geometry import Grid
@@ -25,6 +24,7 @@ from correlight.refine.supported import evidence_of
 from correlight.refine.volumes import VolumePair, levels_of
 from correlight.simulate import pair
 from correlight.transforms import Affine, Transform, VelocityField
+from tests.phantoms import noise
 
 CHANNELS = APPEARANCES["descriptor and edges"].refine
 
@@ -160,9 +160,7 @@ def test_a_torn_region_is_found_without_evidence_and_does_not_pull() -> None:
 
 
 def stack(shape: tuple[int, int, int] = (16, 48, 48), seed: int = 0) -> Image:
-    values = np.random.default_rng(seed).normal(size=shape)
-    smooth = ndimage.gaussian_filter(values, (1.2, 2.0, 2.0))
-    return Image.from_array(np.asarray(smooth / smooth.std(), np.float32)[None], (0.4, 0.2, 0.2))
+    return Image.from_array(np.asarray(noise(shape, seed, (1.2, 2.0, 2.0)), np.float32)[None], (0.4, 0.2, 0.2))
 
 
 @pytest.mark.slow

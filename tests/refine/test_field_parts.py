@@ -22,6 +22,7 @@ from correlight.refine.related import Related, related
 from correlight.refine.rounds import choose_in_rounds, linear_part
 from correlight.refine.smooth_fit import Pairs, Problem, Smoothness, fit_field
 from correlight.transforms import Affine, VelocityField
+from tests.phantoms import noise
 
 CHANNELS = APPEARANCES["descriptor and edges"].refine
 SIZE = 144
@@ -29,9 +30,7 @@ SIZE = 144
 
 @cache
 def blobs(seed: int = 0, size: int = SIZE) -> Image:
-    rng = np.random.default_rng(seed)
-    values = ndimage.gaussian_filter(rng.normal(size=(size, size)), 2.5)
-    return Image.from_array(np.asarray(100 + 20 * values / values.std(), np.float32), 0.1)
+    return Image.from_array(np.asarray(100 + 20 * noise((size, size), seed, 2.5), np.float32), 0.1)
 
 
 @cache

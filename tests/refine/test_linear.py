@@ -113,14 +113,14 @@ def test_physical_units_of_both_sides_change_nothing(measure: MeasureName) -> No
     pair = seen_through(truth)
     nanometres = Grid.of(SHAPE, spacing=0.004, origin=(3.0, -1.0), unit="micrometre")
     coarse = Grid.of(SHAPE, spacing=2.5, origin=(100.0, 7.0), unit="micrometre")
-    to_coarse, to_pixels = Affine(coarse.matrix), Affine(np.linalg.inv(nanometres.matrix))
+    to_coarse, to_pixels = Affine(coarse.matrix), Affine(nanometres.matrix).inverse()
     start = to_coarse @ three_pixels_and_two_degrees_off(truth) @ to_pixels
     fixed, moving = (
         Plane(one.values, one.mask, grid) for one, grid in ((pair.fixed, nanometres), (pair.moving, coarse))
     )
     found = refine(PlanePair(fixed, moving, edges), start, "rigid", measure=measure)
     assert isinstance(found, Affine)
-    back = Affine(np.linalg.inv(coarse.matrix)) @ found @ Affine(nanometres.matrix)
+    back = Affine(coarse.matrix).inverse() @ found @ Affine(nanometres.matrix)
     assert off(back, truth) < 3 * reachable("rigid", 30_000)
 
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -149,7 +150,8 @@ def test_a_result_folder_moves_points_both_ways_and_labels_through_the_field(tmp
     places = fixed.grid.lattice(8)[20:44]
     there = result.moving_from_fixed(places)
     names = tuple(f"p{number}" for number in range(len(places)))
-    for points, expected, side in ((places, there, "fixed"), (there, places, "moving")):
+    sides: list[tuple[Any, Any, Literal["fixed", "moving"]]] = [(places, there, "fixed"), (there, places, "moving")]
+    for points, expected, side in sides:
         write_points(tmp_path / f"{side}.csv", PointTable(names, points, "micrometre"))
         found = move_points(saved, tmp_path / f"{side}.csv", tmp_path / "fixed.ome.tif", points_in=side)
         assert np.abs(found.table.points - expected).max() < 0.02 * fixed.grid.spacing[0]
@@ -173,8 +175,8 @@ def test_a_result_folder_moves_points_both_ways_and_labels_through_the_field(tmp
 @pytest.mark.slow
 @pytest.mark.parametrize("exchanged", [False, True])
 def test_stacks_are_bent_whichever_is_sampled(exchanged: bool) -> None:
-    couple = stacks(40.0, large=True)
-    field = bend(couple.fixed.grid, 3, 4.0, seed=1)
+    couple = stacks(40.0)
+    field = bend(couple.fixed.grid, 3, 3.0, seed=1)
     values, shown = warp(couple.fixed, couple.fixed.grid, field, couple.fixed.grid)
     bent_one = replace(couple.fixed, levels=(values,), mask=shown)
     truth = couple.moving_from_fixed @ field
@@ -189,6 +191,6 @@ def test_stacks_are_bent_whichever_is_sampled(exchanged: bool) -> None:
         np.median(np.linalg.norm(found(points) - truth(points), axis=1))
         for found in (result.poses[0].moving_from_fixed, result.moving_from_fixed)
     )
-    assert before > 0.8
+    assert before > 0.6
     assert after < 0.35
     assert np.abs(result.moving_from_fixed.inverse()(result.moving_from_fixed(points)) - points).max() < 0.05

@@ -1,6 +1,7 @@
 """Real stacks: what was moved by a known amount comes back, and light made from labels lies where it was made."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_light_made_of_labelled_membranes_is_found_without_a_start(name: str, da
 def test_light_made_of_labelled_mitochondria_is_found(from_a_start: bool, data: Path) -> None:
     """They fill a twentieth of so small a field, and are found to a voxel all the same."""
     pair = real_pair("vnc mitochondria", 2, data)
-    options = {"model": "rigid", "start": pair.start()} if from_a_start else {}
+    options: dict[str, Any] = {"model": "rigid", "start": pair.start()} if from_a_start else {}
     found = register(pair.stacks.fixed, pair.stacks.moving, workers=1, **options)
     assert max(off(pair, found)) < 1
     assert found.status == "accepted"

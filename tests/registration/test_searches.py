@@ -21,10 +21,8 @@ SEARCHES = [
 
 
 def searched(recipe: Recipe, pair: Couple, limits: Limits, start: Affine | None = None) -> list[Affine]:
-    """The poses that the search of a recipe finds: at least one, about which something can be said."""
-    found = [pose.linear for pose in Methods.of(recipe).search.find(task_of(recipe, pair, limits, start)).poses]
-    assert found
-    return found
+    """The poses that the search of a recipe finds."""
+    return [pose.linear for pose in Methods.of(recipe).search.find(task_of(recipe, pair, limits, start)).poses]
 
 
 @pytest.mark.parametrize(("recipe", "dimension"), SEARCHES)
@@ -39,6 +37,7 @@ def test_a_search_keeps_to_limits_that_the_truth_lies_beyond(recipe: str, dimens
         0.35,
     )
     poses = searched(load(recipe), pair, limits)
+    assert poses
     if "mirror" in options:
         # Searches by images mirror in the plane, and try both directions of z besides; beads mirror in space.
         axes = 3 if recipe == "fiducials" and dimension == "3-D" else 2
@@ -67,6 +66,9 @@ def test_a_search_stays_near_a_start_that_the_truth_is_far_from(recipe: str, dim
     start = pair.moving_from_fixed @ Affine.of(np.eye(len(away)), away)
     size = pair.moving_from_fixed.scale
     poses = searched(load(recipe), pair, close_around(pair), start)
+    if not poses:
+        # There is nothing to be found near this start, but there is near the right one.
+        assert searched(load(recipe), pair, close_around(pair), pair.moving_from_fixed)
     far = [np.linalg.norm(pose(middle[None]) - pair.moving_from_fixed(middle[None])) / size for pose in poses]
     assert all(one > 0.1 * grid.extent[-1] for one in far)
 

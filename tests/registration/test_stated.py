@@ -40,8 +40,16 @@ def test_only_claims_that_can_be_wrong_are_read_otherwise(fixed: Grid, moving: G
 
 @pytest.fixture(scope="module")
 def couple() -> SimulatedPair:
-    spacings = {"electron_spacing": 0.075, "light_spacing": 0.14}
-    return pair("cell", 12, electron_shape=(256, 256), light_shape=(160, 160), rotation=130.0, mirror=True, **spacings)
+    return pair(
+        "cell",
+        12,
+        electron_shape=(256, 256),
+        light_shape=(160, 160),
+        electron_spacing=0.075,
+        light_spacing=0.14,
+        rotation=130.0,
+        mirror=True,
+    )
 
 
 # Rotations that are searched.

@@ -185,7 +185,7 @@ def raw_scores(fixed: Plane, moving: Plane, shifts: np.ndarray) -> np.ndarray:
                 np.sum(one.energy[on_fixed] * moving.mask[on_moving]),
                 np.sum(fixed.mask[on_fixed] * other.energy[on_moving]),
             )
-            expected_width = np.sqrt(area * np.prod([max(energy / area, 0.3) for energy in energies]))
+            expected_width = np.sqrt(area * np.prod([max(float(energy / area), 0.3) for energy in energies]))
             scores.append(np.sum(one.planes[:, *on_fixed] * other.planes[:, *on_moving]) / expected_width)
         result.append(scores)
     return np.array(result)
@@ -209,12 +209,12 @@ def test_score_maps_are_masked_normalised_correlations(rotation: float, mirror: 
     turns = [view.canvas_from_image[:2, :2] for view in views]
     assert turns[0].T @ turns[1] == pytest.approx(linear.T)
     assert np.abs(turns[0]) == pytest.approx(np.rint(np.abs(turns[0])))
-    canvases = [plane(*rotated(one, turn)[:2]) for one, turn in zip((fixed, moving), turns, strict=True)]
+    one, other = (plane(*rotated(one, turn)[:2]) for one, turn in zip((fixed, moving), turns, strict=True))
     shifts = np.random.default_rng(0).integers((-10, -10), (20, 20), (40, 2))
     # The width that a map is divided by is common to all its shifts: the best factor for this sample of them.
     aligned = not masked and rotation % 90 == 0
     for shifts_now, tolerance in ((4 * (shifts // 4), 1e-5 if aligned else 0.03), (shifts, 0.03)):
-        expected = raw_scores(*canvases, shifts_now)  # type: ignore[call-arg]
+        expected = raw_scores(one, other, shifts_now)
         found = np.array([scores[tuple(shifts_now.T)] for scores in maps])
         factor = np.sum(found * expected, axis=1) / np.sum(expected**2, axis=1)
         # Overlap and energies are exact at shifts by whole blocks of unmasked images. Between those they are

@@ -19,6 +19,7 @@ from correlight.search.pose import Pose
 from correlight.search.poses import PoseSearch, WorkingPlanes, search_poses
 from correlight.search.ranking import distinct
 from correlight.transforms import Affine
+from tests.phantoms import mean_error
 
 FIXED_SHAPE = (130, 150)
 
@@ -66,9 +67,8 @@ def known_pair(
 
 def error(pose: Pose, moving_from_fixed: Affine, fixed: Grid) -> float:
     """Mean distance from the true places over the fixed image, as a share of its width."""
-    points = fixed.lattice(10)
-    apart = np.linalg.norm(pose.moving_from_fixed(points) - moving_from_fixed(points), axis=1)
-    return float(apart.mean() / moving_from_fixed.scale / max(fixed.extent))
+    off = mean_error(pose.moving_from_fixed, moving_from_fixed, fixed)
+    return off / moving_from_fixed.scale / max(fixed.extent)
 
 
 def assert_ranked_and_distinct(poses: list[Pose], fixed: Grid) -> None:

@@ -177,7 +177,7 @@ def test_spread_keeps_order_and_gives_a_sparse_image_room() -> None:
 
 def test_spread_brings_values_beyond_the_reference_to_its_ends() -> None:
     reference = np.linspace(0, 1, 50, dtype=np.float32)
-    np.testing.assert_array_equal(spread(np.float32([-3, 7]), reference), [0, 1])
+    np.testing.assert_array_equal(spread(np.array([-3, 7], np.float32), reference), [0, 1])
 
 
 def test_a_blank_image_tells_nothing() -> None:

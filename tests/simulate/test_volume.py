@@ -30,9 +30,9 @@ def test_slabs_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_same_seed_is_the_same_pair_and_another_is_not() -> None:
     ones = [volume_pair(seed=seed, size=0.08) for seed in (4, 4, 5)]
-    assert np.array_equal(ones[0].fixed.levels[0], ones[1].fixed.levels[0])
-    assert np.array_equal(ones[0].moving.levels[0], ones[1].moving.levels[0])
-    assert not np.array_equal(ones[0].fixed.levels[0], ones[2].fixed.levels[0])
+    assert np.array_equal(np.asarray(ones[0].fixed.levels[0]), np.asarray(ones[1].fixed.levels[0]))
+    assert np.array_equal(np.asarray(ones[0].moving.levels[0]), np.asarray(ones[1].moving.levels[0]))
+    assert not np.array_equal(np.asarray(ones[0].fixed.levels[0]), np.asarray(ones[2].fixed.levels[0]))
 
 
 def test_light_shines_where_electrons_see_organelles() -> None:

@@ -28,7 +28,7 @@ def read(path):
     """Pixels and the attributes of OME's Pixels element, by tifffile alone."""
     with tifffile.TiffFile(path) as file:
         assert file.is_ome
-        element = ElementTree.fromstring(file.ome_metadata).find(f".//{OME}Pixels")
+        element = ElementTree.fromstring(file.ome_metadata or "").find(f".//{OME}Pixels")
         return file.series[0].asarray(), element
 
 

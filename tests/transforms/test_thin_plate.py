@@ -103,4 +103,4 @@ def test_sampled_displacements_are_those_of_the_spline() -> None:
 )
 def test_what_is_no_spline_is_refused(places: list, weights: list, options: dict, words: str) -> None:
     with pytest.raises(TransformError, match=words):
-        ThinPlate(places, weights, Affine.identity(), **options)
+        ThinPlate(np.array(places), np.array(weights), Affine.identity(), **options)

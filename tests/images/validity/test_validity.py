@@ -13,15 +13,14 @@ from scipy import ndimage
 
 from correlight.errors import UsageError
 from correlight.images.validity import find_valid, find_valid_channels
+from tests.phantoms import noise
 
 Array = NDArray[Any]
 
 
 def texture(shape: tuple[int, int], seed: int = 0, sigma: float = 1.5) -> Array:
     """Smooth noise over the whole range of 8 bits, as dense as an electron micrograph."""
-    rng = np.random.default_rng(seed)
-    noise = ndimage.gaussian_filter(rng.normal(size=shape), sigma)
-    return np.clip(128 + 45 * noise / noise.std(), 0, 255).astype(np.uint8)
+    return np.clip(128 + 45 * noise(shape, seed, sigma), 0, 255).astype(np.uint8)
 
 
 def moved(picture: Array, degrees: float, scale: float, mirrored: bool, fill: float) -> tuple[Array, Array]:

@@ -53,7 +53,7 @@ class Viewer:
         """The canvas as ``(Y, X, 4)``, red first."""
         address = self.canvas.evaluate("canvas => canvas.toDataURL('image/png')")
         coded = np.frombuffer(base64.b64decode(address.split(",")[1]), np.uint8)
-        return cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA).astype(np.int64)
+        return cv2.cvtColor(np.asarray(cv2.imdecode(coded, cv2.IMREAD_UNCHANGED)), cv2.COLOR_BGRA2RGBA).astype(np.int64)
 
     def mode(self, name: str) -> None:
         self.page.get_by_role("radio", name=name).check()
@@ -304,7 +304,7 @@ def test_view_can_be_saved_as_it_is_seen(show, tmp_path):
     with viewer.page.expect_download() as waiting:
         viewer.page.locator("#save").click()
     waiting.value.save_as(tmp_path / "view.png")
-    saved = cv2.cvtColor(cv2.imread(str(tmp_path / "view.png"), cv2.IMREAD_UNCHANGED), cv2.COLOR_BGRA2RGBA)
+    saved = cv2.cvtColor(np.asarray(cv2.imread(str(tmp_path / "view.png"), cv2.IMREAD_UNCHANGED)), cv2.COLOR_BGRA2RGBA)
     assert np.array_equal(saved, viewer.pixels())
 
 

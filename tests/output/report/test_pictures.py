@@ -177,7 +177,7 @@ def test_pose_picture_lays_the_spot_where_the_pose_says(mirror, kind):
 
 def test_pose_picture_of_a_real_pair_lays_chromatin_on_dark_nuclei(data, pairs):
     pair = pairs["deepclem-demo"]
-    section = Image.from_array(cv2.imread(str(data / pair["fixed"]), cv2.IMREAD_GRAYSCALE))
+    section = Image.from_array(np.asarray(cv2.imread(str(data / pair["fixed"]), cv2.IMREAD_GRAYSCALE)))
     stain = Image.from_array(np.asarray(cv2.imread(str(data / pair["moving"]), cv2.IMREAD_COLOR)).max(axis=2))
     true = Affine(np.vstack([pair["moving_from_fixed_px_yx"], [0, 0, 1]]))
     shape = display.display_shape(section.grid, 240)
