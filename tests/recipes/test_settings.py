@@ -74,7 +74,8 @@ def runs() -> list[tuple[str, Couple, dict[str, Any]]]:
         ("predicted-stain", cell_and_negative(), {**near, "predictor": negative()}),
         ("mutual-information", turned, about_z),
         ("mutual-information", flat, near),
-        ("log-mi-3d", straight, {}),
+        # The kinds of transform are chosen from in the runs above.
+        ("log-mi-3d", straight, {"model": "rigid"}),
         ("fiducials", flat, near),
         ("image-then-fiducials", flat, near),
         ("point-clouds", clouds, {"start": clouds.moving_from_fixed}),
