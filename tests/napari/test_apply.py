@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +40,8 @@ def bent(tmp_path: Path) -> Path:
 
     path = tmp_path / "field.h5"
     true = couple().moving_from_fixed
-    write_transform(path, with_sampled_field(Chain((Wave(), true)), true, couple().fixed.grid))
+    wave: Any = Wave()
+    write_transform(path, with_sampled_field(Chain((wave, true)), true, couple().fixed.grid))
     return path
 
 

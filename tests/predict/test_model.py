@@ -11,7 +11,7 @@ from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.predict.contrast import prepared
-from correlight.predict.facts import FACTS
+from correlight.predict.facts import FACTS, Contrast
 from correlight.predict.model import Model, load
 from correlight.predict.network import NETWORK
 from correlight.predict.tiles import in_tiles
@@ -75,7 +75,7 @@ def test_tiles_are_the_whole_image(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("contrast", ["stretched", "normalised", "equalised", "equalised locally"])
-def test_contrast_is_comparable_and_deaf_to_gain(contrast: str, plane: Plane) -> None:
+def test_contrast_is_comparable_and_deaf_to_gain(contrast: Contrast, plane: Plane) -> None:
     mask = plane.mask.copy()
     mask[:40] = False
     made = prepared(plane.values, mask, contrast)

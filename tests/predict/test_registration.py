@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,13 @@ from correlight.registration.register import register
 from correlight.registration.result import Result
 from tests.small_models import cell_and_negative, negative, write_negative
 
-NEAR = {"rotation": (126.0, 134.0), "scale": (0.53, 0.545), "mirror": False, "model": "similarity", "workers": 1}
+NEAR: dict[str, Any] = {
+    "rotation": (126.0, 134.0),
+    "scale": (0.53, 0.545),
+    "mirror": False,
+    "model": "similarity",
+    "workers": 1,
+}
 
 
 @pytest.fixture(scope="module")
