@@ -170,7 +170,9 @@ def error_scale(rows: Sequence[dict[str, Any]]) -> float:
 def _written(numbers: Numbers, scale: float) -> str:
     known: Calibration = calibration()
     limits = known.limits
-    weights = "\n".join(f"{name} = {value:.3f}" for name, value in zip(TERMS, numbers[1:], strict=True))
+    fitted = dict(zip(TERMS, numbers[1:].tolist(), strict=True))
+    # What the results lack stays as it was set by hand.
+    weights = "\n".join(f"{name} = {value:.3f}" for name, value in {**known.weights, **fitted}.items())
     return (
         "# How sure a result is: log odds = offset + weighted support - weighted doubts; evidence/confidence.py says\n"
         f"# what they are. Fitted by python -m benchmarks.calibrate --ship.\noffset = {numbers[0]:.3f}\n"

@@ -58,6 +58,8 @@ some_findings = st.builds(
     overlap=st.floats(0.1, 1.0),
     search=st.floats(0.3, 10.0) | st.just(float("nan")),
     predicted=st.floats(0.0, 3.0) | st.just(float("nan")),
+    detail=st.floats(-2.0, 60.0),
+    inside=st.floats(-2.0, 20.0) | st.just(float("nan")),
 )
 kinds: st.SearchStrategy[Compared] = st.sampled_from(["images", "volumes"])
 
@@ -76,6 +78,7 @@ def test_a_clear_pair_is_accepted_and_an_unrelated_one_refused() -> None:
         {"halves": 0.1},
         {"measures": 0.1, "margin": 1.5},
         {"backward": 0.1},
+        {"inside": 1.0},
         {"second_measure": 0.5, "wrong_ratio": 1.5, "margin": 1.4},
     ],
 )
@@ -113,7 +116,7 @@ def test_a_verdict_is_always_complete(findings: Findings, kind: Compared) -> Non
     assert verdict.reasons
     assert all(reason.endswith(".") for reason in verdict.reasons)
     known = [getattr(findings, name) for name in MEASURED if np.isfinite(getattr(findings, name))]
-    assert len(known) >= len(MEASURED) - 2
+    assert len(known) >= len(MEASURED) - 3
     assert len({one.name for one in verdict.evidence}) == len(verdict.evidence) == len(known)
     assert {one.value for one in verdict.evidence} == set(known)
 

@@ -79,7 +79,7 @@ def edges(values: Float32, mask: Mask) -> tuple[Group, ...]:
     """
     energy, orientation, inner = _edges(values, mask)
     strength = energy / (energy + _EDGE_FLOOR * _mean(energy, inner) + _ROUNDING)
-    return orientation, group(_evened(strength, inner)[None], inner)
+    return orientation, group(evened(strength, inner)[None], inner)
 
 
 def grey_values(values: Float32, mask: Mask) -> tuple[Group, ...]:
@@ -92,7 +92,7 @@ def grey_values(values: Float32, mask: Mask) -> tuple[Group, ...]:
     mask : (Y, X) array of bool
         Valid pixels.
     """
-    return (group(_evened(values, mask)[None], mask),)
+    return (group(evened(values, mask)[None], mask),)
 
 
 def directions(values: Float32, mask: Mask) -> tuple[Group, ...]:
@@ -152,6 +152,21 @@ def group(planes: Float32, support: Mask, stride: int = 1) -> Group:
     return Group(out, support, stride)
 
 
+def evened(values: Float32, mask: Mask) -> Float32:
+    """Values with their local mean removed and their local standard deviation evened out.
+
+    Parameters
+    ----------
+    values : (Y, X) array of float32
+        At working resolution.
+    mask : (Y, X) array of bool
+        Valid pixels.
+    """
+    centred = values - _local_mean(values, mask)
+    power = _local_mean(centred * centred, mask)
+    return np.asarray(centred / np.sqrt(power + _ENERGY_FLOOR * _mean(power, mask) + _ROUNDING))
+
+
 def _mean(values: Float32, mask: Mask) -> np.float32:
     return np.float32(values[mask].mean()) if mask.any() else np.float32(0)
 
@@ -160,10 +175,3 @@ def _local_mean(values: Float32, mask: Mask, sigma: float = _SURROUND_SIGMA) -> 
     weight = mask.astype(np.float32)
     total = cv2.GaussianBlur(values * weight, (0, 0), sigma)
     return np.asarray(total / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), np.float32(1e-3)))
-
-
-def _evened(values: Float32, mask: Mask) -> Float32:
-    """Local mean removed and local standard deviation evened out."""
-    centred = values - _local_mean(values, mask)
-    power = _local_mean(centred * centred, mask)
-    return np.asarray(centred / np.sqrt(power + _ENERGY_FLOOR * _mean(power, mask) + _ROUNDING))

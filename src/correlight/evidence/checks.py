@@ -10,11 +10,12 @@ from correlight.appearance import Appearance
 from correlight.evidence.confidence import Calibration, Findings
 from correlight.evidence.null_poses import ScoreStatistics
 from correlight.evidence.predicted_error import PredictedError, coarser_pixel, predict, spread
+from correlight.evidence.witnesses import above_displaced, apart_from_outline, of_detail
 from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.refine.choose import Choice
 from correlight.refine.linear import refine
-from correlight.refine.planes import Overlay, PlanePair
+from correlight.refine.planes import PlanePair
 from correlight.refine.samples import Comparison, LinearTransform, MeasureName, distance
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Transform
@@ -23,8 +24,6 @@ from correlight.transforms import Affine, Transform
 _COMMON_SIZE = 96
 # Working size at which an image is judged usual or not.
 _LOOKED_AT = 288
-# Wrong shifts for the second measure, as shares of the common field.
-_DISPLACEMENTS = (0.06, 0.12)
 # From how many degrees, and from what logarithm of the scale on, a rival is another pose for that alone.
 _OTHERWISE_TURNED, _OTHERWISE_SCALED = 10.0, 0.08
 # Rivals this near in the logarithm of the scale, and in place as a share of the width, show the same part.
@@ -133,14 +132,16 @@ def findings_of_planes(
         What the images were compared by.
     """
     fixed, moving, rival = pair.fixed, pair.moving, scores.rival
-    laid = pair.overlay(found, _COMMON_SIZE)
-    common = np.count_nonzero(laid.fixed.mask & laid.moving.mask) * np.prod(laid.fixed.grid.spacing)
+    small, laid = pair.overlay(found, _COMMON_SIZE), pair.overlay(found, pair.weighing)
+    common = np.count_nonzero(small.fixed.mask & small.moving.mask) * np.prod(small.fixed.grid.spacing)
     apart = shares_apart(fits, fixed.grid)
     return Findings(
         margin=scores.margin,
         wrong_poses=scores.height,
         wrong_ratio=scores.ratio,
-        second_measure=_above_displaced(pair.overlay(found, pair.weighing)),
+        second_measure=above_displaced(laid.samples, "mutual information"),
+        detail=of_detail(laid),
+        inside=apart_from_outline(laid),
         halves=apart["halves"],
         measures=apart["measures"],
         backward=apart["backward"],
@@ -187,19 +188,3 @@ def _unusual(fixed: Plane, moving: Plane, appearance: Appearance) -> float:
         return 0.0
     planes = (plane.shrunk(float(np.sqrt(plane.area)) / _LOOKED_AT) for plane in (fixed, moving))
     return max(appearance.unusualness(plane.values, plane.mask) for plane in planes)
-
-
-def _above_displaced(laid: Overlay) -> float:
-    """Mutual information at the pose above that after wrong shifts, in standard deviations."""
-    samples = laid.samples
-    if not samples:
-        return 0.0
-    measure, places = samples.measure("mutual information"), samples.points
-    reach = np.ptp(places, axis=0)
-    angles = np.arange(8) * np.pi / 4
-    wrong = [
-        measure(places + share * reach * (np.sin(angle), np.cos(angle))).value
-        for share in _DISPLACEMENTS
-        for angle in angles
-    ]
-    return (measure(places).value - float(np.mean(wrong))) / max(float(np.std(wrong)), 1e-9)

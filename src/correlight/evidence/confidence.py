@@ -26,6 +26,11 @@ _UNUSUAL_LIMIT = 1.0
 # Log odds that a pose loses which was searched with little in common only after nothing else was accepted: there are
 # more of such poses, and each has fewer places to be wrong at. Set by hand.
 _LITTLE_IN_COMMON = 1.0
+# Apart from the outline, right poses of simulated specimens that show little else came to 3.3 and more, others of the
+# same outline to 2.6 at most (benchmarks/results/witnesses.md).
+_INSIDE_LIMIT, _INSIDE_DOUBTED = 3.2, 2.7
+# Fine detail that agrees so well takes back what mutual information of the images as they are says against a pose.
+_DETAIL_BEGINS, _DETAIL_LIMIT = 4.0, 8.0
 # Doubts that a pose may outweigh that stands out far enough: those of another measure, and of unusual images.
 OPINIONS = frozenset({"second", "measures", "unusual"})
 # A symmetric specimen leaves its orientation open, however well its place is known.
@@ -55,6 +60,11 @@ class Findings:
     second_measure : float
         Mutual information at the pose above its mean at displaced places, over the spread of theirs; the search by
         features did not use it.
+    detail : float
+        The same of grey values whose local mean and contrast were evened out, which no vignette misleads.
+    inside : float
+        Of a specimen with an outline: agreement of the edges that are not the outline's, above that at displaced
+        places, over the spread of theirs.
     measures : float
         Mean distance between refining by features and by mutual information, as a fraction of the fixed width.
     search : float
@@ -83,6 +93,8 @@ class Findings:
     wrong_poses: float = float("nan")
     wrong_ratio: float = float("nan")
     second_measure: float = float("nan")
+    detail: float = float("nan")
+    inside: float = float("nan")
     measures: float = float("nan")
     search: float = float("nan")
     unusual: float = 0.0
@@ -171,12 +183,14 @@ def support(findings: Findings, known: Calibration | None = None) -> dict[str, f
 def doubts(findings: Findings, known: Calibration | None = None) -> dict[str, float]:
     """Doubts about a result, from 0 up, before weighting."""
     limits = (known or calibration()).limits
+    left = np.clip((_DETAIL_LIMIT - findings.detail) / (_DETAIL_LIMIT - _DETAIL_BEGINS), 0.0, 1.0)
     told = {
-        "second": float(np.clip(_SECOND_LIMIT - findings.second_measure, 0.0, 1.0)),
+        "second": float(np.clip(_SECOND_LIMIT - findings.second_measure, 0.0, 1.0) * np.nan_to_num(left, nan=1.0)),
         **{
             name: float(np.clip(getattr(findings, name) / limits.apart - 1, 0.0, limits.most_apart))
             for name in ("halves", "measures", "backward")
         },
+        "inside": float(np.clip((_INSIDE_LIMIT - findings.inside) / (_INSIDE_LIMIT - _INSIDE_DOUBTED), 0.0, 1.0)),
         # What the features were never trained on may mislead them in ways that no wrong pose of the pair shows.
         "unusual": float(np.clip(findings.unusual - _UNUSUAL_LIMIT, 0.0, 2.0)),
         "overlap": float(findings.overlap < limits.overlap),
@@ -277,6 +291,24 @@ def evidence_of(f: Findings, limits: Limits) -> tuple[Evidence, ...]:
             f"{f.second_measure:.1f} standard deviations above nearby positions.",
             "Mutual information, which the search did not use, does not support this pose "
             f"({f.second_measure:.1f} standard deviations above nearby positions).",
+        ),
+        measured(
+            "Fine detail",
+            f.detail,
+            _DETAIL_BEGINS,
+            "Fine detail, without shading and large regions, agrees: its mutual information is "
+            f"{f.detail:.1f} standard deviations above nearby positions.",
+            "Fine detail, without shading and large regions, does not agree "
+            f"({f.detail:.1f} standard deviations above nearby positions).",
+        ),
+        measured(
+            "Inside the outline",
+            f.inside,
+            _INSIDE_LIMIT,
+            "Apart from the outline of the specimen, edges agree as well: they are "
+            f"{f.inside:.1f} standard deviations above nearby positions.",
+            "Apart from the outline of the specimen hardly anything agrees; another specimen of the same outline would "
+            f"look so ({f.inside:.1f} standard deviations above nearby positions).",
         ),
         measured(
             "Two halves",
