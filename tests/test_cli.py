@@ -19,7 +19,6 @@ import pytest
 import tifffile
 
 from correlight import __version__, cli
-from correlight.cli.options import interval
 from correlight.errors import UsageError
 from correlight.evidence.verdict import Status
 from correlight.exchange.table import read_points, write_points
@@ -28,6 +27,7 @@ from correlight.images.image import Image
 from correlight.io import read, write_tiff
 from correlight.landmarks.tables import PointTable
 from correlight.output import folder as folders
+from correlight.output.asked import interval
 from correlight.registration.result import Result
 from tests.known_pair import MOVING_FROM_FIXED, known_result, write_images
 
@@ -96,6 +96,28 @@ def test_the_exit_code_is_the_verdict(
     assert said.err == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "codes"),
+    [
+        (["--fail-on", "doubtful"], (0, 3, 3)),
+        (["--fail-on", "refused"], (0, 0, 3)),
+        (["--fail-on", "never"], (0, 0, 0)),
+        (["--exit-zero"], (0, 0, 0)),
+    ],
+    ids=["doubtful", "refused", "never", "zero"],
+)
+def test_pipelines_say_which_verdicts_stop_them(
+    words: list[str], codes: tuple[int, ...], road: Road, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statuses: tuple[Status, ...] = ("accepted", "doubtful", "refused")
+    for road.status, code in zip(statuses, codes, strict=True):
+        assert cli.main(["register", *IMAGES, "-o", road.status, "--grid", "none", *words]) == code
+    moved = ["apply", "refused", IMAGES[1], "--like", IMAGES[0], "-o", "moved.tif", *words]
+    assert cli.main(moved) == codes[2], capsys.readouterr().err
+    # What cannot be read stops everybody.
+    assert cli.main(["register", "none.tif", IMAGES[1], "-o", "out", *words]) == 2
+
+
 def test_without_options_nothing_is_narrowed(road: Road, home: Path) -> None:
     assert cli.main(["register", *IMAGES, "-o", "out"]) == 0
     asked = {key: value for key, value in road.asked.items() if key not in ("fixed", "moving", "progress")}
@@ -110,7 +132,9 @@ def test_without_options_nothing_is_narrowed(road: Road, home: Path) -> None:
         "scale": None,
         "mirror": True,
         "pose": None,
+        "predictor": None,
         "seed": 0,
+        "workers": None,
     }
     assert road.asked["fixed"].grid.unit == "micrometre"
     assert road.asked["moving"].grid.unit == "pixel"
@@ -223,6 +247,8 @@ BAD = [
     (["register", *IMAGES, "-o", "out", "--pose", "0"], "counted from 1"),
     (["register", *IMAGES, "-o", "out", "--seed", "-4"], "whole number from 0"),
     (["register", *IMAGES, "-o", "out", "--seed", "x"], "--seed"),
+    (["register", *IMAGES, "-o", "out", "--exit-zero", "--fail-on", "refused"], "contradict each other"),
+    (["register", *IMAGES, "-o", "out", "--fail-on", "always"], "--fail-on"),
     (["register", "none.tif", IMAGES[1], "-o", "out"], "none.tif"),
     (["register", *IMAGES, "-o", "out", "--fixed-mask", "none.tif"], "none.tif"),
     (["register", *IMAGES, "-o", "out", "--fixed-mask", IMAGES[1]], "shape"),

@@ -66,8 +66,11 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--mirror": ("",),
         "--no-mirror": ("",),
         "--pose": COUNTS,
+        "--predictor": ("none", "fixed.tif", ".", ""),
         "--grid": (*NUMBERS, *WORDS, "moving", "0.01"),
         "--seed": COUNTS,
+        "--fail-on": ("doubtful", "refused", "never", "sometimes", ""),
+        "--exit-zero": ("",),
     },
     "apply": {
         **OF_PARTS,
@@ -76,6 +79,8 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--labels": ("",),
         "--points-in": ("moving", "fixed", "both"),
         "--stage-axes": ("right-down", "left-up", "up"),
+        "--fail-on": ("doubtful", "refused", "never", "sometimes", ""),
+        "--exit-zero": ("",),
     },
     "landmarks": {
         **OF_PARTS,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from correlight import cli
 from correlight.cli import apply, convert, features, landmarks, pair, register
-from correlight.cli.options import box, grid_choice, interval, position, positive, spacings
 from correlight.errors import CorrelightError, UsageError
+from correlight.output.asked import box, grid_choice, interval, position, positive, spacings
 from tests.command_options import keywords
 from tests.fuzz.options import OPTIONS, case, wrong
 
@@ -60,8 +60,8 @@ def test_what_counts_pixels_or_micrometres_is_finite_or_refused(text: str) -> No
     readers: list[tuple[Callable[[str], object], float, float]] = [
         (lambda given: spacings(given, "--fixed-spacing"), 1e-6, 1e5),
         (lambda given: position(given, "--fixed-origin"), -math.inf, math.inf),
-        (box, 0, 1e9),
-        (grid_choice, 0, math.inf),
+        (lambda given: box(given, "--roi"), 0, 1e9),
+        (lambda given: grid_choice(given, "--grid"), 0, math.inf),
     ]
     for reader, least, most in readers:
         try:

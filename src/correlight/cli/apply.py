@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import FIRST, Overwrite, Parts, Spacing, positive
-from correlight.cli.terminal import ACCEPTED, UNSURE, printable, progress_bar, tell_found, tell_notes
+from correlight.cli.options import FIRST, ExitZero, FailOn, Overwrite, Parts, Spacing
+from correlight.cli.terminal import exit_code, printable, progress_bar, tell_found, tell_notes
 from correlight.errors import UsageError
+from correlight.output.asked import positive
 
 if TYPE_CHECKING:
     from correlight.io import Selection
 
+# A script must not go on with what was refused as if nothing had been said.
+_USUAL: Literal["refused"] = "refused"
 # Files that hold places of an image and no pixels, by their endings.
 _PLACES = {".csv": "points", ".geojson": "annotations", ".json": "annotations"}
 
@@ -33,6 +36,8 @@ def apply(
     fixed_spacing: Spacing = None,
     moving_spacing: Spacing = None,
     parts: Parts = FIRST,
+    fail_on: FailOn = None,
+    exit_zero: ExitZero = False,
     overwrite: Overwrite = False,
 ) -> int:
     """Move other channels, label images, crops, a table of points or annotations with a transform found before.
@@ -58,6 +63,7 @@ def apply(
     stage_axes
         Which way the coordinates of the stage grow on the screen, x first.
     """
+    exit_code((), fail_on, exit_zero)
     positive(fixed_spacing, "--fixed-spacing")
     positive(moving_spacing, "--moving-spacing")
     if not moving:
@@ -70,9 +76,10 @@ def apply(
     chosen = Selection(**parts.of_fixed), Selection(**parts.of_moving)
     if len(moving) > 1 or (moving[0].suffix.lower() == ".csv" and holds_session(moving[0])):
         spacings_given = fixed_spacing, moving_spacing
-        return _apply_many(
+        status = _apply_many(
             transform, moving, like, output, order, labels, stage_axes, *spacings_given, *chosen, overwrite
         )
+        return exit_code([status], fail_on, exit_zero, _USUAL)
     places = moving[0].suffix.lower()
     if places in _PLACES and chosen[1].anything:
         raise UsageError(f"{moving[0]} holds {_PLACES[places]}, of which there is no part to choose.")
@@ -102,8 +109,7 @@ def apply(
         notes.append(f"{len(moved.outside)} {what} lie outside the {there} image, at least in part: {names}")
     tell_notes([*notes, *_doubts(transform, moved.status)])
     tell_found(moved.findings)
-    # A script must not go on with what was refused as if nothing had been said.
-    return UNSURE if moved.status == "refused" else ACCEPTED
+    return exit_code([moved.status], fail_on, exit_zero, _USUAL)
 
 
 def _apply_many(
@@ -119,8 +125,8 @@ def _apply_many(
     fixed_part: Selection,
     moving_part: Selection,
     overwrite: bool,
-) -> int:
-    """Move the images that are given, or those that a table names."""
+) -> str | None:
+    """Move the images that are given, or those that a table names; returned is the verdict behind it."""
     from correlight.output.apply import Member, apply_session, read_session
 
     if len(moving) > 1:
@@ -155,7 +161,7 @@ def _apply_many(
         tell_notes([*([entry.sentence.removesuffix(".")] if entry.sentence else []), *entry.notes])
         tell_found(entry.findings)
     tell_notes(_doubts(transform, done.status))
-    return UNSURE if done.status == "refused" else ACCEPTED
+    return done.status
 
 
 def _doubts(transform: Path, status: str | None) -> list[str]:

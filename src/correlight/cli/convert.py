@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import FIRST, Overwrite, Parts, Signed, position, spacings
+from correlight.cli.options import FIRST, Overwrite, Parts, Signed
 from correlight.cli.terminal import ACCEPTED, printable, tell_found, tell_notes
+from correlight.output.asked import position, spacings
 
 
 def convert(

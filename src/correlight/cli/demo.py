@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from correlight.cli.options import Output, Overwrite
-from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell
+from correlight.cli.terminal import ACCEPTED, UNSURE, progress_bar, tell
 from correlight.errors import UsageError
+from correlight.output.from_files import opened
 
 if TYPE_CHECKING:
     from correlight.images.image import Image

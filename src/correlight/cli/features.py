@@ -7,9 +7,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Overwrite, Scene, Series, Spacing, Time, View, positive
-from correlight.cli.terminal import ACCEPTED, opened, printable, tell_findings
+from correlight.cli.options import Overwrite, Scene, Series, Spacing, Time, View
+from correlight.cli.terminal import ACCEPTED, printable, tell_findings
 from correlight.errors import UsageError
+from correlight.output.asked import positive
+from correlight.output.from_files import opened
 
 
 def features(

@@ -6,9 +6,11 @@ import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from correlight.cli.options import FIRST, Output, Overwrite, Parts, Signed, Spacing, grid_choice, positive
-from correlight.cli.terminal import ACCEPTED, UNSURE, opened, tell, tell_findings
+from correlight.cli.options import FIRST, Output, Overwrite, Parts, Signed, Spacing
+from correlight.cli.terminal import ACCEPTED, UNSURE, tell, tell_findings
 from correlight.errors import UsageError
+from correlight.output.asked import grid_choice, positive
+from correlight.output.from_files import opened
 
 
 def landmarks(
@@ -54,7 +56,7 @@ def landmarks(
     positive(moving_spacing, "--moving-spacing")
     if error is not None and not (math.isfinite(error) and error >= 0):
         raise UsageError(f"--error expects a length that is not negative; got {error:g}.")
-    onto = grid_choice(grid)
+    onto = grid_choice(grid, "--grid")
 
     from correlight.io import unchanged
     from correlight.io.write import check_type

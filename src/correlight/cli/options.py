@@ -1,23 +1,14 @@
-"""What the commands share: options, and the words in them."""
+"""What the commands share: their options."""
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from correlight.errors import UsageError
-
-# No point at the end: in "0...5" the first number would otherwise swallow a point of the two that separate.
-_NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
-
-# What `correlight.search.limits` takes for plausible; here as well, so that help does not wait for NumPy.
-ROTATIONS = -360.0, 360.0
-SCALES = 1e-3, 1e3
+from correlight.cli import terminal
 
 Output = Annotated[Path, Parameter(name=("--output", "-o"), help="Output folder; written completely or not at all.")]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace an earlier result.")]
@@ -37,6 +28,11 @@ View = Annotated[
     str | None,
     Parameter(help="Which view (angle, phase, illumination), a number from 0 or as V=1,H=0; the first without."),
 ]
+FailOn = Annotated[
+    terminal.FailOn | None,
+    Parameter(help="The least verdict that ends with exit code 3 rather than 0."),
+]
+ExitZero = Annotated[bool, Parameter(negative="", help="End with 0 whatever the verdict: the same as --fail-on never.")]
 
 
 @Parameter(name="*")
@@ -88,110 +84,3 @@ class Parts:
 
 # Of every file what is read without options.
 FIRST = Parts()
-
-
-def interval(
-    text: str | None, option: str, within: tuple[float, float], *, positive: bool = False
-) -> tuple[float, float] | None:
-    """The two numbers of ``A..B``, or None for None.
-
-    Raises
-    ------
-    UsageError
-        If there are not two finite numbers in ascending order, one that must be positive is not, or one lies outside
-        of what is plausible.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*", text)
-    low, high = (float(match[1]), float(match[2])) if match else (math.nan, math.nan)
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high) or (positive and low <= 0):
-        kind = "positive numbers" if positive else "numbers"
-        example = "0.5..2" if positive else "-10..10"
-        raise UsageError(f"{option} expects two {kind} in ascending order, such as {example}; got {text!r}.")
-    if not (within[0] <= low and high <= within[1]):
-        raise UsageError(f"{option} expects numbers from {within[0]:g} to {within[1]:g}; got {text!r}.")
-    return low, high
-
-
-def spacings(text: str | None, option: str) -> tuple[float, ...] | None:
-    """One pixel size for every axis or one for each, array order, or None for None.
-
-    Raises
-    ------
-    UsageError
-        If there are not one to three positive numbers.
-    """
-    if text is None:
-        return None
-    if not re.fullmatch(rf"\s*{_NUMBER}(\s*,\s*{_NUMBER}){{0,2}}\s*", text):
-        raise UsageError(f"{option} expects a positive pixel size, one number of micrometres or Z,Y,X; got {text!r}.")
-    values = tuple(float(part) for part in text.split(","))
-    for value in values:
-        positive(value, option)
-    return values
-
-
-def position(text: str | None, option: str) -> tuple[float, ...] | None:
-    """The two or three coordinates of a place, array order, or None for None.
-
-    Raises
-    ------
-    UsageError
-        If there are not two or three finite numbers.
-    """
-    if text is None:
-        return None
-    values = tuple(float(part) for part in re.findall(_NUMBER, text))
-    if not re.fullmatch(rf"\s*{_NUMBER}(\s*,\s*{_NUMBER}){{1,2}}\s*", text) or not all(map(math.isfinite, values)):
-        raise UsageError(f"{option} expects a place, Y,X or Z,Y,X in micrometres; got {text!r}.")
-    return values
-
-
-def box(text: str | None) -> tuple[int, int, int, int] | None:
-    """The four whole numbers of ``Y0,Y1,X0,X1``, or None for None.
-
-    Raises
-    ------
-    UsageError
-        If there are not four, or they enclose no pixel.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", text)
-    top, bottom, left, right = (int(part) for part in match.groups()) if match else (0, 0, 0, 0)
-    if top >= bottom or left >= right:
-        raise UsageError(f"--roi expects Y0,Y1,X0,X1 in whole pixels with Y0 < Y1 and X0 < X1; got {text!r}.")
-    return top, bottom, left, right
-
-
-def grid_choice(text: str) -> Literal["fixed", "moving", "none"] | float:
-    """What ``--grid`` asks for: a word, or micrometres per pixel.
-
-    Raises
-    ------
-    UsageError
-        If it is neither.
-    """
-    if text in ("fixed", "moving", "none"):
-        return cast(Literal["fixed", "moving", "none"], text)
-    if re.fullmatch(_NUMBER, text) and math.isfinite(float(text)) and float(text) > 0:
-        return float(text)
-    raise UsageError(f"--grid expects fixed, moving, none or a positive number of micrometres; got {text!r}.")
-
-
-def positive(value: float | None, option: str) -> None:
-    """Refuse a pixel size that is none.
-
-    Raises
-    ------
-    UsageError
-        If it is not a plausible number of micrometres.
-    """
-    from correlight.io.calibration import LARGEST, SMALLEST
-
-    if value is not None and not (math.isfinite(value) and SMALLEST <= value <= LARGEST):
-        raise UsageError(
-            f"{option} expects a positive number of micrometres per pixel, from {SMALLEST:g} to {LARGEST:g}; "
-            f"got {value:g}."
-        )

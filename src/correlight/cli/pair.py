@@ -7,9 +7,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import FIRST, ROTATIONS, Output, Parts, Signed, Spacing, interval, positive
-from correlight.cli.terminal import ACCEPTED, UNSURE, opened, printable, progress_bar, tell_findings
+from correlight.cli.options import FIRST, Output, Parts, Signed, Spacing
+from correlight.cli.terminal import ACCEPTED, UNSURE, printable, progress_bar, tell_findings
 from correlight.errors import UsageError
+from correlight.output.asked import ROTATIONS, interval, positive
+from correlight.output.from_files import opened
 
 
 def pair(

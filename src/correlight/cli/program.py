@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import sys
@@ -20,7 +19,7 @@ from correlight.cli.landmarks import landmarks
 from correlight.cli.pair import pair
 from correlight.cli.register import register
 from correlight.cli.terminal import ACCEPTED, FAILED, MISUSED, printable
-from correlight.errors import CorrelightError, ReadError
+from correlight.output.failure import failure_of
 
 # Words of messages that a user of the command line can act upon by an option, and that option.
 _OPTIONS = {
@@ -33,10 +32,6 @@ _OPTIONS = {
     "give the ratio of their pixel sizes": "--ratio",
     "choose a smaller pixel size to work at": "--at",
 }
-# What a disk or a kernel says when it, and not the user, is at its end.
-_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
-_NO_MEMORY = "The memory of this machine does not suffice; close other programs or bin the images."
-
 app = App(
     name="correlight",
     version=__version__,
@@ -44,20 +39,6 @@ app = App(
 )
 for command in (register, apply, convert, landmarks, features, pair, demo):
     app.command(command)
-
-
-def _code(error: BaseException) -> int:
-    """The exit code that an error stands for."""
-    cause: BaseException | None = error
-    while cause is not None:
-        short = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
-        # A file that asks for more memory than there is may lie about its size.
-        if short and not isinstance(error, ReadError):
-            return FAILED
-        if isinstance(cause, OSError) and cause.errno in _MACHINE and not short:
-            return FAILED
-        cause = cause.__cause__
-    return MISUSED if isinstance(error, CorrelightError) else FAILED
 
 
 def _fail(sentence: str, code: int) -> int:
@@ -83,25 +64,11 @@ def run(argv: Sequence[str] | None = None) -> int:
     except cyclopts.CycloptsError as error:
         one = re.sub(r"\.\s+([A-Z])", lambda start: f"; {start[1].lower()}", str(error)).rstrip(".?! ")
         return _fail(f"{one}; run 'correlight --help' to see what is expected.", MISUSED)
-    except CorrelightError as error:
-        return _fail(_with_options(str(error)), _code(error))
-    except MemoryError:
-        return _fail(_NO_MEMORY, FAILED)
-    except OSError as error:
-        if error.filename is not None and error.errno not in _MACHINE:
-            named = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else error.filename
-            return _fail(f"{named} cannot be used ({error.strerror}); check the file and its permissions.", MISUSED)
-        return _fail(f"The machine failed: {error.strerror or error}.", FAILED)
     except Exception as error:
-        # So says the loader of a library for which there is no room.
-        if isinstance(error, ImportError) and ("map segment" in str(error) or "allocate memory" in str(error)):
-            return _fail(_NO_MEMORY, FAILED)
-        if os.environ.get("CORRELIGHT_DEBUG"):
+        failure = failure_of(error)
+        if failure.kind == "internal" and os.environ.get("CORRELIGHT_DEBUG"):
             raise
-        return _fail(
-            f"Internal error, {type(error).__name__}: {error}; please report it, with what CORRELIGHT_DEBUG=1 shows.",
-            FAILED,
-        )
+        return _fail(_with_options(failure.sentence), MISUSED if failure.kind == "misuse" else FAILED)
 
 
 def _with_options(sentence: str) -> str:

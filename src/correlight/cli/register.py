@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import (
-    FIRST,
-    ROTATIONS,
-    SCALES,
-    Output,
-    Overwrite,
-    Parts,
-    Signed,
-    Spacings,
-    box,
-    grid_choice,
-    interval,
-    spacings,
-)
-from correlight.cli.terminal import ACCEPTED, UNSURE, opened, progress_bar, tell, tell_findings, tell_notes
-from correlight.errors import TransformError, UsageError
-
-if TYPE_CHECKING:
-    from correlight.images.image import Image
-    from correlight.search.limits import Start
+from correlight.cli.options import FIRST, ExitZero, FailOn, Output, Overwrite, Parts, Signed, Spacings
+from correlight.cli.terminal import exit_code, progress_bar, tell, tell_findings
+from correlight.output.asked import ROTATIONS, SCALES, box, grid_choice, interval, spacings
+from correlight.output.from_files import Asked, register_files
 
 
 def register(
@@ -54,6 +37,8 @@ def register(
     predictor: Path | None = None,
     grid: Annotated[str, Signed] = "fixed",
     seed: int = 0,
+    fail_on: FailOn = None,
+    exit_zero: ExitZero = False,
     overwrite: Overwrite = False,
 ) -> int:
     """Find the transform between two images, judge it, and move every channel onto the fixed image.
@@ -99,95 +84,35 @@ def register(
     seed
         Seed of every random draw.
     """
-    if pose is not None and pose < 1:
-        raise UsageError(f"Poses are counted from 1; got {pose}.")
-    if seed < 0:
-        raise UsageError(f"A seed is a whole number from 0; got {seed}.")
-    sizes = spacings(fixed_spacing, "--fixed-spacing"), spacings(moving_spacing, "--moving-spacing")
-    turns = interval(rotation, "--rotation", ROTATIONS)
-    scales = interval(scale, "--scale", SCALES, positive=True)
-    region, onto = box(roi), grid_choice(grid)
-
-    from correlight.io import unchanged
-    from correlight.io.write import check_type
-    from correlight.output.folder import write_result
-    from correlight.output.moved import must_be_bounded, output_pixels
-    from correlight.output.target import reserve
-    from correlight.registration.register import register as run
-
-    files = (
+    exit_code((), fail_on, exit_zero)
+    asked = Asked(
         fixed,
         moving,
+        recipe,
+        model,
+        fixed_channel,
+        moving_channel,
+        spacings(fixed_spacing, "--fixed-spacing"),
+        spacings(moving_spacing, "--moving-spacing"),
+        parts.of_fixed,
+        parts.of_moving,
         fixed_mask,
         moving_mask,
+        box(roi, "--roi"),
         start,
+        interval(rotation, "--rotation", ROTATIONS),
+        interval(scale, "--scale", SCALES, positive=True),
+        mirror,
+        pose,
         predictor,
-        Path(recipe) if recipe.endswith(".toml") else None,
+        grid_choice(grid, "--grid"),
+        seed,
     )
-    inputs = [path for path in files if path is not None]
-    with reserve(output, overwrite=overwrite, inputs=inputs) as folder:
-        fixed_image = opened(fixed, sizes[0], fixed_mask, parts.of_fixed)
-        moving_image = opened(moving, sizes[1], moving_mask, parts.of_moving)
-        if onto != "none":
-            check_type(moving_image.dtype)
-        if isinstance(onto, float) and not fixed_image.grid.calibrated:
-            raise UsageError(
-                f"--grid {grid} counts micrometres and {fixed} states no pixel size; give --fixed-spacing, or choose "
-                "--grid fixed or moving."
-            )
-        if isinstance(onto, float):
-            must_be_bounded(output_pixels(fixed_image, onto), moving_image)
-        with progress_bar() as progress:
-            result = run(
-                fixed_image,
-                moving_image,
-                recipe,
-                model=model,
-                fixed_channel=fixed_channel,
-                moving_channel=moving_channel,
-                roi=region,
-                # The limits of the search take landmarks, and nothing else of the registration uses the start.
-                start=_start(start, fixed_image, moving_image),
-                rotation=turns,
-                scale=scales,
-                mirror=mirror,
-                pose=pose,
-                predictor=predictor,
-                seed=seed,
-                progress=progress,
-            )
-            progress("write", 0.0)
-            written = partial(progress, "write")
-            notes = write_result(folder, result, fixed_image, moving_image, grid=onto, progress=written)
-            progress("write", 1.0)
-        unchanged(fixed_image)
-        unchanged(moving_image)
-    tell(result, output, notes)
-    tell_findings(fixed_image, moving_image)
-    return ACCEPTED if result else UNSURE
 
+    from correlight.output.target import reserve
 
-def _start(path: Path | None, fixed: Image, moving: Image) -> Start | None:
-    """The transform in a file, or the one that the landmarks in it say; the places themselves if they are too few."""
-    if path is None:
-        return None
-    from correlight.exchange import ExchangeContext, LandmarkTable, PointTable, read_file
-    from correlight.landmarks.tables import supposed
-    from correlight.output.landmarks import read_pairs
-    from correlight.registration.start import start_of_pairs
-
-    content = read_file(path, context=ExchangeContext(fixed=fixed.grid, moving=moving.grid))
-    if isinstance(content, PointTable):
-        raise UsageError(
-            f"{path} gives no start: it holds points of one image, where pairs or a transform were expected."
-        )
-    if not isinstance(content, LandmarkTable):
-        return content
-    table = read_pairs(path, fixed.grid, moving.grid)
-    places = table.fixed.positions(fixed.grid), table.moving.positions(moving.grid)
-    try:
-        start = start_of_pairs(*places)
-    except (TransformError, UsageError) as error:
-        raise UsageError(f"{path} gives no start: {error}") from error
-    tell_notes(supposed(table, path.name))
-    return start
+    with reserve(output, overwrite=overwrite, inputs=asked.inputs) as folder, progress_bar() as progress:
+        made = register_files(asked, folder, progress=progress)
+    tell(made.result, output, made.notes)
+    tell_findings(made.fixed, made.moving)
+    return exit_code([made.result.status], fail_on, exit_zero)

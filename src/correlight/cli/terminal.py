@@ -1,13 +1,15 @@
-"""What the commands read and say."""
+"""What the commands say, and the codes that they end with."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
+
+from correlight.errors import UsageError
 
 if TYPE_CHECKING:
     from correlight.images.image import Image
@@ -25,22 +27,36 @@ _OPTIONS = {
     "start": "--start FILE",
     "landmarks": "correlight landmarks",
 }
+FailOn = Literal["doubtful", "refused", "never"]
 STOPPED = 129, 130, 143  # 128 and the number of the signal
 
 
-def opened(
-    path: Path,
-    spacing: float | Sequence[float] | None = None,
-    mask: Path | None = None,
-    part: Mapping[str, Any] | None = None,
-) -> Image:
-    """The image in a file, or the part of it that was chosen, without what a mask excludes."""
-    from correlight.io import read, read_mask
+def exit_code(
+    statuses: Iterable[str | None], fail_on: FailOn | None, exit_zero: bool, usual: FailOn = "doubtful"
+) -> int:
+    """The code that a command ends with that wrote what it was asked for.
 
-    image = read(path, spacing=spacing, **(part or {}))
-    if mask is None:
-        return image
-    return image.with_mask(read_mask(mask, image.grid.shape), f"pixels outside the given mask {mask.name} are ignored")
+    Parameters
+    ----------
+    statuses : iterable of str or None
+        Verdicts; None where there is none.
+    fail_on : {"doubtful", "refused", "never"}, optional
+        The least verdict that does not end with 0, if it was given.
+    exit_zero : bool
+        The same as "never".
+    usual : {"doubtful", "refused", "never"}
+        What holds where neither was given.
+
+    Raises
+    ------
+    UsageError
+        If both were given and contradict each other.
+    """
+    if exit_zero and fail_on not in (None, "never"):
+        raise UsageError(f"--exit-zero and --fail-on {fail_on} contradict each other; give one of them.")
+    levels = {"doubtful": {"doubtful", "refused"}, "refused": {"refused"}, "never": set[str]()}
+    unwanted = levels["never" if exit_zero else fail_on or usual]
+    return UNSURE if any(status in unwanted for status in statuses) else ACCEPTED
 
 
 @contextmanager
