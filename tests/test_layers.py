@@ -36,7 +36,7 @@ LAYERS = [
     {"cli", "napari"},
 ]
 # Rooms beside the road: what they know, and who may open their doors.
-FORMATS = {"errors", "parsing", "images"} | GEOMETRY
+FORMATS = {"parsing", "images"} | BASE | GEOMETRY
 BESIDE = {
     "parsing": {"errors"},
     "io": FORMATS,
@@ -51,6 +51,8 @@ GEOMETRY_ONLY = {"numpy", "scipy"}
 DOORS = {
     "torch": ("learn", "appearance.networks"),
     "dask": ("napari",),
+    "distributed": ("batch.pools",),
+    "dask_jobqueue": ("batch.pools",),
     "tifffile": ("io",),
     "zarr": ("io", "exchange"),
     "imagecodecs": ("io",),
@@ -71,7 +73,7 @@ DOORS = {
     "pandas": ("notebook",),
 }
 LAZY = {"torch"}
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "skimage": "scikit-image"}
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "dask_jobqueue": "dask-jobqueue"}
 
 
 class Import:
@@ -185,7 +187,7 @@ def test_rooms_do_not_depend_on_each_other_in_circles() -> None:
 def test_every_package_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    rooms = ("learn", "formats", "napari")
+    rooms = ("learn", "formats", "napari", "cluster")
     lines = [*project["dependencies"], *(line for room in rooms for line in extras.get(room, []))]
     declared = {re.split(r"[^\w.-]", line)[0] for line in lines}
     used = {

@@ -7,6 +7,7 @@ everything that takes long calls `checkpoint` now and then, from whatever thread
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,20 @@ Outcome = TypeVar("Outcome")
 
 # While nothing else is reported, the listener hears the last report again after so many seconds, so that it can cancel.
 _BEAT = 0.1
+
+
+# How many threads a process may use at once; without a number, as many as there are processors.
+_ALLOWED: list[int] = []
+
+
+def limit_threads(most: int) -> None:
+    """Let this process use so many threads at once, because others work beside it."""
+    _ALLOWED[:] = [most]
+
+
+def threads(most: int) -> int:
+    """How many threads long work should use: one per processor that this process may use, but not more than these."""
+    return max(1, min(*_ALLOWED, os.cpu_count() or 1, most))
 
 
 class _Watch:

@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     open_streams()
     _noted("target", "WRITTEN").clear()
+    _noted("target", "KEPT").clear()
     terminal = Terminal()
     if argv is None:
         terminal.keep_from_libraries()
@@ -102,6 +103,7 @@ def _noted(room: str, name: str) -> list[Any]:
 
 
 def _sentence(number: int) -> str:
-    written = _noted("target", "WRITTEN")
+    written, kept = _noted("target", "WRITTEN"), _noted("target", "KEPT")
     what = f"{written[-1]} was complete" if written else "nothing was written"
+    what = kept[-1] if kept else what
     return f"correlight: {_WORDS[signal.Signals(number).name]}; {what}."

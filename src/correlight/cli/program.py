@@ -12,6 +12,7 @@ from cyclopts import App
 
 from correlight import __version__
 from correlight.cli.apply import apply
+from correlight.cli.batch import batch
 from correlight.cli.convert import convert
 from correlight.cli.demo import demo
 from correlight.cli.features import features
@@ -37,7 +38,7 @@ app = App(
     version=__version__,
     help="Registers images of one specimen from different microscopes, and reports how reliable the result is.",
 )
-for command in (register, apply, convert, landmarks, features, pair, demo):
+for command in (register, batch, apply, convert, landmarks, features, pair, demo):
     app.command(command)
 
 

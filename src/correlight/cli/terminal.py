@@ -80,6 +80,23 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
         yield show
 
 
+@contextmanager
+def row_bar(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar that counts rows, with the time that is left, on standard error if somebody is there to see it."""
+    if not sys.stderr.isatty():
+        yield lambda done: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = MofNCompleteColumn(), BarColumn(), TimeRemainingColumn()
+    # What goes into a file or a pipe must not be led to the screen.
+    both = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=both) as bars:
+        rows = bars.add_task("rows", total=total)
+        yield lambda done: bars.update(rows, completed=done)
+
+
 def tell_findings(*images: Image) -> None:
     """What was found on reading, on standard error: which part of a file was read, what else it holds, what it lacks.
 

@@ -41,12 +41,8 @@ def columns_and_rows(path: str | Path, limit: int, most: int) -> tuple[list[str]
 
     Parameters
     ----------
-    path : str or Path
-        The file.
-    limit : int
-        Bytes beyond which it is not read.
-    most : int
-        Rows beyond which it is not read.
+    path, limit, most
+        As for `header_and_lines`.
 
     Returns
     -------
@@ -58,8 +54,31 @@ def columns_and_rows(path: str | Path, limit: int, most: int) -> tuple[list[str]
     Raises
     ------
     ReadError
-        If the file cannot be read, is no table, has too many rows or none, rows of different lengths, or two
-        columns of one name.
+        As for `header_and_lines`, and if rows have different lengths.
+    """
+    header, lines = header_and_lines(path, limit, most)
+    for number, line in enumerate(lines, start=1):
+        if len(line) != len(header):
+            raise ReadError(f"Row {number} of {path} has {len(line)} fields where the header has {len(header)}.")
+    return header, lines
+
+
+def header_and_lines(path: str | Path, limit: int, most: int) -> tuple[list[str], list[list[str]]]:
+    """The same of a table whose rows may have other lengths than its header, for those who judge each by itself.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    limit : int
+        Bytes beyond which it is not read.
+    most : int
+        Rows beyond which it is not read.
+
+    Raises
+    ------
+    ReadError
+        If the file cannot be read, is no table, has too many rows or none, or two columns of one name.
     """
     text = read_text(path, "a table in CSV", limit=limit)
     mark = mark_of(text)
@@ -77,9 +96,6 @@ def columns_and_rows(path: str | Path, limit: int, most: int) -> tuple[list[str]
     if not lines:
         raise ReadError(f"A header line and at least one row were expected in {path}; got none.")
     _check_header(header, path)
-    for number, line in enumerate(lines, start=1):
-        if len(line) != len(header):
-            raise ReadError(f"Row {number} of {path} has {len(line)} fields where the header has {len(header)}.")
     return header, lines
 
 

@@ -7,7 +7,6 @@ that it needs, so neither pixels on disk nor large outputs pass through memory w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from correlight.geometry import Grid
 from correlight.images.image import CoarseMask, Image, Mask, Pixels
 from correlight.images.kernel import ON_PIXEL, Array, Order, laid_block, sampled_block
 from correlight.images.places import Coordinates, Region, places_of
+from correlight.progress import threads
 from correlight.transforms import Affine, Projective, Transform
 
 Orders = Order | Sequence[Order]
@@ -262,7 +262,7 @@ Part = Callable[[Region], Block | None]
 
 def _dispatched(part: Part, regions: Sequence[Region]) -> Iterator[Block | None]:
     """The blocks in their order, made a few at a time."""
-    workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+    workers = threads(_MOST_WORKERS)
     if len(regions) == 1 or workers == 1:
         yield from map(part, regions)
         return

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from correlight.errors import ReadError
 from correlight.images.image import cut_from
 from correlight.io.axes import check_axes
+from correlight.progress import threads
 
 Array = NDArray[Any]
 
@@ -190,7 +191,7 @@ class Segments:
                     files[path] = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
                 except OSError as error:
                     raise _gone(path, error) from error
-            workers = min(os.cpu_count() or 1, _MOST_WORKERS)
+            workers = threads(_MOST_WORKERS)
             if len(grid) <= _FEW or workers == 1:
                 for entry in grid:
                     place(entry)

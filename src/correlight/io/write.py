@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,7 @@ from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import Pixels
 from correlight.images.pyramid import Cascade, Smaller
+from correlight.progress import threads
 
 TILE = 256  # pixels per side
 LARGE = 4096  # pixels along the longer side up to which an image needs no pyramid
@@ -159,7 +159,7 @@ class TiffBands:
         self._open = ExitStack()
         scratch = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(self.path.parent))  # noqa: SIM115, closed with the writer
         self._scratch = self._open.enter_context(scratch)
-        self._pool = self._open.enter_context(ThreadPoolExecutor(min(os.cpu_count() or 1, _MOST_WORKERS)))
+        self._pool = self._open.enter_context(ThreadPoolExecutor(threads(_MOST_WORKERS)))
         self._predictor = self.dtype.kind != "f"
         self._content = hashlib.blake2b(digest_size=16)
 

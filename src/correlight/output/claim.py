@@ -29,6 +29,10 @@ _FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 CLAIMED: list[Path] = []
 
 
+class Busy(UsageError):
+    """Another run is writing there at this moment."""
+
+
 @contextmanager
 def claimed(target: Path, out: str | Path) -> Iterator[None]:
     """Keep other runs away from a target, and clean up after those that were killed there."""
@@ -40,9 +44,7 @@ def claimed(target: Path, out: str | Path) -> Iterator[None]:
         except (OSError, ValueError) as error:
             raise cannot_be_made(out, error) from error
         if not taken:
-            raise UsageError(
-                f"Another run is writing {out} at this moment; wait until it ends, or choose another name."
-            )
+            raise Busy(f"Another run is writing {out} at this moment; wait until it ends, or choose another name.")
         if claim.safe:
             _sweep(target)
         yield
@@ -51,6 +53,15 @@ def claimed(target: Path, out: str | Path) -> Iterator[None]:
             patiently(claim.release)
         finally:
             CLAIMED.remove(target)
+
+
+def held(target: Path) -> bool:
+    """Whether another process has claimed a target at this moment."""
+    claim = _Claim(target.with_name(f".{target.name}{LOCK}"))
+    try:
+        return not claim.is_free()
+    except OSError:
+        return False
 
 
 class _Claim:
@@ -81,6 +92,14 @@ class _Claim:
                 return True
             # Its holder deleted it after it was opened here.
             handle, self._handle = self._handle, None
+            os.close(handle)
+
+    def is_free(self) -> bool:
+        """Whether nobody holds the file; it is left as it is."""
+        handle = os.open(self._path, _FLAGS)
+        try:
+            return _lock(handle) is not False
+        finally:
             os.close(handle)
 
     def _is_there(self, handle: int) -> bool:
@@ -146,7 +165,9 @@ def _unlink(path: Path) -> None:
 def _sweep(target: Path) -> None:
     """Remove what a killed run left, and bring back the earlier result if it died between the two renames."""
     left = re.compile(rf"\.{re.escape(target.name)}\.[0-9a-f]{{8}}({re.escape(PARTIAL)}|{re.escape(ASIDE)})")
-    for path in sorted(entry for entry in target.parent.iterdir() if left.fullmatch(entry.name)):
+    # Thousands of results may lie beside each other.
+    near = (name for name in os.listdir(target.parent) if name.startswith(f".{target.name}."))
+    for path in sorted(target.parent / name for name in near if left.fullmatch(name)):
         if path.is_symlink() or not path.is_dir():
             continue  # no run leaves such a thing
         if path.suffix == PARTIAL:

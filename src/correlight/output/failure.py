@@ -9,9 +9,9 @@ from typing import Literal
 
 from correlight.errors import CorrelightError, ReadError
 
-# What a disk or a kernel says when it, and not the user, is at its end.
+# What a disk, a network or a kernel says when it, and not the user, is at its end.
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_MACHINE = {*_FULL, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+_MACHINE = {*_FULL, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ECONNRESET}
 _NO_MEMORY = "The memory of this machine does not suffice; close other programs or bin the images."
 
 Kind = Literal["misuse", "machine", "memory", "disk full", "internal"]

@@ -25,6 +25,8 @@ Stamp = tuple[int, ...] | None
 # which takes moments and must not be interrupted, as nobody could say afterwards what was done.
 WRITTEN: list[Path] = []
 PLACING: list[Path] = []
+# What is said, in place of these, by those who write one thing after the other and keep what is complete.
+KEPT: list[str] = []
 
 
 @contextmanager

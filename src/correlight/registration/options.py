@@ -145,6 +145,11 @@ def dimension_of(fixed: Image, moving: Image) -> Dimension:
     return "section in stack" if any(flat) else "3-D"
 
 
+def heeded(methods: Methods, dimension: Dimension) -> frozenset[Option]:
+    """The options that the methods of a recipe take into account of such images."""
+    return frozenset(methods.search.serves(dimension).options | methods.refinement.serves(dimension).options)
+
+
 def check(recipe: Recipe, methods: Methods, dimension: Dimension, options: Options) -> None:
     """Refuse what the methods of a recipe do not serve.
 
@@ -161,12 +166,12 @@ def check(recipe: Recipe, methods: Methods, dimension: Dimension, options: Optio
             f"{'two ' if dimension != 'section in stack' else ''}{words[dimension]}, so choose another recipe."
         )
     search, refinement = methods.search.serves(dimension), methods.refinement.serves(dimension)
-    heeded = search.options | refinement.options
-    refused = [name for name in options.given if name not in heeded]
+    known = heeded(methods, dimension)
+    refused = [name for name in options.given if name not in known]
     if refused:
         raise UsageError(
             f"The recipe {recipe.name} cannot take a {' or a '.join(refused)} of {words[dimension]} into account; "
-            f"it takes {', '.join(name for name in OPTIONS if name in heeded) or 'none'}."
+            f"it takes {', '.join(name for name in OPTIONS if name in known) or 'none'}."
         )
     for name, span, (least, most) in (
         ("rotation", options.rotation, ROTATIONS),

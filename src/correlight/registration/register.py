@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from correlight.images.image import Image
 from correlight.images.pyramid import region_of, working_image
 from correlight.methods.protocols import Dimension
 from correlight.methods.task import Candidate, ImagePair, Task
-from correlight.progress import Progress, watched
+from correlight.progress import Progress, threads, watched
 from correlight.recipes import Recipe, load
 from correlight.registration.advice import advice_for
 from correlight.registration.finish import finish, nothing_found
@@ -131,9 +130,9 @@ def register(
     check_start(start, images[0].grid, images[1].grid)
     appearance = methods.appearance.appearance if methods.appearance is not None else None
     stated = ImagePair(*images, fixed_channel, moving_channel, appearance)
-    threads = workers or min(os.cpu_count() or 1, _MOST_WORKERS)
+    number = workers or threads(_MOST_WORKERS)
     with watched(progress) as report:
-        walk = _Walk(chosen, methods, dimension, options, stated, seed, threads, report)
+        walk = _Walk(chosen, methods, dimension, options, stated, seed, number, report)
         result, reading = walk.best()
     result = as_stated(result, reading, images[0].grid, images[1].grid)
     advice = advice_for(result, options, dimension, (fixed, moving), (fixed_channel, moving_channel))
