@@ -12,6 +12,7 @@ from correlight.cli import main
 from correlight.cli.terminal import ACCEPTED, MISUSED, UNSURE
 from correlight.errors import TransformError
 from correlight.exchange import (
+    FORMATS,
     ExchangeContext,
     PointTable,
     read_file,
@@ -207,7 +208,7 @@ def test_points_go_to_transformix_and_come_back(tmp_path: Path) -> None:
         (("a.txt", "b.xml"), "several formats; choose one: "),
         (("a.txt", "b.xml", "--to", "trakem2"), "counts pixels"),
         (("a.txt", "b.xml", "--to", "bdv"), "give the one to write into"),
-        (("a.txt", "b.csv", "--to", "bigwarp"), "does not hold a transform"),
+        (("a.txt", "b.csv", "--to", "bigwarp"), "fields of both images must be known"),
         (("a.txt", "b.tfm", "--to", "word"), "A format is one of"),
         (("a.txt", "b.png"), "ends in .png"),
         (("a.txt", "a.txt"), "would replace the input"),
@@ -314,3 +315,91 @@ def test_the_part_of_a_file_whose_pixels_count_is_chosen_and_said(
     half = Grid.of((64, 64), 0.5, unit="micrometre")
     found = read_transform(tmp_path / "b.xml", context=ExchangeContext(half, half))
     assert np.allclose(found.matrix, given.matrix)  # type: ignore[attr-defined]
+
+
+PROJECTIVE = Projective(np.array([[1.2, 0.1, 0.03], [-0.2, 0.9, 0.04], [0.02, 0.01, 1]]))
+
+
+def result_folder(folder: Path, transform: Transform = TRANSFORM, status: str = "accepted") -> Path:
+    """A result whose images share most of their fields: 40 x 50 pixels of 0.1 and of 0.2 micrometres."""
+    folder.mkdir()
+    kind = "affine" if isinstance(transform, Affine) else "projective"
+    content = {
+        "moving_from_fixed": {"type": kind, "axes": "yx", "matrix": transform.matrix.tolist()},  # type: ignore[attr-defined]
+        "status": status,
+        "fixed": {"shape": [40, 50], "spacing": [0.1, 0.1]},
+        "moving": {"shape": [60, 80], "spacing": [0.2, 0.2]},
+        "fixed_unit": "micrometre",
+        "moving_unit": "micrometre",
+    }
+    (folder / "result.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["bigwarp.csv", "em_bigwarp_2.json"])
+def test_a_program_that_takes_landmarks_only_gets_landmarks_made_of_the_result(name, tmp_path, capsys) -> None:
+    shift = Affine.of(np.eye(2) * 1.1, (0.4, 0.7))
+    assert run(result_folder(tmp_path / "out", shift), tmp_path / name) == ACCEPTED
+    assert "25 pairs of landmarks made of the transform" in capsys.readouterr().err
+    made = read_landmarks(tmp_path / name)
+    assert len(made.fixed.names) == 25
+    np.testing.assert_allclose(shift(made.fixed.points), made.moving.points, atol=1e-9)
+
+
+def test_landmarks_are_made_in_the_number_asked_for(tmp_path, capsys) -> None:
+    shift = Affine.of(np.eye(2) * 1.1, (0.4, 0.7))
+    out = result_folder(tmp_path / "out", shift)
+    # eC-CLEM takes both; the images are known from the result.
+    assert run(out, tmp_path / "pairs.xml", "--to", "ecclem", "--landmarks", 3) == ACCEPTED
+    assert len(read_landmarks(tmp_path / "pairs.xml").fixed.names) == 9
+    assert run(out, tmp_path / "matrix.xml", "--to", "ecclem") == ACCEPTED
+    places = np.array([[0.0, 0.0], [1.0, 3.0]])
+    np.testing.assert_allclose(read_transform(tmp_path / "matrix.xml")(places), shift(places), atol=1e-9)
+    capsys.readouterr()
+    assert "from 2 to 100" in refused(capsys, out, tmp_path / "one.csv", "--landmarks", 1)
+    assert run(out, tmp_path / "bigwarp.csv") == ACCEPTED
+    capsys.readouterr()
+    assert "leave their number out" in refused(
+        capsys, tmp_path / "bigwarp.csv", tmp_path / "more.csv", "--landmarks", 4
+    )
+
+
+def test_landmarks_need_the_fields_of_the_images(tmp_path, capsys) -> None:
+    write_transform(tmp_path / "a.tfm", TRANSFORM)
+    assert "fields of both images" in refused(capsys, tmp_path / "a.tfm", tmp_path / "bigwarp.csv", *PIXELS)
+
+
+def test_the_nearest_simpler_kind_is_written_with_what_it_costs(tmp_path, capsys) -> None:
+    out = result_folder(tmp_path / "out", PROJECTIVE)
+    assert "affine to write" in refused(capsys, out, tmp_path / "a.tfm")
+    assert run(out, tmp_path / "b.tfm", "--model", "affine") == ACCEPTED
+    said = capsys.readouterr().err
+    fixed, moving = Grid.of((40, 50), 0.1, unit="micrometre"), Grid.of((60, 80), 0.2, unit="micrometre")
+    places = fixed.lattice(25)
+    places = places[moving.contains(PROJECTIVE(places))]
+    found = read_transform(tmp_path / "b.tfm")
+    back = PROJECTIVE.inverse()(found(places))
+    most = np.linalg.norm(back - places, axis=1).max() / 0.1
+    told = float(said.partition("average and ")[2].split()[0])
+    # Told by the derivatives of the transform, here compared with the way back.
+    assert told == pytest.approx(most, rel=0.1)
+
+
+def test_a_refused_result_is_named_as_such(tmp_path, capsys) -> None:
+    assert run(result_folder(tmp_path / "out", status="refused"), tmp_path / "a.tfm") == ACCEPTED
+    assert "was refused" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("napari.txt", "napari"), ("a.txt", "matrix"), ("em-elastix.txt", "elastix"), ("table.csv", "matrix")],
+)
+def test_a_name_chooses_the_format(name, expected, tmp_path, capsys) -> None:
+    assert run(result_folder(tmp_path / "out"), tmp_path / name) == ACCEPTED
+    assert f": transform, {expected}" in capsys.readouterr().out
+
+
+def test_help_lists_the_formats(capsys) -> None:
+    main(["convert", "--help"])
+    said = capsys.readouterr().out
+    assert [name for name in FORMATS if name not in said] == []

@@ -27,6 +27,7 @@ def convert(
     fixed_origin: Annotated[str | None, Signed] = None,
     moving_origin: Annotated[str | None, Signed] = None,
     model: Literal["rigid", "similarity", "affine", "projective"] | None = None,
+    landmarks: int | None = None,
     name: str | None = None,
     into: Path | None = None,
     dimensions: Literal[2, 3] | None = None,
@@ -42,9 +43,11 @@ def convert(
     target
         The file to write; its ending says the format where it can.
     from_
-        Format to read, where the file does not determine it.
+        Format to read, where the file does not determine it: itk, elastix, matrix, napari, trakem2, ecclem, bdv, mobie,
+        ngff, bigwarp, table or transformix.
     to
-        Format to write, where the ending does not determine it.
+        Format to write, where neither the ending nor a name such as mobie.json or bigwarp.csv determines it; the same
+        names as for the format to read.
     fixed
         The fixed image, for formats that count pixels or state sizes.
     moving
@@ -59,7 +62,10 @@ def convert(
     moving_origin
         The same for the moving image, of which IN states nothing.
     model
-        The kind of transform to fit to landmarks.
+        The kind of transform to fit to landmarks; of a transform, the kind that is to come as near to it as possible.
+    landmarks
+        Write N corresponding landmarks along each axis, made of the transform, in its place; 5 without it for programs
+        that take landmarks only.
     name
         Name of the moving image in a file that describes several.
     into
@@ -93,6 +99,7 @@ def convert(
             moving_origin=position(moving_origin, "--moving-origin"),
         ),
         model=model,
+        landmarks=landmarks,
         overwrite=overwrite,
     )
     print(printable(f"{target}: {done.kind}, {done.format}"))

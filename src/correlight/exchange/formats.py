@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -133,6 +134,27 @@ def _undirected(path: Path) -> None:
         "before x), napari (from moving to fixed, y before x, as affinder writes it) or ecclem (from moving to fixed, "
         "x before y)."
     )
+
+
+def called(path: str | Path, kind: ContentKind) -> Format | None:
+    """The format whose name is part of the name of a file, such as ``mobie.json`` or ``em-bigwarp.csv``; None if none.
+
+    Parameters
+    ----------
+    path : str or Path
+        With an ending that the format has.
+    kind : {"transform", "landmarks", "points"}
+        What is to be written; landmarks can be made of a transform.
+    """
+    suffix, words = Path(path).suffix.lower(), re.split(r"[^a-z0-9]+", Path(path).stem.lower())
+    found = [
+        entry
+        for entry in FORMATS.values()
+        if entry.name in words
+        and suffix in entry.endings
+        and (kind in entry.writes or (kind == "transform" and entry.writes == ("landmarks",)))
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def choose(path: str | Path, kind: ContentKind) -> Format:

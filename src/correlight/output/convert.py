@@ -22,14 +22,15 @@ from correlight.exchange import (
     read_file,
     write_file,
 )
-from correlight.exchange.formats import BARE, choose, named, recognise
+from correlight.exchange.formats import BARE, Format, called, choose, named, recognise
 from correlight.geometry import Grid
 from correlight.io import read
 from correlight.landmarks import LinearModel, fit
 from correlight.landmarks.tables import supposed
 from correlight.output.apply import read_saved
+from correlight.output.nearest import LANDMARKS_PER_AXIS, in_landmarks, simpler
 from correlight.output.target import reserve, reserve_files
-from correlight.transforms import Transform
+from correlight.transforms import Projective, Transform
 from correlight.transforms.bending import bends
 
 _RECORD = "result.json"
@@ -74,6 +75,7 @@ def convert(
     moving_part: Mapping[str, Any] | None = None,
     context: ExchangeContext = UNKNOWN,
     model: LinearModel | None = None,
+    landmarks: int | None = None,
     overwrite: bool = False,
 ) -> Converted:
     """Read a file of one tool and write what it holds for another.
@@ -97,7 +99,11 @@ def convert(
         Name of the moving image, number of axes, dataset to write into, unit, and the origins of images that have
         lost them.
     model : {"rigid", "similarity", "affine", "projective"}, optional
-        The kind of transform to fit to landmarks where the output holds a transform.
+        The kind of transform to fit to landmarks where the output holds a transform; of a transform, the kind that is
+        to come as near to it as possible.
+    landmarks : int, optional
+        Write so many corresponding landmarks along each axis, made of the transform, instead of the transform; 5 for
+        programs that take nothing else.
     overwrite : bool
         Whether an existing output is replaced.
 
@@ -129,15 +135,22 @@ def convert(
         notes.extend(_outside(content, context))
     if isinstance(content, PointTable):
         notes.extend(_off_images(content, context))
-    entry = named(write_as) if write_as is not None else None
-    if entry is None and context.into is not None:
-        entry = recognise(context.into)
     if isinstance(content, LandmarkTable) and model is not None:
         content = _fitted(content, context, model, source)
         notes.append(f"the {model} transform that fits the landmarks best is written")
+        model = None
+    entry = named(write_as) if write_as is not None else None
+    if entry is None:
+        entry = called(target, kind_of(content)) if context.into is None else recognise(context.into)
     if isinstance(content, Transform):
         notes.extend(_unit_supposed(read_as, context, source))
         notes.extend(_apart(content, context))
+        notes.extend(_refused(source))
+        content, said = _as_taken(content, context, model, landmarks, entry)
+        notes.extend(said)
+    elif landmarks is not None:
+        what = kind_of(content)
+        raise UsageError(f"Landmarks are made of a transform, and {source} holds {what}; leave their number out.")
     kind = kind_of(content)
     try:
         entry = choose(target, kind) if entry is None else entry
@@ -153,13 +166,55 @@ def convert(
     out = Path(target)
     if entry.folder:
         with reserve(out, overwrite=overwrite, inputs=inputs) as folder:
-            write_file(folder, content, entry.name, context)
+            _write(folder, content, entry, context)
             notes.extend(_read_back(folder, content, entry.name, context))
     else:
         with reserve_files(out, overwrite=overwrite, inputs=inputs) as folder:
-            write_file(folder / out.name, content, entry.name, context)
+            _write(folder / out.name, content, entry, context)
             notes.extend(_read_back(folder / out.name, content, entry.name, context))
     return Converted(kind, entry.name, tuple(notes), found)
+
+
+def _write(path: Path, content: Content, entry: Format, context: ExchangeContext) -> None:
+    """Write what a format holds; of a projective map that it does not, say what else there is."""
+    try:
+        write_file(path, content, entry.name, context)
+    except TransformError as error:
+        if not isinstance(content, Projective):
+            raise
+        hint = "or choose the kind (model) affine to write the affine transform that comes nearest"
+        raise TransformError(f"{str(error).rstrip('.')}, {hint}.") from error
+
+
+def _as_taken(
+    transform: Transform,
+    context: ExchangeContext,
+    model: LinearModel | None,
+    landmarks: int | None,
+    entry: Format | None,
+) -> tuple[Transform | LandmarkTable, tuple[str, ...]]:
+    """The transform as it is, or what was asked for or the format takes in its place, and what to say of that."""
+    notes = list[str]()
+    if model is not None:
+        transform, said = simpler(transform, model, context)
+        notes.append(said)
+    takes_landmarks_only = entry is not None and entry.writes == ("landmarks",)
+    if landmarks is None and not takes_landmarks_only:
+        return transform, tuple(notes)
+    per_axis = LANDMARKS_PER_AXIS if landmarks is None else landmarks
+    table, said = in_landmarks(transform, context, per_axis, "a table" if entry is None else entry.title)
+    return table, (*notes, said)
+
+
+def _refused(source: str | Path) -> tuple[str, ...]:
+    """That a registration was refused, if it is one."""
+    record = Path(source) / _RECORD if Path(source).is_dir() else Path(source).with_name(_RECORD)
+    if not record.is_file() or not _holds_result(source):
+        return ()
+    frames = read_saved(source).frames
+    if frames is None or frames.status != "refused":
+        return ()
+    return ("the registration was refused, so this transform is not to be used",)
 
 
 def _read_back(path: Path, content: Content, format_name: str, context: ExchangeContext) -> tuple[str, ...]:
