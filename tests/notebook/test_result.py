@@ -1,6 +1,7 @@
 """What Python and notebooks are given: results that know their images."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from correlight.simulate import pair
 from correlight.simulate.write import write_pair
 from correlight.transforms import Affine
 
-LIMITS = {"rotation": (20.0, 40.0), "mirror": False, "moving_channel": 1}
+LIMITS: dict[str, Any] = {"rotation": (20.0, 40.0), "mirror": False, "moving_channel": 1}
 
 
 @pytest.fixture(scope="module")
@@ -29,16 +30,17 @@ def couple():
 
 @pytest.fixture(scope="module")
 def result(couple) -> ResultWithImages:
-    images = (
+    fixed, moving = (
         Image.from_array(np.asarray(one), one.grid.spacing, one.channels) for one in (couple.fixed, couple.moving)
     )
-    return register(*images, **LIMITS)
+    return register(fixed, moving, **LIMITS)
 
 
 @pytest.fixture(scope="module")
 def refused() -> ResultWithImages:
     rng = np.random.default_rng(0)
-    return register(*(rng.random((48, 48)) for _ in range(2)), rotation=(0.0, 5.0), mirror=False)
+    one, other = (rng.random((48, 48)) for _ in range(2))
+    return register(one, other, rotation=(0.0, 5.0), mirror=False)
 
 
 def test_arrays_with_pixel_sizes_give_the_same_as_images(couple, result) -> None:

@@ -1,6 +1,7 @@
 """What is not accepted says what to try next; what is accepted says nothing of the kind."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from correlight.registration.from_landmarks import from_landmarks
 from correlight.registration.options import Options
 from correlight.registration.register import register
 
-LIMITS = {"rotation": (0.0, 3.0), "scale": (0.95, 1.05), "mirror": False}
+LIMITS: dict[str, Any] = {"rotation": (0.0, 3.0), "scale": (0.95, 1.05), "mirror": False}
 RNG = np.random.default_rng(5)
 IMAGES = Image.from_array(RNG.random((40, 40))), Image.from_array(RNG.random((2, 40, 40)), channels=["DAPI", "GFP"])
 FREE = Options()
