@@ -83,7 +83,8 @@ def test_a_result_is_that_of_register_byte_for_byte(home: Path, monkeypatch: pyt
     assert {path.name for path in other.iterdir()} == names | {"row.json", "thumbnail.png"}
     for name in ("moving_from_fixed.tfm", "overlay.png"):
         assert (one / name).read_bytes() == (other / name).read_bytes()
-    assert np.array_equal(*(tifffile.imread(folder / "predicted_error.tif") for folder in (one, other)))
+    error, again = (tifffile.imread(folder / "predicted_error.tif") for folder in (one, other))
+    assert np.array_equal(error, again)
     results = [json.loads((folder / "result.json").read_text()) for folder in (one, other)]
     for result in results:
         del result["seconds"], result["peak_memory_mb"]

@@ -38,7 +38,7 @@ def test_the_gradient_is_that_of_the_value(planes, both: bool) -> None:
 
 def test_alike_planes_differ_least_and_places_without_weight_do_not_count() -> None:
     moving = np.random.default_rng(1).random((20, 20)).astype(np.float32)
-    places = np.argwhere(np.ones((14, 14))) + 3.0
+    places = np.argwhere(np.ones((14, 14))).astype(np.float64) + 3
     fixed = moving[3:17, 3:17].ravel().copy()
     fixed[:14] = 9.0
     weights = np.ones(len(fixed), np.float32)
