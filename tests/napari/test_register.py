@@ -152,6 +152,7 @@ def test_a_closed_panel_ends_its_work(opened: Open) -> None:
     it.click(it.panel.start)
     job = it.panel._job
     it.viewer.window.remove_dock_widget("all")
+    assert job.cancelled
     it.qtbot.waitUntil(lambda: not job.running, timeout=PATIENCE)
     it.viewer.add_image(np.zeros((4, 4)))
 

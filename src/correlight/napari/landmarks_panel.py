@@ -15,7 +15,7 @@ from correlight.landmarks.tables import LandmarkTable, supposed
 from correlight.napari.compare import compare
 from correlight.napari.layers import Taken, image_of, take
 from correlight.napari.pairs import as_html, grid_of, in_pixels, in_units, positions, say_of_pairs
-from correlight.napari.panel import Panel, words
+from correlight.napari.panel import Panel, Words
 from correlight.napari.register_panel import two_layers
 from correlight.napari.result_view import Outcome
 from correlight.output.landmarks import read_pairs
@@ -54,12 +54,12 @@ class LandmarksPanel(Panel):
         self.open = PushButton(text="Open pairs")
         self.target = FileEdit(mode="w", label="write pairs to")
         self.write = PushButton(text="Write pairs")
-        self.table, self.here = words(), words()
+        self.table, self.here = Words(), Words()
         self.only, self.improve = PushButton(text="Use my clicks only"), PushButton(text="Improve from here")
         setting = Container(widgets=[self.new, self.back], layout="horizontal", labels=False)
         files = [self.file, self.open, self.target, self.write]
-        before = [self.fixed, self.moving, self.model, setting, self.next, self.table, self.here, *files]
-        self._lay_out(before, [self.only, self.improve])
+        before = [self.fixed, self.moving, self.model, setting, self.next, *files]
+        self._lay_out(before, [self.only, self.improve], said=[self.table, self.here])
         for button, act in (
             (self.new, self._new),
             (self.next, self._show_next),
@@ -78,7 +78,7 @@ class LandmarksPanel(Panel):
         self._offer(self.fixed, self.moving)
         self.points = {role: layer for role, layer in self.points.items() if layer in self._viewer.layers}
 
-    def _closed(self, _: Any = None) -> None:
+    def _closed(self) -> None:
         super()._closed()
         if self._moved in self._viewer.mouse_move_callbacks:
             self._viewer.mouse_move_callbacks.remove(self._moved)
@@ -96,6 +96,7 @@ class LandmarksPanel(Panel):
     def _new(self) -> None:
         """Two layers to click into, over the two images."""
         for role, image in zip(("fixed", "moving"), self._pair(), strict=True):
+            size = max(3.0, max(grid_of(image).shape) / 40)
             layer = self._viewer.add_points(
                 np.empty((0, image.ndim)),
                 ndim=image.ndim,
@@ -103,13 +104,18 @@ class LandmarksPanel(Panel):
                 face_color=_COLOURS[role],
                 border_color="black",
                 symbol="cross",
-                size=max(3.0, max(grid_of(image).shape) / 60),
+                size=size,
                 scale=image.scale,
                 translate=image.translate,
                 units=image.units,
                 affine=image.affine.affine_matrix,
                 features={"number": np.empty(0, int)},
-                text={"string": "{number}", "color": _COLOURS[role], "size": 12, "translation": (-2, 2)},
+                text={
+                    "string": "{number}",
+                    "color": _COLOURS[role],
+                    "size": 14,
+                    "translation": (*(0.0,) * (image.ndim - 2), -size, size),
+                },
             )
             layer.mode = "add"
             self.points[role] = layer

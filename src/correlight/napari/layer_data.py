@@ -47,6 +47,8 @@ def layer_data(image: Image, name: str) -> list[LayerData]:
             **common,
             "name": f"{name} {channel}" if several else name,
             "blending": "additive" if several else "translucent",
+            # Channels are laid onto other images, of which something should be seen through them.
+            "opacity": 0.6 if several else 1.0,
             "colormap": _COLOURS[number % len(_COLOURS)] if several else "gray",
             "multiscale": large,
             "metadata": {KEY: Opened(image, number)},

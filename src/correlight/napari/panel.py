@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from magicgui.widgets import Container, FileEdit, Label, ProgressBar, PushButton
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QScrollArea
+from magicgui.widgets import Container, FileEdit, ProgressBar, PushButton
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from correlight.io import unchanged
 from correlight.napari.layers import Taken, companions, stated_spacing
-from correlight.napari.result_view import Outcome, ResultView
+from correlight.napari.result_view import KEYS, Outcome, ResultView
 from correlight.napari.texts import COLOURS, coloured, sizes
 from correlight.napari.work import Job, sentence
 from correlight.output.folder import write_result
@@ -24,7 +24,7 @@ from correlight.output.target import reserve
 from correlight.registration.result import Result
 
 # Pixels of the screen.
-_WIDTH = 380
+_SIZE = 380, 320
 
 
 class Panel(QScrollArea):
@@ -46,7 +46,7 @@ class Panel(QScrollArea):
         self._note = ""
         self.cancel = PushButton(text="Cancel", enabled=False)
         self.progress = ProgressBar(max=100, visible=False)
-        self.message, self.verdict = words(), words()
+        self.message, self.verdict = Words(), Words()
         self.error, self.undo = PushButton(text="Show predicted error"), PushButton(text="Undo")
         self.folder, self.save = FileEdit(mode="w", label="result folder"), PushButton(text="Save")
         self.cancel.changed.connect(self._cancel)
@@ -55,20 +55,27 @@ class Panel(QScrollArea):
         self.save.changed.connect(self.guarded(self._save))
         self._viewer.layers.events.inserted.connect(self._refresh)
         self._viewer.layers.events.removed.connect(self._refresh)
-        self.destroyed.connect(self._closed)
 
-    def _lay_out(self, before: Sequence[Any], run: Sequence[Any], after: Sequence[Any] = ()) -> None:
-        """Stack the widgets: choices, what starts the work, what it says, and what can be done with a result."""
+    def _lay_out(
+        self, before: Sequence[Any], run: Sequence[Any], after: Sequence[Any] = (), said: Sequence[Any] = ()
+    ) -> None:
+        """Stack the widgets: choices, what they say, what starts the work, and what can be done with a result."""
         buttons = Container(widgets=[*run, self.cancel], layout="horizontal", labels=False)
         row = Container(widgets=[self.error, self.undo], layout="horizontal", labels=False)
         self.after = Container(widgets=[row, *after, self.folder, self.save], visible=False)
-        parts = [*before, buttons, self.progress, self.message, self.verdict, self.after]
-        self._form = Container(widgets=parts)
+        self.folder.choose_btn.text = "Choose"
+        self._forms = Container(widgets=before), Container(widgets=[buttons, self.progress], labels=False), self.after
         self._runners = [*run, self.save]
+        inside = QWidget()
+        stack = QVBoxLayout(inside)
+        for part in (self._forms[0].native, *said, self._forms[1].native, self.message, self.verdict):
+            stack.addWidget(part)
+        stack.addWidget(self.after.native)
+        stack.addStretch()
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(_WIDTH)
-        self.setWidget(self._form.native)
+        self.setMinimumSize(*_SIZE)
+        self.setWidget(inside)
 
     # Layers.
 
@@ -129,11 +136,15 @@ class Panel(QScrollArea):
             self._job.cancel()
             self.say("Cancelling …")
 
-    def _closed(self, _: Any = None) -> None:
+    def event(self, event: Any) -> bool:
+        """End the work when the panel is closed: napari takes it out of its window then."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._closed()
+        return bool(super().event(event))
+
+    def _closed(self) -> None:
         if self._job is not None:
             self._job.cancel()
-        self._viewer.layers.events.inserted.disconnect(self._refresh)
-        self._viewer.layers.events.removed.disconnect(self._refresh)
 
     def _watch(self, *taken: Taken) -> None:
         """Notice when the pixels of a layer are replaced while they are worked on."""
@@ -164,8 +175,7 @@ class Panel(QScrollArea):
         self.verdict.value = verdict_in_words(outcome.result)
         self.after.visible = True
         refused = "Nothing was moved, for the result is refused." if outcome.result.status == "refused" else ""
-        keys = "Keys: F flicker, C checkerboard, S swipe, 1 to 9 poses."
-        self.say(" ".join(part for part in (self._note, refused, keys) if part))
+        self.say(" ".join(part for part in (self._note, refused, KEYS) if part))
 
     def _show_error(self) -> None:
         if self.view is not None:
@@ -262,10 +272,20 @@ def prompt(layer: Any) -> str:
     return "not stated; type it, or leave empty to search all scales"
 
 
-def words() -> Label:
-    """Lines of text that are as wide as the panel and can be copied."""
-    label = Label(value="", label=" ")
-    label.native.setWordWrap(True)
-    label.native.setTextFormat(Qt.TextFormat.RichText)
-    label.native.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
+class Words(QLabel):
+    """Lines of rich text that are as wide as the panel and can be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.RichText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+
+    @property
+    def value(self) -> str:
+        """The text."""
+        return str(self.text())
+
+    @value.setter
+    def value(self, text: str) -> None:
+        self.setText(text)

@@ -20,6 +20,8 @@ from correlight.registration.from_landmarks import LandmarkResult
 from correlight.registration.result import Result
 from correlight.transforms import Affine, Transform
 
+KEYS = "Keys: F flicker, C checkerboard, S swipe, 1 to 9 poses."
+
 # Milliseconds for which each image is seen in turn.
 _FLICKER = 500
 
@@ -255,6 +257,8 @@ class ResultView:
         for layer in self._hidden:
             if layer in self.viewer.layers:
                 layer.visible = True
+        if self._way:
+            self._said(KEYS)
         self._over, self._hidden, self._way = None, [], ""
 
     # Keys.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from napari.qt.threading import create_worker
-from qtpy.QtCore import QObject, Signal
+from qtpy.QtCore import QCoreApplication, QObject, Signal
 
 from correlight.errors import Cancelled, CorrelightError
 
@@ -59,14 +59,27 @@ class Job:
         self._teller = _Teller()
         self._teller.told.connect(told)
         self.running = True
-        self._worker = create_worker(work, self._progress, _start_thread=False, _ignore_errors=True)
+        self._worker = create_worker(self._carried_out, work, _start_thread=False)
         self._worker.returned.connect(self._returned)
-        self._worker.errored.connect(self._errored)
         self._worker.start()
+        # Whoever closes napari does not wait for the work.
+        QCoreApplication.instance().aboutToQuit.connect(self.cancel)
 
     def cancel(self) -> None:
         """Ask the work to stop; it does within half a second."""
         self._cancelled.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._cancelled.is_set()
+
+    def _carried_out(self, work: Callable[[Callable[[str, float], None]], Any]) -> tuple[Any, BaseException | None]:
+        """What the work returned or raised: under PySide6, workers of napari 0.9 cannot hand on errors themselves."""
+        try:
+            return work(self._progress), None
+        except Exception as error:
+            return None, error
 
     def _progress(self, stage: str, fraction: float) -> None:
         if self._cancelled.is_set():
@@ -77,16 +90,16 @@ class Job:
             self._last = stage, now
             self._teller.told.emit(stage, float(fraction))
 
-    def _returned(self, value: Any) -> None:
+    def _returned(self, outcome: tuple[Any, BaseException | None]) -> None:
         self.running = False
-        if self._cancelled.is_set():
+        QCoreApplication.instance().aboutToQuit.disconnect(self.cancel)
+        value, error = outcome
+        if self._cancelled.is_set() or isinstance(error, Cancelled):
             self._failed("")
+        elif error is not None:
+            self._failed(sentence(error))
         else:
             self._done(value)
-
-    def _errored(self, error: BaseException) -> None:
-        self.running = False
-        self._failed("" if isinstance(error, Cancelled) else sentence(error))
 
 
 def sentence(error: BaseException) -> str:
