@@ -33,6 +33,7 @@ from benchmarks.crop import draw_cropped
 from benchmarks.overlap import draw_overlapping
 from benchmarks.protocol import Draw, Pair, Protocol, draw, draw_unrelated, load_pairs
 from benchmarks.software import commit
+from benchmarks.stretch import draw_stretched
 from benchmarks.tables import PROTOCOLS, Row, report
 from correlight.evidence.confidence import calibration
 from correlight.evidence.predicted_error import PredictedError
@@ -44,7 +45,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 # A run that takes longer has failed; no user would wait.
 TIME_LIMIT = 600.0
 INTERRUPTED = 130
-# Under the protocols prior and overlap: by how much the scale may differ from the claimed one, and how far that is off.
+# Where the scale is claimed: by how much it may differ from that, and how far the claim is off.
 _PRIOR, _CLAIM = 1.15, 0.07
 
 
@@ -98,6 +99,8 @@ class Task:
             return draw_unrelated(list(self.pairs), self.seed)
         if self.protocol == "overlap":
             return draw_overlapping(self.pairs[0], self.seed)
+        if self.protocol == "stretch":
+            return draw_stretched(self.pairs[0], self.seed)
         if self.protocol.startswith("crop"):
             return draw_cropped(self.pairs[0], int(self.protocol[4:]), self.seed)
         return draw(self.pairs[0], cast(Protocol, "free" if self.protocol == "prior" else self.protocol), self.seed)
@@ -218,7 +221,7 @@ def _register(drawn: Draw, folder: Path, seed: int, conditions: Conditions) -> d
         np.save(file, as_saved(pixels))
     command = [sys.executable, "-m", "benchmarks.worker", str(fixed), str(moving), str(out)]
     command += ["--recipe", conditions.recipe, "--seed", str(seed), "--threads", str(conditions.threads)]
-    if conditions.protocol in ("prior", "overlap") and drawn.moving_from_fixed is not None:
+    if conditions.protocol in ("prior", "overlap", "stretch") and drawn.moving_from_fixed is not None:
         # What two calibrated files would claim, wrong by up to a few percent themselves.
         claimed = drawn.moving_from_fixed.scale * float(np.exp(np.random.default_rng(seed).uniform(-_CLAIM, _CLAIM)))
         command += ["--scale", str(claimed / _PRIOR), str(claimed * _PRIOR)]

@@ -21,6 +21,7 @@ PROTOCOLS = {
     },
     "overlap": "Windows that have 15 to 30 % of the smaller one in common; otherwise as prior. Errors are those of the "
     "common part.",
+    "stretch": "One image is stretched by 1.1 to 1.5 along its y or x axis; otherwise as prior.",
     "unrelated": "Images of different specimens, moved as under free: none may be accepted.",
     "control": "Smooth noise in place of the pixels, moved as under free: success means that frames betray the pose.",
 }

@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from correlight.appearance.channels import edges
-from correlight.evidence.checks import IndependentFits, independent_fits, predicted_error, shares_apart
+from correlight.evidence.checks import (
+    IndependentFits,
+    independent_fits,
+    local_misfit,
+    predicted_error,
+    shares_apart,
+)
 from correlight.evidence.confidence import Compared, Findings, calibration, judge
 from correlight.evidence.null_poses import ScoreStatistics, score_statistics
 from correlight.evidence.predicted_error import PredictedError
@@ -229,3 +235,25 @@ def test_wrong_poses_that_are_known_are_not_looked_at_again() -> None:
     for other in (Affine.similarity(24.0, 0.25), Affine.similarity(20.0, 0.3), Affine.similarity(20.0, 0.25, True)):
         assert look(other, first).wrong is not first.wrong
         assert len(asked) == 3 + 46
+
+
+def test_quarters_see_what_the_transform_does_not_follow() -> None:
+    """An image that is stretched by 6 % moves the middles of its quarters by one and a half percent of its width."""
+    truth = Affine.of(np.diag([1.06, 1.0]), -0.06 * MIDDLE * (1, 0))
+    pair = PlanePair(*seen_through(truth), edges)
+    width = max(pair.fixed_grid.extent)
+
+    def misfit(transform: Affine) -> float:
+        return local_misfit(pair, Choice("affine", "", transform, (transform, transform), "features"))
+
+    assert misfit(truth) < 0.003 * width
+    assert misfit(Affine.identity(2)) == pytest.approx(0.015 * width, rel=0.3)
+
+
+def test_what_is_missing_adds_to_the_predicted_error() -> None:
+    fixed, moving = planes()
+    fits = IndependentFits(shifted(0), (shifted(0), shifted(0)), shifted(0))
+    known = calibration()
+    alone = predicted_error(fits, 1.0, fixed.grid, moving.grid, known)
+    both = predicted_error(replace(fits, local=3.0), 1.0, fixed.grid, moving.grid, known)
+    assert both.median == pytest.approx(np.hypot(alone.median, 3.0))

@@ -5,7 +5,7 @@ import pytest
 
 from correlight.appearance.channels import Channels, Group, edges, group
 from correlight.images.image import Float32, Mask
-from correlight.refine.choose import choose
+from correlight.refine.choose import Untaken, choose
 from correlight.refine.planes import PlanePair
 from correlight.transforms import Affine
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel
@@ -81,3 +81,25 @@ def test_the_halves_are_fitted_apart() -> None:
     choice = choose(seen_through(truth, noise=0.2), truth, ("similarity",), ("features",))
     even, odd = (half(MIDDLE[None]) for half in choice.halves)
     assert 0 < np.linalg.norm(even - odd) < 1.0
+
+
+def test_a_shear_that_both_halves_see_needs_little_gain() -> None:
+    """Noise hides nearly all that blocks could gain; but halves that share no pixel see the same shear."""
+    truth = about_the_middle([[1.0, 0.09], [0.0, 1.0]])
+    start = Affine.similarity(-2.5, 1.0, source=MIDDLE)
+    choice = choose(seen_through(truth, noise=0.3), start, LINEAR_MODELS[1:], ("mutual information",))
+    assert choice.model == "affine"
+    assert mean_error(choice.transform, truth, GRID, 6) < 1.5
+
+
+def test_what_a_model_that_was_not_taken_would_change_is_handed_over() -> None:
+    truth = Affine.similarity(3.0, 1.03, source=MIDDLE)
+    choice = choose(seen_through(truth, noise=0.2), truth, LINEAR_MODELS[1:3], ("features",))
+    assert choice.model == "similarity"
+    assert "affine would gain" in choice.reason
+    (missing,) = choice.untaken
+    assert 0 < missing.chance < 1
+    # Where both halves see the same, all of it may be missing; by this much as a share of its chance.
+    sheared = Affine.of([[1.0, 0.1], [0.0, 1.0]], (0.0, 0.0))
+    sure = Untaken(0.5, (sheared, sheared), (Affine.identity(2), Affine.identity(2)), 1.0)
+    assert sure.variance(np.array([[0.0, 0.0], [7.0, 20.0]])) == pytest.approx([0.0, 0.5 * 2.0**2])

@@ -19,8 +19,12 @@ ALL: frozenset[str] = frozenset(OPTIONS)
 LINEAR = frozenset(KINDS_OF_TRANSFORM[:3])
 # What each recipe takes of options and of kinds of transform; what is not here is refused.
 IN_THE_PLANE: dict[Dimension, frozenset[str]] = {"2-D": ALL | LINEAR | {"projective", "elastic"}}
-BEADS_IN_THE_PLANE: dict[Dimension, frozenset[str]] = {"2-D": ALL | LINEAR | {"projective"}}
-STACKS: dict[Dimension, frozenset[str]] = {"3-D": ALL | LINEAR | {"elastic"}, "section in stack": ALL | LINEAR}
+BEADS_IN_THE_PLANE: dict[Dimension, frozenset[str]] = {"2-D": (ALL | LINEAR | {"projective"}) - {"stretch"}}
+IN_SPACE = ALL - {"stretch"}
+STACKS: dict[Dimension, frozenset[str]] = {
+    "3-D": IN_SPACE | LINEAR | {"elastic"},
+    "section in stack": IN_SPACE | LINEAR,
+}
 CLOUDS = frozenset({"mirror", "start", "elastic"}) | LINEAR
 SERVED: dict[str, dict[Dimension, frozenset[str]]] = {
     "auto": {**IN_THE_PLANE, **STACKS},
@@ -32,8 +36,8 @@ SERVED: dict[str, dict[Dimension, frozenset[str]]] = {
     "volumes-any-axis": STACKS,
     "log-mi-3d": {dimension: taken - {"rotation", "mirror"} for dimension, taken in STACKS.items()},
     "fiducials": {**BEADS_IN_THE_PLANE, "3-D": STACKS["3-D"] - {"rotation", "elastic"}},
-    "fiducials-then-image": {**IN_THE_PLANE},
-    "image-then-fiducials": {**BEADS_IN_THE_PLANE},
+    "fiducials-then-image": {"2-D": IN_THE_PLANE["2-D"] - {"stretch"}},
+    "image-then-fiducials": {"2-D": BEADS_IN_THE_PLANE["2-D"] | {"stretch"}},
     "point-clouds": {"2-D": CLOUDS, "3-D": CLOUDS},
 }
 

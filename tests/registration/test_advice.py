@@ -93,4 +93,4 @@ def test_the_terminal_names_the_option(refused, capsys, tmp_path) -> None:
     tell(refused, tmp_path)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  Next: ")]
     assert len(lines) == len(refused.advice)
-    assert any(line.endswith("(--rotation, --scale, --start, --no-mirror).") for line in lines)
+    assert any(line.endswith("(--rotation, --scale, --stretch, --start, --no-mirror).") for line in lines)

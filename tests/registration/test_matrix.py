@@ -45,7 +45,8 @@ RUNS = [(recipe, dimension) for recipe, served in SERVED.items() for dimension i
 def asked(dimension: Dimension) -> dict[str, dict[str, Any]]:
     """Every option, alone."""
     ndim = 2 if dimension == "2-D" else 3
-    values = {"rotation": (0.0, 90.0), "scale": (0.9, 1.1), "mirror": False, "start": Affine.identity(ndim), "pose": 1}
+    limits = {"rotation": (0.0, 90.0), "scale": (0.9, 1.1), "stretch": (1.0, 1.3)}
+    values = {**limits, "mirror": False, "start": Affine.identity(ndim), "pose": 1}
     alone: dict[str, dict[str, Any]] = {name: {name: values[name]} for name in OPTIONS}
     return {**alone, **{model: {"model": model} for model in KINDS_OF_TRANSFORM}}
 

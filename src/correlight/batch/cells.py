@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from correlight.errors import UsageError
-from correlight.output.asked import ROTATIONS, SCALES, box, grid_choice, interval, spacings
+from correlight.output.asked import ROTATIONS, SCALES, STRETCH_LIMITS, box, grid_choice, interval, spacings
 from correlight.output.from_files import Asked
 
 _FILES = "fixed", "moving", "fixed_mask", "moving_mask", "start", "predictor"
@@ -79,6 +79,7 @@ COLUMNS: dict[str, Callable[[str, str], Any]] = {
     "roi": box,
     "rotation": partial(interval, within=ROTATIONS),
     "scale": partial(interval, within=SCALES, positive=True),
+    "stretch": partial(interval, within=STRETCH_LIMITS, positive=True),
     "mirror": _yes_or_no,
     "pose": _whole,
     "grid": grid_choice,

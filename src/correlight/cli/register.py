@@ -9,7 +9,7 @@ from cyclopts import Parameter
 
 from correlight.cli.options import FIRST, ExitZero, FailOn, Output, Overwrite, Parts, Signed, Spacings
 from correlight.cli.terminal import exit_code, progress_bar, tell, tell_findings
-from correlight.output.asked import ROTATIONS, SCALES, box, grid_choice, interval, spacings
+from correlight.output.asked import ROTATIONS, SCALES, STRETCH_LIMITS, box, grid_choice, interval, spacings
 from correlight.output.from_files import Asked, register_files
 
 
@@ -32,6 +32,7 @@ def register(
     start: Path | None = None,
     rotation: Annotated[str | None, Signed] = None,
     scale: Annotated[str | None, Signed] = None,
+    stretch: Annotated[str | None, Signed] = None,
     mirror: Annotated[bool, Parameter(name="--mirror", negative="--no-mirror")] = True,
     pose: int | None = None,
     predictor: Path | None = None,
@@ -73,6 +74,8 @@ def register(
         A..B: degrees, counter-clockwise, between which to search.
     scale
         A..B: moving pixels per fixed pixel between which to search.
+    stretch
+        A..B: how many times too long an image may be along one of its axes; 1..1 searches none.
     mirror
         Whether the moving image may be mirrored.
     pose
@@ -102,6 +105,7 @@ def register(
         start,
         interval(rotation, "--rotation", ROTATIONS),
         interval(scale, "--scale", SCALES, positive=True),
+        interval(stretch, "--stretch", STRETCH_LIMITS, positive=True),
         mirror,
         pose,
         predictor,

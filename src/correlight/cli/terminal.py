@@ -19,7 +19,7 @@ ACCEPTED, FAILED, MISUSED, UNSURE = 0, 1, 2, 3
 # How a piece of advice is followed on the command line.
 _OPTIONS = {
     "pose": "--pose K",
-    "limits": "--rotation, --scale, --start, --no-mirror",
+    "limits": "--rotation, --scale, --stretch, --start, --no-mirror",
     "spacing": "--fixed-spacing, --moving-spacing or --scale A..B",
     "channel": "--fixed-channel, --moving-channel",
     "mask": "--fixed-mask, --moving-mask",

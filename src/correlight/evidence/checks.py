@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.appearance import Appearance
 from correlight.evidence.confidence import Calibration, Findings
 from correlight.evidence.null_poses import ScoreStatistics
 from correlight.evidence.predicted_error import PredictedError, coarser_pixel, predict, spread
 from correlight.evidence.witnesses import above_displaced, apart_from_outline, of_detail
-from correlight.geometry import Grid
+from correlight.geometry import Grid, Points
 from correlight.images.plane import Plane
-from correlight.refine.choose import Choice
-from correlight.refine.linear import refine
+from correlight.refine.choose import Choice, Untaken
+from correlight.refine.linear import improved, refine
 from correlight.refine.planes import PlanePair
 from correlight.refine.samples import Comparison, LinearTransform, MeasureName, distance
 from correlight.search.pose import Pose
@@ -46,12 +48,18 @@ class IndependentFits:
         Fitted with fixed and moving exchanged.
     by_other_measure : Transform, optional
         Fitted by another measure, where there is one.
+    untaken : tuple of Untaken
+        Richer models that were weighed and not taken.
+    local : float
+        By how much quarters of the images want to be elsewhere, as `local_misfit` finds it.
     """
 
     found: Transform
     halves: tuple[Transform, Transform]
     backward: Transform
     by_other_measure: Transform | None = None
+    untaken: tuple[Untaken, ...] = ()
+    local: float = 0.0
 
     @property
     def pairs(self) -> list[tuple[Transform, Transform]]:
@@ -77,13 +85,51 @@ def independent_fits(pair: Comparison, choice: Choice) -> IndependentFits:
     if "features" in pair.measures:
         measure: MeasureName = "features" if choice.measure == "mutual information" else "mutual information"
         other = refine(pair, found, choice.model, measure=measure, levels=level)
-    return IndependentFits(found, choice.halves, back.inverse(), other)
+    return IndependentFits(found, choice.halves, back.inverse(), other, choice.untaken, local_misfit(pair, choice))
+
+
+def local_misfit(pair: Comparison, choice: Choice) -> float:
+    """How far the middles of the quarters of an image lie from where they fit best, of two axes only.
+
+    Each quarter is fitted twice, to the two halves of its blocks. What these agree on no transform of the chosen kind
+    follows, such as smooth distortion or a model that is too poor; what they differ by is noise, and subtracted.
+
+    Parameters
+    ----------
+    pair : Comparison
+        The two images.
+    choice : Choice
+        The refined transform.
+
+    Returns
+    -------
+    float
+        Root mean square over the quarters in moving units; 0 where too little is common.
+    """
+    found = choice.transform
+    samples = pair.samples(found, pair.weighing)
+    if pair.fixed_grid.ndim != 2 or not samples:
+        return 0.0
+    beyond = samples.points > np.median(samples.points, axis=0)
+    to_fixed = np.linalg.inv(samples.frame_from_fixed)
+    alike, apart = [], []
+    for quarter in product((False, True), repeat=2):
+        part = samples.restricted(np.all(beyond == quarter, axis=1))
+        halves = part.half(0), part.half(1)
+        if not all(halves):
+            continue
+        middle = to_fixed @ np.append(part.points.mean(axis=0), 1.0)
+        place = middle[None, :-1] / middle[-1]
+        one, other = (improved(half, found, "rigid", choice.measure)(place) - found(place) for half in halves)
+        alike.append(float(np.sum((one + other) ** 2)) / 4)
+        apart.append(float(np.sum((one - other) ** 2)) / 4)
+    return max(0.0, (sum(alike) - sum(apart)) / len(alike)) ** 0.5 if alike else 0.0
 
 
 def predicted_error(
     fits: IndependentFits, scale: float, fixed: Grid, moving: Grid, known: Calibration
 ) -> PredictedError:
-    """Predicted error over the fixed image, from how far independent fits lie apart.
+    """Predicted error over the fixed image, from how far independent fits lie apart and what richer models would add.
 
     Parameters
     ----------
@@ -97,7 +143,16 @@ def predicted_error(
         Says by how much such fits understate the error.
     """
     least = LEAST_ERROR * coarser_pixel(fixed, moving, scale)
-    return predict(spread(fits.pairs, scale, least, known.error_scale), fits.found, fixed, moving)
+    apart = spread(fits.pairs, scale, least, known.error_scale)
+
+    def error_at(places: Points) -> NDArray[np.float64]:
+        missing = np.zeros(len(places))
+        for one in fits.untaken:
+            missing += one.variance(places)
+        # Models and quarters see the same misfit in two ways.
+        return np.asarray(np.sqrt(apart(places) ** 2 + np.maximum(missing, fits.local**2) / scale**2))
+
+    return predict(error_at, fits.found, fixed, moving)
 
 
 def shares_apart(fits: IndependentFits, fixed: Grid) -> dict[str, float]:

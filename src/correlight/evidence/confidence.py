@@ -23,9 +23,9 @@ from correlight.evidence.verdict import Evidence, Status, Verdict, measured, ver
 # probability.
 _RATIO_LIMIT, _MARGIN_LIMIT, _HEIGHT_LIMIT, _SECOND_LIMIT = 1.35, 1.15, 6.0, 2.0
 _UNUSUAL_LIMIT = 1.0
-# Log odds that a pose loses which was searched with little in common only after nothing else was accepted: there are
-# more of such poses, and each has fewer places to be wrong at. Set by hand.
-_LITTLE_IN_COMMON = 1.0
+# Log odds that a pose loses which was searched with little in common, or a stretch, because nothing else was accepted:
+# there are more of such poses, and with little in common each has fewer places to be wrong at. Set by hand.
+_LAST_RESORT = 1.0
 # Apart from the outline, right poses of simulated specimens that show little else came to 3.3 and more, others of the
 # same outline to 2.6 at most (benchmarks/results/witnesses.md).
 _INSIDE_LIMIT, _INSIDE_DOUBTED = 3.2, 2.7
@@ -82,8 +82,8 @@ class Findings:
         Whether that rival lays the same part of the moving image onto the fixed one, only in another orientation.
     tried : int
         How many deliberately wrong poses there were.
-    little_in_common : bool
-        Whether poses were searched whose common part is smaller than usual.
+    last_resort : bool
+        Whether the pose was searched only because nothing was accepted among the usual ones.
     """
 
     margin: float
@@ -102,7 +102,7 @@ class Findings:
     rival: str = ""
     symmetric: bool = False
     tried: int = 0
-    little_in_common: bool = False
+    last_resort: bool = False
 
 
 class _Strict(BaseModel):
@@ -214,7 +214,7 @@ def probability(findings: Findings, known: Calibration | None = None) -> float:
 
     opinions = weighed({name: value for name, value in told.items() if name in OPINIONS})
     odds = min(most, known.offset + weighed(support(findings, known)) - opinions) - (weighed(told) - opinions)
-    odds -= _LITTLE_IN_COMMON * findings.little_in_common
+    odds -= _LAST_RESORT * findings.last_resort
     sure = float(1 / (1 + np.exp(-max(odds, -most))))
     if findings.symmetric and findings.margin < _MARGIN_LIMIT:
         # The place must stand out, or two wrong poses look like a symmetric specimen.

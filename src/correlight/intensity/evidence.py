@@ -51,7 +51,7 @@ class ImageEvidence:
         candidate = fit.candidate.with_scores(task, fit.choice.transform)
         assert candidate.scores is not None
         findings = findings_of_planes(fit.compared, fits, fit.choice.transform, candidate.scores, task.pair.compared_by)
-        findings = replace(findings, little_in_common=task.limits.little_in_common)
+        findings = replace(findings, last_resort=task.limits.last_resort)
         fixed, moving = fit.compared.fixed_grid, fit.compared.moving_grid
         known = calibration()
         if fit.elastic is not None:

@@ -9,10 +9,11 @@ from pydantic import Field, model_validator
 from correlight.intensity import planes, volumes
 from correlight.intensity.planes import PlaneCandidate
 from correlight.intensity.volumes import VolumeCandidate
-from correlight.methods.protocols import DIMENSIONS, Dimension, MethodSettings, Serves
+from correlight.methods.protocols import DIMENSIONS, Dimension, MethodSettings, Option, Serves
 from correlight.methods.task import Candidate, Task
 from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.information import MutualInformationEngine
+from correlight.search.stretch import Stretch
 
 
 class PoseSettings(MethodSettings):
@@ -62,10 +63,11 @@ class _PoseSearch:
     def serves(self, dimension: Dimension) -> Serves:
         """All images; the list of poses has ranks."""
         served = DIMENSIONS if self._settings.orientations == "about z" else DIMENSIONS[1:]
-        # In the plane, features also choose among several hypotheses.
+        options: set[Option] = {"rotation", "scale", "mirror", "start", "pose"}
         return Serves(
             dimensions=frozenset(served),
-            options={"rotation", "scale", "mirror", "start", "pose"},
+            options=options | {"stretch"} if dimension == "2-D" else options,
+            # In the plane, features also choose among several hypotheses.
             appearance=self.uses_appearance or dimension == "2-D",
             less_overlap=dimension == "2-D",
         )
@@ -82,6 +84,11 @@ class _PoseSearch:
         if task.pair.ndim == 2:
             return planes.find(task, engine, self._settings.hypotheses)
         return volumes.find(task, volumes.by_projections(task, engine), self._settings.orientations == "all")
+
+    def stretch(self, task: Task, candidate: Candidate, within: tuple[float, float]) -> Stretch | None:
+        """The likeliest stretch of two images in the plane."""
+        assert isinstance(candidate, PlaneCandidate)
+        return planes.likeliest_stretch(task, candidate, within)
 
 
 class FeatureSearch(_PoseSearch):

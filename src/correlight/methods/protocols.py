@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
 from correlight.methods.task import Candidate, Fit, Judgement, Task
+from correlight.search.stretch import Stretch
 
 Dimension = Literal["2-D", "3-D", "section in stack"]
 DIMENSIONS: tuple[Dimension, ...] = ("2-D", "3-D", "section in stack")
 # Options of `register` that a method may or may not heed; all others are heeded by `register` itself.
-Option = Literal["rotation", "scale", "mirror", "start", "pose"]
-OPTIONS: tuple[Option, ...] = ("rotation", "scale", "mirror", "start", "pose")
+Option = Literal["rotation", "scale", "stretch", "mirror", "start", "pose"]
+OPTIONS: tuple[Option, ...] = get_args(Option)
 
 
 class MethodSettings(BaseModel):
@@ -36,7 +37,7 @@ class Serves:
     ----------
     dimensions : set of {"2-D", "3-D", "section in stack"}
         Kinds of images.
-    options : set of {"rotation", "scale", "mirror", "start", "pose"}
+    options : set of {"rotation", "scale", "stretch", "mirror", "start", "pose"}
         Options of `register` that it heeds.
     models : tuple of str
         Kinds of transform that the user may ask for, poorest first; empty where the method does not choose.
@@ -87,6 +88,15 @@ class Search(Method, Protocol):
 
     def find(self, task: Task) -> Candidate:
         """The best candidate; one without poses where nothing was found."""
+        ...
+
+
+@runtime_checkable
+class SearchesStretch(Protocol):
+    """A search that finds out whether one image is stretched along one of its axes; it heeds the option stretch."""
+
+    def stretch(self, task: Task, candidate: Candidate, within: tuple[float, float]) -> Stretch | None:
+        """The likeliest stretch within limits, after nothing was accepted without; None where there is none."""
         ...
 
 

@@ -17,6 +17,7 @@ _NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 # What `correlight.search.limits` takes for plausible; here as well, so that help does not wait for NumPy.
 ROTATIONS = -360.0, 360.0
 SCALES = 1e-3, 1e3
+STRETCH_LIMITS = 1.0, 3.0
 
 
 def interval(

@@ -26,7 +26,7 @@ class Asked:
     ----------
     fixed, moving : Path
         The images.
-    recipe, model, fixed_channel, moving_channel, roi, rotation, scale, mirror, pose, seed
+    recipe, model, fixed_channel, moving_channel, roi, rotation, scale, stretch, mirror, pose, seed
         As for `correlight.register`.
     fixed_spacing, moving_spacing : float or sequence of float, optional
         Micrometres per pixel, in place of what the files state.
@@ -58,6 +58,7 @@ class Asked:
     start: Path | None = None
     rotation: tuple[float, float] | None = None
     scale: tuple[float, float] | None = None
+    stretch: tuple[float, float] | None = None
     mirror: bool = True
     pose: int | None = None
     predictor: Path | None = None
@@ -185,6 +186,7 @@ def register_images(asked: Asked, fixed: Image, moving: Image, options: Mapping[
         "roi": asked.roi,
         "rotation": asked.rotation,
         "scale": asked.scale,
+        "stretch": asked.stretch,
         "mirror": asked.mirror,
         "pose": asked.pose,
         "predictor": asked.predictor,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
+from correlight.geometry import Points
+from correlight.landmarks.linear import fit
 from correlight.progress import in_threads
 from correlight.refine.linear import refine
 from correlight.refine.samples import Comparison, LinearTransform, MeasureName, distance
@@ -18,11 +22,45 @@ from correlight.transforms.motions import LINEAR_MODELS, LinearModel
 # free scale: pixel sizes that are stated are off by a few percent often enough.
 _LEAST_GAIN = 2.0
 _LEAST_GAIN_OF_SCALE = 0.0
+# An affine map needs less where the fits to both halves, which share neither pixels nor noise, agree on what it adds:
+# gain and agreement together must be as unlikely by chance as that gain alone. Some gain it must have.
+_LEAST_GAIN_AGREED = 0.5
+# Few instruments have perspective and few programs read it: it must gain more, over an affine map, and halves agree.
+_LEAST_GAIN_OF_PERSPECTIVE, _LEAST_AGREEMENT_OF_PERSPECTIVE = 3.0, 3.0
+# Of what halves of little detail do not agree on, at least this share may be missing.
+_LEAST_SHARE = 0.5
 # So much will do where another measure sees the full gain.
-_LEAST_GAIN_SECONDED = 1.0
+_LEAST_GAIN_SECONDED = {"affine": 1.0, "projective": 2.0}
 # No instrument stretches one axis against the other, or shears, by more than this.
 _MOST_STRETCH = 1.3
 _FEWEST_BLOCKS = 6
+# A fit that moved places by so many pixels in the mean has perhaps not arrived.
+_FAR = 2.5
+
+
+@dataclass(frozen=True, eq=False)
+class Untaken:
+    """A richer model that was weighed and not taken: what is missing if it is the right one after all.
+
+    Parameters
+    ----------
+    chance : float
+        That it is right: that its gain, which has a normal error, is no worse than one standard error below 0.
+    richer, poorer : pair of Affine or Projective
+        It, and the next poorer model, fitted to the two halves.
+    share : float
+        How much of the square of what it adds is not explained by what the halves differ by; at least a half.
+    """
+
+    chance: float
+    richer: tuple[LinearTransform, LinearTransform]
+    poorer: tuple[LinearTransform, LinearTransform]
+    share: float
+
+    def variance(self, places: Points) -> NDArray[np.float64]:
+        """Expected square of what is missing at ``(N, D)`` places, in moving units, shape ``(N,)``."""
+        added = [rich(places) - poor(places) for rich, poor in zip(self.richer, self.poorer, strict=True)]
+        return np.asarray(self.chance * self.share * np.sum(np.mean(added, axis=0) ** 2, axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +79,8 @@ class Choice:
         The same model fitted to each half of a checkerboard of blocks.
     measure : str
         What was maximised.
+    untaken : tuple of Untaken
+        Richer models that were weighed.
     """
 
     model: LinearModel
@@ -48,6 +88,7 @@ class Choice:
     transform: LinearTransform
     halves: tuple[LinearTransform, LinearTransform]
     measure: MeasureName
+    untaken: tuple[Untaken, ...] = ()
 
 
 def choose(
@@ -85,10 +126,10 @@ def choose(
     best = min(trials, key=lambda trial: trial.unsure(richer))
     best.second(richer)
     near = of_unit_scale(best.near, pair.fixed_grid.centre) if best.model == "rigid" else best.near
-    transform = refine(pair, near, best.model, measure=best.measure)
+    transform = _followed(pair, near, best.model, best.measure)
     # Where halves start from the pose itself, they start from the one that is handed over.
     halves = best.halves(best.model) if pair.aside else best.halves_from(transform, best.model)
-    return Choice(best.model, best.reason, transform, halves, best.measure)
+    return Choice(best.model, best.reason, transform, halves, best.measure, best.untaken())
 
 
 class _Trial:
@@ -112,6 +153,7 @@ class _Trial:
         coarse = tuple(level for level in pair.levels if level <= self._level)
         self.near = refine(pair, start, "similarity", measure=measure, levels=coarse)
         self.gains: dict[LinearModel, float] = {}
+        self._over: dict[LinearModel, LinearModel] = {}
         self._halves: dict[LinearModel, tuple[LinearTransform, LinearTransform]] = {}
         self._held_out: dict[LinearModel, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
 
@@ -119,35 +161,73 @@ class _Trial:
         """Set the model and the reason; candidates come from poor to rich."""
         self.model = order[0]
         self.reason = f"{self.model} was asked for"
-        for richer in order[1:]:
-            gain = self.gains[richer] = self._gain(richer)
-            least = _LEAST_GAIN_OF_SCALE if richer == "similarity" else _LEAST_GAIN
-            if gain >= least and self._allows(richer):
-                self.reason = (
-                    f"{richer} gains {gain:.1f} standard errors over {self.model} on parts that it was not fitted to"
-                )
-                self.model = richer
-            elif gain >= least:
-                self.reason = (
-                    f"{richer} would stretch one axis against the other more than instruments do, so {self.model} was "
-                    "kept"
-                )
+        kept: list[str] = []
+        for before, richer in pairwise(order):
+            # What is carried so far, but perspective must add something to an affine map.
+            over: LinearModel = "affine" if richer == "projective" and before == "affine" else self.model
+            gain, (least, agreed) = self._gain(richer, over), self._asked_for(richer, over)
+            self.gains[richer], self._over[richer] = gain, over
+            said = f"{richer} {{}} {gain:.1f} standard errors over {over} on parts that it was not fitted to"
+            if gain >= least and agreed and self._allows(richer):
+                self.model, kept = richer, []
+                self.reason = said.format("gains")
+            elif gain < least:
+                kept.append(f"{said.format('would gain')}, less than the {least:.1f} asked for")
+            elif not agreed:
+                kept.append(f"the two halves of the images do not agree on what {richer} adds")
             else:
-                self.reason = (
-                    f"{richer} would gain {gain:.1f} standard errors on parts that it was not fitted to, less than the "
-                    f"{least:.0f} asked for, so {self.model} was kept"
-                )
+                kept.append(f"{richer} would stretch one axis against the other more than instruments do")
+            if kept:
+                self.reason = f"{'; '.join(kept)}; so {self.model} was kept"
             if gain < 0 and richer != "similarity":
                 # Where more parameters already predict worse, yet more of them are not worth two more fits.
                 return
 
+    def _asked_for(self, richer: LinearModel, over: LinearModel) -> tuple[float, bool]:
+        """What a model must gain, in standard errors, and whether the halves agree on it where they must."""
+        if richer == "similarity":
+            return _LEAST_GAIN_OF_SCALE, True
+        agreement = self._agreement(richer, over)
+        if richer == "projective":
+            return _LEAST_GAIN_OF_PERSPECTIVE, agreement >= _LEAST_AGREEMENT_OF_PERSPECTIVE
+        # By F with 2 and 2 degrees of freedom, and by the normal distribution.
+        by_chance = 1 / (1 + agreement**2)
+        both = float(special.ndtri(1 - min(special.ndtr(-_LEAST_GAIN) / by_chance, 1 - 1e-9)))
+        return max(_LEAST_GAIN_AGREED, min(both, _LEAST_GAIN)), True
+
+    def _agreement(self, richer: LinearModel, over: LinearModel) -> float:
+        """What a model adds to a poorer one by both halves alike, over what it adds by one and not by the other."""
+        places = self._pair.fixed_grid.lattice(5)
+        added = []
+        for half in self.halves(richer):
+            there = half(places)
+            if not np.all(np.isfinite(there)):
+                return 0.0
+            added.append(there - fit(places, there, over)(places))
+        alike, apart = (float(np.linalg.norm(added[0] + side * added[1])) for side in (1, -1))
+        return alike / max(apart, 1e-12)
+
+    def untaken(self) -> tuple[Untaken, ...]:
+        """What richer models than the one taken would add, as far as they were weighed and are plausible."""
+        found = []
+        for richer, over in self._over.items():
+            taken = LINEAR_MODELS.index(richer) <= LINEAR_MODELS.index(self.model)
+            if taken or not self._allows(richer):
+                continue
+            share = max(_LEAST_SHARE, 1 - 1 / max(self._agreement(richer, over), 1.0) ** 2)
+            # Held-out blocks of a noisy pair can hardly gain: the doubt is the richer model's.
+            chance = float(special.ndtr(self.gains[richer] + 1))
+            found.append(Untaken(chance, self.halves(richer), self.halves(over), share))
+        return tuple(found)
+
     def second(self, richer: LinearModel) -> None:
         """Take a richer model that another measure supports, if this one does not contradict it."""
-        if richer == self.model or self.gains.get(richer, 0.0) < _LEAST_GAIN_SECONDED or not self._allows(richer):
+        least = _LEAST_GAIN_SECONDED.get(richer, 0.0)
+        if richer == self.model or self.gains.get(richer, -np.inf) < least or not self._allows(richer):
             return
         self.reason = (
-            f"{richer} gains {self.gains[richer]:.1f} standard errors over {self.model} on parts that it was not "
-            "fitted to, and more by another measure"
+            f"{richer} gains {self.gains[richer]:.1f} standard errors over {self._over[richer]} on parts that it was "
+            "not fitted to, and more by another measure"
         )
         self.model = richer
 
@@ -163,7 +243,7 @@ class _Trial:
         pair, ndim = self._pair, self._pair.fixed_grid.ndim
         aside = pair.aside * pair.pixel(start, self._level) * np.ones(ndim)
         even, odd = (
-            refine(pair, beside, model, measure=self.measure, levels=(self._level,), half=half)
+            _followed(pair, beside, model, self.measure, (self._level,), half)
             for half, beside in enumerate(start @ Affine.of(np.eye(ndim), side * aside) for side in (-1, 1))
         )
         return even, odd
@@ -177,10 +257,10 @@ class _Trial:
         """Whether the fits of a model stretch no more than instruments do."""
         return all(_plausible(half, self.near) for half in self.halves(model))
 
-    def _gain(self, richer: LinearModel) -> float:
-        """Mean gain over held-out blocks, against the model that is carried so far, in standard errors."""
+    def _gain(self, richer: LinearModel, over: LinearModel) -> float:
+        """Mean gain over held-out blocks, against a poorer model, in standard errors."""
         gains: list[NDArray[np.float64]] = []
-        for a, b in zip(self._on_held_out(self.model), self._on_held_out(richer), strict=True):
+        for a, b in zip(self._on_held_out(over), self._on_held_out(richer), strict=True):
             both = np.isfinite(a) & np.isfinite(b)
             gains.append((b - a)[both])
         gain = np.concatenate(gains)
@@ -198,6 +278,23 @@ class _Trial:
     def _by_block(self, pose: LinearTransform, half: int) -> NDArray[np.float64]:
         """What the samples of each block of one half contribute; NaN for blocks without enough of them."""
         return self._pair.samples(pose, self._level).half(half).by_block(self.measure)
+
+
+def _followed(
+    pair: Comparison,
+    start: LinearTransform,
+    model: LinearModel,
+    measure: MeasureName,
+    levels: tuple[int, ...] | None = None,
+    half: int | None = None,
+) -> LinearTransform:
+    """A pose refined, and once more if a richer model than a similarity went far: one time moves a few pixels only."""
+    once = refine(pair, start, model, measure=measure, levels=levels, half=half)
+    if model in ("rigid", "similarity"):
+        return once
+    if distance(start, once, pair.fixed_grid) < _FAR * pair.pixel(once, pair.weighing):
+        return once
+    return refine(pair, once, model, measure=measure, levels=levels, half=half)
 
 
 def of_unit_scale(start: LinearTransform, middle: NDArray[np.float64]) -> Affine:

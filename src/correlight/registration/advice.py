@@ -52,7 +52,7 @@ def _about_poses(result: Result) -> Iterator[Advice]:
 
 
 def _about_limits(result: Result, asked: Options, dimension: Dimension) -> Iterator[Advice]:
-    limits = {"rotation": asked.rotation, "scale": asked.scale, "start": asked.start}
+    limits = {"rotation": asked.rotation, "scale": asked.scale, "stretch": asked.stretch, "start": asked.start}
     names = [name for name, value in limits.items() if value is not None]
     if not asked.mirror:
         names.append("mirror")

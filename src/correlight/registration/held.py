@@ -11,7 +11,9 @@ from correlight.geometry import Grid
 from correlight.methods.task import Fit, Judgement
 from correlight.refine.samples import LinearTransform
 from correlight.registration.options import Options
+from correlight.registration.result import Result
 from correlight.search.limits import Limits, pixel_sizes
+from correlight.search.stretch import FOLLOWED
 from correlight.transforms import Affine, scale_of
 
 # A fit that leaves the limits by less than this (degrees, relative scale) is set back to them and judged as it then is;
@@ -68,11 +70,39 @@ def held(fit: Fit, options: Options, fixed: Grid, moving: Grid) -> tuple[Fit, Ev
     return inside, None
 
 
+def stretch_held(result: Result, stretch: tuple[float, float] | None) -> Result:
+    """A result whose stretch is within what the caller allowed, or a refused one.
+
+    Parameters
+    ----------
+    result : Result
+        In the units that the files state.
+    stretch : (least, greatest), optional
+        How many times longer than the other one axis may be.
+    """
+    if stretch is None or result.moving_from_fixed.ndim != 2:
+        return result
+    middle = np.asarray(result.fixed.shape) * result.fixed.spacing / 2
+    lengths = np.linalg.svd(result.moving_from_fixed.jacobian(middle[None])[0], compute_uv=False)
+    found, (least, most) = float(lengths[0] / lengths[-1]), stretch
+    if least / FOLLOWED <= found <= most * FOLLOWED:
+        return result
+    beyond = Evidence(
+        "limits of stretch", found, most if found > most else least, False,
+        f"The images fit best with a stretch of {found:.2f}, outside the {least:g} to {most:g} that were asked for; "
+        "widen the limits.",
+    )  # fmt: skip
+    return replace(result, verdict=_refused(result.verdict, beyond))
+
+
 def refused(judgement: Judgement, beyond: Evidence) -> Judgement:
     """The judgement of a fit that left the limits: refused, for that reason first."""
-    verdict = judgement.verdict
+    return replace(judgement, verdict=_refused(judgement.verdict, beyond))
+
+
+def _refused(verdict: Verdict, beyond: Evidence) -> Verdict:
     reasons = (beyond.sentence, *(verdict.reasons if verdict.status == "refused" else ()))
-    return replace(judgement, verdict=Verdict("refused", 0.0, reasons, (beyond, *verdict.evidence)))
+    return Verdict("refused", 0.0, reasons, (beyond, *verdict.evidence))
 
 
 def _rotation(linear: LinearTransform, fixed: Grid) -> float:

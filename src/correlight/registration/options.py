@@ -16,7 +16,7 @@ from correlight.images.image import Image
 from correlight.methods.protocols import DIMENSIONS, OPTIONS, Dimension, EvidenceMethod, Option, Refinement, Search
 from correlight.methods.registry import METHOD_KINDS
 from correlight.recipes import Recipe
-from correlight.search.limits import ROTATIONS, SCALES, Start, StartPoints
+from correlight.search.limits import ROTATIONS, SCALES, STRETCH_LIMITS, Start, StartPoints
 from correlight.transforms import Affine
 
 
@@ -26,7 +26,7 @@ class Options:
 
     Parameters
     ----------
-    model, start, rotation, scale, mirror, pose
+    model, start, rotation, scale, mirror, pose, stretch
         As for `correlight.register`.
     """
 
@@ -36,6 +36,7 @@ class Options:
     scale: tuple[float, float] | None = None
     mirror: bool = True
     pose: int | None = None
+    stretch: tuple[float, float] | None = None
 
     @property
     def given(self) -> tuple[Option, ...]:
@@ -76,7 +77,7 @@ def check_arguments(
         In one sentence that says what was expected.
     """
     must_be_images(images)
-    for name, span in (("rotation", options.rotation), ("scale", options.scale)):
+    for name, span in (("rotation", options.rotation), ("scale", options.scale), ("stretch", options.stretch)):
         if span is not None and not _are_numbers(span, 2, Real):
             raise UsageError(f"A {name} to search is two numbers in ascending order; got {span!r}.")
     if roi is not None and not _are_numbers(roi, 4, Integral):
@@ -176,6 +177,7 @@ def check(recipe: Recipe, methods: Methods, dimension: Dimension, options: Optio
     for name, span, (least, most) in (
         ("rotation", options.rotation, ROTATIONS),
         ("scale", options.scale, SCALES),
+        ("stretch", options.stretch, STRETCH_LIMITS),
     ):
         if span is not None and not least <= span[0] <= span[1] <= most:
             raise UsageError(

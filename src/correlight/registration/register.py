@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +14,20 @@ from correlight.errors import UsageError
 from correlight.evidence.verdict import STATUSES
 from correlight.images.image import Image
 from correlight.images.pyramid import region_of, working_image
-from correlight.methods.protocols import Dimension
+from correlight.methods.protocols import Dimension, SearchesStretch
 from correlight.methods.task import Candidate, ImagePair, Task
 from correlight.progress import Progress, threads, watched
 from correlight.recipes import Recipe, load
 from correlight.registration.advice import advice_for
 from correlight.registration.finish import finish, nothing_found
-from correlight.registration.held import held, refused
+from correlight.registration.held import held, refused, stretch_held
 from correlight.registration.options import Methods, Options, as_image, check, check_arguments, dimension_of
 from correlight.registration.result import Result
 from correlight.registration.stack import prepared_stacks
 from correlight.registration.start import check_start
 from correlight.registration.stated import Reading, as_stated, readings, remarks
 from correlight.search.limits import Limits, Start, limits_for
+from correlight.search.stretch import STRETCHES
 
 # An image with a shorter side than this shows too little to be recognised.
 LEAST_SIDE = 32
@@ -53,6 +54,7 @@ def register(
     start: Start | None = None,
     rotation: tuple[float, float] | None = None,
     scale: tuple[float, float] | None = None,
+    stretch: tuple[float, float] | None = None,
     mirror: bool = True,
     pose: int | None = None,
     predictor: str | Path | None = None,
@@ -84,6 +86,9 @@ def register(
         Degrees between which to search, as `Affine.similarity` counts them; of stacks, about z.
     scale : (least, greatest), optional
         Moving pixels per fixed pixel between which to search.
+    stretch : (least, greatest), optional
+        How many times too long an image may be along one of its axes, compared with the other; from 1. Without it, 1
+        to 1.6 is searched where nothing is accepted. A result stays within what is asked for, to 8 %.
     mirror : bool
         Whether mirrored poses are tried.
     pose : int, optional
@@ -121,7 +126,7 @@ def register(
     fixed, moving = as_image("fixed", fixed, fixed_spacing), as_image("moving", moving, moving_spacing)
     chosen = recipe if isinstance(recipe, Recipe) else load(recipe)
     chosen = chosen if predictor is None else chosen.with_predictor(predictor)
-    options = Options(model, start, rotation, scale, mirror, pose)
+    options = Options(model, start, rotation, scale, mirror, pose, stretch)
     check_arguments({"fixed": fixed, "moving": moving}, options, roi, seed, workers, progress)
     region = _region(fixed, roi)
     dimension, methods = dimension_of(region, moving), Methods.of(chosen)
@@ -134,19 +139,32 @@ def register(
     with watched(progress) as report:
         walk = _Walk(chosen, methods, dimension, options, stated, seed, number, report)
         result, reading = walk.best()
-    result = as_stated(result, reading, images[0].grid, images[1].grid)
+    result = stretch_held(as_stated(result, reading, images[0].grid, images[1].grid), stretch)
     advice = advice_for(result, options, dimension, (fixed, moving), (fixed_channel, moving_channel))
     walk.seconds["total"] = time.perf_counter() - began
     # The region is a part of the image, and what was registered of a stack may be one, too.
     whole = fixed.grid if dimension == "2-D" else images[0].grid
     return replace(
         result,
-        verdict=replace(result.verdict, reasons=(*result.verdict.reasons, *remarks(result, reading, walk.tried))),
+        verdict=replace(
+            result.verdict,
+            reasons=(*result.verdict.reasons, *remarks(result, reading, walk.tried, walk.stretch_searched)),
+        ),
         fixed=replace(result.fixed, shape=whole.shape, spacing=whole.spacing),
         moving=replace(result.moving, spacing=images[1].grid.spacing),
         advice=advice,
         images=(fixed, moving),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """One registration, and what it was made with."""
+
+    result: Result
+    reading: Reading
+    task: Task
+    candidate: Candidate
 
 
 class _Walk:
@@ -166,29 +184,57 @@ class _Walk:
         self._recipe, self._methods, self._dimension, self._options = recipe, methods, dimension, options
         self._stated, self._seed, self._workers, self._report = stated, seed, workers, report
         self.seconds: dict[str, float] = {}
-        self.tried: list[Reading] = []
+        self._tried: list[_Tried] = []
+        self.stretch_searched = False
 
     def best(self) -> tuple[Result, Reading]:
         """The result of the most certain reading."""
-        best: tuple[Result, Reading, Task, Candidate] | None = None
+        best: _Tried | None = None
         for reading in self._readings():
-            if best is not None and best[0] and reading.last_resort:
+            if best is not None and best.result and reading.last_resort:
                 break
-            self.tried.append(reading)
-            task = self._task(reading)
-            with task.stage("search"):
-                candidate = self._methods.search.find(task)
-            result = self._concluded(task, candidate)
-            if best is None or _replaces(result, best[0], reading):
-                best = result, reading, task, candidate
-            if result.verdict.confidence >= _UNAMBIGUOUS:
+            latest = self._try(reading)
+            best = latest if best is None or _replaces(latest, best) else best
+            if latest.result.verdict.confidence >= _UNAMBIGUOUS:
                 break
         assert best is not None
-        result, reading, task, candidate = best
+        stretched = None if best.result else self._stretched()
+        if stretched is not None:
+            latest = self._try(stretched)
+            best = latest if _replaces(latest, best) else best
         rank = self._options.pose
         if rank is not None and rank != 1:
-            result = self._concluded(task, candidate.of_rank(rank))
-        return result, reading
+            return self._concluded(best.task, best.candidate.of_rank(rank)), best.reading
+        return best.result, best.reading
+
+    def _try(self, reading: Reading) -> _Tried:
+        task = self._task(reading)
+        with task.stage("search"):
+            candidate = self._methods.search.find(task)
+        self._tried.append(_Tried(self._concluded(task, candidate), reading, task, candidate))
+        return self._tried[-1]
+
+    @property
+    def tried(self) -> list[Reading]:
+        """The readings that were tried so far."""
+        return [one.reading for one in self._tried]
+
+    def _stretched(self) -> Reading | None:
+        """The files with the likeliest stretch of one image along one of its axes, where any may be searched."""
+        search, options = self._methods.search, self._options
+        if not isinstance(search, SearchesStretch) or "stretch" not in search.serves(self._dimension).options:
+            return None
+        if options.model in ("rigid", "similarity") or options.start is not None:
+            return None
+        usual = self._tried[0]
+        if not usual.candidate.poses:
+            return None
+        with usual.task.stage("search"):
+            stretch = search.stretch(usual.task, usual.candidate, options.stretch or STRETCHES)
+        self.stretch_searched = True
+        if stretch is None:
+            return None
+        return Reading.stretched(usual.reading.fixed, usual.reading.moving, stretch)
 
     def _readings(self) -> list[Reading]:
         """The ways to read the pixel sizes; of stacks, and for searches that heed no scale, as they are stated."""
@@ -229,6 +275,8 @@ class _Walk:
             calibrated_tolerance=tolerance if reading.believed else None,
             least_overlap=search.least_overlap,
         )
+        if reading.stretch is not None:
+            limits = limits.for_stretch(reading.stretch.factor)
         return limits if reading.least_overlap is None else limits.for_less_overlap(reading.least_overlap)
 
     def _concluded(self, task: Task, candidate: Candidate) -> Result:
@@ -246,12 +294,12 @@ class _Walk:
         return finish(task.pair, fit, judgement, name, self._seed, self.seconds)
 
 
-def _replaces(result: Result, best: Result, reading: Reading) -> bool:
-    """Whether a later result is better; where little need be common, a doubtful one must not pass for a better one."""
-    later, earlier = result.verdict, best.verdict
-    if reading.least_overlap is not None and earlier.status != later.status:
-        return STATUSES.index(later.status) > STATUSES.index(earlier.status)
-    return later.confidence > earlier.confidence
+def _replaces(later: _Tried, earlier: _Tried) -> bool:
+    """Whether a later result is better; one of a last resort must not pass for better by a little more confidence."""
+    one, other = later.result.verdict, earlier.result.verdict
+    if (later.reading.least_overlap is not None or later.reading.stretch is not None) and one.status != other.status:
+        return STATUSES.index(one.status) > STATUSES.index(other.status)
+    return one.confidence > other.confidence
 
 
 def _region(fixed: Image, roi: tuple[int, int, int, int] | None) -> Image:

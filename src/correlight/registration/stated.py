@@ -12,6 +12,7 @@ from correlight.geometry import Grid
 from correlight.registration.result import Result
 from correlight.search.limits import claimed_scale
 from correlight.search.pose import Pose
+from correlight.search.stretch import Stretch
 from correlight.transforms import Affine
 
 # Pixels whose sides differ by less than this are square for all purposes.
@@ -36,6 +37,8 @@ class Reading:
         What is wrong with the files if this reading is right; empty for the files as they are.
     least_overlap : float, optional
         Least common area as a fraction of the smaller field, where it is smaller than usual.
+    stretch : Stretch, optional
+        What an image is taken to be too long by.
     """
 
     fixed: Grid
@@ -43,11 +46,18 @@ class Reading:
     believed: bool = True
     sentence: str = ""
     least_overlap: float | None = None
+    stretch: Stretch | None = None
+
+    @classmethod
+    def stretched(cls, fixed: Grid, moving: Grid, stretch: Stretch) -> Reading:
+        """The files as they are, but for a stretch of one image."""
+        grids = stretch.grid(fixed, "fixed"), stretch.grid(moving, "moving")
+        return cls(*grids, sentence=stretch.sentence, stretch=stretch)
 
     @property
     def last_resort(self) -> bool:
         """Whether it is tried only where nothing was accepted."""
-        return not self.believed or self.least_overlap is not None
+        return not self.believed or self.least_overlap is not None or self.stretch is not None
 
 
 def readings(
@@ -110,25 +120,34 @@ def as_stated(result: Result, reading: Reading, fixed: Grid, moving: Grid) -> Re
     )
 
 
-def remarks(result: Result, reading: Reading, tried: Sequence[Reading] = ()) -> tuple[str, ...]:
+def remarks(
+    result: Result, reading: Reading, tried: Sequence[Reading] = (), stretch_searched: bool = False
+) -> tuple[str, ...]:
     """What a result says beyond its evidence, in sentences.
 
     Parameters
     ----------
     result : Result
-        An accepted one tells of wrong pixel sizes and a mirrored scan, any other what was searched in vain.
+        An accepted one tells of wrong pixel sizes, a stretch and a mirrored scan, any other what was searched in vain.
     reading : Reading
         The one that it is of.
     tried : sequence of Reading
         All that were tried.
+    stretch_searched : bool
+        Whether a stretch was searched.
     """
     if not result:
+        said = []
         least = min((one.least_overlap for one in tried if one.least_overlap is not None), default=None)
-        if least is None:
-            return ()
-        return (f"Poses with as little as {100 * least:.0f} % of the smaller field in common were searched, too.",)
+        if least is not None:
+            said.append(
+                f"Poses with as little as {100 * least:.0f} % of the smaller field in common were searched, too."
+            )
+        if stretch_searched:
+            said.append("A stretch of either image along one of its axes was searched, too.")
+        return tuple(said)
     said = [reading.sentence] if reading.sentence else []
-    if result.scale_claimed is not None:
+    if result.scale_claimed is not None and reading.stretch is None:
         off = result.scale_found / result.scale_claimed - 1
         if abs(off) > _WRONG_SCALE:
             said.append(

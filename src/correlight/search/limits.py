@@ -12,9 +12,10 @@ from correlight.search.pose import Pose
 from correlight.transforms import Transform
 from correlight.transforms.bending import touching
 
-# What anybody may ask for: degrees, and moving pixels per fixed pixel.
+# What anybody may ask for: degrees, moving pixels per fixed pixel, and how many times too long an axis is.
 ROTATIONS = -360.0, 360.0
 SCALES = 1e-3, 1e3
+STRETCH_LIMITS = 1.0, 3.0
 # Scales within this factor of the middle of a range are common.
 COMMON_SCALES = 2.2
 # On how many times finer pixels images with little in common are compared: of them a common part of 12 to 30 % has as
@@ -84,6 +85,8 @@ class Limits:
         Least common valid area as a fraction of the smaller field.
     finer : float
         On how many times finer pixels than usual images are compared, so that a small common part shows as much.
+    last_resort : bool
+        Whether these poses are searched only because nothing was accepted among the usual ones.
     """
 
     scale: tuple[float, float]
@@ -91,11 +94,7 @@ class Limits:
     mirror: tuple[bool, ...] = (False, True)
     least_overlap: float = 0.35
     finer: float = 1.0
-
-    @property
-    def little_in_common(self) -> bool:
-        """Whether these are the limits of a search for less in common than usual."""
-        return self.finer > 1
+    last_resort: bool = False
 
     def for_less_overlap(self, least: float) -> Limits:
         """The same with less in common, in the middle of a wide range of scales only.
@@ -105,13 +104,18 @@ class Limits:
         least : float
             Least common area as a fraction of the smaller field.
         """
-        return replace(self.in_the_middle(), least_overlap=least, finer=_FINER)
+        return replace(self.in_the_middle(), least_overlap=least, finer=_FINER, last_resort=True)
 
     def in_the_middle(self) -> Limits:
         """The same for scales in the middle of a wide range only."""
         middle = float(np.sqrt(self.scale[0] * self.scale[1]))
         scale = max(self.scale[0], middle / COMMON_SCALES), min(self.scale[1], middle * COMMON_SCALES)
         return replace(self, scale=scale)
+
+    def for_stretch(self, factor: float) -> Limits:
+        """The same where one side of the pixels of one image is off by a factor, and nobody knows which."""
+        slack = float(np.sqrt(factor))
+        return replace(self, scale=(self.scale[0] / slack, self.scale[1] * slack), last_resort=True)
 
     def nearest(self, rotation: float, scale: float) -> tuple[float, float]:
         """The rotation (in [0, 360)) and scale within the limits that come nearest to those given."""

@@ -1,0 +1,67 @@
+"""A stretch of one image along one of its axes."""
+
+import numpy as np
+import pytest
+
+from correlight.appearance.channels import edges
+from correlight.geometry import Grid
+from correlight.search.correlate import ByFeatures
+from correlight.search.limits import Limits
+from correlight.search.stretch import STRETCHES, Stretch, stretches, tried_stretches
+from correlight.transforms import Affine
+from tests.phantoms import plane, texture
+
+GRID = Grid.of((80, 100), 0.5, unit="micrometre")
+
+
+@pytest.mark.parametrize("role", ["moving", "fixed"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_only_the_stretched_image_is_read_otherwise_and_keeps_its_area(role: str, axis: int) -> None:
+    stretch = Stretch(role, axis, 1.44)  # type: ignore[arg-type]
+    other = "fixed" if role == "moving" else "moving"
+    assert stretch.grid(GRID, other) is GRID  # type: ignore[arg-type]
+    read = stretch.grid(GRID, role)  # type: ignore[arg-type]
+    assert np.prod(read.spacing) == pytest.approx(np.prod(GRID.spacing))
+    assert read.spacing[1 - axis] / read.spacing[axis] == pytest.approx(1.44)
+    assert role in stretch.sentence
+    assert "1.44" in stretch.sentence
+
+
+@pytest.mark.parametrize("role", ["moving", "fixed"])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("rotation", [0.0, 33.0, 250.0])
+def test_an_affine_pose_tells_what_is_left_of_a_stretch(role: str, axis: int, rotation: float) -> None:
+    stretch = Stretch(role, axis, 1.2)  # type: ignore[arg-type]
+    longer = np.ones(2)
+    longer[axis] = 1.1
+    turned, by = Affine.similarity(rotation, 1.7, mirror=True), Affine.of(np.diag(longer), (0.0, 0.0))
+    pose = by @ turned if role == "moving" else turned @ by.inverse()
+    assert stretch.refined(pose, STRETCHES).factor == pytest.approx(1.32)
+    assert stretch.refined(pose, (1.0, 1.25)).factor == 1.25
+
+
+@pytest.mark.parametrize("within", [STRETCHES, (1.2, 1.3), (1.0, 2.5)])
+def test_every_stretch_is_near_one_that_is_tried(within: tuple[float, float]) -> None:
+    tried = [one for one in stretches(within) if (one.role, one.axis) == ("moving", 0)]
+    assert len(list(stretches(within))) == 4 * len(tried)
+    for factor in np.geomspace(max(1.08, within[0]), within[1], 30):
+        assert min(abs(np.log(factor / one.factor)) for one in tried) <= np.log(1.12) + 1e-9
+
+
+def test_without_a_stretch_none_is_tried() -> None:
+    assert not list(stretches((1.0, 1.0)))
+
+
+def test_the_stretch_of_an_image_is_the_best_of_those_that_are_tried() -> None:
+    scene = texture((120, 120), 3, 2.5)
+    fixed = plane(scene)
+    longer = np.repeat(scene, 3, axis=0)[::2]
+    moving = plane(longer)
+    limits = Limits((0.95, 1.05), (-10.0, 10.0), (False,))
+    engine = ByFeatures(edges)
+    tried = tried_stretches(fixed, moving, limits, engine, (1.4, 1.6), workers=1, progress=lambda done: None)
+    best = tried[0].stretch
+    # Of images that are not rotated, one along y and the other along x is the same as the reverse.
+    assert (best.role, best.axis) in (("moving", 0), ("fixed", 1))
+    assert best.factor == pytest.approx(1.5, rel=0.05)
+    assert tried[0].score == max(one.score for one in tried)
