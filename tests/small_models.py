@@ -21,21 +21,22 @@ _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def write_network(path: Path, kernel: np.ndarray) -> None:
-    """A network of one convolution."""
+    """A network of one convolution, whose grey is 0.5."""
     onnx = pytest.importorskip("onnx", reason="the network of the test is written with the package onnx")
     make, reach = onnx.helper, len(kernel) // 2
     weights = onnx.numpy_helper.from_array(kernel.astype(np.float32)[None, None], "kernel")
-    node = make.make_node("Conv", ["image", "kernel"], ["predicted"], pads=[reach] * 4)
+    middle = onnx.numpy_helper.from_array(np.array([0.5], np.float32), "middle")
+    node = make.make_node("Conv", ["image", "kernel", "middle"], ["predicted"], pads=[reach] * 4)
     sides = [
         make.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1, "y", "x"]) for name in ("image", "predicted")
     ]
-    graph = make.make_graph([node], "negative", sides[:1], sides[1:], [weights])
+    graph = make.make_graph([node], "negative", sides[:1], sides[1:], [weights, middle])
     onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), path)
 
 
 def write_negative(folder: Path, like: Image, **changes: Any) -> Path:
     """A model that makes the negative, which finds images like the given one usual."""
-    write_network(folder / NETWORK, -np.ones((3, 3)) / 9)
+    write_network(folder / NETWORK, -0.29 * np.ones((3, 3)) / 9)
     plane = Plane.of(like, 0)
     found = []
     for turn in range(4):

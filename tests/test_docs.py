@@ -31,7 +31,7 @@ MODULES = sorted(
     ".".join(path.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
     for path in PACKAGE.rglob("*.py")
 )
-OPTIONAL = {"torch", "napari", "magicgui", "qtpy"}
+OPTIONAL = {"torch", "napari", "magicgui", "qtpy", "safetensors"}
 CLI = ROOT / "docs" / "cli.md"
 
 
@@ -111,7 +111,10 @@ def test_every_decision_is_on_the_first_page() -> None:
     assert [page.name for page in (ROOT / "docs" / "decisions").glob("*.md") if page.name not in index] == []
 
 
-@pytest.mark.parametrize("command", ["register", "batch", "apply", "convert", "landmarks", "pair", "features", "demo"])
+@pytest.mark.parametrize(
+    "command",
+    ["register", "batch", "apply", "convert", "landmarks", "pair", "features", "train", "predict", "demo"],
+)
 def test_the_page_of_the_command_line_names_every_option_and_no_other(command: str) -> None:
     start = f"\n## `correlight {command}"
     section = CLI.read_text(encoding="utf-8").partition(start)[2].partition("\n## ")[0]

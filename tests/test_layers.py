@@ -31,7 +31,7 @@ LAYERS = [
     {"intensity"},
     {"beads", "point_clouds"},
     {"recipes", "registration"},
-    {"output", "batch"},
+    {"output", "batch", "training"},
     {"notebook"},
     {"cli", "napari"},
 ]
@@ -44,12 +44,13 @@ BESIDE = {
     "simulate": FORMATS | {"io"},
     "learn": set().union(*LAYERS[:4]) | {"io", "exchange", "simulate"},
 }
-SHELLS = {"batch", "output", "notebook", "cli", "napari"}
+SHELLS = {"batch", "output", "training", "notebook", "cli", "napari"}
 
 GEOMETRY_ONLY = {"numpy", "scipy"}
 # What is heavy, or has one door only: package -> the modules that may import it.
 DOORS = {
     "torch": ("learn", "appearance.networks"),
+    "safetensors": ("learn",),
     "dask": ("napari",),
     "distributed": ("batch.pools",),
     "dask_jobqueue": ("batch.pools",),

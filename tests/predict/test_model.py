@@ -15,7 +15,7 @@ from correlight.predict.facts import FACTS, Contrast
 from correlight.predict.model import Model, load
 from correlight.predict.network import NETWORK
 from correlight.predict.tiles import in_tiles
-from tests.small_models import cell_and_negative, negative, write_network
+from tests.small_models import cell_and_negative, negative
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,6 @@ def test_a_network_of_another_kind_is_refused(tmp_path: Path) -> None:
     from correlight.predict.facts import read_facts, write_facts
 
     folder = damaged(tmp_path / "model", "")
-    write_network(folder / NETWORK, -np.ones((3, 3)) / 9)
     facts = read_facts(folder)
     (folder / NETWORK).write_bytes(b"no network at all")
     write_facts(folder, facts)

@@ -18,8 +18,10 @@ from correlight.cli.demo import demo
 from correlight.cli.features import features
 from correlight.cli.landmarks import landmarks
 from correlight.cli.pair import pair
+from correlight.cli.predict import predict
 from correlight.cli.register import register
 from correlight.cli.terminal import ACCEPTED, FAILED, MISUSED, printable
+from correlight.cli.train import train
 from correlight.output.failure import failure_of
 
 # Words of messages that a user of the command line can act upon by an option, and that option.
@@ -38,7 +40,7 @@ app = App(
     version=__version__,
     help="Registers images of one specimen from different microscopes, and reports how reliable the result is.",
 )
-for command in (register, batch, apply, convert, landmarks, features, pair, demo):
+for command in (register, batch, apply, convert, landmarks, features, pair, train, predict, demo):
     app.command(command)
 
 

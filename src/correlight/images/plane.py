@@ -166,12 +166,22 @@ def stretched(grey: Float32, mask: Mask) -> Float32:
     valid = grey[mask]
     if valid.size == 0:
         return np.zeros_like(grey)
+    stretched = between(grey, *limits(valid))
+    return _filled(np.where(mask, stretched, np.float32(0)).astype(np.float32), mask)
+
+
+def limits(valid: Float32) -> tuple[float, float]:
+    """The grey values that become 0 and 1, from valid pixels, at least one."""
     low, high = np.percentile(valid[:: valid.size // _ENOUGH + 1], _STRETCH)
     if high <= low:
         # So sparse that the bright pixels are rarer than the percentile.
-        low, high = float(valid.min()), float(valid.max())
-    stretched = np.clip((grey - np.float32(low)) / np.float32(max(high - low, 1e-30)), 0, 1)
-    return _filled(np.where(mask, stretched, np.float32(0)).astype(np.float32), mask)
+        return float(valid.min()), float(valid.max())
+    return float(low), float(high)
+
+
+def between(grey: Float32, low: float, high: float) -> Float32:
+    """Grey values as shares of the way between two limits, 0 to 1."""
+    return np.asarray(np.clip((grey - np.float32(low)) / np.float32(max(high - low, 1e-30)), 0, 1))
 
 
 def working_planes(

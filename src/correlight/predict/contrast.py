@@ -6,9 +6,12 @@ of one laboratory to differ so much in contrast that equalised histograms served
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from skimage import exposure
 
+from correlight.errors import UsageError
 from correlight.images.image import Float32, Mask
 from correlight.predict.facts import Contrast
 
@@ -33,15 +36,36 @@ def prepared(values: Float32, mask: Mask, contrast: Contrast) -> Float32:
     """
     if not mask.any() or np.ptp(values[mask]) == 0:
         return np.zeros_like(values)
-    if contrast == "normalised":
-        valid = values[mask]
-        made, (mean, width) = values, (float(valid.mean()), float(valid.std()))
-    elif contrast == "stretched":
-        made, (mean, width) = values, _EVEN
-    elif contrast == "equalised":
-        made, (mean, width) = exposure.equalize_hist(values, _LEVELS, mask), _EVEN  # type: ignore[no-untyped-call]
-    else:
+    if contrast == "equalised locally":
         filled = np.where(mask, values, np.float32(np.median(values[mask])))
-        fields = [min(_FIELD, side) for side in values.shape]
-        made, (mean, width) = exposure.equalize_adapthist(filled, fields), _EVEN
-    return np.where(mask, (made - mean) / width, 0).astype(np.float32)
+        made = exposure.equalize_adapthist(filled, [min(_FIELD, side) for side in values.shape])
+        return np.where(mask, (made - _EVEN[0]) / _EVEN[1], 0).astype(np.float32)
+    return np.where(mask, curve(values, mask, contrast)(values), 0).astype(np.float32)
+
+
+def curve(values: Float32, mask: Mask, contrast: Contrast) -> Callable[[Float32], Float32]:
+    """What becomes of each grey value: for images too large to be prepared at once.
+
+    Parameters
+    ----------
+    values, mask, contrast
+        As for `prepared`; of the image at any pixel size.
+
+    Raises
+    ------
+    UsageError
+        If what becomes of a grey value depends on where it is.
+    """
+    if contrast == "equalised locally":
+        raise UsageError(
+            "Local contrast of an image that does not fit into memory is not equalised; use a model of another "
+            "contrast, or crop the image."
+        )
+    valid = values[mask]
+    if not valid.size or np.ptp(valid) == 0:
+        return np.zeros_like
+    if contrast == "equalised":
+        shares, levels = exposure.cumulative_distribution(valid, _LEVELS)  # type: ignore[no-untyped-call]
+        return lambda grey: ((np.interp(grey, levels, shares) - _EVEN[0]) / _EVEN[1]).astype(np.float32)
+    mean, width = (float(valid.mean()), float(valid.std())) if contrast == "normalised" else _EVEN
+    return lambda grey: ((grey - mean) / width).astype(np.float32)

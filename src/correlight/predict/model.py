@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from correlight.geometry import Grid
+from correlight.images.image import Float32
 from correlight.images.plane import Plane, stretched
 from correlight.predict.contrast import prepared
 from correlight.predict.facts import ModelFacts, read_facts
@@ -41,11 +42,30 @@ class Model:
         plane : Plane
             Grey values between 0 and 1. It is brought to the pixel size of the model and back.
         """
+        raw = self.predicted(plane)
+        return replace(plane, values=stretched(raw, plane.mask), predicted=None)
+
+    def predicted(self, plane: Plane) -> Float32:
+        """The same in the units of the targets that were learned, about 0 to 1, on the grid of the plane."""
         small = self.at_its_pixels(plane)
-        made = self.mapping(prepared(small.values, small.mask, self.facts.contrast), small.mask)
-        values = Plane(stretched(np.asarray(made, np.float32), small.mask), small.mask, small.grid)
-        back = values.resized(_two(plane.grid.shape)).values
-        return Plane(np.clip(back, 0, 1), plane.mask, plane.grid, plane.denoised)
+        return self.enlarged(prepared(small.values, small.mask, self.facts.contrast), small, plane.grid)
+
+    def enlarged(self, given: Float32, small: Plane, onto: Grid) -> Float32:
+        """The prediction from values that are prepared already, brought to a finer grid of the same field.
+
+        Parameters
+        ----------
+        given : (Y, X) array of float32
+            As the mapping takes them.
+        small : Plane
+            Whose grid they lie on, and whose mask counts.
+        onto : Grid
+            Over the same field.
+        """
+        made = np.asarray(self.mapping(given, small.mask), np.float32)
+        rows, columns = onto.shape
+        smooth = Plane(np.clip(made, 0, 1), np.ones_like(small.mask), small.grid)
+        return smooth.resized((rows, columns)).values
 
     def unusualness(self, plane: Plane) -> float:
         """How unlike the training images an image is: up to 1 for nearly all of those (see `predict.usual`)."""
@@ -79,11 +99,6 @@ def shape_for(grid: Grid, spacing: float | None, shrink: float) -> tuple[int, in
     """
     pixel = (spacing, spacing) if spacing is not None and grid.calibrated else [shrink * s for s in grid.spacing]
     rows, columns = (max(1, round(extent / size)) for extent, size in zip(grid.extent, pixel, strict=True))
-    return rows, columns
-
-
-def _two(shape: tuple[int, ...]) -> tuple[int, int]:
-    rows, columns = shape
     return rows, columns
 
 

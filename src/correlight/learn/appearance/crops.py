@@ -1,0 +1,121 @@
+"""Crops of pairs as a network sees them: turned, mirrored, scaled, and with other contrast."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.images.image import Float32, Mask
+from correlight.predict.contrast import prepared
+from correlight.predict.facts import Contrast
+from correlight.predict.training import TrainingPair
+
+# Pixels may be so many times larger or smaller than those of the training images.
+SCALES = 0.55, 1.6
+# Half of the crops are laid over places where there is something to predict.
+_AT_SIGNAL = 0.5
+# Exponents of grey values, and noise and blur in the units of prepared grey values and in pixels.
+_GAMMA, _NOISE, _BLUR = 0.3, 0.15, 0.8
+
+
+class Scene:
+    """A pair ready to be cut.
+
+    Parameters
+    ----------
+    pair : TrainingPair
+        The two images.
+    contrast : str
+        How the source is prepared.
+    """
+
+    def __init__(self, pair: TrainingPair, contrast: Contrast) -> None:
+        self.name = pair.name
+        self.source = prepared(pair.source, pair.mask, contrast)
+        self.target = np.where(pair.mask, pair.target, np.float32(0))
+        self.mask = pair.mask.astype(np.float32)
+        # Where the target is far above what it usually is.
+        level = np.quantile(self.target[pair.mask], 0.98) if pair.mask.any() else 0.0
+        self._signal = np.argwhere(pair.mask & (self.target >= max(level, 1e-3)))
+
+    def centre(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """A place, often one with something to predict."""
+        if len(self._signal) and rng.random() < _AT_SIGNAL:
+            return np.asarray(self._signal[rng.integers(len(self._signal))], float)
+        return np.asarray(rng.random(2) * (np.array(self.source.shape) - 1))
+
+
+def scenes(pairs: Sequence[TrainingPair], contrast: Contrast) -> list[Scene]:
+    """Pairs ready to be cut."""
+    return [Scene(pair, contrast) for pair in pairs]
+
+
+def crop(scene: Scene, side: int, rng: np.random.Generator, *, plain: bool = False) -> tuple[Float32, Float32, Mask]:
+    """A crop of source and target and its valid pixels, each ``(side, side)``.
+
+    Parameters
+    ----------
+    scene : Scene
+        To cut from.
+    side : int
+        Of the crop.
+    rng : Generator
+        Chooses place, rotation, mirror, scale and contrast.
+    plain : bool
+        Only the place, as crops are judged by.
+    """
+    centre = scene.centre(rng)
+    angle, scale, mirror = 0.0, 1.0, 1.0
+    if not plain:
+        angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
+        scale = float(np.exp(rng.uniform(*np.log(SCALES))))
+    cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
+    # From crop to image, x before y as OpenCV wants it.
+    linear = np.array([[cosine, -sine * mirror], [sine, cosine * mirror]])
+    offset = centre[::-1] - linear @ ((side - 1) / 2, (side - 1) / 2)
+    matrix = np.column_stack([linear, offset])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    source, target, mask = (
+        cv2.warpAffine(_low(plane, scale), matrix, (side, side), flags=flags, borderValue=0.0)
+        for plane in (scene.source, scene.target, scene.mask)
+    )
+    valid = mask > 0.99
+    if not plain:
+        source = _recoloured(np.asarray(source, np.float32), rng)
+    return np.where(valid, source, 0).astype(np.float32), target.astype(np.float32), valid
+
+
+def _low(plane: Float32, scale: float) -> Float32:
+    """What shrinks is smoothed first."""
+    if scale >= 0.9:
+        return plane
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), 0.5 * float(np.sqrt(1 / scale**2 - 1))), np.float32)
+
+
+def _recoloured(source: Float32, rng: np.random.Generator) -> Float32:
+    """Another gamma, gain and offset, blur or noise: one laboratory's images differ by as much."""
+    low, high = -1.8, 1.8
+    share = np.clip((source - low) / (high - low), 0, 1) ** np.float32(np.exp(rng.normal(0, _GAMMA)))
+    made = low + (high - low) * share
+    made = made * np.exp(rng.normal(0, 0.1)) + rng.normal(0, 0.1)
+    if rng.random() < 0.3:
+        made = cv2.GaussianBlur(made, (0, 0), float(rng.uniform(0.3, _BLUR)))
+    return np.asarray(made + rng.normal(0, rng.uniform(0, _NOISE), made.shape), np.float32)
+
+
+def batch(
+    seen: Sequence[Scene], count: int, side: int, seed: int, step: int, *, plain: bool = False
+) -> tuple[Float32, Float32, Float32]:
+    """Crops of one step, each ``(count, 1, side, side)``; the same seed and step give the same.
+
+    Larger scenes are cut more often.
+    """
+    rng = np.random.default_rng([seed, step])
+    weights = np.array([float(scene.mask.sum()) for scene in seen])
+    chosen = rng.choice(len(seen), count, p=weights / weights.sum())
+    made = [crop(seen[number], side, rng, plain=plain) for number in chosen]
+    source, target, mask = (np.stack([one[k] for one in made])[:, None].astype(np.float32) for k in range(3))
+    return source, target, mask
