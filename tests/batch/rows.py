@@ -46,11 +46,16 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
     return path
 
 
-def run(*words: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
-    """``correlight batch`` with these words, in a folder."""
-    command = [*COMMAND, *map(str, words)]
+def run(*words: str | Path, home: Path, patience: float = 300.0) -> subprocess.CompletedProcess[str]:
+    """``correlight batch`` with these words, in a folder, for so many seconds at most."""
     return subprocess.run(
-        command, cwd=home, env=environment(), capture_output=True, text=True, check=False, timeout=300
+        [*COMMAND, *map(str, words)],
+        cwd=home,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patience,
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 import tifffile
 
 from correlight import cli
+from tests.batch.mutants import batch_of_mutants
 from tests.batch.rows import COMMAND, HASTY, NARROW, environment, left_over, run, write_couple, write_rows
 
 NAMES = ("plain", "two words", 'say "hi"', "<img src=x onerror=alert(1)>&amp;", "two\nlines", "日本 µ–", "=1+1", "a/b")
@@ -206,3 +207,9 @@ def test_a_scheduler_that_does_not_answer_is_one_sentence(home: Path) -> None:
     assert done.returncode == 2
     assert "A scheduler of Dask was expected" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_damaged_files_stop_no_batch(tmp_path: Path) -> None:
+    """The long version is ``python -m tests.batch``."""
+    pytest.importorskip("mrcfile")
+    assert batch_of_mutants(tmp_path, 24, 1) == []
