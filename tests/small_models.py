@@ -1,7 +1,8 @@
-"""A tiny model without training: the negative of an image, slightly blurred, as a network in an ONNX file."""
+"""Tiny models: the negative of an image, slightly blurred, as a network in an ONNX file; and learned from one pair."""
 
 import tempfile
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 
 from correlight.images.image import Image
 from correlight.images.plane import Plane
+from correlight.learn.by_example import train_analogies, train_dictionaries
 from correlight.predict.contrast import prepared
 from correlight.predict.facts import ModelFacts, write_facts
 from correlight.predict.network import NETWORK
+from correlight.predict.training import Trainer, TrainingPair, TrainingSettings, Workplace
 from correlight.predict.usual import learned, parts
+from correlight.refine.planes import lay
 from correlight.transforms import Affine
 from tests.small_pairs import Couple, cell_with_beads, couple, seen
 
@@ -65,6 +69,35 @@ def negative() -> Path:
 
 
 @cache
+def by_example(kind: str) -> Path:
+    """A model of the kind analogies or dictionaries, trained on `cell_and_negative`."""
+    _KEPT.append(tempfile.TemporaryDirectory())
+    folder, both = Path(_KEPT[-1].name), cell_and_negative()
+    source = Plane.of(both.fixed, 0).resized((96, 96))
+    laid = lay(Plane.of(both.moving, 0), Affine(both.moving_from_fixed.matrix), source.grid)
+    pairs = [TrainingPair("negative", source.values, laid.values, source.mask & laid.mask)] * 2
+    trainers: dict[str, tuple[Trainer, dict[str, float | int | str]]] = {
+        "analogies": (train_analogies, {"side": 5}),
+        "dictionaries": (train_dictionaries, {"side": 6, "step": 3, "atoms": 60, "samples": 600, "sparsity": 0.3}),
+    }
+    train, own = trainers[kind]
+    settings = TrainingSettings(contrast="normalised", own=own)
+    trained = train(pairs, settings, Workplace(folder, lambda words, done: None))
+    facts = ModelFacts(
+        kind=kind,
+        source="electron",
+        target="negative",
+        spacing=source.grid.spacing[0],
+        contrast=settings.contrast,
+        usual=trained.usual,
+        settings=trained.settings,
+        files=dict.fromkeys(trained.files, ""),
+    )
+    write_facts(folder, facts)
+    return folder
+
+
+@cache
 def cell_and_negative() -> Couple:
     """An electron image, and its negative seen by another instrument: blurred, noisy, on coarser pixels, turned."""
     cell = cell_with_beads()
@@ -73,3 +106,11 @@ def cell_and_negative() -> Couple:
     negative = seen(np.where(fixed.valid(), values.max() - values, 0), fixed.grid, grid, Affine(truth.matrix))
     noise = np.random.default_rng(3).normal(0, 4, grid.shape)
     return couple(fixed, Image.from_array((negative + noise).astype(np.float32), grid.spacing), truth)
+
+
+# Recipes that predict, each with the model that it is tested with.
+PREDICTING: dict[str, Callable[[], Path]] = {
+    "predicted-stain": negative,
+    "analogies": partial(by_example, "analogies"),
+    "dictionaries": partial(by_example, "dictionaries"),
+}

@@ -10,7 +10,7 @@ from correlight.registration.options import Methods, dimension_of
 from correlight.registration.stack import prepared_stacks
 from correlight.search.limits import Limits, pixel_sizes
 from correlight.transforms import Affine
-from tests.small_models import cell_and_negative
+from tests.small_models import PREDICTING, cell_and_negative
 from tests.small_pairs import Couple, cell_with_beads, organelles, section, stacks, stacks_of_beads
 
 KINDS_OF_TRANSFORM = ("rigid", "similarity", "affine", "projective", "elastic")
@@ -32,6 +32,8 @@ SERVED: dict[str, dict[Dimension, frozenset[str]]] = {
     "descriptor": {**IN_THE_PLANE, **STACKS},
     "mutual-information": {**IN_THE_PLANE, **STACKS},
     "predicted-stain": IN_THE_PLANE,
+    "analogies": IN_THE_PLANE,
+    "dictionaries": IN_THE_PLANE,
     "neural-mi": {**IN_THE_PLANE, "3-D": STACKS["3-D"]},
     "volumes-any-axis": STACKS,
     "log-mi-3d": {dimension: taken - {"rotation", "mirror"} for dimension, taken in STACKS.items()},
@@ -44,7 +46,7 @@ SERVED: dict[str, dict[Dimension, frozenset[str]]] = {
 
 def made_for(recipe: str, dimension: Dimension) -> Couple:
     """A small pair that a recipe is for."""
-    if recipe == "predicted-stain":
+    if recipe in PREDICTING:
         return cell_and_negative()
     if recipe == "point-clouds":
         return organelles(2 if dimension == "2-D" else 3)

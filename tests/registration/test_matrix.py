@@ -29,7 +29,7 @@ from tests.registration.by_recipe import (
     rotation_of,
     task_of,
 )
-from tests.small_models import negative
+from tests.small_models import PREDICTING
 from tests.small_pairs import Couple
 
 FLAT = Image.from_array(np.random.default_rng(0).random((40, 50)).astype(np.float32), 0.1)
@@ -120,8 +120,8 @@ def test_what_is_served_runs_as_the_recipe_says(recipe: str, dimension: Dimensio
     if recipe in ("fiducials", "log-mi-3d"):
         # The first pose by its rank; it is judged once more, which is quick here.
         options["pose"] = 1
-    if recipe == "predicted-stain":
-        options["predictor"] = negative()
+    if recipe in PREDICTING:
+        options["predictor"] = PREDICTING[recipe]()
     if (recipe, dimension) == ("neural-mi", "3-D"):
         # One kind of transform, or else it climbs to three.
         options["model"] = "rigid"

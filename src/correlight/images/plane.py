@@ -38,10 +38,13 @@ class Prediction:
         What the model saw, on the same grid.
     unusualness : float
         Out-of-distribution score of that: up to 1 for nearly all images like those that the model was trained on.
+    confidence : (Y, X) array of float32, optional
+        How far each predicted pixel is to be trusted, 0 to 1; of models that say so.
     """
 
     original: Plane
     unusualness: float
+    confidence: Float32 | None = None
 
 
 @dataclass(frozen=True, eq=False)

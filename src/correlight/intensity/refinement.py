@@ -29,18 +29,19 @@ class RefinementSettings(MethodSettings):
 
     Parameters
     ----------
-    measure : {"auto", "features", "mutual information", "neural mutual information"}
-        What is maximised; "auto" takes the one whose fits to two halves of the images agree best.
+    measure : {"auto", "features", "mutual information", "neural mutual information", "weighted squares"}
+        What is maximised; "auto" takes the one whose fits to two halves of the images agree best. "weighted squares" is
+        for images of one modality, such as a prediction, whose confidence it heeds.
     models : tuple of str
         Kinds of transform that may be chosen, poorest first.
     """
 
-    measure: Literal["auto", "features", "mutual information", "neural mutual information"] = "auto"
+    measure: Literal["auto", "features", "mutual information", "neural mutual information", "weighted squares"] = "auto"
     models: tuple[LinearModel, ...] = Field(min_length=1)
 
 
 class ImageRefinement:
-    """Sub-pixel refinement by features, mutual information or neural mutual information."""
+    """Sub-pixel refinement by features, grey values or information."""
 
     Settings: ClassVar[type[MethodSettings]] = RefinementSettings
     takes: ClassVar[tuple[type[Candidate], ...]] = (Candidate,)
@@ -56,6 +57,7 @@ class ImageRefinement:
         )
         dimensions: frozenset[Dimension] = {
             "features": frozenset[Dimension]({"2-D"}),
+            "weighted squares": frozenset[Dimension]({"2-D"}),
             "neural mutual information": frozenset[Dimension]({"2-D", "3-D"}),
         }.get(self._settings.measure, Serves().dimensions)  # type: ignore[arg-type]
         return Serves(dimensions=dimensions, models=models, appearance=dimension == "2-D")

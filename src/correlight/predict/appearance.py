@@ -28,7 +28,7 @@ class PredictedAppearance(Appearance):
     predicts_from: Role | Literal["auto"] = field(default="auto", kw_only=True)
 
     def made_alike(self, fixed: Planes, moving: Planes) -> tuple[Planes, Planes]:
-        """The channels of the image that the model is for predicted, those of the other as they are.
+        """The channels of the image that the model is for predicted, those of the other denoised if the model can.
 
         Parameters
         ----------
@@ -43,14 +43,18 @@ class PredictedAppearance(Appearance):
         if role == "auto":
             role = "fixed" if min(scores["fixed"].values()) <= min(scores["moving"].values()) else "moving"
         if role == "fixed":
-            return self._predicted(fixed, scores[role]), moving
-        return fixed, self._predicted(moving, scores[role])
+            return self._predicted(fixed, scores[role]), self._comparable(moving)
+        return self._comparable(fixed), self._predicted(moving, scores[role])
+
+    def _comparable(self, planes: Planes) -> Planes:
+        return {number: self.model.made_comparable(plane) for number, plane in planes.items()}
 
     def _predicted(self, planes: Planes, scores: dict[int | None, float]) -> Planes:
         return {number: self._of(plane, scores[number]) for number, plane in planes.items()}
 
     def _of(self, plane: Plane, unusual: float) -> Plane:
-        return replace(self.model.apply(plane), predicted=Prediction(plane, unusual))
+        made, confidence = self.model.apply_with_confidence(plane)
+        return replace(made, predicted=Prediction(plane, unusual, confidence))
 
 
 def predicting(base: Appearance, model: Model, predicts_from: Role | Literal["auto"]) -> PredictedAppearance:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from correlight.errors import UsageError
 from correlight.images.image import Float32, Mask
@@ -32,6 +32,19 @@ class Mapping(Protocol):
         mask : (Y, X) array of bool
             Valid pixels.
         """
+        ...
+
+
+@runtime_checkable
+class Denoising(Mapping, Protocol):
+    """What predicts and besides makes the other image comparable with its predictions."""
+
+    def with_confidence(self, values: Float32, mask: Mask) -> tuple[Float32, Float32]:
+        """What the mapping predicts, and between 0 and 1 how far that is to be trusted at each pixel."""
+        ...
+
+    def denoised(self, values: Float32, mask: Mask) -> Float32:
+        """An image such as is predicted, without what the model cannot tell from noise, in the same units."""
         ...
 
 
@@ -71,6 +84,16 @@ KINDS = {
         trains="correlight.learn.appearance.stain:train",
         source="electron",
         target="stain",
+    ),
+    "analogies": Kind(
+        "Every pixel is what registered pairs show in the most alike surroundings (image analogies)",
+        loads="correlight.predict.by_example:load_analogies",
+        trains="correlight.learn.by_example:train_analogies",
+    ),
+    "dictionaries": Kind(
+        "Sparse codes of patches under a dictionary that both instruments share",
+        loads="correlight.predict.by_example:load_dictionaries",
+        trains="correlight.learn.by_example:train_dictionaries",
     ),
 }
 

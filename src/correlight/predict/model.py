@@ -12,7 +12,7 @@ from correlight.images.image import Float32
 from correlight.images.plane import Plane, stretched
 from correlight.predict.contrast import prepared
 from correlight.predict.facts import ModelFacts, read_facts
-from correlight.predict.kinds import Mapping, kind
+from correlight.predict.kinds import Denoising, Mapping, kind
 from correlight.predict.usual import unusualness
 
 
@@ -42,8 +42,30 @@ class Model:
         plane : Plane
             Grey values between 0 and 1. It is brought to the pixel size of the model and back.
         """
-        raw = self.predicted(plane)
-        return replace(plane, values=stretched(raw, plane.mask), predicted=None)
+        return self.apply_with_confidence(plane)[0]
+
+    def apply_with_confidence(self, plane: Plane) -> tuple[Plane, Float32 | None]:
+        """The same, and how far each pixel is to be trusted, 0 to 1, if the model says so."""
+        small = self.at_its_pixels(plane)
+        given = prepared(small.values, small.mask, self.facts.contrast)
+        sure = None
+        if isinstance(self.mapping, Denoising):
+            made, trusted = self.mapping.with_confidence(given, small.mask)
+            raw, sure = self._onto(made, small, plane.grid), self._onto(trusted, small, plane.grid)
+        else:
+            raw = self.enlarged(given, small, plane.grid)
+        return replace(plane, values=stretched(raw, plane.mask), predicted=None), sure
+
+    def made_comparable(self, plane: Plane) -> Plane:
+        """The image that predictions are compared with, denoised if the model can and the pixel sizes are known."""
+        if not isinstance(self.mapping, Denoising) or self.facts.spacing is None or not plane.grid.calibrated:
+            return plane
+        small = self.at_its_pixels(plane)
+        if small.grid.shape[0] > plane.grid.shape[0]:
+            # Its pixels are larger than those that the model knows: there is nothing between them to be told apart.
+            return plane
+        values = self._onto(self.mapping.denoised(small.values, small.mask), small, plane.grid)
+        return replace(plane, values=stretched(values, plane.mask))
 
     def predicted(self, plane: Plane) -> Float32:
         """The same in the units of the targets that were learned, about 0 to 1, on the grid of the plane."""
@@ -62,8 +84,10 @@ class Model:
         onto : Grid
             Over the same field.
         """
-        made = np.asarray(self.mapping(given, small.mask), np.float32)
-        rows, columns = onto.shape
+        return self._onto(np.asarray(self.mapping(given, small.mask), np.float32), small, onto)
+
+    def _onto(self, made: Float32, small: Plane, grid: Grid) -> Float32:
+        rows, columns = grid.shape
         smooth = Plane(np.clip(made, 0, 1), np.ones_like(small.mask), small.grid)
         return smooth.resized((rows, columns)).values
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import cv2
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from correlight.appearance.channels import Channels
 from correlight.geometry import Grid
-from correlight.images.image import Mask
+from correlight.images.image import Float32, Mask
 from correlight.images.plane import Plane, working_planes
 from correlight.refine.neural import refine_neural
 from correlight.refine.samples import LinearTransform, MeasureName, Samples
@@ -19,6 +19,7 @@ from correlight.similarity import Measure, Places, sample_values
 from correlight.similarity.correlation import FeatureCorrelation
 from correlight.similarity.mutual import MutualInformation
 from correlight.similarity.neural import NeuralInformation
+from correlight.similarity.squares import WeightedSquares
 from correlight.transforms.motions import LinearModel
 
 COARSE_TO_FINE = (128, 256, 512)
@@ -110,12 +111,17 @@ class Overlay:
         Places of that grid that both images show, in its fractional pixels.
     channels : Channels
         What the measure "features" compares.
+    places : (N, 2) array
+        In fractional pixels of that grid.
+    trusted : (Y, X) array, optional
+        How far a predicted plane is to be trusted, 0 to 1, on that grid.
     """
 
     fixed: Plane
     moving: Plane
     channels: Channels
     places: Places
+    trusted: Float32 | None = None
 
     @property
     def samples(self) -> Samples:
@@ -145,7 +151,24 @@ class Overlay:
         values = sample_values(self.fixed.values[None], samples.points)
         if name == "mutual information":
             return MutualInformation(values[0], self.moving.values)
+        if name == "weighted squares":
+            return self._squares(values[0], samples)
         return NeuralInformation(values, self.moving.values, samples.points)
+
+    def _squares(self, values: Float32, samples: Samples) -> WeightedSquares:
+        """Squared differences of grey values that have zero mean and unit variance where both planes are valid."""
+        both = self.fixed.mask & self.moving.mask
+        weights = None if self.trusted is None else sample_values(self.trusted[None], samples.points)[0]
+        return WeightedSquares(
+            _standardised(values, self.fixed.values[both]),
+            _standardised(self.moving.values, self.moving.values[both]),
+            weights,
+        )
+
+
+def _standardised(values: Float32, known: Float32) -> Float32:
+    mean, width = (float(known.mean()), float(known.std())) if known.size else (0.0, 0.0)
+    return ((values - np.float32(mean)) / np.float32(max(width, 1e-6))).astype(np.float32)
 
 
 def overlay(
@@ -176,7 +199,20 @@ def overlay(
     pixels = pixels[number * _GOLDEN % 1 * len(pixels) < _MOST_SAMPLES]
     # Interpolation between pixels averages noise away, so places between pixels agree better than places on them.
     # With samples spread evenly over the fractions no shift is preferred for that.
-    return Overlay(small, laid, channels, pixels + number[: len(pixels), None] * _PLASTIC % 1 - 0.5)
+    places = pixels + number[: len(pixels), None] * _PLASTIC % 1 - 0.5
+    return Overlay(small, laid, channels, places, _trusted(fixed, moving, moving_from_fixed, small.grid))
+
+
+def _trusted(fixed: Plane, moving: Plane, moving_from_fixed: LinearTransform, grid: Grid) -> Float32 | None:
+    """How far the one of two planes that was predicted is to be trusted, on a grid of the fixed image."""
+    for plane, pose in ((fixed, None), (moving, moving_from_fixed)):
+        if plane.predicted is not None and plane.predicted.confidence is not None:
+            confidence = replace(plane, values=plane.predicted.confidence, predicted=None)
+            if pose is not None:
+                return lay(confidence, pose, grid).values
+            rows, columns = grid.shape
+            return confidence.resized((rows, columns)).values
+    return None
 
 
 def lay(moving: Plane, moving_from_fixed: LinearTransform, grid: Grid) -> Plane:

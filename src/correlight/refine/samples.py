@@ -19,7 +19,7 @@ from correlight.transforms import Affine, Projective, Transform, scale_of
 from correlight.transforms.motions import LinearModel
 from correlight.transforms.protocol import Matrix
 
-MeasureName = Literal["features", "mutual information", "neural mutual information"]
+MeasureName = Literal["features", "mutual information", "neural mutual information", "weighted squares"]
 LinearTransform = Affine | Projective
 
 # A pose with fewer samples than this in common is no pose.
