@@ -4,7 +4,8 @@
 sections of deepclem. ``python -m benchmarks.predicted_stain draws MODEL --data FOLDER --left-out deepclem-s9 --pairs
 deepclem-s9,deepclem-demo --seeds 10`` registers draws of the protocol free with it, appends each to
 ``benchmarks/results/predicted-stain.jsonl``, and writes ``predicted-stain.md`` with what other recipes did on the same
-draws, as far as ``accuracy-free*.jsonl`` holds them.
+draws, as far as ``accuracy-free*.jsonl`` holds them. ``python -m benchmarks.predicted_stain unusual MODEL --data FOLDER
+--left-out deepclem-s9`` says how unusual the model finds either image of every pair.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import numpy as np
 from benchmarks.protocol import draw, load_pairs
 from benchmarks.software import commit
 from correlight import Image, register
+from correlight.images.plane import Plane
+from correlight.predict.model import load as load_model
 from correlight.predict.training import TrainingSettings
 from correlight.recipes import load
 from correlight.training.make import Order, make_model
@@ -127,9 +130,29 @@ def _line(head: str, rows: list[dict[str, Any]]) -> str:
     return f"{head} {right} of {count} | {len(accepted)} of {count} | {wrong} | {errors:.2f} | {unusual} | {spent} |"
 
 
+def unusual(given: argparse.Namespace) -> None:
+    """How unusual a model finds either image of every pair, in ``predicted-stain-unusual.md``."""
+    model = load_model(given.model)
+    lines = [
+        "# Out-of-distribution scores of a model of chromatin in electron images",
+        "",
+        f"Trained on the sections of deepclem but {given.left_out}; above 1 a result is doubtful.",
+        "",
+        "| pair | fixed image | moving image |",
+        "|---|---:|---:|",
+    ]
+    for pair in load_pairs(given.data):
+        scores = []
+        for pixels in (pair.fixed, pair.moving):
+            image = Image.from_array(pixels, rgb=pixels.ndim == 3)
+            scores.append(model.unusualness(Plane.of(image, None if image.rgb else 0)))
+        lines.append(f"| {pair.name} | {scores[0]:.2f} | {scores[1]:.2f} |")
+    (RESULTS / "predicted-stain-unusual.md").write_text("\n".join(lines) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["train", "draws"])
+    parser.add_argument("what", choices=["train", "draws", "unusual"])
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--left-out", required=True)
@@ -140,7 +163,7 @@ def main() -> None:
     parser.add_argument("--shrink", type=float, default=4.0)
     parser.add_argument("--contrast", default="equalised")
     given = parser.parse_args()
-    {"train": train, "draws": draws}[given.what](given)
+    {"train": train, "draws": draws, "unusual": unusual}[given.what](given)
 
 
 if __name__ == "__main__":
