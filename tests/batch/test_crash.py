@@ -130,6 +130,7 @@ def test_a_scheduler_that_is_killed_ends_the_batch_in_one_sentence(home: Path) -
         "--no-dashboard",
     ]
     file = home / "scheduler.json"
+    lines += ["--scheduler-file", str(file)]
     quiet: dict[str, Any] = {
         "stdout": subprocess.DEVNULL,
         "stderr": subprocess.DEVNULL,
@@ -139,7 +140,7 @@ def test_a_scheduler_that_is_killed_ends_the_batch_in_one_sentence(home: Path) -
     with ExitStack() as ending:
         scheduler = ending.enter_context(subprocess.Popen(lines, **quiet))
         ending.callback(scheduler.kill)
-        until(file.exists)
+        until(lambda: file.exists() and bool(file.read_text().strip()))
         address = json.loads(file.read_text())["address"]
         worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
         one = ending.enter_context(subprocess.Popen([*worker, "--death-timeout", "5", "--no-nanny"], **quiet))

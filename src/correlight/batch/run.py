@@ -20,6 +20,7 @@ from correlight.output.failure import failure_of
 
 # Seconds between two looks at what is under way, and how long rows are waited for that another run is writing.
 _BEAT, _PATIENCE = 1.0, 120.0
+_GONE = "the scheduler is gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +115,25 @@ class _Run:
         """Let as many rows begin as there are workers without one."""
         if self._full is not None or any(work.row.folder in self._retried for work in self._under_way.values()):
             return
-        while self._busy and self._busy[0][0] <= time.monotonic() and len(self._under_way) < self._pool.capacity():
+        while self._busy and self._busy[0][0] <= time.monotonic() and len(self._under_way) < self._capacity():
             self._submit(self._busy.popleft()[1])
-        while len(self._under_way) < self._pool.capacity() and (work := self._schedule.next()) is not None:
+        while len(self._under_way) < self._capacity() and (work := self._schedule.next()) is not None:
             self._submit(work)
         if self._alone and not self._under_way and not self._busy:
             self._submit(self._alone.popleft())
+
+    def _capacity(self) -> int:
+        """How many rows can be under way; asks the scheduler, if there is one."""
+        try:
+            return self._pool.capacity()
+        except (OSError, TimeoutError):
+            raise self._lost() from ConnectionResetError(errno.ECONNRESET, _GONE)
+
+    def _lost(self) -> WriteError:
+        return WriteError(
+            f"The scheduler was lost: {len(self._schedule.records)} of {self._total} rows are complete and stay so; "
+            "run the same batch again for the rest."
+        )
 
     def _submit(self, work: Work) -> None:
         self._under_way[self._pool.submit(work)] = work
@@ -128,10 +142,7 @@ class _Run:
         try:
             return future.result()
         except CancelledError:
-            raise WriteError(
-                f"The scheduler was lost: {len(self._schedule.records)} of {self._total} rows are complete and stay "
-                "so; run the same batch again for the rest."
-            ) from ConnectionResetError(errno.ECONNRESET, "the scheduler is gone")
+            raise self._lost() from ConnectionResetError(errno.ECONNRESET, _GONE)
         except Exception as error:
             if self._pool.died(error):
                 return Outcome("memory", sentence="The process that registered it was ended from outside")
