@@ -188,6 +188,8 @@ def test_a_start_may_be_a_transform_or_landmarks(road: Road, home: Path) -> None
     assert cli.main(["register", *IMAGES, "-o", "first"]) == 0
     assert cli.main(["register", *IMAGES, "-o", "second", "--start", "first/moving_from_fixed.tfm"]) == 0
     assert np.array_equal(road.asked["start"].matrix, MOVING_FROM_FIXED.matrix)
+    assert cli.main(["register", *IMAGES, "-o", "again", "--start", "first"]) == 0
+    assert np.array_equal(road.asked["start"].matrix, MOVING_FROM_FIXED.matrix)
     fixed = np.array([[10, 20], [80, 30], [50, 110.0]])
     moving = MOVING_FROM_FIXED(fixed * 0.02)
     rows = [f"p,{','.join(repr(float(v)) for v in (*f, *m))}" for f, m in zip(fixed, moving, strict=True)]

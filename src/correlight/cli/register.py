@@ -69,7 +69,8 @@ def register(
     roi
         Y0,Y1,X0,X1: the part of the fixed image to register, in pixels (ends excluded).
     start
-        A transform file, or a CSV of landmarks (name,fixed_y,fixed_x,moving_y,moving_x), to start from.
+        A transform file, the folder of a result, or a CSV of landmarks (name,fixed_y,fixed_x,moving_y,moving_x), to
+        start from.
     rotation
         A..B: degrees, counter-clockwise, between which to search.
     scale

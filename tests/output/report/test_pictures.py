@@ -16,6 +16,8 @@ from correlight.output.report import pictures, viewer
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Projective
 
+SPARSE = pictures.Look("grey", "magenta", "bright")
+
 
 @given(st.floats(1e-6, 1e6))
 def test_nice_length_is_round_and_the_largest_that_fits(longest):
@@ -164,7 +166,7 @@ def test_pose_picture_lays_the_spot_where_the_pose_says(mirror, kind):
     moving_pixels = np.zeros((300, 260), np.uint8)
     moving_pixels[row - 10 : row + 11, column - 10 : column + 11] = 255
     moving = Image.from_array(moving_pixels)
-    drawn = viewer.pose_picture(Pose(kind(pose.matrix), 1.0, 1.0), fixed, moving, (0, 0)).astype(int)
+    drawn = viewer.pose_picture(Pose(kind(pose.matrix), 1.0, 1.0), fixed, moving, (0, 0), SPARSE).astype(int)
     assert drawn.shape == (120, 200, 3)
     tint = np.clip(drawn[..., 0] - drawn[..., 1], 0, None)
     near = np.zeros_like(tint)
@@ -184,9 +186,24 @@ def test_pose_picture_of_a_real_pair_lays_chromatin_on_dark_nuclei(data, pairs):
     ground = display.stretch(display.shrunk(section, 0, shape)).astype(float)
 
     def brightness_under_stain(pose):
-        drawn = viewer.pose_picture(Pose(pose, 1.0, 1.0), section, stain, (0, 0)).astype(float)
+        drawn = viewer.pose_picture(Pose(pose, 1.0, 1.0), section, stain, (0, 0), SPARSE).astype(float)
         stained = (drawn[..., 0] - drawn[..., 1] > 120)[4:-4, 4:-4]
         return float(np.median(ground[4:-4, 4:-4][stained])) / float(np.median(ground))
 
     away = Affine.of(np.eye(2), (0.0, 60.0)) @ true
     assert brightness_under_stain(true) < 0.75 < brightness_under_stain(away)
+
+
+def test_one_look_for_every_picture_of_a_pair() -> None:
+    rng = np.random.default_rng(0)
+    dense = rng.integers(90, 170, (40, 40)).astype(np.uint8)
+    spots = np.where(rng.random((40, 40)) > 0.97, 255, 3).astype(np.uint8)
+    # Two electron images: both in colour, so that neither hides the other; what agrees is grey.
+    both = pictures.look_of(dense, dense)
+    assert both == pictures.Look("magenta", "green", "screen")
+    drawn = pictures.laid_over(dense, dense, None, both)
+    assert np.ptp(drawn, axis=2).max() == 0
+    # Spots on a dark ground: the electron image stays grey.
+    assert pictures.look_of(dense, spots)[::2] == ("grey", "bright")
+    # Stained tissue on bright glass.
+    assert pictures.look_of(dense, 255 - spots)[::2] == ("grey", "even")

@@ -57,12 +57,12 @@ def write_report(
     """
     _check(fixed, moving, registered, footprint)
     shown = viewer.prepare(result, fixed, moving, registered, footprint)
-    bent = shown.pop("field")
+    bent, look = shown.pop("field"), pictures.Look(**shown["look"])
     page = template("report.html.j2").render(
         content.describe(result, fixed, moving, has_registered=registered is not None),
         viewer=shown,
         field=bent,
-        poses=viewer.pose_rows(result, fixed, moving),
+        poses=viewer.pose_rows(result, fixed, moving, look if shown["registered"] else None),
         ignored=viewer.ignored_pictures(result, fixed, moving),
         predicted=predicted.describe(result),
     )
@@ -134,11 +134,7 @@ def draw_overlay(
     if registered is not None:
         covered = None if footprint is None else display.resize_mask(footprint, shape)
         moved = display.stretch(display.plane(registered, channel, shape), covered)
-        light = pictures.signal(moved, covered)
-        if pictures.is_dense(light, covered):
-            drawn = pictures.in_two_colours(ground, moved, covered)
-        else:
-            drawn = pictures.tinted(ground, light, pictures.TINTS[pictures.contrasting_tint(ground, light)], covered)
+        drawn = pictures.laid_over(ground, moved, covered, pictures.look_of(ground, moved, covered))
     rows = np.flatnonzero(valid.any(axis=1))
     below = int(rows[-1]) + 1 if len(rows) else None
     drawn = pictures.with_scale_bar(drawn, fixed.grid.extent[1] / shape[1], fixed.grid.frame.symbol, below)

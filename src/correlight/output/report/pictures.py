@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -67,6 +67,50 @@ def in_two_colours(fixed: Grey, moving: Grey, covered: Mask | None = None) -> Co
     """
     green = moving if covered is None else np.where(covered, moving, fixed)
     return np.dstack([fixed, green, fixed])
+
+
+class Look(NamedTuple):
+    """How two images are laid over each other, in every picture of a result alike.
+
+    Parameters
+    ----------
+    fixed, moving : str
+        Colours, names in `TINTS` or "grey".
+    blend : {"bright", "even", "screen"}
+        What of the moving image covers the fixed one: bright pixels, all evenly, or both are mixed.
+    """
+
+    fixed: str
+    moving: str
+    blend: Literal["bright", "even", "screen"]
+
+
+SIDE_BY_SIDE = Look("grey", "grey", "bright")
+"""Two images that are not laid over each other."""
+
+
+def look_of(fixed: Grey, moving: Grey, covered: Mask | None = None) -> Look:
+    """How two images are shown: what stands out of the moving one in colour, or both in complementary colours.
+
+    Parameters
+    ----------
+    fixed, moving : (Y, X) arrays of uint8
+        On one grid.
+    covered : (Y, X) array of bool, optional
+        Where the moving image has pixels.
+    """
+    light = signal(moving, covered)
+    if is_dense(light, covered):
+        return Look("magenta", "green", "screen")
+    # An image on a bright ground (stained tissue) has no dark to see through: a viewer lays it on evenly instead.
+    return Look("grey", contrasting_tint(fixed, light), "even" if has_bright_ground(moving, covered) else "bright")
+
+
+def laid_over(fixed: Grey, moving: Grey, covered: Mask | None, look: Look) -> Colour:
+    """Two images in the colours that `look_of` says."""
+    if look.blend == "screen":
+        return in_two_colours(fixed, moving, covered)
+    return tinted(fixed, signal(moving, covered), TINTS[look.moving], covered)
 
 
 def is_dense(light: Grey, covered: Mask | None = None) -> bool:

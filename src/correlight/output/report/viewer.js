@@ -473,8 +473,8 @@
     }
   });
 
-  byId("fixed-colour").value = data.fixed.rgb ? "own" : "grey";
-  byId("moving-colour").value = data.moving.rgb ? "own" : data.tint;
+  byId("fixed-colour").value = data.fixed.rgb ? "own" : data.look.fixed;
+  byId("moving-colour").value = data.moving.rgb ? "own" : data.look.moving;
   await Promise.all([load("fixed"), load("moving")]);
   changeMode();
   new ResizeObserver(resize).observe(canvas);

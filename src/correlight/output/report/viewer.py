@@ -52,6 +52,8 @@ def prepare(
         _grey(moving_planes[moving_layers[moving_start]["picture"]]),
     )
     together = registered is not None
+    look = pictures.look_of(ground, light, covered) if together else pictures.SIDE_BY_SIDE
+    still = _still(ground, light, covered, look) if together else None
     bent = together and field.has_field(result)
     return {
         "registered": together,
@@ -79,11 +81,9 @@ def prepare(
         "error": _error_layer(result, fixed, fixed_shape) if together else None,
         "grid": field.grid_lines(result, fixed.grid, (0, 1), fixed_shape) if bent else None,
         "straight": _straight(result, fixed, moving, moving_layers[moving_start], fixed_shape) if bent else None,
-        "tint": pictures.contrasting_tint(ground, light) if together else "grey",
-        # An image on a bright ground (stained tissue) has no dark to see through: lay it on evenly instead.
-        "blend": "even" if pictures.has_bright_ground(light, covered) else "bright",
-        "still": display.data_uri(display.encode(_still(ground, light, covered), "jpeg", 80)) if together else None,
-        "field": _field(result, fixed.grid, _still(ground, light, covered)) if bent else None,
+        "look": look._asdict(),
+        "still": None if still is None else display.data_uri(display.encode(still, "jpeg", 80)),
+        "field": _field(result, fixed.grid, still) if bent and still is not None else None,
         "hidden_channels": max(0, len(moving.channels) - _MOST_CHANNELS) + max(0, len(fixed.channels) - _MOST_CHANNELS),
     }
 
@@ -170,10 +170,11 @@ def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return picture if picture.ndim == 2 else np.asarray(np.mean(picture, axis=2), np.uint8)
 
 
-def _still(ground: NDArray[np.uint8], light: NDArray[np.uint8], covered: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def _still(
+    ground: NDArray[np.uint8], light: NDArray[np.uint8], covered: NDArray[np.bool_], look: pictures.Look
+) -> NDArray[np.uint8]:
     """A small overlay."""
-    light = pictures.signal(light, covered)
-    drawn = pictures.tinted(ground, light, pictures.TINTS[pictures.contrasting_tint(ground, light)], covered)
+    drawn = pictures.laid_over(ground, light, covered, look)
     factor = min(1.0, 640 / max(drawn.shape[:2]))
     shape = max(1, round(drawn.shape[0] * factor)), max(1, round(drawn.shape[1] * factor))
     return np.asarray(display.resize(drawn, shape), np.uint8)
@@ -213,13 +214,17 @@ def index_matrix(pose: Pose, fixed: Grid, moving: Grid) -> Matrix:
     return np.asarray(matrix / matrix[-1, -1])
 
 
-def pose_picture(pose: Pose, fixed: Image, moving: Image, channels: tuple[int | None, int | None]) -> NDArray[np.uint8]:
+def pose_picture(
+    pose: Pose, fixed: Image, moving: Image, channels: tuple[int | None, int | None], look: pictures.Look | None = None
+) -> NDArray[np.uint8]:
     """A small overlay of the two images under one pose, ``(Y, X, 3)``, with the edge of the moving field.
 
     Parameters
     ----------
     channels : tuple
         The fixed and the moving channel to show; None for the mean of all.
+    look : Look, optional
+        Colours, so that nothing but the place tells poses apart; without it what suits this one.
     """
     shape = display.display_shape(fixed.grid, _THUMBNAIL)
     grid = fixed.grid.resized(shape)
@@ -230,7 +235,7 @@ def pose_picture(pose: Pose, fixed: Image, moving: Image, channels: tuple[int | 
     wanted = np.clip(np.round(wanted / max(1.0, float(wanted.max()) / 1024)), 8, moving.grid.shape).astype(int)
     small = int(wanted[0]), int(wanted[1])
     valid = display.resize_mask(moving.valid(), small)
-    light = pictures.signal(display.stretch(display.shrunk(moving, channels[1], small), valid), valid)
+    light = display.stretch(display.shrunk(moving, channels[1], small), valid)
     to_moving = _SWAP @ index_matrix(pose, grid, moving.grid.resized(small)) @ _SWAP
 
     def laid(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -239,20 +244,20 @@ def pose_picture(pose: Pose, fixed: Image, moving: Image, channels: tuple[int | 
 
     field = laid(np.full(small, 255, np.uint8)) > 127
     covered = laid(valid.astype(np.uint8) * 255) > 127
-    # One colour for all poses, so that nothing but the place tells them apart.
-    tint = pictures.TINTS["magenta"]
-    drawn = pictures.tinted(ground, laid(light), tint, covered)
+    there = laid(light)
+    look = look or pictures.look_of(ground, there, covered)
+    drawn, tint = pictures.laid_over(ground, there, covered, look), pictures.TINTS[look.moving]
     edges, _ = cv2.findContours(field.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(drawn, edges, -1, tint, 1)
     return drawn
 
 
-def pose_rows(result: Result, fixed: Image, moving: Image) -> list[dict[str, Any]]:
-    """The ranked poses in display strings; the first few with a small overlay under ``picture``."""
+def pose_rows(result: Result, fixed: Image, moving: Image, look: pictures.Look | None) -> list[dict[str, Any]]:
+    """The ranked poses in display strings; the first few with a small overlay in one look under ``picture``."""
     channels = _channel_number(fixed, result.fixed.channel), _channel_number(moving, result.moving.channel)
     rows = []
     for rank, pose in enumerate(result.poses, start=1):
-        picture = pose_picture(pose, fixed, moving, channels) if rank <= _SHOWN_POSES else None
+        picture = pose_picture(pose, fixed, moving, channels, look) if rank <= _SHOWN_POSES else None
         pixels = Affine.of(index_matrix(pose, fixed.grid, moving.grid)[:2, :2], (0.0, 0.0))
         rows.append(
             {

@@ -145,11 +145,10 @@ def drawn(cut: Cut) -> NDArray[np.uint8]:
 
 
 def coloured(cut: Cut) -> NDArray[np.uint8]:
-    """A cut in colours: the fixed stack in grey, the moving one in the colour that stands out."""
+    """A cut in colours, as images in the plane are shown."""
     ground = display.stretch(cut.fixed)
-    light = pictures.signal(display.stretch(cut.moving, cut.covered if cut.covered.any() else None), cut.covered)
-    tint = pictures.TINTS[pictures.contrasting_tint(ground, light)]
-    return pictures.tinted(ground, light, tint, cut.covered)
+    light = display.stretch(cut.moving, cut.covered if cut.covered.any() else None)
+    return pictures.laid_over(ground, light, cut.covered, pictures.look_of(ground, light, cut.covered))
 
 
 Shown = list[tuple[str, pictures.Colour]]
