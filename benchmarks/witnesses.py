@@ -3,7 +3,8 @@
 ``python -m benchmarks.witnesses --data FOLDER --seeds 2 --unrelated 10 --outlines 12`` draws real pairs in any pose,
 pairs of different specimens, and simulated specimens that show little but their outline, with strangers of the same
 outline. It refines the true pose by features, and the best of 24 wrong rotations at the true scale, each at its best
-shift; a stranger counts as wrong in the pose of its outline. It appends a line for each pose to
+shift; a stranger counts as wrong in the pose of its outline. With ``--slices`` and a folder of slices of one slab, each
+is laid onto all others by their common outline. It appends a line for each pose to
 ``benchmarks/results/witnesses.jsonl``, and writes ``witnesses.md``.
 """
 
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.outlines import OTHER
-from benchmarks.protocol import Draw, draw, draw_unrelated, load_pairs
+from benchmarks.protocol import Draw, Pair, draw, draw_unrelated, load_pairs
 from benchmarks.software import ROOT, commit
 from benchmarks.trust import load
 from correlight.appearance import APPEARANCES
@@ -51,7 +52,12 @@ WITNESSES = {
     "detail, shaded": "mutual information of fine detail, under vignettes",
     "inside": "edges inside the outline",
 }
-KINDS = {"pair": "real pairs", "unrelated": "of two specimens", "outline": "simulated outlines, strangers"}
+KINDS = {
+    "pair": "real pairs",
+    "unrelated": "of two specimens",
+    "outline": "simulated outlines, strangers",
+    "slices": "slices of a slab",
+}
 Row = dict[str, Any]
 
 
@@ -62,6 +68,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=0, help="draws of each real pair")
     parser.add_argument("--unrelated", type=int, default=0, help="draws of two specimens")
     parser.add_argument("--outlines", type=int, default=0, help="simulated specimens with an outline")
+    parser.add_argument("--slices", action="store_true", help="the pairs are slices of one specimen with one outline")
     parser.add_argument("--out", type=Path, default=RESULTS / "witnesses.jsonl")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
@@ -72,6 +79,8 @@ def main() -> None:
     pairs = load_pairs(asked.data) if asked.data is not None else []
     jobs += [("pair", pair.name, seed) for seed in range(asked.seeds) for pair in pairs]
     jobs += [("unrelated", "", seed) for seed in range(asked.unrelated)]
+    if asked.slices:
+        jobs += [("slices", f"{one.name} with {other.name}", 0) for one in _by_fixed(pairs) for other in pairs]
     for kind, name, seed in jobs:
         if (kind, name, seed) in done:
             continue
@@ -79,8 +88,11 @@ def main() -> None:
             found = list(_of_outline(seed))
         elif kind == "pair":
             found = list(_of_draw(draw(next(pair for pair in pairs if pair.name == name), "free", seed), seed))
-        else:
+        elif kind == "unrelated":
             found = list(_of_draw(draw_unrelated(pairs, seed), seed))
+        else:
+            one, other = (next(pair for pair in pairs if pair.name == own) for own in name.split(" with "))
+            found = [_of_slices(one, other)]
         with asked.out.open("a") as file:
             for told in found:
                 row = {"kind": kind, "name": name, "seed": seed, **told, "commit": commit()}
@@ -120,6 +132,24 @@ def _of_outline(seed: int) -> Iterator[Row]:
         pair = PlanePair(fixed, moving, _APPEARANCE.refine)
         true = couple.specimen_from_moving.inverse() @ couple.specimen_from_fixed
         yield {"right": inside is None, **_testimony(pair, refine(pair, true, "affine", levels=_LEVELS))}
+
+
+def _by_fixed(pairs: list[Pair]) -> list[Pair]:
+    """The first pair of each fixed image."""
+    return [
+        pair
+        for number, pair in enumerate(pairs)
+        if not any(np.array_equal(pair.fixed, before.fixed) for before in pairs[:number])
+    ]
+
+
+def _of_slices(one: Pair, other: Pair) -> Row:
+    """The fixed image of a slice and the moving one of another, as the outline lays them; right if it is the same."""
+    both = ImagePair(_image(one.fixed), _image(other.moving)).planes
+    fixed, moving = (next(iter(planes.values())) for planes in both)
+    pair = PlanePair(fixed, moving, _APPEARANCE.refine)
+    pose = refine(pair, other.moving_from_fixed, "affine", levels=_LEVELS)
+    return {"right": bool(np.array_equal(one.fixed, other.fixed)), **_testimony(pair, pose)}
 
 
 def _wrong(fixed: Plane, moving: Plane, around: Affine, nearest: float) -> list[Affine]:
@@ -170,11 +200,7 @@ def page(rows: list[Row]) -> str:
         "|---|---|---:|---:|---:|---:|",
     ]
     for name, words in WITNESSES.items():
-        for kind, what in (
-            ("pair", "real pairs"),
-            ("unrelated", "of two specimens"),
-            ("outline", "outlines, strangers"),
-        ):
+        for kind, what in KINDS.items():
             of = [row for row in rows if row["kind"] == kind and row[name] is not None]
             right, wrong = ([row[name] for row in of if row["right"] is side] for side in (True, False))
             if not of:
