@@ -130,6 +130,7 @@ def test_without_options_nothing_is_narrowed(road: Road, home: Path) -> None:
         "start": None,
         "rotation": None,
         "scale": None,
+        "stretch": None,
         "mirror": True,
         "pose": None,
         "predictor": None,

@@ -369,7 +369,7 @@ PICTURE = Image.from_array(PIXELS)
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"fixed": PIXELS},
+        {"fixed": PIXELS.astype(complex)},
         {"moving": "a.tif"},
         {"fixed": None},
         {"recipe": 3},

@@ -228,7 +228,7 @@ def test_bands_follow_one_another_and_make_the_whole(block: int, coarser: int) -
 
 
 def test_blocks_come_in_order_whoever_makes_them_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("correlight.images.resample.os.cpu_count", lambda: 4)
+    monkeypatch.setattr("correlight.images.resample.threads", lambda most: 4)
     picture = (texture(1, 100, 100) * 255).astype(np.uint8)
     grid = Grid.of((100, 100))
     places = [part.region for part in Resampling(picture, grid, Affine.identity(), grid, block=20).blocks()]

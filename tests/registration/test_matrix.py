@@ -97,6 +97,7 @@ MEASURES = {
     "mutual-information": {"mutual information"},
     "log-mi-3d": {"mutual information"},
     "neural-mi": {"neural mutual information"},
+    "dictionaries": {"weighted squares", "mutual information"},
 }
 
 

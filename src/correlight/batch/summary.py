@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from correlight.batch.record import RESULTS, THUMBNAIL, Figures, Record, read_failure, read_record, write_whole
 from correlight.batch.table import Row
@@ -163,7 +162,7 @@ def _shown(entry: Entry) -> dict[str, Any]:
     }
     if record is None:
         return shown
-    figures, home = record.figures, f"{RESULTS}/{quote(row.folder)}"
+    figures, home = record.figures, f"{RESULTS}/{row.folder}"
     return shown | {
         "sentences": [*shown["sentences"], *figures.reasons],
         "report": f"{home}/report.html",

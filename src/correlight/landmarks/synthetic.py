@@ -32,7 +32,7 @@ def landmarks_of(moving_from_fixed: Transform, fixed: Grid, moving: Grid, per_ax
     >>> from correlight.transforms import Affine
     >>> grid = Grid.of((10, 10))
     >>> landmarks_of(Affine.identity(2), grid, grid, 2).fixed.points.tolist()
-    [[2.25, 2.25], [2.25, 6.75], [6.75, 2.25], [6.75, 6.75]]
+    [[2.0, 2.0], [2.0, 7.0], [7.0, 2.0], [7.0, 7.0]]
     """
     if not isinstance(per_axis, int) or not 2 <= per_axis <= _LARGEST:
         raise UsageError(f"A number of places along each axis is a whole number from 2 to {_LARGEST}; got {per_axis}.")

@@ -187,6 +187,9 @@ class _Trial:
         """What a model must gain, in standard errors, and whether the halves agree on it where they must."""
         if richer == "similarity":
             return _LEAST_GAIN_OF_SCALE, True
+        if self._pair.fixed_grid.ndim == 3:
+            # Halves of volumes start from the same pose and are as smooth as each other: that they agree says little.
+            return _LEAST_GAIN, True
         agreement = self._agreement(richer, over)
         if richer == "projective":
             return _LEAST_GAIN_OF_PERSPECTIVE, agreement >= _LEAST_AGREEMENT_OF_PERSPECTIVE

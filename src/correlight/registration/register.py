@@ -27,7 +27,7 @@ from correlight.registration.stack import prepared_stacks
 from correlight.registration.start import check_start
 from correlight.registration.stated import Reading, as_stated, readings, remarks
 from correlight.search.limits import Limits, Start, limits_for
-from correlight.search.stretch import STRETCHES
+from correlight.search.stretch import FOLLOWED, STRETCHES
 
 # An image with a shorter side than this shows too little to be recognised.
 LEAST_SIDE = 32
@@ -226,11 +226,11 @@ class _Walk:
             return None
         if options.model in ("rigid", "similarity") or options.start is not None:
             return None
-        usual = self._tried[0]
-        if not usual.candidate.poses:
+        usual, within = self._tried[0], options.stretch or STRETCHES
+        if not usual.candidate.poses or within[1] < FOLLOWED:
             return None
         with usual.task.stage("search"):
-            stretch = search.stretch(usual.task, usual.candidate, options.stretch or STRETCHES)
+            stretch = search.stretch(usual.task, usual.candidate, within)
         self.stretch_searched = True
         if stretch is None:
             return None

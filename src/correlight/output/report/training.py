@@ -19,7 +19,8 @@ from correlight.predict.training import Sample, Trained
 _LONGEST = 420
 # The drawing of the curves, in its own units.
 _WIDE, _HIGH, _RIM = 640, 240, 44
-_COLOURS = ("var(--accent)", "var(--mixed)", "var(--good)", "var(--bad)")
+# Names of colours of the page.
+_COLOURS = ("accent", "mixed", "good", "bad")
 
 
 def write_training_report(path: Path, facts: ModelFacts, trained: Trained, left_out: Sequence[str]) -> None:
