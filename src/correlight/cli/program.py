@@ -20,6 +20,7 @@ from correlight.cli.landmarks import landmarks
 from correlight.cli.pair import pair
 from correlight.cli.predict import predict
 from correlight.cli.register import register
+from correlight.cli.reproduce import reproduce
 from correlight.cli.terminal import ACCEPTED, FAILED, MISUSED, printable
 from correlight.cli.train import train
 from correlight.output.failure import failure_of
@@ -40,7 +41,7 @@ app = App(
     version=__version__,
     help="Registers images of one specimen from different microscopes, and reports how reliable the result is.",
 )
-for command in (register, batch, apply, convert, landmarks, features, pair, train, predict, demo):
+for command in (register, batch, reproduce, apply, convert, landmarks, features, pair, train, predict, demo):
     app.command(command)
 
 

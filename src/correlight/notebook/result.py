@@ -17,8 +17,8 @@ from correlight.images.resample import warp as warped
 from correlight.landmarks.synthetic import landmarks_of
 from correlight.landmarks.tables import LandmarkTable
 from correlight.notebook.extras import needed
+from correlight.output.asked import GridChoice
 from correlight.output.folder import overlay_of, write_result
-from correlight.output.moved import GridChoice
 from correlight.output.section import in_space, output_grid_in_space
 from correlight.output.target import reserve
 from correlight.registration.result import Result

@@ -14,6 +14,8 @@ from correlight.errors import UsageError
 # No point at the end: in "0...5" the first number would otherwise swallow a point of the two that separate.
 _NUMBER = r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
 
+GridChoice = Literal["fixed", "moving", "none"] | float
+
 # What `correlight.search.limits` takes for plausible; here as well, so that help does not wait for NumPy.
 ROTATIONS = -360.0, 360.0
 SCALES = 1e-3, 1e3
@@ -95,7 +97,7 @@ def box(text: str | None, option: str) -> tuple[int, int, int, int] | None:
     return top, bottom, left, right
 
 
-def grid_choice(text: str, option: str) -> Literal["fixed", "moving", "none"] | float:
+def grid_choice(text: str, option: str) -> GridChoice:
     """What a grid asks for: a word, or micrometres per pixel.
 
     Raises

@@ -19,7 +19,8 @@ from correlight.images.labels import label_channels
 from correlight.images.pyramid import shown_image
 from correlight.images.resample import output_grid, warp
 from correlight.io.write import write_tiff
-from correlight.output.moved import GridChoice, Progress, must_be_bounded, picture_name, write_moved, write_moved_volume
+from correlight.output.asked import GridChoice
+from correlight.output.moved import Progress, must_be_bounded, picture_name, write_moved, write_moved_volume
 from correlight.output.report import draw_overlay, write_picture, write_report
 from correlight.output.report.content import NEAREST
 from correlight.output.report.pictures import Colour

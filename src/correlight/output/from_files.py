@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from correlight.errors import TransformError, UsageError
+from correlight.output.asked import GridChoice
 from correlight.progress import Progress
 
 if TYPE_CHECKING:
     from correlight.images.image import Image
-    from correlight.output.moved import GridChoice
     from correlight.registration.result import Result
     from correlight.search.limits import Start
 
@@ -176,7 +176,7 @@ def register_files(
 
 
 def register_images(asked: Asked, fixed: Image, moving: Image, options: Mapping[str, Any]) -> Result:
-    """One registration as it was asked for, but for the options that are given here."""
+    """One registration as it was asked for, but for the options that are given here; the result remembers both."""
     from correlight.registration.register import register
 
     stated = {
@@ -192,7 +192,24 @@ def register_images(asked: Asked, fixed: Image, moving: Image, options: Mapping[
         "predictor": asked.predictor,
         "seed": asked.seed,
     }
-    return register(fixed, moving, asked.recipe, **(stated | dict(options)))
+    result = register(fixed, moving, asked.recipe, **(stated | dict(options)))
+    limits = {name: value for name, value in options.items() if name in stated}
+    return replace(result, asked=recorded(replace(asked, **limits), fixed, moving))
+
+
+def recorded(asked: Asked, fixed: Image, moving: Image) -> dict[str, Any]:
+    """What is asked, as ``result.json`` holds it: all fields, and the SHA-256 of every file among them."""
+    from correlight.io.door import sha256
+
+    sums = {"fixed": fixed.source.get("sha256"), "moving": moving.source.get("sha256")}
+    for name in ("fixed_mask", "moving_mask", "start", "predictor", "recipe"):
+        given = getattr(asked, name)
+        if isinstance(given, Path) or (name == "recipe" and given.endswith(".toml")):
+            sums[name] = sha256(given)
+    plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(asked).items()}
+    for name in ("fixed_part", "moving_part"):
+        plain[name] = {part: value for part, value in plain[name].items() if value is not None}
+    return {**plain, "sha256": sums}
 
 
 def _start(path: Path | None, fixed: Image, moving: Image) -> tuple[Start | None, tuple[str, ...]]:

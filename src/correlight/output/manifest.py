@@ -59,6 +59,26 @@ def write_manifest(folder: Path) -> None:
     (folder / NAME).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
+def checksums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file in a folder by its path in it, without the manifest and the files of systems."""
+    return {name: _sha256(folder / name) for name in _stamps(folder) if not _is_known(name)}
+
+
+def changed_since(folder: Path, now: Mapping[str, str]) -> list[str]:
+    """The files that the manifest of a folder lists and that are gone or other now.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that correlight wrote; of one without a manifest nothing is known.
+    now : mapping of str to str
+        Its `checksums`.
+    """
+    listed = _listed(folder) or {}
+    sums = {name: entry.get("sha256") if isinstance(entry, dict) else None for name, entry in listed.items()}
+    return sorted(name for name, known in sums.items() if known != now.get(name))
+
+
 def earlier_result(folder: Path, out: str | Path) -> Earlier:
     """The content of a folder that holds nothing but what correlight wrote, or nothing at all.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from correlight.output.section import filling, flat, is_section
 from correlight.transforms import Transform
 
 Progress = Callable[[float], None]
-GridChoice = Literal["fixed", "moving", "none"] | float
 
 MOST_PIXELS = 2**32  # numbers in all channels of an output that is finer than the fixed image
 _SLAB = 8_000_000  # voxels of a volume that are resampled at a time

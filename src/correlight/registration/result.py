@@ -162,6 +162,8 @@ class Result:
         What to try next, the most specific first; empty of an accepted result.
     images : (Image, Image) or None
         The fixed and the moving image as they were given; None of a result that was made without them.
+    asked : mapping of str to object, or None
+        Of a registration of two files, the files with their checksums and all options, so that it can be run again.
     """
 
     moving_from_fixed: Transform
@@ -184,6 +186,7 @@ class Result:
     predicted: Predicted | None = None
     advice: tuple[Advice, ...] = ()
     images: tuple[Image, Image] | None = None
+    asked: Mapping[str, Any] | None = None
 
     def __bool__(self) -> bool:
         """Whether the result is accepted."""
@@ -265,6 +268,7 @@ class Result:
             "recipe": self.recipe,
             "predicted": None if self.predicted is None else self.predicted.to_json(),
             "seed": self.seed,
+            "asked": None if self.asked is None else dict(self.asked),
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "peak_memory_mb": round(self.peak_memory_mb, 1),
             "versions": dict(self.versions),

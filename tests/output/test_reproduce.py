@@ -1,0 +1,122 @@
+"""A result can be made again from its record, and what differs is said."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from correlight import cli
+from correlight.io import read
+from correlight.output.from_files import Asked, register_images
+from correlight.output.manifest import write_manifest
+from tests.batch.rows import write_couple
+
+# Quick to accept: little is searched.
+QUICK = ("--rotation", "-2..2", "--scale", "0.98..1.02", "--no-mirror", "--model", "rigid", "--seed", "3")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two images and the result of their registration."""
+    home = tmp_path_factory.mktemp("made")
+    write_couple(home, "em.tif", "light.tif")
+    (home / "runs").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        assert cli.main(["register", "em.tif", "light.tif", "-o", "runs/one", *QUICK]) == 0
+    return home
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path) -> Path:
+    """The same elsewhere, so that it may be spoilt."""
+    return Path(shutil.copytree(made, tmp_path / "elsewhere"))
+
+
+def edited(home: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    """The result with another record, which its manifest knows of."""
+    record = home / "runs" / "one" / "result.json"
+    content = json.loads(record.read_text())
+    change(content)
+    record.write_text(json.dumps(content))
+    (record.parent / "manifest.json").unlink()
+    write_manifest(record.parent)
+    return str(record.parent)
+
+
+def test_the_same_result_is_made_again_from_any_folder(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = json.loads((home / "runs/one/result.json").read_text())["asked"]
+    assert (asked["rotation"], asked["mirror"], asked["model"], asked["seed"]) == ([-2.0, 2.0], False, "rigid", 3)
+    assert set(asked["sha256"]) == {"fixed", "moving"}
+    before = sorted(home.rglob("*"))
+    # The files lie two folders above the result; the working folder of the test is another.
+    assert cli.main(["reproduce", str(home / "runs" / "one")]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("The same result: the transforms lie at most 0 pixels")
+    assert said.err == ""
+    assert sorted(home.rglob("*")) == before
+
+
+def test_what_differs_is_said_and_the_second_result_kept(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def shift(content: dict[str, Any]) -> None:
+        content["status"] = "doubtful"
+        content["moving_from_fixed"]["matrix"][0][2] += 0.02
+
+    folder = edited(home, shift)
+    (Path(folder) / "overlay.png").write_bytes(b"")
+    (Path(folder) / "footprint.tif").unlink()
+    assert cli.main(["reproduce", folder, "-o", str(home / "again")]) == 3
+    said = capsys.readouterr().out
+    for words in (
+        "overlay.png was changed after",
+        "the verdict was doubtful and is accepted",
+        "up to 0.02 pixels",
+        "footprint.tif is written now and not there",
+        "moving_from_fixed in result.json",
+    ):
+        assert words in said
+    assert json.loads((home / "again" / "result.json").read_text())["status"] == "accepted"
+
+
+def test_other_versions_are_said_and_may_round_otherwise(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def older(content: dict[str, Any]) -> None:
+        content["versions"]["numpy"] = "1.0"
+        content["confidence"] += 1e-9
+
+    assert cli.main(["reproduce", edited(home, older)]) == 0
+    said = capsys.readouterr()
+    assert "The same result" in said.out
+    assert "it was made with numpy 1.0, now" in said.err
+    assert "confidence in result.json is not the same to the last digit" in said.err
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda home: write_couple(home, "em.tif", "x.tif", seed=9), "em.tif (fixed) holds something else"),
+        (lambda home: (home / "light.tif").unlink(), "light.tif (moving) was not found"),
+        (lambda home: edited(home, lambda content: content.pop("asked")), "does not hold the options of its run"),
+        (lambda home: edited(home, lambda content: content["asked"].update(roi="x")), "which was changed"),
+        (lambda home: shutil.rmtree(home / "runs"), "result.json"),
+    ],
+    ids=["changed", "gone", "no options", "damaged", "no result"],
+)
+def test_what_cannot_be_run_again_is_refused_in_one_sentence(
+    spoil: Callable[[Path], object], words: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(home)
+    assert cli.main(["reproduce", str(home / "runs" / "one")]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+
+
+def test_limits_that_a_group_gives_are_on_record(home: Path) -> None:
+    files = home / "em.tif", home / "light.tif"
+    asked = Asked(*files, recipe="fiducials", rotation=(-2.0, 2.0), grid=0.5)
+    result = register_images(asked, *map(read, files), {"rotation": (0.0, 1.0), "workers": 1})
+    assert result.asked is not None
+    assert (result.asked["rotation"], result.asked["grid"]) == ((0.0, 1.0), 0.5)
