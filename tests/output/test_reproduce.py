@@ -117,6 +117,19 @@ def test_what_cannot_be_run_again_is_refused_in_one_sentence(
 def test_limits_that_a_group_gives_are_on_record(home: Path) -> None:
     files = home / "em.tif", home / "light.tif"
     asked = Asked(*files, recipe="fiducials", rotation=(-2.0, 2.0), grid=0.5)
-    result = register_images(asked, *map(read, files), {"rotation": (0.0, 1.0), "workers": 1})
+    result = register_images(asked, read(files[0]), read(files[1]), {"rotation": (0.0, 1.0), "workers": 1})
     assert result.asked is not None
     assert (result.asked["rotation"], result.asked["grid"]) == ((0.0, 1.0), 0.5)
+
+
+def test_a_result_that_another_one_started_from_is_part_of_the_record(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    words = ("--start", "runs/one", "--no-mirror", "--model", "rigid")
+    assert cli.main(["register", "em.tif", "light.tif", "-o", "runs/two", *words]) == 0
+    assert cli.main(["reproduce", "runs/two"]) == 0
+    capsys.readouterr()
+    (home / "runs" / "one" / "overlay.png").write_bytes(b"other")
+    assert cli.main(["reproduce", "runs/two"]) == 2
+    assert "holds something else" in capsys.readouterr().err

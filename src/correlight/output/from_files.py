@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -199,17 +200,26 @@ def register_images(asked: Asked, fixed: Image, moving: Image, options: Mapping[
 
 def recorded(asked: Asked, fixed: Image, moving: Image) -> dict[str, Any]:
     """What is asked, as ``result.json`` holds it: all fields, and the SHA-256 of every file among them."""
-    from correlight.io.door import sha256
-
     sums = {"fixed": fixed.source.get("sha256"), "moving": moving.source.get("sha256")}
     for name in ("fixed_mask", "moving_mask", "start", "predictor", "recipe"):
         given = getattr(asked, name)
         if isinstance(given, Path) or (name == "recipe" and given.endswith(".toml")):
-            sums[name] = sha256(given)
+            sums[name] = checksum(Path(given))
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(asked).items()}
-    for name in ("fixed_part", "moving_part"):
-        plain[name] = {part: value for part, value in plain[name].items() if value is not None}
+    for name, parts in (("fixed_part", asked.fixed_part), ("moving_part", asked.moving_part)):
+        plain[name] = {part: value for part, value in parts.items() if value is not None}
     return {**plain, "sha256": sums}
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file; of a folder, such as a model or a result, that of its files and their names."""
+    from correlight.io.door import sha256
+
+    if not path.is_dir():
+        return sha256(path)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _start(path: Path | None, fixed: Image, moving: Image) -> tuple[Start | None, tuple[str, ...]]:

@@ -12,9 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from correlight.errors import ReadError, UsageError
 from correlight.io import read
-from correlight.io.door import sha256
 from correlight.output.apply.saved import read_saved
-from correlight.output.from_files import Asked, register_files
+from correlight.output.from_files import Asked, checksum, register_files
 from correlight.output.manifest import changed_since, checksums
 from correlight.parsing import read_json, resolved
 from correlight.progress import Progress
@@ -136,7 +135,7 @@ def _places(path: Path, folder: Path) -> Iterator[Path]:
 
 def _sum(role: str, path: Path, asked: Asked) -> str | None:
     if role not in ("fixed", "moving"):
-        return sha256(path)
+        return checksum(path)
     # An image may consist of several files, which its reader knows.
     part = asked.fixed_part if role == "fixed" else asked.moving_part
     return str(read(path, **part).source["sha256"])
