@@ -298,7 +298,7 @@ def evidence_of(f: Findings, limits: Limits) -> tuple[Evidence, ...]:
             _DETAIL_BEGINS,
             "Fine detail, without shading and large regions, agrees: its mutual information is "
             f"{f.detail:.1f} standard deviations above nearby positions.",
-            "Fine detail, without shading and large regions, does not agree "
+            "Fine detail, without shading and large regions, tells little about this pose "
             f"({f.detail:.1f} standard deviations above nearby positions).",
         ),
         measured(
@@ -346,7 +346,7 @@ def evidence_of(f: Findings, limits: Limits) -> tuple[Evidence, ...]:
             f.unusual,
             _UNUSUAL_LIMIT,
             "Both images are similar to the training images of the learned features.",
-            f"One of the images is unlike the training images of the learned features ({f.unusual:.1f} times "
+            f"One of the images is unlike the training images of the learned features ({f.unusual:.2f} times "
             "the distance that 95 % of them keep).",
             below=True,
         ),
