@@ -43,6 +43,7 @@ else
 endif
 
 test-napari: $(NSTAMP)
+	@test "$(SCREEN)" != none || { echo "There is no screen; install xvfb and xauth first." >&2; exit 2; }
 	$(NVENV)/bin/npe2 validate correlight
 	QT_API=$(QT) $(SCREEN) $(NVENV)/bin/napari --info
 	$(ONE) QT_API=$(QT) LIBGL_ALWAYS_SOFTWARE=1 $(SCREEN) $(NVENV)/bin/python -m pytest $(THEIRS) tests/napari

@@ -5,7 +5,11 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from correlight.cli.options import Parts
+from correlight.cli.options import Part, Parts
+
+
+# Options that several commands share, by the type that holds them.
+GROUPS: dict[str, type[Part] | type[Parts]] = {"Part": Part, "Parts": Parts}
 
 
 def keywords(command: Callable[..., Any]) -> set[str]:
@@ -13,5 +17,6 @@ def keywords(command: Callable[..., Any]) -> set[str]:
     names: set[str] = set()
     for one in inspect.signature(command).parameters.values():
         if one.kind is one.KEYWORD_ONLY:
-            names |= {part.name for part in fields(Parts)} if one.annotation == "Parts" else {one.name.rstrip("_")}
+            group = GROUPS.get(str(one.annotation))
+            names |= {part.name for part in fields(group)} if group else {one.name.rstrip("_")}
     return names

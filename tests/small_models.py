@@ -21,6 +21,14 @@ from correlight.refine.planes import lay
 from correlight.transforms import Affine
 from tests.small_pairs import Couple, cell_with_beads, couple, seen
 
+# Limits within which their registrations are quick.
+NEAR: dict[str, Any] = {
+    "rotation": (126.0, 134.0),
+    "scale": (0.53, 0.545),
+    "mirror": False,
+    "model": "similarity",
+    "workers": 1,
+}
 _KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "correlight"
 
 # Lowest first. A room may use its own layer and all below it.
-BASE = {"errors", "progress"}
+BASE = {"errors", "progress", "parsing"}
 GEOMETRY = {"geometry", "transforms", "landmarks"}
 PIXELS = {"images", "similarity", "appearance", "predict"}
 LAYERS = [
@@ -36,9 +36,8 @@ LAYERS = [
     {"cli", "napari"},
 ]
 # Rooms beside the road: what they know, and who may open their doors.
-FORMATS = {"parsing", "images"} | BASE | GEOMETRY
+FORMATS = {"images"} | BASE | GEOMETRY
 BESIDE = {
-    "parsing": {"errors"},
     "io": FORMATS,
     "exchange": FORMATS,
     "simulate": FORMATS | {"io"},

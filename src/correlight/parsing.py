@@ -1,4 +1,4 @@
-"""Small documents that others wrote, read without trust: text, JSON and XML of a bounded size.
+"""Files that others wrote, taken without trust: names, checksums, and small texts, JSON and XML of a bounded size.
 
 Metadata and transforms of other tools come as text. None of them needs the entities of a document type definition,
 which is what XML bombs and references to foreign files are made of, so a definition is refused, or read past where
@@ -8,6 +8,7 @@ programs write one that declares elements only. Only regular files are opened: a
 from __future__ import annotations
 
 import codecs
+import hashlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from xml.parsers import expat
 
 from correlight.errors import ReadError
 
+_BLOCK = 2**22  # bytes of a file that are hashed at a time
 LIMIT = 64 * 2**20  # bytes; a hundred times what a long list of landmarks needs
 # A parsed document takes some thirty times the memory of its text where it is made of the smallest possible pieces.
 JSON_LIMIT = 16 * 2**20
@@ -63,6 +65,39 @@ def open_regular(path: str | Path, expected: str) -> BinaryIO:
     except (OSError, ValueError) as error:
         detail = getattr(error, "strerror", None) or error
         raise ReadError(f"Cannot open {path}: {detail}; check its permissions.") from error
+
+
+def is_regular(path: str | Path) -> bool:
+    """Whether there is a regular file, which may be a link to one."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name that a file states can only be that of a file beside it: no folders, drives or odd characters."""
+    return bool(name) and name not in (".", "..") and not any(c in "/\\:\0" or ord(c) < 32 for c in name)
+
+
+def sha256(path: str | Path) -> str:
+    """Checksum of a file, or of the names and contents of all files in a folder."""
+    path = Path(path)
+    if path.is_dir():
+        total = hashlib.sha256()
+        for entry in files_in(path):
+            total.update(f"{entry.relative_to(path).as_posix()}\0{sha256(entry)}\n".encode())
+        return total.hexdigest()
+    with open_regular(path, "a file") as file:
+        total = hashlib.sha256()
+        while block := file.read(_BLOCK):
+            total.update(block)
+        return total.hexdigest()
+
+
+def files_in(folder: Path) -> list[Path]:
+    """All regular files in a folder and those below it, by name."""
+    return sorted(entry for entry in folder.rglob("*") if is_regular(entry))
 
 
 def resolved(path: str | Path) -> Path:

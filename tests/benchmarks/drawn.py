@@ -1,7 +1,20 @@
-"""What several tests of the benchmarks ask of a draw."""
+"""What several tests of the benchmarks draw from, and ask of a draw."""
 
-from benchmarks.protocol import Draw
+import numpy as np
+
+from benchmarks.protocol import Draw, Pair
 from correlight.transforms import Affine
+
+_RNG = np.random.default_rng(0)
+# Of noise: what draws are, and not what they show, is under test.
+PAIR = Pair(
+    "made up",
+    "none",
+    _RNG.integers(0, 255, (300, 400), np.uint8),
+    _RNG.integers(0, 255, (320, 380), np.uint8),
+    Affine.similarity(4.0, 1.05, target=(5.0, -3.0)),
+    0.0,
+)
 
 
 def truth_of(drawn: Draw) -> Affine:

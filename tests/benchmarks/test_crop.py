@@ -4,18 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.crop import draw_cropped
-from benchmarks.protocol import Pair
 from correlight.transforms import Affine
-
-RNG = np.random.default_rng(0)
-PAIR = Pair(
-    "made up",
-    "none",
-    RNG.integers(0, 255, (300, 400), np.uint8),
-    RNG.integers(0, 255, (320, 380), np.uint8),
-    Affine.similarity(4.0, 1.05, target=(5.0, -3.0)),
-    0.0,
-)
+from tests.benchmarks.drawn import PAIR
 
 
 @pytest.mark.parametrize("percent", [25, 10, 5])

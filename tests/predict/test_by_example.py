@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,16 +15,9 @@ from correlight.predict.model import load
 from correlight.predict.training import TrainingPair, TrainingSettings, Workplace
 from correlight.refine.planes import lay
 from correlight.registration.register import register
-from tests.small_models import by_example, cell_and_negative
+from tests.small_models import NEAR, by_example, cell_and_negative
 
 KINDS = ("analogies", "dictionaries")
-NEAR: dict[str, Any] = {
-    "rotation": (126.0, 134.0),
-    "scale": (0.53, 0.545),
-    "mirror": False,
-    "model": "similarity",
-    "workers": 1,
-}
 
 
 def pair_of(seed: int) -> TrainingPair:

@@ -129,10 +129,10 @@ def damaged(folder: Path, how: str) -> Path:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("no statement", "cannot be read"),
+        ("no statement", "does not exist"),
         ("no network", "truncated, was changed"),
         ("truncated network", "truncated, was changed"),
-        ("truncated statement", "damaged"),
+        ("truncated statement", "no valid JSON"),
         ("another version", "version 7"),
         ("another kind", "no kind of model 'clairvoyance'"),
         ("another format", "does not describe a model"),

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,15 +15,7 @@ from correlight.output.report import write_report
 from correlight.recipes import load
 from correlight.registration.register import register
 from correlight.registration.result import Result
-from tests.small_models import cell_and_negative, negative, write_negative
-
-NEAR: dict[str, Any] = {
-    "rotation": (126.0, 134.0),
-    "scale": (0.53, 0.545),
-    "mirror": False,
-    "model": "similarity",
-    "workers": 1,
-}
+from tests.small_models import NEAR, cell_and_negative, negative, write_negative
 
 
 @pytest.fixture(scope="module")

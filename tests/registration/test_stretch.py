@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from correlight.images.image import Image
-from correlight.registration.held import stretch_held
+from correlight.registration.held import beyond_stretch
 from correlight.registration.register import register
 from correlight.registration.result import Result
 from correlight.simulate import SimulatedPair, pair
@@ -44,10 +44,11 @@ def test_a_stretch_is_found_and_said(couple: SimulatedPair) -> None:
     apart = result.moving_from_fixed(places) - (true + half) * (STRETCH, 1) + half * np.array([1.0, 1.0])
     assert np.linalg.norm(apart, axis=1).mean() < 0.02 * max(couple.fixed.grid.extent)
     # The same result does not leave limits that it lies outside of.
-    assert stretch_held(result, (1.2, 1.5)) is result
-    held = stretch_held(result, (1.0, 1.1))
-    assert held.status == "refused"
-    assert "outside the 1 to 1.1" in held.verdict.reasons[0]
+    linear = result.poses[0].linear
+    assert beyond_stretch(linear, (1.2, 1.5), couple.fixed.grid) is None
+    beyond = beyond_stretch(linear, (1.0, 1.1), couple.fixed.grid)
+    assert beyond is not None
+    assert "outside the 1 to 1.1" in beyond.sentence
 
 
 @pytest.mark.slow

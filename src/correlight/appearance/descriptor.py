@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.appearance.channels import Group, group
+from correlight.appearance.onnx import session
 from correlight.errors import ReadError
 from correlight.images.image import Float32, Mask
 
@@ -115,19 +116,12 @@ def load(path: Path, threads: int = 1) -> Descriptor:
     ReadError
         If the file is missing or is no such network.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    offered = onnxruntime.get_available_providers()
-    wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in offered]
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
-        facts = json.loads(session.get_modelmeta().custom_metadata_map["correlight"])
+        opened = session(path, threads)
+        facts = json.loads(opened.get_modelmeta().custom_metadata_map["correlight"])
     except Exception as error:  # onnxruntime has no tree of exceptions of its own
         raise ReadError(f"{path} was expected to be a descriptor of correlight; reading it failed: {error}") from error
-    return Descriptor(session, np.array(facts["mean"]), np.array(facts["whitening"]), float(facts["typical"]))
+    return Descriptor(opened, np.array(facts["mean"]), np.array(facts["whitening"]), float(facts["typical"]))
 
 
 def learned(values: Float32, mask: Mask) -> tuple[Group, ...]:

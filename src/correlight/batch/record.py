@@ -16,7 +16,7 @@ from correlight.batch.groups import Shared
 from correlight.batch.table import Row
 from correlight.errors import CorrelightError, ReadError
 from correlight.geometry import Unit
-from correlight.parsing import read_json
+from correlight.parsing import read_json, sha256
 
 if TYPE_CHECKING:
     from correlight.registration.result import Result
@@ -189,7 +189,7 @@ def stamps_of(files: Mapping[str, Path], known: Mapping[str, str] | None = None)
     ReadError
         If one cannot be read.
     """
-    from correlight.io.door import measured, sha256
+    from correlight.io.door import measured
 
     found: Stamps = {}
     for name, path in files.items():
@@ -203,7 +203,7 @@ def stamps_of(files: Mapping[str, Path], known: Mapping[str, str] | None = None)
 
 def unchanged(stamps: Stamps, files: Mapping[str, Path]) -> bool:
     """Whether files are what they were; of one that was written anew, by its checksum."""
-    from correlight.io.door import measured, sha256
+    from correlight.io.door import measured
 
     if stamps.keys() != files.keys():
         return False

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from correlight.batch.groups import Shared
-from correlight.batch.record import Record
+from correlight.batch.record import Record, read_record
 from correlight.batch.row import Work, finished
 from correlight.batch.table import Row
 
@@ -92,10 +93,6 @@ class Schedule:
 
 def finished_in_any_group(work: Work) -> Record | None:
     """The record of a row that was told of its group, whichever row that came from."""
-    from dataclasses import replace
-
-    from correlight.batch.record import read_record
-
     record = read_record(work.target)
     if record is None or record.shared is None:
         return None

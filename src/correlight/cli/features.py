@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Overwrite, Scene, Series, Spacing, Time, View
+from correlight.cli.options import FIRST_PART, Overwrite, Part, Spacing
 from correlight.cli.terminal import ACCEPTED, printable, tell_findings
 from correlight.errors import UsageError
 from correlight.output.asked import positive
@@ -22,10 +23,7 @@ def features(
     channel: str | None = None,
     at: Annotated[float | None, Parameter(name="--at")] = None,
     spacing: Spacing = None,
-    scene: Scene = None,
-    series: Series = None,
-    time: Time = None,
-    view: View = None,
+    part: Part = FIRST_PART,
     overwrite: Overwrite = False,
 ) -> int:
     """Write the learned features of an image, by which other programs can compare it with another instrument's.
@@ -53,13 +51,13 @@ def features(
     from correlight.output.target import reserve_files
 
     with reserve_files(output, overwrite=overwrite, inputs=[image]) as folder:
-        whole = opened(image, spacing, part={"scene": scene, "series": series, "time": time, "view": view})
+        whole = opened(image, spacing, part=asdict(part))
         made = run(whole, channel, at)
-        part = folder / output.name
+        staged = folder / output.name
         if output.suffix.lower() == ".npy":
-            np.save(part, np.asarray(made.levels[0]))
+            np.save(staged, np.asarray(made.levels[0]))
         else:
-            write_ome_tiff(part, made.levels[0], made.grid, made.channels)
+            write_ome_tiff(staged, made.levels[0], made.grid, made.channels)
         unchanged(whole)
     print(printable(f"{output}: {' x '.join(map(str, made.levels[0].shape))}"))
     tell_findings(whole)

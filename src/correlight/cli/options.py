@@ -37,6 +37,29 @@ ExitZero = Annotated[bool, Parameter(negative="", help="End with 0 whatever the 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
+class Part:
+    """Which part of the one file a command reads.
+
+    Parameters
+    ----------
+    scene : str or None
+        Which of several images in a file.
+    series : int or None
+        Which series of pages.
+    time : int or None
+        Which frame.
+    view : str or None
+        Which view.
+    """
+
+    scene: Scene = None
+    series: Series = None
+    time: Time = None
+    view: View = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
 class Parts:
     """Which parts of the two files a command reads: the same options in every command, for each of the two.
 
@@ -83,4 +106,4 @@ class Parts:
 
 
 # Of every file what is read without options.
-FIRST = Parts()
+FIRST, FIRST_PART = Parts(), Part()

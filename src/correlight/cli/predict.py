@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Overwrite, Scene, Series, Spacing, Time, View
+from correlight.cli.options import FIRST_PART, Overwrite, Part, Spacing
 from correlight.cli.terminal import ACCEPTED, UNSURE, printable, progress_bar, tell_findings
 from correlight.errors import UsageError
 from correlight.output.asked import positive
@@ -22,10 +23,7 @@ def predict(
     output: Annotated[Path, Parameter(name=("--output", "-o"))],
     channel: str | None = None,
     spacing: Spacing = None,
-    scene: Scene = None,
-    series: Series = None,
-    time: Time = None,
-    view: View = None,
+    part: Part = FIRST_PART,
     overwrite: Overwrite = False,
 ) -> int:
     """Write what a trained model predicts another microscope to show of an image. Predicted detail is not data.
@@ -52,7 +50,7 @@ def predict(
 
     with reserve_files(output, overwrite=overwrite, inputs=[image]) as folder:
         known = load(model)
-        whole = opened(image, spacing, part={"scene": scene, "series": series, "time": time, "view": view})
+        whole = opened(image, spacing, part=asdict(part))
         if whole.ndim != 2:
             raise UsageError(f"Models predict flat images; {image} is a stack, so choose a slice of it.")
         with progress_bar() as progress:

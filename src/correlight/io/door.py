@@ -7,16 +7,12 @@ reader of this room asks here before it, or a library on its behalf, opens a fil
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from correlight.errors import ReadError
-from correlight.parsing import open_regular
-
-_BLOCK = 2**22  # bytes of a file that are hashed at a time
+from correlight.parsing import files_in, open_regular, sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +46,6 @@ def check_regular(path: str | Path, expected: str = "an image file") -> None:
         As for `open_regular`.
     """
     open_regular(path, expected).close()
-
-
-def is_regular(path: str | Path) -> bool:
-    """Whether there is a regular file, which may be a link to one."""
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return False
-
-
-def is_plain_name(name: str) -> bool:
-    """Whether a name that a file states can only be that of a file beside it: no folders, drives or odd characters."""
-    return bool(name) and name not in (".", "..") and not any(c in "/\\:\0" or ord(c) < 32 for c in name)
 
 
 def stamp(path: str | Path) -> Stamp:
@@ -101,21 +84,6 @@ def check_unchanged(stamps: Sequence[Stamp], *, strictly: bool) -> None:
             raise ReadError(f"{path} was changed while it was in use; run again once nothing writes to it.")
 
 
-def sha256(path: str | Path) -> str:
-    """Checksum of a file, or of the names and contents of all files in a folder."""
-    path = Path(path)
-    if path.is_dir():
-        total = hashlib.sha256()
-        for entry in _files(path):
-            total.update(f"{entry.relative_to(path).as_posix()}\0{sha256(entry)}\n".encode())
-        return total.hexdigest()
-    with open_regular(path, "an image file") as file:
-        total = hashlib.sha256()
-        while block := file.read(_BLOCK):
-            total.update(block)
-        return total.hexdigest()
-
-
 def sha256_of(stamps: Sequence[Stamp]) -> str:
     """One checksum for the files of an image: that of the file if there is one, else of all names and checksums."""
     if len(stamps) == 1:
@@ -124,11 +92,7 @@ def sha256_of(stamps: Sequence[Stamp]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.rglob("*") if is_regular(entry))
-
-
 def measured(path: Path) -> tuple[int, int]:
     """Size in bytes and time of the last change in nanoseconds of a file, or of all files of a folder together."""
-    entries = [entry.stat() for entry in (_files(path) if path.is_dir() else [path])]
+    entries = [entry.stat() for entry in (files_in(path) if path.is_dir() else [path])]
     return sum(entry.st_size for entry in entries), max((entry.st_mtime_ns for entry in entries), default=0)

@@ -15,8 +15,7 @@ from xml.etree import ElementTree
 
 from correlight.errors import ReadError
 from correlight.io.calibration import local_name
-from correlight.io.door import is_plain_name, is_regular
-from correlight.parsing import parse_xml, read_text
+from correlight.parsing import is_plain_name, is_regular, parse_xml, read_text
 
 _MOST_PLANES = 2**20  # of all images of a file; tifffile keeps a list of them, whether they are there or not
 _SHOWN = 6  # names of files in a sentence

@@ -21,8 +21,7 @@ from correlight.images.image import Mask
 from correlight.io import calibration
 from correlight.io.axes import is_count
 from correlight.io.content import check_size
-from correlight.io.door import is_regular
-from correlight.parsing import plain, read_bytes
+from correlight.parsing import is_regular, plain, read_bytes
 
 _SIZES = {1: 2, 2: 6, 4: 4, 8: 2, 16: 2, 32: 4, 64: 2, 128: 4, 256: 2, 512: 4, 1024: 2}  # bytes by flag
 _PIECE = 2

@@ -15,10 +15,9 @@ from xml.etree import ElementTree
 from correlight.errors import ReadError
 from correlight.io import calibration
 from correlight.io.content import Content
-from correlight.io.door import is_regular
 from correlight.io.serialem import read_mdoc
 from correlight.io.texts import text_beside
-from correlight.parsing import read_xml
+from correlight.parsing import is_regular, read_xml
 
 _METRE = 1e6  # micrometres
 _ENDINGS = (

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from correlight.io import calibration
-from correlight.io.door import is_regular
 from correlight.io.tiff_stated import NUMBER, Stated, from_text, settled
-from correlight.parsing import open_regular
+from correlight.parsing import is_regular, open_regular
 
 _NANOMETRE = 1e-3  # micrometres
 _SIDECAR = 2**20  # bytes of a text beside an image

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import tifffile
 
 from correlight.errors import ReadError
-from correlight.io.door import check_regular, is_plain_name
-from correlight.parsing import open_regular
+from correlight.io.door import check_regular
+from correlight.parsing import is_plain_name, open_regular
 
 _UNCOMPRESSED = 1  # Compression
 _AT_MOST = {5: 1400, 8: 1040, 32773: 64, 32946: 1040}  # bytes that one of LZW, deflate and PackBits can unpack to

@@ -15,6 +15,7 @@ from correlight.io import read
 from correlight.io.maps import read_map
 from correlight.napari.layer_data import LayerData, layer_data
 from correlight.napari.placing import units_of
+from correlight.napari.texts import LANDMARKS
 from correlight.output.apply import read_saved
 from correlight.output.section import flat
 from correlight.output.target import reserve_files
@@ -22,7 +23,6 @@ from correlight.output.target import reserve_files
 Reader = Callable[[str | list[str]], list[LayerData]]
 
 _RECORD = "result.json"
-_COLOURS = ("#ffd400", "#00d0ff")
 
 
 def image_reader(path: str | Sequence[str]) -> Reader | None:
@@ -96,11 +96,11 @@ def _errors(path: Path, fixed: Grid, name: str) -> list[LayerData]:
 def _landmarks(path: Path) -> list[LayerData]:
     content = read_file(path)
     if isinstance(content, PointTable):
-        return [_points(content, path.stem, _COLOURS[0])]
+        return [_points(content, path.stem, LANDMARKS["fixed"])]
     if not isinstance(content, LandmarkTable):
         raise ReadError(f"Points or pairs of landmarks were expected in {path}, which holds a transform; apply that.")
-    sides = ((content.fixed, "fixed", _COLOURS[0]), (content.moving, "moving", _COLOURS[1]))
-    return [_points(side, f"{path.stem} {role}", colour) for side, role, colour in sides]
+    sides = ((content.fixed, "fixed"), (content.moving, "moving"))
+    return [_points(side, f"{path.stem} {role}", LANDMARKS[role]) for side, role in sides]
 
 
 def _points(table: PointTable, name: str, colour: str) -> LayerData:

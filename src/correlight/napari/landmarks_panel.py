@@ -18,6 +18,7 @@ from correlight.napari.pairs import as_html, grid_of, in_pixels, in_units, posit
 from correlight.napari.panel import Panel, Words
 from correlight.napari.register_panel import two_layers
 from correlight.napari.result_view import Outcome
+from correlight.napari.texts import LANDMARKS
 from correlight.output.landmarks import read_pairs
 from correlight.output.target import reserve_files
 from correlight.registration.from_landmarks import from_landmarks
@@ -26,7 +27,6 @@ from correlight.registration.start import start_of_pairs
 
 _AUTO = "by the landmarks"
 _MODELS = (_AUTO, "rigid", "similarity", "affine", "projective", "thin-plate", "elastic")
-_COLOURS = {"fixed": "#ffd400", "moving": "#00d0ff"}
 
 
 class LandmarksPanel(Panel):
@@ -101,7 +101,7 @@ class LandmarksPanel(Panel):
                 np.empty((0, image.ndim)),
                 ndim=image.ndim,
                 name=f"landmarks on {image.name}",
-                face_color=_COLOURS[role],
+                face_color=LANDMARKS[role],
                 border_color="black",
                 symbol="cross",
                 size=size,
@@ -112,7 +112,7 @@ class LandmarksPanel(Panel):
                 features={"number": np.empty(0, int)},
                 text={
                     "string": "{number}",
-                    "color": _COLOURS[role],
+                    "color": LANDMARKS[role],
                     "size": 14,
                     "translation": (*(0.0,) * (image.ndim - 2), -size, size),
                 },
@@ -152,7 +152,7 @@ class LandmarksPanel(Panel):
         self.said = say_of_pairs(places[0], places[1], model)
         self.table.value = as_html(self.said, grids[0].frame.symbol)
         for role in ("fixed", "moving"):
-            self._number(self.points[role], _COLOURS[role])
+            self._number(self.points[role], LANDMARKS[role])
 
     def _number(self, layer: Any, colour: str) -> None:
         """Number the pairs, and paint those red that cannot be right."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from correlight.images.image import Image, Pixels
 from correlight.napari.layers import KEY, Opened
+from correlight.napari.placing import units_of
 
 LayerData = tuple[Any, dict[str, Any], str]
 """Pixels, points or shapes, what napari is to do with them, and the kind of layer."""
@@ -31,7 +32,7 @@ def layer_data(image: Image, name: str) -> list[LayerData]:
     common = {
         "scale": grid.spacing,
         "translate": grid.origin,
-        "units": ("micrometer",) * grid.ndim if grid.calibrated else ("pixel",) * grid.ndim,
+        "units": units_of(grid),
     }
     large = len(image.levels) > 1
     if image.rgb:

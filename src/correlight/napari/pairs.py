@@ -14,6 +14,8 @@ from correlight.landmarks import Estimate, LandmarkModel, Suspect, estimate, sus
 from correlight.landmarks.next_place import NextPlace, next_place
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.napari.layers import micrometres, stated_spacing
+from correlight.napari.texts import COLOURS
+from correlight.registration.start import rough_model
 
 # Places along each axis of the fixed image among which the next landmark is chosen.
 _PLACES = 15
@@ -107,7 +109,7 @@ def say_of_pairs(fixed: Points, moving: Points, model: LandmarkModel | None) -> 
     count = min(len(fixed), len(moving))
     fixed, moving = fixed[:count], moving[:count]
     names = tuple(str(number + 1) for number in range(count))
-    kind: LandmarkModel = model or ("affine" if count >= 6 else "similarity")
+    kind: LandmarkModel = model or rough_model(count)
     try:
         return Said(names, fixed, moving, estimate(fixed, moving, kind), suspects(fixed, moving, kind))
     except (CorrelightError, np.linalg.LinAlgError) as error:
@@ -138,7 +140,7 @@ def as_html(said: Said, symbol: str) -> str:
         others = np.full(len(left), np.nan)
     rows = []
     for index, name in enumerate(said.names):
-        colour = ' style="color:#d64545"' if index in said.suspected else ""
+        colour = f' style="color:{COLOURS["refused"]}"' if index in said.suspected else ""
         apart = f"{others[index]:.3g}" if np.isfinite(others[index]) else "–"
         rows.append(f"<tr{colour}><td>{name}</td><td>{left[index]:.3g}</td><td>{apart}</td></tr>")
     head = f"<tr><td>pair&nbsp;</td><td>left by the fit, {symbol}&nbsp;</td><td>from the others, {symbol}</td></tr>"

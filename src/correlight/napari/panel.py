@@ -13,14 +13,12 @@ from magicgui.widgets import Container, FileEdit, ProgressBar, PushButton
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
-from correlight.io import unchanged
 from correlight.napari.layers import Taken, companions, stated_spacing
 from correlight.napari.result_view import KEYS, Outcome, ResultView
 from correlight.napari.texts import COLOURS, coloured, sizes
 from correlight.napari.work import Job, sentence
-from correlight.output.folder import write_result
+from correlight.output.folder import result_folder, write_result
 from correlight.output.landmarks import write_landmark_table
-from correlight.output.target import reserve
 from correlight.registration.result import Result
 
 # Pixels of the screen.
@@ -237,18 +235,15 @@ def saved(outcome: Outcome, target: Path, progress: Callable[[str, float], None]
         As for `correlight.output.target.reserve`.
     """
     images = outcome.fixed.image, outcome.moving.image
-    inputs = [image.source["path"] for image in images if "path" in image.source]
-    with reserve(target, inputs=inputs) as folder:
+    with result_folder(target, *images) as folder:
         notes = write_result(folder, outcome.result, *images, progress=partial(progress, "write"))
         if outcome.landmarks is not None:
             write_landmark_table(folder / "landmarks.csv", outcome.landmarks)
-        for image in images:
-            unchanged(image)
     return tuple(f"Note that {note}." for note in notes)
 
 
 def verdict_in_words(result: Result) -> str:
-    """The verdict as a coloured line, with its reasons and the predicted error, as rich text."""
+    """The verdict as a coloured line, with the predicted error, its reasons and what to try next, as rich text."""
     error = result.predicted_error
     line = f"{result.status.capitalize()}, confidence {result.verdict.confidence:.2f}, model {result.model}"
     reasons = "".join(f"<br>{html.escape(reason)}" for reason in result.verdict.reasons)
@@ -257,7 +252,8 @@ def verdict_in_words(result: Result) -> str:
     if math.isfinite(error.median) and result.status != "refused":
         symbol = error.grid.frame.symbol
         figure = f"<br>Predicted error: median {error.median:.3g} {symbol}, 95 % within {error.within:.3g} {symbol}."
-    return f"{coloured(line, COLOURS[result.status])}{figure}{reasons}"
+    advice = "".join(f"<br>Next: {html.escape(one.sentence)}" for one in result.advice)
+    return f"{coloured(line, COLOURS[result.status])}{figure}{reasons}{advice}"
 
 
 def prompt(layer: Any) -> str:

@@ -8,6 +8,7 @@ import re
 
 from correlight.errors import UsageError
 
+LANDMARKS = {"fixed": "#ffd400", "moving": "#00d0ff"}
 COLOURS = {"accepted": "#2e9e4f", "doubtful": "#d98e04", "refused": "#d64545"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import wraps
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 from correlight.notebook.result import ResultWithImages
 from correlight.registration import from_landmarks as landmarks
@@ -14,25 +14,27 @@ from correlight.registration.from_landmarks import LandmarkResult
 from correlight.registration.result import Result
 
 Asked = ParamSpec("Asked")
+Made = TypeVar("Made")
+Shown = TypeVar("Shown")
 
 
-def _with_images(function: Callable[Asked, Result]) -> Callable[Asked, ResultWithImages]:
+def _then(function: Callable[Asked, Made], show: Callable[[Made], Shown]) -> Callable[Asked, Shown]:
+    """A function whose outcome is turned into another one; it keeps its parameters and its documentation."""
+
     @wraps(function)
-    def shown(*args: Asked.args, **kwargs: Asked.kwargs) -> ResultWithImages:
-        return _shown(function(*args, **kwargs))
+    def called(*args: Asked.args, **kwargs: Asked.kwargs) -> Shown:
+        return show(function(*args, **kwargs))
 
-    return shown
+    return called
 
 
 def _shown(result: Result) -> ResultWithImages:
     return ResultWithImages(**{field.name: getattr(result, field.name) for field in fields(result)})
 
 
-register = _with_images(images.register)
-
-
-@wraps(landmarks.from_landmarks)
-def from_landmarks(*args: object, **kwargs: object) -> LandmarkResult:
-    """As `correlight.registration.from_landmarks.from_landmarks`."""
-    found = landmarks.from_landmarks(*args, **kwargs)  # type: ignore[arg-type]
+def _shown_of_landmarks(found: LandmarkResult) -> LandmarkResult:
     return replace(found, result=_shown(found.result))
+
+
+register = _then(images.register, _shown)
+from_landmarks = _then(landmarks.from_landmarks, _shown_of_landmarks)

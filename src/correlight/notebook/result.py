@@ -18,9 +18,8 @@ from correlight.landmarks.synthetic import landmarks_of
 from correlight.landmarks.tables import LandmarkTable
 from correlight.notebook.extras import needed
 from correlight.output.asked import GridChoice
-from correlight.output.folder import overlay_of, write_result
+from correlight.output.folder import overlay_of, result_folder, write_result
 from correlight.output.section import in_space, output_grid_in_space
-from correlight.output.target import reserve
 from correlight.registration.result import Result
 
 if TYPE_CHECKING:
@@ -53,12 +52,13 @@ class ResultWithImages(Result):
         ------
         UsageError
             If the folder exists and may not be replaced, or the grid does not suit the images.
+        ReadError
+            If a file of the images has changed since it was read.
         WriteError
             If it cannot be written.
         """
         fixed, moving = self._both
-        inputs = [record.path for record in (self.fixed, self.moving) if record.path is not None]
-        with reserve(folder, overwrite=overwrite, inputs=inputs) as place:
+        with result_folder(folder, fixed, moving, overwrite=overwrite) as place:
             write_result(place, self, fixed, moving, grid=grid)
         return Path(folder)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from correlight.images.kernel import Order
 from correlight.images.labels import label_channels
 from correlight.images.pyramid import shown_image
 from correlight.images.resample import output_grid, warp
+from correlight.io import unchanged
 from correlight.io.write import write_tiff
 from correlight.output.asked import GridChoice
 from correlight.output.moved import Progress, must_be_bounded, picture_name, write_moved, write_moved_volume
@@ -26,6 +28,7 @@ from correlight.output.report.content import NEAREST
 from correlight.output.report.pictures import Colour
 from correlight.output.report.volumes import shown_of, still_of, write_volume_report
 from correlight.output.section import is_section, output_grid_in_space
+from correlight.output.target import reserve
 from correlight.registration.result import ImageRecord, Result
 from correlight.registration.stack import as_stacks
 from correlight.transforms import Affine, Projective, Transform
@@ -87,6 +90,31 @@ def write_result(
     else:
         _write_pictures(folder, result, fixed, moving, grid, orders, progress)
     return notes
+
+
+@contextmanager
+def result_folder(folder: str | Path, fixed: Image, moving: Image, *, overwrite: bool = False) -> Iterator[Path]:
+    """Where a result of two images that are open already is written, completely or not at all.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The folder that shall appear.
+    fixed, moving : Image
+        The two images; nothing is written if a file of theirs has changed.
+    overwrite : bool
+        Whether an earlier result there is replaced.
+
+    Raises
+    ------
+    UsageError, ReadError, WriteError
+        As for `correlight.output.target.reserve`.
+    """
+    inputs = [image.source["path"] for image in (fixed, moving) if "path" in image.source]
+    with reserve(folder, overwrite=overwrite, inputs=inputs) as place:
+        yield place
+        unchanged(fixed)
+        unchanged(moving)
 
 
 def moved_as_labels(image: Image, channel: int) -> str:

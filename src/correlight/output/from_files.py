@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from correlight.errors import TransformError, UsageError
 from correlight.output.asked import GridChoice
+from correlight.parsing import sha256
 from correlight.progress import Progress
 
 if TYPE_CHECKING:
@@ -204,22 +204,11 @@ def recorded(asked: Asked, fixed: Image, moving: Image) -> dict[str, Any]:
     for name in ("fixed_mask", "moving_mask", "start", "predictor", "recipe"):
         given = getattr(asked, name)
         if isinstance(given, Path) or (name == "recipe" and given.endswith(".toml")):
-            sums[name] = checksum(Path(given))
+            sums[name] = sha256(given)
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(asked).items()}
     for name, parts in (("fixed_part", asked.fixed_part), ("moving_part", asked.moving_part)):
         plain[name] = {part: value for part, value in parts.items() if value is not None}
     return {**plain, "sha256": sums}
-
-
-def checksum(path: Path) -> str:
-    """The SHA-256 of a file; of a folder, such as a model or a result, that of its files and their names."""
-    from correlight.io.door import sha256
-
-    if not path.is_dir():
-        return sha256(path)
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    lines = "".join(f"{sha256(file)}  {file.relative_to(path).as_posix()}\n" for file in files)
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _start(path: Path | None, fixed: Image, moving: Image) -> tuple[Start | None, tuple[str, ...]]:

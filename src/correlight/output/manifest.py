@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ class Earlier:
         changed = sorted(name for name in {*now, *self.stamps} if now.get(name) != self.stamps.get(name))
         if changed:
             raise UsageError(
-                f"{_named(changed)} in {out} changed during the run; the folder was left as it is and nothing was "
+                f"{named_few(changed)} in {out} changed during the run; the folder was left as it is and nothing was "
                 "written, so choose another name."
             )
 
@@ -106,14 +106,14 @@ def earlier_result(folder: Path, out: str | Path) -> Earlier:
     foreign = sorted(name for name in stamps if name not in listed and not _is_known(name))
     if foreign:
         raise UsageError(
-            f"The folder {out} holds {_named(foreign)}, which correlight did not write, and is not overwritten; move "
-            "it elsewhere, or choose another name."
+            f"The folder {out} holds {named_few(foreign)}, which correlight did not write, and is not overwritten; "
+            "move it elsewhere, or choose another name."
         )
     changed = sorted(name for name in stamps if name in listed and not _is_same(folder / name, listed[name]))
     if changed:
         raise UsageError(
-            f"{_named(changed)} in {out} was changed after correlight wrote it, so the folder is not overwritten; move "
-            "it elsewhere, or choose another name."
+            f"{named_few(changed)} in {out} was changed after correlight wrote it, so the folder is not overwritten; "
+            "move it elsewhere, or choose another name."
         )
     return Earlier(stamps)
 
@@ -139,7 +139,8 @@ def _is_known(name: str) -> bool:
     return name == NAME or Path(name).name in _BY_SYSTEMS
 
 
-def _named(names: list[str]) -> str:
+def named_few(names: Sequence[str]) -> str:
+    """The first of some names, and how many more there are."""
     rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{', '.join(names[:_NAMED])}{rest}"
 

@@ -13,9 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 from correlight.errors import ReadError, UsageError
 from correlight.io import read
 from correlight.output.apply.saved import read_saved
-from correlight.output.from_files import Asked, checksum, register_files
-from correlight.output.manifest import changed_since, checksums
-from correlight.parsing import read_json, resolved
+from correlight.output.from_files import Asked, register_files
+from correlight.output.manifest import changed_since, checksums, named_few
+from correlight.parsing import read_json, resolved, sha256
 from correlight.progress import Progress
 from correlight.registration.provenance import versions
 
@@ -26,7 +26,6 @@ TOLERANCE = 0.01
 _NOT_COMPARED = {RECORD, "report.html", "row.json", "thumbnail.png", "ro-crate-metadata.json"}
 _VOLATILE = {"seconds", "peak_memory_mb", "versions", "asked"}
 _LOOKS = 12  # places along each axis of the fixed image
-_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ def _places(path: Path, folder: Path) -> Iterator[Path]:
 
 def _sum(role: str, path: Path, asked: Asked) -> str | None:
     if role not in ("fixed", "moving"):
-        return checksum(path)
+        return sha256(path)
     # An image may consist of several files, which its reader knows.
     part = asked.fixed_part if role == "fixed" else asked.moving_part
     return str(read(path, **part).source["sha256"])
@@ -181,7 +180,7 @@ def run_again(recorded: Recorded, folder: Path, progress: Progress | None = None
     missing, bytewise, same = _compared(files, checksums(folder))
     details = [*bytewise, *(f"{key} in {RECORD}" for key in _keys(recorded.content, content))]
     if details:
-        sentence = f"{_named(details)} {'is' if len(details) == 1 else 'are'} not the same to the last digit"
+        sentence = f"{named_few(details)} {'is' if len(details) == 1 else 'are'} not the same to the last digit"
         # Other versions round otherwise; that alone is no other result.
         (other if other else differences).append(sentence)
     return Comparison(apart, same, (*differences, *missing), tuple(other))
@@ -217,14 +216,9 @@ def _compared(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[list
     """Files that only one of two folders has, in sentences; names of those with other bytes; how many are the same."""
     one, other = set(before) - _NOT_COMPARED, set(after) - _NOT_COMPARED
     sentences = [
-        f"{_named(sorted(names))} {'is' if len(names) == 1 else 'are'} {what}"
+        f"{named_few(sorted(names))} {'is' if len(names) == 1 else 'are'} {what}"
         for names, what in ((one - other, "not written now"), (other - one, "written now and not there"))
         if names
     ]
     changed = sorted(name for name in one & other if before[name] != after[name])
     return sentences, changed, len(one & other) - len(changed)
-
-
-def _named(names: list[str]) -> str:
-    rest = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{', '.join(names[:_NAMED])}{rest}"

@@ -5,7 +5,6 @@ The folder holds numbers and text only; reading it runs nothing that is written 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +13,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from correlight.errors import ReadError, UsageError
+from correlight.parsing import is_plain_name, is_regular, read_json, sha256
 
 FACTS = "model.json"
-# No statement is longer than this; what is, is no statement of a model.
-_LONGEST = 16 * 2**20
 
 Contrast = Literal["stretched", "normalised", "equalised", "equalised locally"]
 
@@ -92,18 +90,7 @@ def read_facts(folder: Path) -> ModelFacts:
         If there is no model, it is of another version, or a file is missing or damaged.
     """
     path = folder / FACTS
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_LONGEST + 1)
-    except OSError as error:
-        raise ReadError(
-            f"{folder} was expected to be the folder of a model; its {FACTS} cannot be read ({error.strerror}), so "
-            "give the folder that training wrote."
-        ) from error
-    try:
-        stated = json.loads(raw) if len(raw) <= _LONGEST else None
-    except (ValueError, RecursionError) as error:
-        raise ReadError(f"{path} is damaged or no model of correlight; copy the folder of the model anew.") from error
+    stated = read_json(path, "the folder of a model, as training writes it")
     if not isinstance(stated, dict) or stated.get("format") != "correlight model":
         raise ReadError(f"{path} does not describe a model of correlight; give the folder that training wrote.")
     if stated.get("version") != 1:
@@ -118,7 +105,7 @@ def read_facts(folder: Path) -> ModelFacts:
         where = ".".join(map(str, first["loc"]))
         raise ReadError(f"{path} does not fit at {where!r}: {first['msg']}; copy the model anew.") from error
     for name, digest in facts.files.items():
-        if Path(name).name != name or sha256_of(folder / name) != digest:
+        if not is_plain_name(name) or not is_regular(folder / name) or sha256(folder / name) != digest:
             raise ReadError(
                 f"{folder / name} is truncated, was changed, or is not the file that the model was written with; copy "
                 "the folder of the model anew."
@@ -128,17 +115,9 @@ def read_facts(folder: Path) -> ModelFacts:
 
 def write_facts(folder: Path, facts: ModelFacts) -> None:
     """Write what a model states, with the checksums of its files as they are now."""
-    files = {name: sha256_of(folder / name) for name in facts.files}
+    files = {name: sha256(folder / name) for name in facts.files}
     stated = facts.model_copy(update={"files": files}).model_dump()
     (folder / FACTS).write_text(json.dumps(stated, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def sha256_of(path: Path) -> str:
-    """The checksum of a file; empty where there is none."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def must_be_of_kind(facts: ModelFacts, kind: str, folder: str | Path) -> None:

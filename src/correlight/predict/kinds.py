@@ -5,8 +5,8 @@ A kind is two functions in modules that are loaded when the kind is used:
 ``loads(folder, facts) -> Mapping``
     reads the files of a model and returns what takes grey values, as `correlight.predict.contrast` prepares them at the
     pixel size of the model, and the valid pixels to predicted values on the same pixels.
-``trains(pairs, folder, settings, report) -> TrainedFacts``
-    learns from pairs (`correlight.predict.training`) and writes the files of the model into a folder.
+``trains(pairs, settings, workplace) -> Trained``
+    learns from pairs (`correlight.predict.training`) and writes the files of the model into its workplace.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from correlight.appearance.onnx import session
 from correlight.errors import ReadError
 from correlight.images.image import Float32, Mask
 from correlight.predict.facts import ModelFacts
@@ -61,17 +62,10 @@ def load(folder: Path, facts: ModelFacts, threads: int = 1) -> Network:
     ReadError
         If the file is no such network.
     """
-    import onnxruntime
-
     path = folder / NETWORK
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    offered = onnxruntime.get_available_providers()
-    wanted = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in offered]
     try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
-        network = Network(session, int(facts.settings["reach"]), int(facts.settings["multiple"]))
+        opened = session(path, threads)
+        network = Network(opened, int(facts.settings["reach"]), int(facts.settings["multiple"]))
         side = network.multiple
         fits = network._run(np.zeros((side, side), np.float32)).shape == (side, side)
     except Exception as error:  # onnxruntime has no tree of exceptions of its own

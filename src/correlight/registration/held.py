@@ -11,7 +11,6 @@ from correlight.geometry import Grid
 from correlight.methods.task import Fit, Judgement
 from correlight.refine.samples import LinearTransform
 from correlight.registration.options import Options
-from correlight.registration.result import Result
 from correlight.search.limits import Limits, pixel_sizes
 from correlight.search.stretch import FOLLOWED
 from correlight.transforms import Affine, scale_of
@@ -70,39 +69,36 @@ def held(fit: Fit, options: Options, fixed: Grid, moving: Grid) -> tuple[Fit, Ev
     return inside, None
 
 
-def stretch_held(result: Result, stretch: tuple[float, float] | None) -> Result:
-    """A result whose stretch is within what the caller allowed, or a refused one.
+def beyond_stretch(linear: LinearTransform, stretch: tuple[float, float] | None, fixed: Grid) -> Evidence | None:
+    """What contradicts a fit that stretches one axis more or less than the caller allowed; None where nothing does.
 
     Parameters
     ----------
-    result : Result
+    linear : Affine or Projective
         In the units that the files state.
     stretch : (least, greatest), optional
         How many times longer than the other one axis may be.
+    fixed : Grid
+        Of the fixed image, as its file states it.
     """
-    if stretch is None or result.moving_from_fixed.ndim != 2:
-        return result
-    middle = np.asarray(result.fixed.shape) * result.fixed.spacing / 2
-    lengths = np.linalg.svd(result.moving_from_fixed.jacobian(middle[None])[0], compute_uv=False)
+    if stretch is None or linear.ndim != 2:
+        return None
+    lengths = np.linalg.svd(linear.jacobian(fixed.centre[None])[0], compute_uv=False)
     found, (least, most) = float(lengths[0] / lengths[-1]), stretch
     if least / FOLLOWED <= found <= most * FOLLOWED:
-        return result
-    beyond = Evidence(
+        return None
+    return Evidence(
         "limits of stretch", found, most if found > most else least, False,
         f"The images fit best with a stretch of {found:.2f}, outside the {least:g} to {most:g} that were asked for; "
         "widen the limits.",
     )  # fmt: skip
-    return replace(result, verdict=_refused(result.verdict, beyond))
 
 
 def refused(judgement: Judgement, beyond: Evidence) -> Judgement:
     """The judgement of a fit that left the limits: refused, for that reason first."""
-    return replace(judgement, verdict=_refused(judgement.verdict, beyond))
-
-
-def _refused(verdict: Verdict, beyond: Evidence) -> Verdict:
+    verdict = judgement.verdict
     reasons = (beyond.sentence, *(verdict.reasons if verdict.status == "refused" else ()))
-    return Verdict("refused", 0.0, reasons, (beyond, *verdict.evidence))
+    return replace(judgement, verdict=Verdict("refused", 0.0, reasons, (beyond, *verdict.evidence)))
 
 
 def _rotation(linear: LinearTransform, fixed: Grid) -> float:

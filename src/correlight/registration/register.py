@@ -20,7 +20,7 @@ from correlight.progress import Progress, threads, watched
 from correlight.recipes import Recipe, load
 from correlight.registration.advice import advice_for
 from correlight.registration.finish import finish, nothing_found
-from correlight.registration.held import held, refused, stretch_held
+from correlight.registration.held import beyond_stretch, held, refused
 from correlight.registration.options import Methods, Options, as_image, check, check_arguments, dimension_of
 from correlight.registration.result import Result
 from correlight.registration.stack import prepared_stacks
@@ -139,7 +139,7 @@ def register(
     with watched(progress) as report:
         walk = _Walk(chosen, methods, dimension, options, stated, seed, number, report)
         result, reading = walk.best()
-    result = stretch_held(as_stated(result, reading, images[0].grid, images[1].grid), stretch)
+    result = as_stated(result, reading, images[0].grid, images[1].grid)
     advice = advice_for(result, options, dimension, (fixed, moving), (fixed_channel, moving_channel))
     walk.seconds["total"] = time.perf_counter() - began
     # The region is a part of the image, and what was registered of a stack may be one, too.
@@ -204,14 +204,14 @@ class _Walk:
             best = latest if _replaces(latest, best) else best
         rank = self._options.pose
         if rank is not None and rank != 1:
-            return self._concluded(best.task, best.candidate.of_rank(rank)), best.reading
+            return self._concluded(best.task, best.candidate.of_rank(rank), best.reading), best.reading
         return best.result, best.reading
 
     def _try(self, reading: Reading) -> _Tried:
         task = self._task(reading)
         with task.stage("search"):
             candidate = self._methods.search.find(task)
-        self._tried.append(_Tried(self._concluded(task, candidate), reading, task, candidate))
+        self._tried.append(_Tried(self._concluded(task, candidate, reading), reading, task, candidate))
         return self._tried[-1]
 
     @property
@@ -279,14 +279,17 @@ class _Walk:
             limits = limits.for_stretch(reading.stretch.factor)
         return limits if reading.least_overlap is None else limits.for_less_overlap(reading.least_overlap)
 
-    def _concluded(self, task: Task, candidate: Candidate) -> Result:
+    def _concluded(self, task: Task, candidate: Candidate, reading: Reading) -> Result:
         """Refine the first pose of a candidate, judge it and predict its error."""
         name = self._recipe.name
         if not candidate.poses:
             return nothing_found(task.pair, candidate, name, self._seed, self.seconds)
         with task.stage("refine"):
             fit = self._methods.refinement.fit(task, candidate)
-            fit, beyond = held(fit, self._options, task.pair.fixed.grid, task.pair.moving.grid)
+            fit, beyond = held(fit, self._options, reading.fixed, reading.moving)
+            stated = self._stated.fixed.grid, self._stated.moving.grid
+            into, out = reading.units(*stated)
+            beyond = beyond or beyond_stretch(into @ fit.linear @ out, self._options.stretch, stated[0])
         with task.stage("verify"):
             judgement = self._methods.evidence.judge(task, fit)
         if beyond is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 from correlight.errors import UsageError
@@ -70,5 +72,9 @@ def start_of_pairs(fixed: Points, moving: Points) -> Start:
     """
     if len(fixed) < 3:
         return StartPoints(fixed, moving)
-    # A few rough landmarks cannot separate shear from their error, and a start need not.
-    return fit(fixed, moving, "affine" if len(fixed) >= 6 else "similarity")
+    return fit(fixed, moving, rough_model(len(fixed)))
+
+
+def rough_model(count: int) -> Literal["similarity", "affine"]:
+    """What so many rough pairs determine: few cannot separate shear from their error, and a start need not."""
+    return "affine" if count >= 6 else "similarity"

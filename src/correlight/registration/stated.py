@@ -54,6 +54,17 @@ class Reading:
         grids = stretch.grid(fixed, "fixed"), stretch.grid(moving, "moving")
         return cls(*grids, sentence=stretch.sentence, stretch=stretch)
 
+    def units(self, fixed: Grid, moving: Grid) -> tuple[Affine, Affine]:
+        """From moving positions of this reading to those that the file states, and from stated fixed ones to its own.
+
+        Parameters
+        ----------
+        fixed, moving : Grid
+            As the files state them.
+        """
+        into = Affine(moving.matrix @ np.linalg.inv(self.moving.matrix))
+        return into, Affine(self.fixed.matrix @ np.linalg.inv(fixed.matrix))
+
     @property
     def last_resort(self) -> bool:
         """Whether it is tried only where nothing was accepted."""
@@ -104,8 +115,7 @@ def as_stated(result: Result, reading: Reading, fixed: Grid, moving: Grid) -> Re
     """
     if reading.fixed is fixed and reading.moving is moving:
         return result
-    into = Affine(moving.matrix @ np.linalg.inv(reading.moving.matrix))
-    out = Affine(reading.fixed.matrix @ np.linalg.inv(fixed.matrix))
+    into, out = reading.units(fixed, moving)
 
     def pose(one: Pose) -> Pose:
         return replace(one, moving_from_fixed=into @ one.moving_from_fixed @ out)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 import correlight
+from correlight.parsing import sha256
 from correlight.predict.contrast import prepared
-from correlight.predict.facts import ModelFacts, sha256_of
+from correlight.predict.facts import ModelFacts
 from correlight.predict.kinds import KINDS
 from correlight.predict.model import Model
 from correlight.predict.network import NETWORK
@@ -55,7 +56,7 @@ def describe(folder: Path, model: Model, pair: TrainingPair, licence: str) -> No
 
 
 def _file(folder: Path, name: str) -> dict[str, str]:
-    return {"source": name, "sha256": sha256_of(folder / name)}
+    return {"source": name, "sha256": sha256(folder / name)}
 
 
 def _description(folder: Path, facts: ModelFacts, side: int, licence: str) -> dict[str, Any]:

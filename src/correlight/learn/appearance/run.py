@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from correlight.errors import ReadError, UsageError
+from correlight.learn import steps
 from correlight.learn.appearance.crops import Scene, batch
 from correlight.learn.appearance.network import UNet
 from correlight.predict.training import Device, Tell, TrainingSettings
@@ -89,42 +89,33 @@ class Run:
     def train(self, seen: Sequence[Scene], held: Sequence[Scene], folder: Path, tell: Tell) -> str:
         """Learn until the held-out part gains no more, or all steps are done; say which."""
         self._restore(folder / CHECKPOINT)
-        began, first, steps = time.perf_counter(), self.step, self._settings.steps
+        began, first, last = time.perf_counter(), self.step, self._settings.steps
         recent: list[float] = []
-        while self.step < steps:
+        while self.step < last:
             if self.step - self.best_step > _PATIENCE * CHECKED_EVERY:
                 return f"stopped after {self.step} steps, {self.step - self.best_step} after the last gain"
             recent.append(self._learn(seen))
-            if self.step % CHECKED_EVERY and self.step != steps:
+            if self.step % CHECKED_EVERY and self.step != last:
                 continue
             self.curves.learned.append((self.step, float(np.mean(recent))))
             self._look(held)
             recent.clear()
             self._save(folder / CHECKPOINT)
-            left = (steps - self.step) * (time.perf_counter() - began) / (self.step - first) / 60
+            left = (last - self.step) * (time.perf_counter() - began) / (self.step - first) / 60
             tell(
-                f"step {self.step} of {steps}: error {self.curves.learned[-1][1]:.3f}, held-out correlation "
+                f"step {self.step} of {last}: error {self.curves.learned[-1][1]:.3f}, held-out correlation "
                 f"{1 - self.curves.held_out[-1][1]:.3f}; {left:.0f} min left at most",
-                self.step / steps,
+                self.step / last,
             )
-        return f"all {steps} steps were done; the held-out part gained last at step {self.best_step}"
+        return f"all {last} steps were done; the held-out part gained last at step {self.best_step}"
 
     def _learn(self, seen: Sequence[Scene]) -> float:
         self.network.train()
-        for group in self._optimiser.param_groups:
-            group["lr"] = _rate(self.step, self._settings.steps)
         value = self._error(seen)
-        self._optimiser.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self._optimiser.step()
+        at = steps.rate(self.step, self._settings.steps, _RATE, _WARM_UP)
+        steps.take(self._optimiser, self.network, value, at)
         self.step += 1
-        share = min(self.step / (self.step + 10), 1 - 1 / _AVERAGED)
-        with torch.no_grad():
-            own = self.network.state_dict()
-            for name, mean in self.averaged.state_dict().items():
-                # What batches are normalised by is averaged as well; how many there were is only counted.
-                _ = mean.lerp_(own[name], 1 - share) if mean.is_floating_point() else mean.copy_(own[name])
+        steps.average(self.averaged, self.network, self.step, _AVERAGED)
         return float(value.detach())
 
     def _batch(self, scenes: Sequence[Scene], step: int, *, plain: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -169,9 +160,8 @@ class Run:
             }
         facts = {"step": self.step, "best_step": self.best_step, "best": self.best}
         curves = {"learned": self.curves.learned, "held_out": self.curves.held_out}
-        part = path.with_suffix(".part")
-        save_file(tensors, part, metadata={"run": json.dumps({**facts, "curves": curves})})
-        os.replace(part, path)
+        metadata = {"run": json.dumps({**facts, "curves": curves})}
+        steps.written_whole(path, lambda part: save_file(tensors, part, metadata=metadata))
 
     def _restore(self, path: Path) -> None:
         if not path.is_file():
@@ -197,8 +187,3 @@ class Run:
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix + "."): one for name, one in tensors.items() if name.startswith(prefix + ".")}
-
-
-def _rate(step: int, steps: int) -> float:
-    """Learning rate: a short rise, then half a cosine down to nothing."""
-    return _RATE * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))

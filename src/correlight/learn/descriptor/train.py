@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from correlight.appearance.descriptor import STRIDE
 from correlight.errors import UsageError
+from correlight.learn import steps
 from correlight.learn.descriptor import scenes as scenery
 from correlight.learn.descriptor.export import export, initial_weights
 from correlight.learn.descriptor.network import Descriptor
@@ -125,7 +125,8 @@ def train(
             recent.append(run.learn(made))
             if run.step % _SAVED_EVERY and run.step != settings.steps:
                 continue
-            _save(checkpoint, run.state())
+            state = run.state()
+            steps.written_whole(checkpoint, lambda part, state=state: torch.save(state, part))  # type: ignore[misc]
             line: dict[str, Any] = {"step": run.step, "seconds": round(time.perf_counter() - began, 1)}
             line["loss"], line["won"] = (round(float(value), 4) for value in np.mean(recent, axis=0))
             line["temperature"] = round(float(run.temperature.detach().exp()), 2)
@@ -156,18 +157,10 @@ class _Run:
 
     def learn(self, made: Batch) -> tuple[float, float]:
         """One step; its loss, and how often the right place won."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = _rate(self.step, self._settings.steps)
         value, won = self._judge(self.network, made)
-        self._optimiser.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        self._optimiser.step()
+        steps.take(self._optimiser, self.network, value, steps.rate(self.step, self._settings.steps, _RATE, _WARM_UP))
         self.step += 1
-        share = min(self.step / (self.step + 10), 1 - 1 / _AVERAGED)
-        with torch.no_grad():
-            for mean, own in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(own, 1 - share)
+        steps.average(self.averaged, self.network, self.step, _AVERAGED)
         return float(value.detach()), float(won)
 
     def _judge(self, network: Descriptor, made: Batch) -> tuple[Tensor, Tensor]:
@@ -204,11 +197,6 @@ class _Run:
         self.averaged.load_state_dict(state["averaged"])
         self.temperature.data.copy_(state["temperature"])
         self._optimiser.load_state_dict(state["optimiser"])
-
-
-def _rate(step: int, steps: int) -> float:
-    """Learning rate: a short rise, then half a cosine down to nothing."""
-    return _RATE * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 class _Batches(Dataset[Batch]):
@@ -279,9 +267,3 @@ def _same_settings(path: Path, settings: Settings, start: Path | None) -> None:
     if path.is_file() and json.loads(path.read_text()) != wanted:
         raise UsageError(f"{path.parent} holds a run with other settings ({path.name}); choose another folder.")
     path.write_text(json.dumps(wanted, indent=1))
-
-
-def _save(path: Path, state: dict[str, Any]) -> None:
-    part = path.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, path)

@@ -13,9 +13,8 @@ from correlight.errors import ReadError, UsageError
 from correlight.exchange import ExchangeContext, read_transform
 from correlight.geometry import Grid
 from correlight.images.image import Image
-from correlight.io.door import is_plain_name
 from correlight.output.section import in_space, is_section
-from correlight.parsing import read_json
+from correlight.parsing import is_plain_name, read_json
 from correlight.registration.provenance import PARTS
 from correlight.transforms import Transform
 
