@@ -7,7 +7,6 @@ from typing import Any
 
 from correlight.cli.options import Part, Parts
 
-
 # Options that several commands share, by the type that holds them.
 GROUPS: dict[str, type[Part] | type[Parts]] = {"Part": Part, "Parts": Parts}
 
