@@ -485,3 +485,27 @@ def test_a_signal_that_follows_another_says_nothing_more() -> None:
     finally:
         claim_module.CLAIMED.clear()
     heard(signal.SIGHUP, None)
+
+
+def test_a_block_that_could_not_clean_up_leaves_nothing_when_the_process_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interruption as a block is left, before its own code runs, keeps it from cleaning up."""
+    blocks = []
+
+    def interrupted(argv: None) -> int:
+        blocks.append(reserve(tmp_path / "out"))
+        (blocks[-1].__enter__() / "result.json").write_text("")
+        assert len(content(tmp_path)) == 2
+        raise cli.Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr("correlight.cli.program.run", interrupted)
+    monkeypatch.setattr(cli, "_hear", lambda handler: {})
+    assert cli.main() == 128 + signal.SIGTERM
+    assert content(tmp_path) == set()
+    # What collects the block afterwards finds nothing to do, and takes nobody else's lock.
+    with reserve(tmp_path / "out") as folder:
+        (folder / "result.json").write_text("")
+        blocks.clear()
+        assert any(name.endswith(".lock") for name in content(tmp_path))
+    assert content(tmp_path) == {"out"}

@@ -55,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(argv)
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
+        if argv is None:
+            _leave_nothing()
         print(_sentence(number), file=sys.stderr)
         return 128 + number
     finally:
@@ -100,6 +102,13 @@ def _noted(room: str, name: str) -> list[Any]:
     """What a module that writes has in one of its lists, if it was loaded at all."""
     noted: list[Any] = getattr(sys.modules.get(f"correlight.output.{room}"), name, [])
     return noted
+
+
+def _leave_nothing() -> None:
+    """Clean up what the blocks that were interrupted could not."""
+    claim = sys.modules.get("correlight.output.claim")
+    if claim is not None:
+        claim.leave_nothing()
 
 
 def _sentence(number: int) -> str:

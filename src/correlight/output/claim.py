@@ -27,6 +27,9 @@ _FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 # Targets that this process is writing: whoever ends it wants to know.
 CLAIMED: list[Path] = []
+# What must not outlive this process: hidden folders that it fills, and its locks.
+STAGED: list[Path] = []
+_HELD: list[_Claim] = []
 
 
 class Busy(UsageError):
@@ -38,6 +41,7 @@ def claimed(target: Path, out: str | Path) -> Iterator[None]:
     """Keep other runs away from a target, and clean up after those that were killed there."""
     claim = _Claim(target.with_name(f".{target.name}{LOCK}"))
     CLAIMED.append(target)
+    _HELD.append(claim)
     try:
         try:
             taken = claim.take()
@@ -53,6 +57,19 @@ def claimed(target: Path, out: str | Path) -> Iterator[None]:
             patiently(claim.release)
         finally:
             CLAIMED.remove(target)
+            _HELD.remove(claim)
+
+
+def leave_nothing() -> None:
+    """Remove what is left when a process ends because it was interrupted.
+
+    An interruption that comes at the very moment when a block of `claimed`, or of `correlight.output.target`, is left
+    keeps that block from cleaning up.
+    """
+    for folder in STAGED:
+        remove(folder)
+    for claim in _HELD:
+        patiently(claim.release)
 
 
 def held(target: Path) -> bool:
@@ -117,7 +134,7 @@ class _Claim:
             ours = self._ours or (free and self._is_there(self._handle))
         except (OSError, ValueError):
             ours = False
-        handle, self._handle = self._handle, None
+        handle, self._handle, self._ours = self._handle, None, False
         if handle is None:
             return
         if ours and sys.platform != "win32":

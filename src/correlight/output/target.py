@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from correlight.errors import ReadError, UsageError, WriteError
-from correlight.output.claim import ASIDE, OURS, PARTIAL, cannot_be_made, claimed, remove
+from correlight.output.claim import ASIDE, OURS, PARTIAL, STAGED, cannot_be_made, claimed, remove
 from correlight.output.manifest import Earlier, earlier_result, remove_listed, write_manifest
 from correlight.parsing import resolved
 
@@ -150,6 +150,8 @@ def _staging(target: Path, out: str | Path) -> Iterator[Path]:
     """A hidden folder beside the target that never outlives the block; failures to write come out as one sentence."""
     staging = target.with_name(f".{target.name}.{secrets.token_hex(4)}{PARTIAL}")
     with ExitStack() as cleaning:
+        STAGED.append(staging)
+        cleaning.callback(STAGED.remove, staging)
         cleaning.callback(remove, staging)
         try:
             staging.mkdir()
