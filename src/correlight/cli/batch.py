@@ -202,8 +202,7 @@ def _summed_up(out: Path, said: Path) -> list[str | None]:
     plan = read_plan(out)
     entries = entries_of(plan.rows, out)
     counts = write_summary(plan.notes, out, entries)
-    print(
-        f"{len(entries)} row{'s' * (len(entries) != 1)}: {', '.join(f'{count} {WORDS[name]}' for name, count in counts.items())}."
-    )
+    told = ", ".join(f"{count} {WORDS[name]}" for name, count in counts.items())
+    print(f"{len(entries)} row{'s' * (len(entries) != 1)}: {told}.")
     print(printable(f"Summary: {said / 'summary.html'}"))
     return [entry.verdict for entry in entries]
