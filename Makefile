@@ -42,11 +42,15 @@ else
 	$(MAKE) test-napari
 endif
 
+ifeq ($(SCREEN),none)
+test-napari:
+	@echo "There is no screen; install xvfb and xauth first." >&2; exit 2
+else
 test-napari: $(NSTAMP)
-	@test "$(SCREEN)" != none || { echo "There is no screen; install xvfb and xauth first." >&2; exit 2; }
 	$(NVENV)/bin/npe2 validate correlight
 	QT_API=$(QT) $(SCREEN) $(NVENV)/bin/napari --info
 	$(ONE) QT_API=$(QT) LIBGL_ALWAYS_SOFTWARE=1 $(SCREEN) $(NVENV)/bin/python -m pytest $(THEIRS) tests/napari
+endif
 
 $(NSTAMP): pyproject.toml
 	$(PYTHON) -m venv $(NVENV)
