@@ -62,6 +62,7 @@ DOORS = {
     "mrcfile": ("io",),
     "nd2": ("io",),
     "jinja2": ("output.report",),
+    "PIL": ("output.report",),
     "cyclopts": ("cli",),
     "rich": ("cli.terminal",),
     "napari": ("napari",),
@@ -73,7 +74,12 @@ DOORS = {
     "pandas": ("notebook",),
 }
 LAZY = {"torch"}
-DISTRIBUTIONS = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "dask_jobqueue": "dask-jobqueue"}
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "skimage": "scikit-image",
+    "dask_jobqueue": "dask-jobqueue",
+    "PIL": "pillow",
+}
 
 
 class Import:

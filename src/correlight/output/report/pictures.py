@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Drawing
+from PIL import ImageDraw, ImageFont
 
 from correlight.geometry import Grid
 from correlight.images.display import Grey, resize, resize_mask
@@ -20,7 +25,7 @@ Polygon = list[list[float]]
 TINTS: dict[str, tuple[int, int, int]] = {"magenta": (255, 64, 255), "green": (64, 255, 64)}
 
 _HATCH = (230, 130, 0)
-_SUPERSAMPLED = 4
+_FONT = Path(__file__).with_name("DejaVuSans.ttf")
 # The band of a banner: its grey value, and its least width in heights of a letter.
 _BAND, _BANNER = 32, 14
 # An image whose middle grey value is above this, of 255, is bright nearly everywhere.
@@ -259,29 +264,21 @@ def with_banner(picture: Colour, words: str) -> Colour:
 
 
 def lettering(words: str, size: float) -> Grey:
-    """White letters on black, ``size`` pixels high, cut to their width; ASCII and "µ" only.
+    """White letters on black of a font of ``size`` pixels, cut to their width; ASCII and "µ" only.
 
-    OpenCV's stroke font knows no "µ": it is written as a "u" with a longer first stroke. Letters are drawn
-    larger and shrunk, because small strokes come out ragged.
+    All words of one size have one height, from the top of a bracket to its foot, so that they stand on one line.
     """
-    scale = size * _SUPERSAMPLED / 30
-    stroke = max(1, round(size * _SUPERSAMPLED / 11))
-    face = cv2.FONT_HERSHEY_SIMPLEX
-    (width, height), below = cv2.getTextSize(words.replace("µ", "u"), face, scale, stroke)
-    base = height + stroke
+    font = _font(size)
+    (_, top, _, bottom), width = font.getbbox("|", anchor="ls"), font.getlength(words)
+    canvas = Drawing.new("L", (max(1, math.ceil(width)), math.ceil(bottom) - math.floor(top)))
+    ImageDraw.Draw(canvas).text((0, -math.floor(top)), words, 255, font, "ls")
+    return np.asarray(canvas, np.uint8)
 
-    def drawn(part: str) -> Grey:
-        canvas = np.zeros((height + below + 2 * stroke, width + 2 * stroke), np.uint8)
-        cv2.putText(canvas, part.replace("µ", "u"), (stroke, base), face, scale, 255, stroke, cv2.LINE_AA)
-        return canvas
 
-    canvas = drawn(words)
-    for place in (index for index, letter in enumerate(words) if letter == "µ"):
-        letter = cv2.subtract(drawn(words[: place + 1]), drawn(words[:place]))
-        x = int(np.flatnonzero(letter.max(axis=0))[0]) + stroke // 2
-        cv2.line(canvas, (x, base - height // 3), (x, base + below), 255, stroke, cv2.LINE_AA)
-    shape = max(1, canvas.shape[0] // _SUPERSAMPLED), max(1, canvas.shape[1] // _SUPERSAMPLED)
-    return np.asarray(resize(canvas, shape), np.uint8)
+@cache
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans with the letters that are drawn, its licence beside it; set in the same way on every machine."""
+    return ImageFont.truetype(_FONT, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _lighten(picture: Colour, label: Grey, top: int, left: int) -> None:
