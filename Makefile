@@ -1,6 +1,7 @@
 # make demo   simulate a specimen, register it, write ./demo (open demo/.../report.html)
 # make test   everything that must hold before a change is merged
 # make quick  a first look in a minute: style, and the tests of a few rooms
+# make package  build the wheel and the source into ./dist, and register the demo with the wheel alone
 # make test-napari  the plug-in for napari, in an environment of its own, so that the rest stays without Qt
 # make learn  train the descriptor anew, about an hour on two cores, into ./learned
 # make clean  removes what the other targets made
@@ -15,6 +16,12 @@ ONE    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 STAMP  := $(VENV)/.installed
 # The plug-in is tested with the binding of Qt that QT names: make test-napari QT=pyside6
 QT     ?= pyqt6
+# Programs of others that build, check and run what is made here; correlight itself is not installed beside them.
+TVENV  := .venv-tools
+TSTAMP := $(TVENV)/.installed
+TOOLS  := build "hatchling>=1.25" twine "snakemake>=9" "roc-validator>=0.10"
+# The wheel and what it requires, and nothing else.
+ALONE  := .venv-wheel
 NVENV  := .venv-napari
 NSTAMP := $(NVENV)/.installed-$(QT)
 # Without a screen, under a virtual one that can draw.
@@ -26,21 +33,35 @@ QUICK  := $(addprefix tests/,test_geometry.py test_import.py test_layers.py test
           images/test_image.py images/test_plane.py io/test_tiff_meaning.py landmarks/test_linear.py recipes/test_recipes.py \
           registration/test_held.py search/test_rotation.py similarity/test_correlation.py transforms/test_motions.py)
 
-.PHONY: demo test test-napari quick learn clean
+.PHONY: demo test package test-napari quick learn clean
 
 demo: $(STAMP)
 	$(BIN)/correlight demo -o demo --overwrite
 
-test: $(STAMP)
+test: $(STAMP) $(TSTAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(ONE) $(BIN)/pytest -n logical --dist worksteal
+	$(ONE) PATH="$$PATH:$(CURDIR)/$(TVENV)/bin" $(BIN)/pytest -n logical --dist worksteal
+	$(MAKE) package
 ifeq ($(SCREEN),none)
 	@echo "The plug-in for napari was not tested: there is no screen, and xvfb-run is not installed."
 else
 	$(MAKE) test-napari
 endif
+
+package: $(TSTAMP)
+	rm -rf dist $(ALONE)
+	$(TVENV)/bin/python -m build --no-isolation
+	$(TVENV)/bin/twine check --strict dist/*
+	$(PYTHON) -m venv $(ALONE)
+	$(ALONE)/bin/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	cd $(ALONE) && bin/correlight demo -o demo --overwrite
+
+$(TSTAMP): Makefile
+	$(PYTHON) -m venv $(TVENV)
+	$(TVENV)/bin/python -m pip install --quiet --disable-pip-version-check $(TOOLS)
+	touch $@
 
 ifeq ($(SCREEN),none)
 test-napari:
@@ -74,4 +95,4 @@ $(STAMP): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(NVENV) demo learned .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(NVENV) $(TVENV) $(ALONE) dist demo learned .mypy_cache .pytest_cache .ruff_cache .hypothesis

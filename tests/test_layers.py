@@ -50,7 +50,7 @@ GEOMETRY_ONLY = {"numpy", "scipy"}
 DOORS = {
     "torch": ("learn", "appearance.networks"),
     "safetensors": ("learn",),
-    "dask": ("napari",),
+    "dask": ("napari", "batch.pools"),
     "distributed": ("batch.pools",),
     "dask_jobqueue": ("batch.pools",),
     "tifffile": ("io",),

@@ -11,6 +11,7 @@ import pytest
 import correlight
 
 ROOT = Path(__file__).resolve().parents[1]
+LARGEST = 3_000_000  # bytes of the wheel, the networks included
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (built,) = folder.glob("*.whl")
+    assert built.stat().st_size <= LARGEST
     with zipfile.ZipFile(built) as archive:
         return set(archive.namelist())
 
