@@ -113,11 +113,32 @@ class Gaps:
         return self.longest
 
 
-def pixels(viewer: Any) -> np.ndarray:
-    """The canvas as it is drawn, ``(Y, X, 3)``."""
+def drawn() -> None:
+    """Wait until what changed is drawn."""
     from qtpy.QtWidgets import QApplication
 
     for _ in range(10):
         QApplication.processEvents()
         time.sleep(0.02)
+
+
+def pixels(viewer: Any) -> np.ndarray:
+    """The canvas as it is drawn, ``(Y, X, 3)``."""
+    drawn()
     return np.asarray(viewer.screenshot(flash=False))[..., :3]
+
+
+def hover(canvas: Any, place: np.ndarray) -> None:
+    """Move the mouse over a place of one of two images that stand side by side."""
+    from qtpy.QtCore import QEvent, QPointF, Qt
+    from qtpy.QtGui import QMouseEvent
+    from qtpy.QtWidgets import QApplication
+
+    native = canvas.native.canvas.native
+    seen = (canvas._shown(place[None, -2:])[0] - canvas.model.scene.camera.center[-2:]) * canvas.zoom
+    at = QPointF(native.width() / 2 + seen[1], native.height() / 2 + seen[0])
+    none = Qt.MouseButton.NoButton
+    move = QMouseEvent(
+        QEvent.Type.MouseMove, at, QPointF(native.mapToGlobal(at.toPoint())), none, none, Qt.KeyboardModifier.NoModifier
+    )
+    QApplication.sendEvent(native, move)

@@ -10,10 +10,14 @@ from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, PushButton
 
 from correlight import recipes
 from correlight.errors import UsageError
+from correlight.napari.by_hand import ByHand
 from correlight.napari.compare import compare
 from correlight.napari.layers import companions, has_own_affine, image_of, take
+from correlight.napari.linked import FoundLink
+from correlight.napari.pairs import grid_of
 from correlight.napari.panel import Panel, prompt
 from correlight.napari.result_view import Outcome
+from correlight.napari.side_by_side import SideBySide
 from correlight.napari.start import position_of
 from correlight.napari.texts import limits, numbers
 from correlight.napari.work import sentence
@@ -34,6 +38,9 @@ class RegisterPanel(Panel):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
+        self.window_beside: SideBySide | None = None
+        self._turn: ByHand | None = None
+        self._link: tuple[Any, FoundLink] | None = None
         self._make()
         for signal in (self.fixed.changed, self.moving.changed):
             signal.connect(self._chosen)
@@ -53,15 +60,22 @@ class RegisterPanel(Panel):
         self.scale = LineEdit(label="scale", tooltip="Least and greatest moving pixels per fixed pixel.")
         self.mirror = CheckBox(text="may be mirrored", value=True)
         self.from_here = CheckBox(text="start from where the layers lie", value=False)
+        self.from_turn = CheckBox(text="start from side by side", value=False, enabled=False)
         self.seed = SpinBox(value=0, min=0, max=2**31 - 1, label="seed")
         options = (self.recipe, self.model, self.fixed_channel, self.moving_channel, self.rotation, self.scale)
-        self.further = Container(widgets=[*options, self.mirror, self.from_here, self.seed], visible=False)
+        self.further = Container(
+            widgets=[*options, self.mirror, self.from_here, self.from_turn, self.seed], visible=False
+        )
         self.more.changed.connect(lambda value: setattr(self.further, "visible", value))
         self.start, self.refine = PushButton(text="Start"), PushButton(text="Refine this pose")
         self.rank = SpinBox(value=1, min=1, max=9, label="pose")
-        choice = [self.fixed, self.fixed_size, self.moving, self.moving_size]
+        self.beside = PushButton(text="Side by side", tooltip="Look at both images, and turn the moving one by hand.")
+        choice = [self.fixed, self.fixed_size, self.moving, self.moving_size, self.beside]
         self._lay_out([*choice, self.more, self.further], [self.start], [self.rank, self.refine])
         self._runners.append(self.refine)
+        self.beside.changed.connect(self.guarded(self._show_beside))
+        self.from_here.changed.connect(partial(self._only_start, self.from_turn))
+        self.from_turn.changed.connect(partial(self._only_start, self.from_here))
         self.start.changed.connect(lambda: self.run())
         self.rank.changed.connect(self.guarded(self._show_pose))
         self.refine.changed.connect(lambda: self.run(pose=self.rank.value))
@@ -72,6 +86,11 @@ class RegisterPanel(Panel):
         chosen = getattr(self, role).value if hasattr(self, role) else None
         return [(_ANY, None), *([(each.name, each) for each in self._companions(chosen)])]
 
+    def _only_start(self, other: Any, chosen: bool) -> None:
+        """A search begins at one place."""
+        if chosen:
+            other.value = False
+
     def _refresh(self, _: Any = None) -> None:
         self._offer(self.fixed, self.moving)
         self._chosen()
@@ -81,6 +100,76 @@ class RegisterPanel(Panel):
             field.value = ""
             field.native.setPlaceholderText(prompt(getattr(self, role).value))
             getattr(self, f"{role}_channel").reset_choices()
+        self._close_beside()
+        self._turn = None
+        self.from_turn.value = self.from_turn.enabled = False
+
+    # Side by side.
+
+    def _show_beside(self) -> None:
+        """Open the window with both images beside each other."""
+        fixed, moving = self.fixed.value, self.moving.value
+        two_layers(fixed, moving, len(self._images()))
+        for role, layer in (("fixed", fixed), ("moving", moving)):
+            take(layer, role)
+        self._close_beside()
+        turn = ByHand(grid_of(fixed), grid_of(moving))
+        self.window_beside = SideBySide(
+            self._main_window(),
+            self._companions(fixed),
+            self._companions(moving),
+            turn,
+            self._linked,
+            self._take_turn,
+        )
+        self.window_beside.refresh()
+        self.window_beside.show()
+
+    def _main_window(self) -> Any:
+        """The window of napari, also where the panel was taken out of it."""
+        window: Any = self
+        while window.parentWidget() is not None:
+            window = window.parentWidget()
+        return window
+
+    def _close_beside(self) -> None:
+        if self.window_beside is not None and self.window_beside.open:
+            self.window_beside.close()
+        self.window_beside = None
+
+    def _linked(self) -> FoundLink | None:
+        """Through the transform by which the chosen layers lie on each other; None where there is none."""
+        view = self.view
+        if view is None or view.transform is None:
+            return None
+        sides = view.outcome.fixed, view.outcome.moving
+        if self.fixed.value not in sides[0].channels.values() or self.moving.value not in sides[1].channels.values():
+            return None
+        if self._link is None or self._link[0] is not view.transform:
+            self._link = view.transform, FoundLink(view.transform, sides[0].image.grid, sides[1].image.grid)
+        return self._link[1]
+
+    def _take_turn(self, turn: ByHand) -> None:
+        """Search near what was turned by hand."""
+        self.rotation.value = "{:.1f}, {:.1f}".format(*turn.rotation)
+        self.mirror.value = turn.mirror
+        flat = turn.fixed.ndim == turn.moving.ndim == 2
+        self._turn = turn if turn.placed and flat else None
+        self.from_turn.value = self.from_turn.enabled = self._turn is not None
+        self.more.value = True
+        self.say(f"The search is limited to {turn.sentence}. Start begins it.")
+
+    def _changed_view(self) -> None:
+        if self.window_beside is not None and self.window_beside.open:
+            self.window_beside.refresh()
+
+    def _undo(self) -> None:
+        super()._undo()
+        self._changed_view()
+
+    def _closed(self) -> None:
+        super()._closed()
+        self._close_beside()
 
     # The work.
 
@@ -108,7 +197,7 @@ class RegisterPanel(Panel):
             numbers(self.fixed_size.value, "the pixel size of the fixed image"),
             numbers(self.moving_size.value, "the pixel size of the moving image"),
         )
-        start = self.from_here.value
+        start, turn = self.from_here.value, self._turn if self.from_turn.value else None
         options: dict[str, Any] = {
             "model": None if self.model.value == _ANY else self.model.value,
             "rotation": limits(self.rotation.value, "limits of the rotation"),
@@ -133,6 +222,8 @@ class RegisterPanel(Panel):
             progress("read", 1.0)
             if start:
                 options["start"] = places[1].to(there.image.grid) @ places[0].to(here.image.grid).inverse()
+            elif turn is not None:
+                options["start"] = turn.start(here.image.grid, there.image.grid)
             result = register(
                 here.image,
                 there.image,
@@ -149,10 +240,12 @@ class RegisterPanel(Panel):
     def _registered(self, outcome: Outcome) -> None:
         self.rank.max = max(1, min(9, len(outcome.result.poses)))
         super()._registered(outcome)
+        self._changed_view()
 
     def _show_pose(self) -> None:
         if self.view is not None:
             self.view.show_pose(self.rank.value)
+            self._changed_view()
 
 
 def two_layers(fixed: Any, moving: Any, count: int) -> None:

@@ -69,6 +69,7 @@ class ResultView:
         self._kept = [Kept.of(layer) for layer in (*outcome.fixed.channels.values(), *self.moving)]
         self._added: list[Any] = []
         self.pose = 0
+        self.transform: Transform | None = None
         self._timer = QTimer()
         self._timer.setInterval(_FLICKER)
         self._timer.timeout.connect(self._blink)
@@ -124,6 +125,7 @@ class ResultView:
         self._said(f"Pose {rank} of {len(poses)}: {turn}{hand}, score {pose.score:.3g} ({what}).")
 
     def _lay(self, transform: Transform) -> None:
+        self.transform = transform
         image, grid = self.outcome.moving.image, self.outcome.moving.image.grid
         onto = self.outcome.fixed.image
         if isinstance(transform, Affine) and is_shown_by_affine(transform, (*self.moving, self.fixed)):
