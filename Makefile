@@ -91,7 +91,7 @@ $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found; name one: make PYTHON=/path/to/python" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,learn,formats,notebook,cluster]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,learn,formats,notebook,cluster,crate]"
 	touch $@
 
 clean:

@@ -13,7 +13,9 @@ import json
 import os
 import re
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO
 from xml.etree import ElementTree
@@ -30,6 +32,20 @@ _MOST_ELEMENTS = 2_000_000  # of one XML document, about 300 MB of memory
 # Characters of a namespace, which the parser spells out for every element and attribute that is in it.
 _LONGEST_NAMESPACE = 1000
 _QUOTE = re.compile("[\"']")
+
+
+_OPENED: ContextVar[set[str] | None] = ContextVar("opened", default=None)
+
+
+@contextmanager
+def opened_files() -> Iterator[set[str]]:
+    """The names of all files that are opened in the block, those included that other files name."""
+    opened: set[str] = set()
+    token = _OPENED.set(opened)
+    try:
+        yield opened
+    finally:
+        _OPENED.reset(token)
 
 
 def open_regular(path: str | Path, expected: str) -> BinaryIO:
@@ -54,6 +70,9 @@ def open_regular(path: str | Path, expected: str) -> BinaryIO:
         number = os.open(path, flags)
         try:
             _refuse_others(path, os.fstat(number).st_mode, expected)
+            opened = _OPENED.get()
+            if opened is not None:
+                opened.add(os.path.abspath(path))
             return os.fdopen(number, "rb")
         except BaseException:
             os.close(number)

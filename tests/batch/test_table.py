@@ -1,5 +1,7 @@
 """Tables of every kind: what is understood is used, what is not is said, and a row has one name wherever it stands."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ def written(home: Path, text: str, encoding: str = "utf-8") -> Path:
 
 
 def test_every_option_of_register_is_a_column() -> None:
-    options = keywords(register) - {"output", "overwrite", "fail_on", "exit_zero"}
+    options = keywords(register) - {"output", "overwrite", "crate", "fail_on", "exit_zero"}
     assert set(COLUMNS) == options | {"fixed", "moving"}
 
 
@@ -59,6 +61,7 @@ def test_a_decimal_comma_is_one_where_semicolons_part_the_fields(tmp_path: Path)
         ("fixed,moving\n", "at least one row"),
         ("", "at least one row"),
         ("fixed,moving,fixed\na,b,c\n", "two columns 'fixed'"),
+        ("fixed;moving;moving-spacing;moving spacing\na;b;0,1;0,2\n", "two columns for moving_spacing"),
         ('fixed,moving\n"a,b\n', "unexpected end"),
         ("\0\x01\x02", "table in CSV|no column|at least one row"),
     ],
@@ -164,7 +167,18 @@ def test_files_are_paired_by_their_names(tmp_path: Path, capsys: pytest.CaptureF
         name: (f"day [1]/{name}_EM.tif", f"day [1]/{name}_LM.tif") for name in ("a b", "ö", "[x]")
     }
     assert cli.main(words) == 2
-    assert "exists" in capsys.readouterr().err
+    # There is no option that would replace it.
+    assert capsys.readouterr().err == f"correlight: The file {table} exists; choose another name, or remove it.\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_text_is_in_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for role in ("EM", "LM"):
+        (tmp_path / os.fsdecode(b"x\xff_" + role.encode())).touch()
+    words = ["batch", str(tmp_path), "--match", "*_EM,*_LM", "--table-only", "-o", str(tmp_path / "t.csv")]
+    assert cli.main(words) == 2
+    assert "rename the file" in capsys.readouterr().err
+    assert not (tmp_path / "t.csv").exists()
 
 
 def test_stars_stand_for_the_same_in_both_names(tmp_path: Path) -> None:
@@ -197,7 +211,11 @@ def test_patterns_that_pair_nothing_are_refused(patterns: str, tmp_path: Path) -
         ([".", "-o", "out"], "--match"),
         ([".", "-o", "out", "--table-only"], "--match"),
         (["--collect", "."], "batch.json"),
-        (["--collect", ".", "-o", "out"], "--collect expects"),
+        (["--collect", ".", "-o", "out"], "--collect does not go together with --output"),
+        (["--collect", ".", "--shard", "9/2", "--grid", "zzz"], "with --grid, --shard"),
+        (["--collect", "t.csv"], "t.csv is none"),
+        ([".", "-o", "out", "--table-only", "--workers", "2"], "--table-only does not go together with --workers"),
+        (["t.csv", "-o", "out", "--grid", "bogus"], "--grid expects"),
     ],
 )
 def test_misuse_ends_in_one_sentence_and_nothing_written(

@@ -47,6 +47,26 @@ def edited(home: Path, change: Callable[[dict[str, Any]], object]) -> str:
     return str(record.parent)
 
 
+def starts_from_everything(content: dict[str, Any]) -> None:
+    # A folder that is no result: its files are not even listed.
+    content["asked"]["start"] = "/"
+    content["asked"]["sha256"]["start"] = "x"
+
+
+def test_what_was_moved_together_is_found(home: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def absolute(content: dict[str, Any]) -> None:
+        # As rows of a batch have them, whose folder has another name now.
+        content["asked"].update({role: str(made / "gone" / content["asked"][role]) for role in ("fixed", "moving")})
+
+    folder = edited(home, absolute)
+    (Path(folder) / "notes.txt").write_text("mine")
+    assert cli.main(["reproduce", folder]) == 0
+    assert "notes.txt" in capsys.readouterr().err
+    assert cli.main(["reproduce", folder, "-o", f"{folder}/again"]) == 2
+    assert "cannot lie in the first" in capsys.readouterr().err
+    assert not (Path(folder) / "again").exists()
+
+
 def test_the_same_result_is_made_again_from_any_folder(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = json.loads((home / "runs/one/result.json").read_text())["asked"]
     assert (asked["rotation"], asked["mirror"], asked["model"], asked["seed"]) == ([-2.0, 2.0], False, "rigid", 3)
@@ -100,9 +120,12 @@ def test_other_versions_are_said_and_may_round_otherwise(home: Path, capsys: pyt
         (lambda home: (home / "light.tif").unlink(), "light.tif (moving) was not found"),
         (lambda home: edited(home, lambda content: content.pop("asked")), "does not hold the options of its run"),
         (lambda home: edited(home, lambda content: content["asked"].update(roi="x")), "which was changed"),
+        (lambda home: edited(home, lambda content: content["asked"].update(fixed_part={"path": "x"})), "was changed"),
+        (lambda home: edited(home, lambda content: content["asked"]["sha256"].update(__doc__="x")), "was changed"),
+        (lambda home: edited(home, starts_from_everything), "something else"),
         (lambda home: shutil.rmtree(home / "runs"), "result.json"),
     ],
-    ids=["changed", "gone", "no options", "damaged", "no result"],
+    ids=["changed", "gone", "no options", "damaged", "part", "role", "any folder", "no result"],
 )
 def test_what_cannot_be_run_again_is_refused_in_one_sentence(
     spoil: Callable[[Path], object], words: str, home: Path, capsys: pytest.CaptureFixture[str]

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from correlight.errors import ReadError, UsageError
+from correlight.output.manifest import named_few
 from correlight.output.target import reserve_files
-
-_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +79,37 @@ def write_table(path: Path, folder: Path, matched: Matched) -> None:
     Raises
     ------
     UsageError
-        If there is a file of that name.
+        If there is a file of that name, or one of the images has a name that no table can hold.
     WriteError
         If it cannot be written.
     """
+    if os.path.lexists(path):
+        raise UsageError(f"The file {path} exists; choose another name, or remove it.")
     home = Path(os.path.abspath(path)).parent
     text = io.StringIO(newline="")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(("name", "fixed", "moving"))
     for cells in matched.cells:
-        places = (_relative(folder / cells[role], home) for role in ("fixed", "moving"))
+        _must_be_text(cells)
+        places = (relative(folder / cells[role], home) for role in ("fixed", "moving"))
         table.writerow((cells["name"], *places))
     with reserve_files(path) as staged:
         (staged / path.name).write_text(text.getvalue(), encoding="utf-8")
 
 
-def _relative(path: Path, home: Path) -> str:
+def _must_be_text(cells: dict[str, str]) -> None:
+    """Refuse names of files that are no text: no table could hold them."""
+    for name in cells.values():
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"The name {name!r} cannot stand in a table, as it is no UTF-8; rename the file."
+            ) from error
+
+
+def relative(path: Path, home: Path) -> str:
+    """A file as it is called from a folder."""
     try:
         return Path(os.path.relpath(path, home)).as_posix()
     except ValueError:  # another drive
@@ -116,5 +130,5 @@ def _found(folder: Path, pattern: str) -> dict[tuple[str, ...], str]:
 def _without_partner(names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         return ()
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return (f"{len(names)} files have no partner and were left out: {', '.join(names[:_NAMED])}{more}",)
+    what = "file has no partner and was" if len(names) == 1 else "files have no partner and were"
+    return (f"{len(names)} {what} left out: {named_few(names)}",)

@@ -10,10 +10,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from correlight.batch.record import FAILED, RESULTS, write_whole
+from pydantic import TypeAdapter
+
+from correlight.batch.match import relative
+from correlight.batch.record import FAILED, RECORD, RESULTS, read_record, unchanged, write_whole
 from correlight.batch.table import Row
 from correlight.errors import CorrelightError, ReadError, UsageError, WriteError
 from correlight.output.claim import OURS, Busy, cannot_be_made, claimed, held
+from correlight.output.manifest import named_few
 from correlight.output.target import KEPT
 from correlight.parsing import LIMIT, read_json
 
@@ -39,10 +43,25 @@ class Plan:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
-    def with_defaults(self, **cells: str | None) -> Plan:
-        """The same where rows that leave these cells empty have them filled."""
-        given = {name: text for name, text in cells.items() if text is not None}
+    def with_defaults(self, recipe: str | None = None, grid: str | None = None) -> Plan:
+        """The same where rows that leave these cells empty have them filled.
+
+        Raises
+        ------
+        CorrelightError
+            If there is no such recipe, or it cannot be read.
+        """
+        given = {} if grid is None else {"grid": grid}
+        if recipe is not None:
+            from correlight.recipes import load
+
+            load(recipe)
+            # A file is meant from where somebody works, and written down as from where the table lies.
+            given["recipe"] = relative(Path(recipe), Path(self.home)) if recipe.endswith(".toml") else recipe
         return replace(self, rows=tuple(replace(row, cells={**given, **row.cells}) for row in self.rows))
+
+
+_PLAN = TypeAdapter(Plan)
 
 
 def write_plan(out: Path, plan: Plan) -> None:
@@ -59,11 +78,60 @@ def read_plan(out: Path) -> Plan:
     ReadError
         If the folder holds no batch.
     """
+    if not out.is_dir():
+        raise ReadError(f"The folder of a batch was expected; {out} is none.")
     content = read_json(out / PLAN, "the plan of a batch", limit=LIMIT)
     try:
-        return Plan(content["home"], tuple(Row(**row) for row in content["rows"]), tuple(content["notes"]))
-    except (KeyError, TypeError) as error:
+        return _PLAN.validate_python({name: content[name] for name in Plan.__slots__})
+    except (KeyError, TypeError, ValueError) as error:
         raise ReadError(f"{out / PLAN} is no plan of a batch that this version knows; start it anew.") from error
+
+
+def is_batch(out: Path) -> bool:
+    """Whether a folder is that of a batch: the plan in it was written by one."""
+    try:
+        content = read_json(out / PLAN, "the plan of a batch", limit=LIMIT)
+    except CorrelightError:
+        return False
+    return isinstance(content, dict) and content.get("written_by") == _WRITTEN_BY
+
+
+def compare_plans(out: Path, plan: Plan) -> tuple[str, ...]:
+    """What should be known where a batch goes on in a folder: results that no row of the table has any more.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds results of another table: not one of its rows has the images of a row of this one.
+    """
+    try:
+        before = read_plan(out)
+    except ReadError:
+        return ()
+
+    now = {row.folder: row for row in plan.rows}
+    kept = [row for row in before.rows if (out / RESULTS / row.folder / RECORD).is_file()]
+    alike = [row for row in kept if row.folder in now and _images(row) == _images(now[row.folder])]
+    # Tables in two places may name unlike images alike; one that was moved or copied names what it named.
+    if before.home != plan.home and Path(before.home).is_dir():
+        alike = [row for row in alike if _holds(out, row, Path(plan.home))]
+    if kept and not alike:
+        raise UsageError(
+            f"The folder {out} holds the batch of another table, which registered other images; choose another name."
+        )
+    gone = sorted(row.folder for row in kept if row.folder not in now)
+    if not gone:
+        return ()
+    return (f"{RESULTS} holds {named_few(gone)} of rows that the table no longer has",)
+
+
+def _images(row: Row) -> tuple[str, str]:
+    return row.cells.get("fixed", ""), row.cells.get("moving", "")
+
+
+def _holds(out: Path, row: Row, home: Path) -> bool:
+    record = read_record(out / RESULTS / row.folder)
+    return record is not None and unchanged(record.inputs, home)
 
 
 @contextmanager
@@ -94,8 +162,10 @@ def batch_folder(out: Path, part: tuple[int, int] | None = None) -> Iterator[Pat
         raise WriteError(f"{out} cannot be made as {target.parent} is no folder; make that one first.")
     try:
         target.mkdir(exist_ok=True)
-        if not (target / PLAN).exists() and any(not OURS.fullmatch(name) for name in os.listdir(target)):
+        if not is_batch(target) and any(not OURS.fullmatch(name) for name in os.listdir(target)):
             raise UsageError(f"The folder {out} holds something else than a batch; choose another name.")
+        if any((target / name).is_symlink() for name in (RESULTS, FAILED)):
+            raise UsageError(f"A folder of {out} is a link to somewhere else; choose another name.")
         (target / RESULTS).mkdir(exist_ok=True)
     except OSError as error:
         raise cannot_be_made(out, error) from error

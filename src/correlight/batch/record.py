@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, FiniteFloat, TypeAdapter
 
 from correlight.batch.groups import Shared
 from correlight.batch.table import Row
@@ -51,18 +53,18 @@ class Figures:
         Channels used for registration.
     """
 
-    status: str
-    confidence: float
+    status: Literal["accepted", "doubtful", "refused"]
+    confidence: Annotated[float, Field(ge=0.0, le=1.0)]
     reasons: tuple[str, ...]
     model: str
     recipe: str
-    error_median: float | None
-    error_within: float | None
+    error_median: FiniteFloat | None
+    error_within: FiniteFloat | None
     unit: Unit
-    rotation: float | None
+    rotation: FiniteFloat | None
     mirrored: bool
-    scale_found: float | None
-    scale_claimed: float | None
+    scale_found: FiniteFloat | None
+    scale_claimed: FiniteFloat | None
     fixed_channel: str
     moving_channel: str
 
@@ -105,6 +107,10 @@ class Record:
         return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
 
 
+# Another program may have changed what stands in a file.
+_RECORD = TypeAdapter(Record)
+
+
 @dataclass(frozen=True, slots=True)
 class Failed:
     """A row that could not be registered: the sentence that says why."""
@@ -143,13 +149,7 @@ def read_record(folder: Path) -> Record | None:
         listed = read_json(folder / "manifest.json", "a list of what was written")["files"]
         if RECORD not in listed or any(os.stat(folder / name).st_size != listed[name]["size"] for name in listed):
             return None
-        content = read_json(folder / RECORD, "the record of a row")
-        figures = {**content["figures"], "reasons": tuple(content["figures"]["reasons"])}
-        inputs = {name: (int(size), int(time), str(sha)) for name, (size, time, sha) in content["inputs"].items()}
-        given = {**content, "figures": Figures(**figures), "inputs": inputs, "notes": tuple(content["notes"])}
-        for name in ("shared", "own"):
-            given[name] = None if content[name] is None else Shared(**content[name])
-        return Record(**given)
+        return _RECORD.validate_python(read_json(folder / RECORD, "the record of a row"))
     except (CorrelightError, OSError, KeyError, TypeError, ValueError):
         return None
 
@@ -201,16 +201,14 @@ def stamps_of(files: Mapping[str, Path], known: Mapping[str, str] | None = None)
     return found
 
 
-def unchanged(stamps: Stamps, files: Mapping[str, Path]) -> bool:
-    """Whether files are what they were; of one that was written anew, by its checksum."""
+def unchanged(stamps: Stamps, home: Path) -> bool:
+    """Whether files, named as from a folder, are what they were; of one that was written anew, by its checksum."""
     from correlight.io.door import measured
 
-    if stamps.keys() != files.keys():
-        return False
     try:
         for name, (size, modified, checksum) in stamps.items():
-            now = measured(files[name])
-            if now[0] != size or (now[1] != modified and sha256(files[name]) != checksum):
+            now = measured(home / name)
+            if now[0] != size or (now[1] != modified and sha256(home / name) != checksum):
                 return False
     except (CorrelightError, OSError):
         return False

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import correlight
 from correlight.batch.cells import asked_of
 from correlight.batch.groups import Shared, disagreement, limits_of, shared_by
 from correlight.batch.record import (
@@ -27,6 +30,7 @@ from correlight.output.claim import Busy
 from correlight.output.failure import failure_of
 from correlight.output.from_files import Asked, Registered, register_files, register_images
 from correlight.output.target import reserve
+from correlight.parsing import opened_files
 from correlight.progress import limit_threads
 
 if TYPE_CHECKING:
@@ -92,10 +96,10 @@ def finished(work: Work) -> Record | None:
     if record is None or record.key != work.row.key or record.shared != work.shared:
         return None
     try:
-        files = inputs_of(work, asked_of(work.row.cells, Path(work.home)))
+        asked = inputs_of(work, asked_of(work.row.cells, Path(work.home)))
     except UsageError:
         return None
-    return record if unchanged(record.inputs, files) else None
+    return record if asked.keys() <= record.inputs.keys() and unchanged(record.inputs, Path(work.home)) else None
 
 
 def inputs_of(work: Work, asked: Asked) -> dict[str, Path]:
@@ -134,16 +138,32 @@ def _one_core() -> None:
 def _registered(work: Work) -> Record:
     asked = asked_of(work.row.cells, Path(work.home))
     registering = _Registering(work)
-    with reserve(work.target, overwrite=True, inputs=asked.inputs) as folder:
+    with reserve(work.target, overwrite=True, inputs=asked.inputs) as folder, opened_files() as opened:
         made = register_files(asked, folder, registering=registering, workers=1)
         _write_thumbnail(folder)
-        record = _record(work, asked, made, registering)
+        record = _record(work, _read(asked, opened, folder), made, registering)
         write_whole(folder / RECORD, record.to_json())
     return record
 
 
-def _record(work: Work, asked: Asked, made: Registered, how: _Registering) -> Record:
-    files = inputs_of(work, asked)
+def _read(asked: Asked, opened: Iterable[str], folder: Path) -> list[Path]:
+    """What a result rests on: the files that were named, and those that they name, but for what correlight brings."""
+    named = {os.path.realpath(path) for path in asked.inputs}
+    homes = {
+        os.path.realpath(Path(correlight.__file__).parent),
+        os.path.realpath(folder),
+        *filter(os.path.isdir, named),
+    }
+    others = [
+        Path(path)
+        for path in sorted(opened)
+        if (real := os.path.realpath(path)) not in named and not any(Path(real).is_relative_to(home) for home in homes)
+    ]
+    return [*asked.inputs, *others]
+
+
+def _record(work: Work, read: Sequence[Path], made: Registered, how: _Registering) -> Record:
+    files = names_of(read, Path(work.home))
     known = {}
     for name, path in files.items():
         for image in (made.fixed, made.moving):

@@ -73,6 +73,10 @@ def run_rows(rows: Sequence[Row], schedule: Schedule, pool: Pool, out: Path, tol
     WriteError
         If the disk is full, once the rows under way have ended, or if nobody is left who could register rows.
     """
+    for row in rows:
+        if row.folder in schedule.records:
+            # Whoever registered it may have been killed before this.
+            forget_failure(out, row)
     _Run(len(rows), schedule, pool, out, told).through([row for row in rows if row.problem])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -31,7 +32,8 @@ WORDS = {
     "doubtful": "doubtful",
     "accepted": "accepted",
 }
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Where a spreadsheet begins to compute: at the start of a cell, and after what parts cells elsewhere.
+_FORMULA = re.compile(r"(^|[;\t\r\n]\s*)(?=[=+\-@\t\r])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +95,14 @@ def write_summary(notes: Sequence[str], out: Path, entries: Sequence[Entry]) -> 
 
 
 def _entry(row: Row, out: Path) -> Entry:
+    failed = read_failure(out, row)
+    if failed is not None:
+        # Whatever there is of it is older: a row that is registered is no failure any more.
+        return Entry(row, "failed", failed.sentence)
     record = read_record(out / RESULTS / row.folder)
     if record is not None and record.key == row.key:
         status = "disagrees" if record.disagrees and record.figures.status == "accepted" else record.figures.status
         return Entry(row, status, record.disagrees, record)
-    failed = read_failure(out, row)
-    if failed is not None:
-        return Entry(row, "failed", failed.sentence)
     return Entry(row, "waiting", _WAITING)
 
 
@@ -136,15 +139,15 @@ def _table(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _cell(value: Any) -> str:
-    """A cell that a spreadsheet does not compute: a name may begin like a formula."""
-    if value is None:
-        return ""
+def _cell(value: Any) -> str | float | None:
+    """A cell that a spreadsheet does not compute, however it is opened: a name may look like a formula."""
+    if value is None or (isinstance(value, float | int) and not isinstance(value, bool)):
+        return value
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return _cell(" ".join(value))
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else str(value)
+    return _FORMULA.sub(r"\1'", str(value))
 
 
 def _shown(entry: Entry) -> dict[str, Any]:

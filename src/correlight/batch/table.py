@@ -92,6 +92,9 @@ def read_table(path: str | Path) -> Table:
     """
     header, lines = header_and_lines(path, LIMIT, _MOST)
     columns = [re.sub(r"[\s-]+", "_", name) for name in header]
+    twice = next((name for place, name in enumerate(columns) if name and name in columns[:place]), None)
+    if twice is not None:
+        raise ReadError(f"{path} has two columns for {twice}, and it is not said which is meant; remove one of them.")
     missing = [name for name in _NEEDED if name not in columns]
     if missing:
         raise ReadError(

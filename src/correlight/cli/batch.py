@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import ExitZero, FailOn, Signed
+from correlight.cli.options import Crate, ExitZero, FailOn, Signed
 from correlight.cli.terminal import ACCEPTED, exit_code, printable, row_bar, tell_notes
-from correlight.errors import UsageError
+from correlight.errors import UsageError, WriteError
+from correlight.output.asked import grid_choice
 from correlight.parsing import resolved
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def batch(
     slurm: Path | None = None,
     shard: str | None = None,
     collect: Path | None = None,
+    crate: Crate = False,
     fail_on: FailOn = None,
     exit_zero: ExitZero = False,
 ) -> int:
@@ -72,28 +74,40 @@ def batch(
         Write the summary of a batch as it stands, and register nothing.
     """
     exit_code((), fail_on, exit_zero)
+    if crate:
+        from correlight.output.crate import must_be_installed
+
+        must_be_installed()
+    work = {"workers": workers, "scheduler": scheduler, "slurm": slurm, "shard": shard}
     if collect is not None:
-        if table is not None or output is not None:
-            raise UsageError("--collect expects the folder of a batch, and neither a table nor an output beside it.")
-        return exit_code(_summed_up(collect, collect), fail_on, exit_zero)
+        others = {"match": match, "table-only": table_only, "recipe": recipe, "grid": grid, "output": output, **work}
+        _must_be_alone("--collect", {"a table": table, **{f"--{name}": given for name, given in others.items()}})
+        return exit_code(_summed_up(collect, collect, crate), fail_on, exit_zero)
     if table is None or output is None:
         raise UsageError("A table of pairs and --output were expected, or --collect and the folder of a batch.")
+    if table_only:
+        others = {"recipe": recipe, "grid": grid, "crate": crate, **work}
+        _must_be_alone("--table-only", {f"--{name}": given for name, given in others.items()})
+        return _table_only(table, match, output)
     part = _part(shard)
-    if sum(given is not None for given in (workers, scheduler, slurm, shard)) > 1:
+    if sum(given is not None for given in work.values()) > 1:
         raise UsageError("--workers, --scheduler, --slurm and --shard exclude each other; give one of them.")
+    if crate and part is not None:
+        raise UsageError("--crate describes a whole batch; give it with --collect, when all parts are complete.")
     if workers is not None and workers < 1:
         raise UsageError(f"--workers expects a whole number from 1; got {workers}.")
-    if table_only:
-        return _table_only(table, match, output)
-    plan = _plan(table, match).with_defaults(recipe=recipe, grid=grid)
+    grid_choice(grid or "fixed", "--grid")
+    plan = _plan(table, match).with_defaults(recipe, grid)
     tell_notes(plan.notes)
 
-    from correlight.batch.plan import batch_folder, part_of, write_plan
+    from correlight.batch.plan import batch_folder, compare_plans, part_of, write_plan
     from correlight.batch.run import run_rows
     from correlight.batch.schedule import Schedule
     from correlight.batch.summary import entries_of
 
+    _must_lie_elsewhere(table, output)
     with batch_folder(output, part) as out:
+        tell_notes(compare_plans(out, plan))
         write_plan(out, plan)
         rows = plan.rows if part is None else part_of(plan.rows, *part)
         schedule = Schedule([row for row in rows if not row.problem], plan.home, str(out))
@@ -102,9 +116,22 @@ def batch(
         with row_bar(len(rows)) as bar, _pool(workers, scheduler, slurm, part, len(schedule)) as pool:
             run_rows(rows, schedule, pool, out, partial(_tell, bar))
         if part is None:
-            return exit_code(_summed_up(out, output), fail_on, exit_zero)
+            return exit_code(_summed_up(out, output, crate), fail_on, exit_zero)
         print(printable(f"Part {part[0]} of {part[1]} is complete; sum all up with --collect {output}"))
         return exit_code([entry.verdict for entry in entries_of(rows, out)], fail_on, exit_zero)
+
+
+def _must_be_alone(option: str, others: Mapping[str, object]) -> None:
+    """Refuse what an option would not heed."""
+    given = [name for name, value in others.items() if value not in (None, False)]
+    if given:
+        raise UsageError(f"{option} does not go together with {', '.join(given)}; leave out one or the other.")
+
+
+def _must_lie_elsewhere(table: Path, output: Path) -> None:
+    """Refuse a table that the batch might replace, such as the summary of an earlier one."""
+    if resolved(output) in resolved(table).parents:
+        raise UsageError(f"The table {table} lies in the folder of the batch, which writes there; put it elsewhere.")
 
 
 def _part(shard: str | None) -> tuple[int, int] | None:
@@ -141,7 +168,7 @@ def _table_only(folder: Path, match: str | None, output: Path) -> int:
         raise UsageError("--table-only writes the table of the files that match; say with --match which.")
     matched = match_files(folder, match)
     write_table(output, folder, matched)
-    print(printable(f"{len(matched.cells)} pairs: {output}"))
+    print(printable(f"{len(matched.cells)} pair{'s' * (len(matched.cells) != 1)}: {output}"))
     tell_notes(matched.notes)
     return ACCEPTED
 
@@ -194,14 +221,27 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _summed_up(out: Path, said: Path) -> list[str | None]:
+def _summed_up(out: Path, said: Path, crate: bool) -> list[str | None]:
     """Write the summary of a batch, say what is in it, and return the verdicts."""
+    from correlight.batch.crate import write_batch_crate
     from correlight.batch.plan import read_plan
     from correlight.batch.summary import WORDS, entries_of, write_summary
+    from correlight.output.crate import NAME
 
     plan = read_plan(out)
     entries = entries_of(plan.rows, out)
-    counts = write_summary(plan.notes, out, entries)
+    try:
+        counts = write_summary(plan.notes, out, entries)
+        if crate:
+            write_batch_crate(out, entries)
+        else:
+            # One of before would describe what is no longer there.
+            (out / NAME).unlink(missing_ok=True)
+    except OSError as error:
+        raise WriteError(
+            f"The summary in {said} cannot be written ({error.strerror or error}); rows that are complete stay so, so "
+            "run the same again when there is room and permission."
+        ) from error
     told = ", ".join(f"{count} {WORDS[name]}" for name, count in counts.items())
     print(f"{len(entries)} row{'s' * (len(entries) != 1)}: {told}.")
     print(printable(f"Summary: {said / 'summary.html'}"))

@@ -34,6 +34,10 @@ FailOn = Annotated[
 ]
 ExitZero = Annotated[bool, Parameter(negative="", help="End with 0 whatever the verdict: the same as --fail-on never.")]
 
+Crate = Annotated[
+    bool, Parameter(negative="", help="Describe the folder as an RO-Crate as well (ro-crate-metadata.json).")
+]
+
 
 @Parameter(name="*")
 @dataclass(frozen=True)

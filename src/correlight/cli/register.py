@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import FIRST, ExitZero, FailOn, Output, Overwrite, Parts, Signed, Spacings
+from correlight.cli.options import FIRST, Crate, ExitZero, FailOn, Output, Overwrite, Parts, Signed, Spacings
 from correlight.cli.terminal import exit_code, progress_bar, tell, tell_findings
 from correlight.output.asked import ROTATIONS, SCALES, STRETCH_LIMITS, box, grid_choice, interval, spacings
 from correlight.output.from_files import Asked, register_files
@@ -40,6 +40,7 @@ def register(
     seed: int = 0,
     fail_on: FailOn = None,
     exit_zero: ExitZero = False,
+    crate: Crate = False,
     overwrite: Overwrite = False,
 ) -> int:
     """Find the transform between two images, judge it, and move every channel onto the fixed image.
@@ -114,10 +115,15 @@ def register(
         seed=seed,
     )
 
+    from correlight.output.crate import must_be_installed, write_crate
     from correlight.output.target import reserve
 
+    if crate:
+        must_be_installed()
     with reserve(output, overwrite=overwrite, inputs=asked.inputs) as folder, progress_bar() as progress:
         made = register_files(asked, folder, progress=progress)
+        if crate:
+            write_crate(folder)
     tell(made.result, output, made.notes)
     tell_findings(made.fixed, made.moving)
     return exit_code([made.result.status], fail_on, exit_zero)

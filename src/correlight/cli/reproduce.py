@@ -12,6 +12,8 @@ from cyclopts import Parameter
 
 from correlight.cli.options import Overwrite
 from correlight.cli.terminal import ACCEPTED, UNSURE, printable, progress_bar, tell_notes
+from correlight.errors import UsageError
+from correlight.parsing import resolved
 
 
 def reproduce(
@@ -33,6 +35,8 @@ def reproduce(
     from correlight.output.reproduce import TOLERANCE, read_recorded, run_again
 
     recorded = read_recorded(result)
+    if output is not None and resolved(recorded.folder) in resolved(output).parents:
+        raise UsageError(f"The second result cannot lie in the first, {recorded.folder}; choose a place outside of it.")
     with _folder(output, overwrite, [*recorded.asked.inputs, recorded.folder]) as folder, progress_bar() as progress:
         found = run_again(recorded, folder, progress)
     for sentence in found.differences:

@@ -79,6 +79,20 @@ def changed_since(folder: Path, now: Mapping[str, str]) -> list[str]:
     return sorted(name for name, known in sums.items() if known != now.get(name))
 
 
+def not_listed(folder: Path, now: Mapping[str, str]) -> list[str]:
+    """The files in a folder that its manifest does not list; none of a folder without a manifest.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that correlight wrote.
+    now : mapping of str to str
+        Its `checksums`.
+    """
+    listed = _listed(folder)
+    return [] if listed is None else sorted(set(now) - set(listed))
+
+
 def earlier_result(folder: Path, out: str | Path) -> Earlier:
     """The content of a folder that holds nothing but what correlight wrote, or nothing at all.
 

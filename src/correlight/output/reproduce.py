@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -14,7 +14,7 @@ from correlight.errors import ReadError, UsageError
 from correlight.io import read
 from correlight.output.apply.saved import read_saved
 from correlight.output.from_files import Asked, register_files
-from correlight.output.manifest import changed_since, checksums, named_few
+from correlight.output.manifest import changed_since, checksums, named_few, not_listed
 from correlight.parsing import read_json, resolved, sha256
 from correlight.progress import Progress
 from correlight.registration.provenance import versions
@@ -25,6 +25,11 @@ TOLERANCE = 0.01
 # What is no result: times and paths are written into the first two, and the others are written by who called.
 _NOT_COMPARED = {RECORD, "report.html", "row.json", "thumbnail.png", "ro-crate-metadata.json"}
 _VOLATILE = {"seconds", "peak_memory_mb", "versions", "asked"}
+# What has a checksum in a record, and which of several images in a file may be named.
+_Role = Literal["fixed", "moving", "fixed_mask", "moving_mask", "start", "predictor", "recipe"]
+_Part = Literal["scene", "series", "time", "view"]
+# What a folder holds that stands in a record; of any other one, not even the size is known.
+_MARKS = "result.json", "model.json", "zarr.json", ".zgroup", ".zarray"
 _LOOKS = 12  # places along each axis of the fixed image
 
 
@@ -95,7 +100,8 @@ def read_recorded(path: str | Path) -> Recorded:
         )
     try:
         asked = TypeAdapter(Asked).validate_python(stated)
-        sums = TypeAdapter(dict[str, str]).validate_python(stated["sha256"])
+        sums = TypeAdapter(dict[_Role, str]).validate_python(stated["sha256"])
+        TypeAdapter(list[dict[_Part, str | int]]).validate_python([asked.fixed_part, asked.moving_part])
     except (ValidationError, KeyError, TypeError) as error:
         raise ReadError(f"The options of a run were expected in {record}, which was changed; restore it.") from error
     found: dict[str, Any] = {}
@@ -125,14 +131,15 @@ def _found(role: str, path: Path, expected: str, folder: Path, asked: Asked) -> 
 
 
 def _places(path: Path, folder: Path) -> Iterator[Path]:
-    """Where a file may be: where it was, from any folder above the result, or beside it."""
+    """Where a file may be: where it was, or, should both have moved, at any end of its path from a folder above."""
     yield path
-    if not path.is_absolute():
-        yield from (parent / path for parent in (folder, *folder.parents))
-    yield folder.parent / path.name
+    ends = [path.parts[start:] for start in range(path.is_absolute(), len(path.parts))]
+    yield from (parent.joinpath(*end) for parent in (folder, *folder.parents) for end in ends)
 
 
 def _sum(role: str, path: Path, asked: Asked) -> str | None:
+    if path.is_dir() and not any((path / name).is_file() for name in _MARKS):
+        return None
     if role not in ("fixed", "moving"):
         return sha256(path)
     # An image may consist of several files, which its reader knows.
@@ -160,10 +167,13 @@ def run_again(recorded: Recorded, folder: Path, progress: Progress | None = None
     # What cannot be compared should be known before the work.
     before = read_saved(recorded.folder / RECORD)
     files = checksums(recorded.folder)
+    foreign = not_listed(recorded.folder, files)
+    files = {name: checksum for name, checksum in files.items() if name not in foreign}
     register_files(recorded.asked, folder, progress=progress)
     after = read_saved(folder / RECORD)
     content = read_json(folder / RECORD, "the record of a registration")
     other = _other_versions(recorded.content.get("versions"), versions())
+    notes = [f"{named_few(foreign)} in {recorded.folder} is no part of the result"] if foreign else []
     differences = [f"{name} was changed after it was written" for name in changed_since(recorded.folder, files)]
     differences += _facts(recorded.content, content)
     apart = float("inf")
@@ -183,7 +193,7 @@ def run_again(recorded: Recorded, folder: Path, progress: Progress | None = None
         sentence = f"{named_few(details)} {'is' if len(details) == 1 else 'are'} not the same to the last digit"
         # Other versions round otherwise; that alone is no other result.
         (other if other else differences).append(sentence)
-    return Comparison(apart, same, (*differences, *missing), tuple(other))
+    return Comparison(apart, same, (*differences, *missing), (*other, *notes))
 
 
 def _facts(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
