@@ -14,13 +14,14 @@ from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.refine.compared import Compared
 from correlight.refine.described import FIELD_MEASURES, FieldMeasure, described
-from correlight.refine.elastic import FieldSettings, choose_field
+from correlight.refine.elastic import choose_field
 from correlight.refine.held_out import Checkerboard, gain
 from correlight.refine.lattice import Lattice
 from correlight.refine.planes import PlanePair
 from correlight.refine.related import Related, related
 from correlight.refine.rounds import choose_in_rounds, linear_part
 from correlight.refine.smooth_fit import Pairs, Problem, Smoothness, fit_field
+from correlight.refine.trial import FieldSettings
 from correlight.transforms import Affine, VelocityField
 from tests.phantoms import noise
 

@@ -31,10 +31,12 @@ _CONSISTENT = 0.1
 # By how much the deviation of a field understates its error: with this, 92 % of the places of 18 simulated fields
 # (seeds 201 to 204) stay under the bound, and 94 to 99.8 % of five others.
 UNDERSTATED = 1.0
-_ASKED = "elastic was asked for"
+# A field that nobody asked for must gain so many standard errors, and move places by so many times what it may be wrong.
+_SIGNIFICANT, _ABOVE_DEVIATION = 3.0, 2.0
+_ASKED, _SEEN = "elastic was asked for", "a first look shows more than a linear map"
 
 
-def with_field(fit: ImageFit, others: Sequence[Comparison], *, lost: bool) -> ImageFit:
+def with_field(fit: ImageFit, others: Sequence[Comparison], *, lost: bool, asked: str = _ASKED) -> ImageFit:
     """The fit with a smooth field, if parts that it was not fitted to speak for one.
 
     Parameters
@@ -45,29 +47,56 @@ def with_field(fit: ImageFit, others: Sequence[Comparison], *, lost: bool) -> Im
         Further channels of both images, which speak for or against the field as well.
     lost : bool
         Whether wrong poses score as much as this one: then there is nothing for a field to begin from.
+    asked : str
+        Why a field is looked for.
     """
     pair, choice = fit.compared, fit.choice
     limits = calibration("volumes" if isinstance(fit.candidate, VolumeCandidate) else "images").limits
     apart = distance(*choice.halves, pair.fixed_grid) / max(pair.fixed_grid.extent)
     if lost or apart > _NO_START * limits.apart:
         why = "the linear map that it would begin from is not certain"
-        return replace(fit, reason=f"{_ASKED}, but {why}; {fit.model}: {fit.reason}")
+        return replace(fit, reason=f"{asked}, but {why}; {fit.model}: {fit.reason}")
     found, pose = choose_in_rounds([pair, *others], choice.transform)
     if found.fit is None and pose is choice.transform:
-        return replace(fit, reason=f"{_ASKED}, but {found.reason} ({fit.model}: {fit.reason})")
+        return replace(fit, reason=f"{asked}, but {found.reason} ({fit.model}: {fit.reason})")
     linear = fit.candidate.from_compared(pose) if isinstance(fit.candidate, VolumeCandidate) else pose
     if found.fit is None:
-        choice, reason = replace(choice, transform=pose), f"{_ASKED}, but {found.reason}"
+        choice, reason = replace(choice, transform=pose), f"{asked}, but {found.reason}"
         return replace(fit, transform=linear, linear=linear, model="affine", reason=reason, choice=choice)
     return replace(
         fit,
         transform=joined(fit.candidate, pose, found.fit.field),
         linear=linear,
         model="elastic",
-        reason=f"{_ASKED}, and {found.reason}",
+        reason=f"{asked}, and {found.reason}",
         choice=replace(choice, transform=pose),
         elastic=found.fit,
     )
+
+
+def with_significant_field(fit: ImageFit, others: Sequence[Comparison]) -> ImageFit:
+    """The fit with a smooth field that nobody asked for, if parts that it was not fitted to clearly speak for one.
+
+    Parameters
+    ----------
+    fit : ImageFit
+        Of a linear map that was accepted.
+    others : sequence of Comparison
+        As for `with_field`.
+    """
+    bent = with_field(fit, others, lost=False, asked=_SEEN)
+    found = bent.elastic
+    if found is None:
+        return replace(fit, reason=bent.reason)
+    if found.gain < _SIGNIFICANT:
+        why = f"the field gains only {found.gain:.1f} standard errors, of {_SIGNIFICANT:.0f} asked for"
+        return replace(fit, reason=f"{_SEEN}, but {why} ({fit.model}: {fit.reason})")
+    seen = found.evidence > 0.5
+    unsure = float(np.median(found.deviation[seen])) if seen.any() else np.inf
+    if usual_displacement(found) < _ABOVE_DEVIATION * unsure:
+        why = "the field moves places by hardly more than it may be wrong"
+        return replace(fit, reason=f"{_SEEN}, but {why} ({fit.model}: {fit.reason})")
+    return bent
 
 
 def joined(candidate: Candidate, pose: LinearTransform, field: VelocityField) -> Transform:

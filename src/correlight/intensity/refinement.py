@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from correlight.errors import UsageError
-from correlight.intensity.elastic import with_field
+from correlight.intensity.elastic import with_field, with_significant_field
 from correlight.intensity.fit import ImageFit
 from correlight.intensity.planes import PlaneCandidate, most_alike
 from correlight.intensity.volumes import VolumeCandidate
@@ -16,12 +16,16 @@ from correlight.methods.protocols import Dimension, MethodSettings, Serves
 from correlight.methods.task import Candidate, Fit, Task, models_for
 from correlight.refine.choose import choose
 from correlight.refine.planes import PlanePair
+from correlight.refine.residual import gain_of_a_step
 from correlight.refine.samples import Comparison, MeasureName
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel
 
 ELASTIC = "elastic"
 # Further pairs of channels that a field is fitted to, at most.
 _MOST_OTHERS = 2
+# A field is fitted only where a first look at a linear map sees a gain of so many standard errors: on pairs of which an
+# affine map is right it sees less nineteen times out of twenty.
+_WORTH_A_FIELD = 1.5
 
 
 class RefinementSettings(MethodSettings):
@@ -34,10 +38,15 @@ class RefinementSettings(MethodSettings):
         for images of one modality, such as a prediction, whose confidence it heeds.
     models : tuple of str
         Kinds of transform that may be chosen, poorest first.
+    field : {"on request", "significant", "always"}
+        When a smooth field is looked for: where the caller asks for one; in flat images also where a linear map was
+        accepted and a first look shows that more than that remains, and then it is added if that is significant; or
+        unless the caller asks for another model.
     """
 
     measure: Literal["auto", "features", "mutual information", "neural mutual information", "weighted squares"] = "auto"
     models: tuple[LinearModel, ...] = Field(min_length=1)
+    field: Literal["on request", "significant", "always"] = "on request"
 
 
 class ImageRefinement:
@@ -64,15 +73,30 @@ class ImageRefinement:
 
     def fit(self, task: Task, candidate: Candidate) -> ImageFit:
         """The first pose made exact, with the richest model that held-out parts of the images carry."""
-        allowed = self._settings.models
-        if task.model != ELASTIC:
-            return self._linear(task, candidate, models_for(task, allowed))
-        # The field holds what perspective bends, and files of fields hold no perspective beside it.
-        straight = tuple(model for model in allowed if model != "projective") or ("affine",)
-        fit = self._linear(task, candidate, models_for(replace(task, model=None), straight) or straight)
+        asked = task.model or (ELASTIC if self._settings.field == "always" else None)
+        if asked != ELASTIC:
+            return self._linear(task, candidate, models_for(task, self._settings.models))
+        fit = self._straight(task, candidate)
         scores = fit.candidate.scores if isinstance(fit.candidate, PlaneCandidate) else None
-        others = _other_channels(task, fit.candidate) if isinstance(fit.candidate, PlaneCandidate) else []
-        return with_field(fit, others, lost=scores is not None and scores.ratio < 1)
+        lost = scores is not None and scores.ratio < 1
+        return with_field(fit, _other_channels(task, fit.candidate), lost=lost)
+
+    def with_field(self, task: Task, fit: Fit) -> ImageFit | None:
+        """An accepted fit with a smooth field where held-out parts clearly speak for one, or why without."""
+        if self._settings.field != "significant" or task.model is not None:
+            return None
+        if not isinstance(fit, ImageFit) or not isinstance(fit.candidate, PlaneCandidate):
+            return None
+        if gain_of_a_step(fit.compared, fit.choice.transform) < _WORTH_A_FIELD:
+            return replace(fit, reason=f"{fit.reason}; a first look shows no smooth field beyond it")
+        straight = self._straight(task, fit.candidate) if fit.model == "projective" else fit
+        bent = with_significant_field(straight, _other_channels(task, fit.candidate))
+        return bent if bent.elastic is not None else replace(fit, reason=bent.reason)
+
+    def _straight(self, task: Task, candidate: Candidate) -> ImageFit:
+        """A linear fit to begin a field from: that holds what perspective bends, and its files hold none beside it."""
+        allowed = tuple(model for model in self._settings.models if model != "projective") or ("affine",)
+        return self._linear(task, candidate, models_for(replace(task, model=None), allowed) or allowed)
 
     def _linear(self, task: Task, candidate: Candidate, models: tuple[LinearModel, ...]) -> ImageFit:
         """The same with models that keep straight lines straight."""
@@ -105,8 +129,10 @@ class ImageRefinement:
         return pair.reliable if self._settings.measure == "auto" else (self._settings.measure,)
 
 
-def _other_channels(task: Task, candidate: PlaneCandidate) -> list[PlanePair]:
+def _other_channels(task: Task, candidate: Candidate) -> list[PlanePair]:
     """Pairs of one channel that was compared with another that was not: they show more places of the same field."""
+    if not isinstance(candidate, PlaneCandidate):
+        return []
     fixed, moving = task.pair.planes
     one, other = candidate.channels
     pairs = [(candidate.fixed, plane) for number, plane in moving.items() if number != other]

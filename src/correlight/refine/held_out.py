@@ -1,4 +1,4 @@
-"""Halves of two images, of which either tests what was fitted to the other."""
+"""Parts of two images that test what was fitted to the others: halves and quarters of a checkerboard."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from correlight.images.image import Mask
 _FIELDS, _MOAT = {2: 12, 3: 8}, 0.2
 # So few fields are no test.
 _FEWEST_FIELDS = 12
+# Parts that are held out by turns: two halves, and four quarters, which leave more to fit to.
+HALVES, QUARTERS = (0, 1), (2, 3, 4, 5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +27,15 @@ class Checkerboard:
     ----------
     number : (*shape) array of int
         The field that each pixel lies in.
-    odd : (*shape) array of bool
-        Whether that is a dark one.
+    own, beside : (D, *shape) arrays of bool
+        Whether that is an odd one along each axis, and whether the nearest one is that lies within the moat.
     inner : (*shape) array of bool
         Whether the pixel lies well within its field.
     """
 
     number: NDArray[np.intp]
-    odd: Mask
+    own: Mask
+    beside: Mask
     inner: Mask
 
     @classmethod
@@ -46,15 +49,33 @@ class Checkerboard:
         near = np.minimum(share - which, which + 1 - share) < _MOAT
         near &= (counts > 1).reshape(columns)
         number = np.ravel_multi_index(tuple(which), tuple(counts))
-        return cls(np.asarray(number, np.intp), which.sum(axis=0) % 2 == 1, ~near.any(axis=0))
+        next_one = which + np.where(share - which < 0.5, -1, 1)
+        next_one = np.where(near & (next_one >= 0) & (next_one < counts.reshape(columns)), next_one, which)
+        return cls(np.asarray(number, np.intp), which % 2 == 1, next_one % 2 == 1, ~near.any(axis=0))
 
-    def fitted(self, half: int) -> Mask:
-        """Pixels that one half is fitted to."""
-        return np.asarray((self.odd == bool(half)) & self.inner)
+    def fitted(self, part: int) -> Mask:
+        """Pixels to fit to while one of `HALVES` or `QUARTERS` is held out."""
+        if part in HALVES:
+            return np.asarray((self._odd == bool(part)) & self.inner)
+        wanted = self._wanted(part)
+        return np.asarray(~((self.own == wanted) | (self.beside == wanted))[-2:].all(axis=0))
 
-    def held_out(self, half: int) -> Mask:
+    def held_out(self, part: int) -> Mask:
         """Pixels that test it."""
-        return np.asarray((self.odd != bool(half)) & self.inner)
+        if part in HALVES:
+            return np.asarray((self._odd != bool(part)) & self.inner)
+        return np.asarray((self.own == self._wanted(part))[-2:].all(axis=0) & self.inner)
+
+    @property
+    def _odd(self) -> Mask:
+        """The dark fields."""
+        return np.asarray(np.logical_xor.reduce(self.own))
+
+    def _wanted(self, part: int) -> Mask:
+        """Which fields along each axis make a quarter: every second row and column, of volumes through all planes."""
+        row, column = divmod(part - QUARTERS[0], 2)
+        ndim = len(self.own)
+        return np.array([False] * (ndim - 2) + [row == 1, column == 1]).reshape(-1, *[1] * ndim)
 
     def means(self, values: NDArray[np.float64], pixels: NDArray[np.intp]) -> NDArray[np.float64]:
         """Mean of ``(N,)`` values at ``(N, D)`` pixels in every field; NaN where it has hardly any."""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from correlight.refine.elastic import ElasticChoice, ElasticFit, FieldSettings, choose_field
+from correlight.refine.elastic import ElasticChoice, ElasticFit, choose_field
 from correlight.refine.samples import Comparison, LinearTransform
+from correlight.refine.trial import FieldSettings
 from correlight.transforms import Affine
 
 # The linear part of a field counts if it moves places by this share of what the field does, and by so many pixels of

@@ -14,8 +14,8 @@ from correlight.errors import UsageError
 from correlight.evidence.verdict import STATUSES
 from correlight.images.image import Image
 from correlight.images.pyramid import region_of, working_image
-from correlight.methods.protocols import Dimension, SearchesStretch
-from correlight.methods.task import Candidate, ImagePair, Task
+from correlight.methods.protocols import AddsField, Dimension, SearchesStretch
+from correlight.methods.task import Candidate, Fit, ImagePair, Task
 from correlight.progress import Progress, threads, watched
 from correlight.recipes import Recipe, load
 from correlight.registration.advice import advice_for
@@ -28,6 +28,7 @@ from correlight.registration.start import check_start
 from correlight.registration.stated import Reading, as_stated, readings, remarks
 from correlight.search.limits import Limits, Start, limits_for
 from correlight.search.stretch import FOLLOWED, STRETCHES
+from correlight.transforms.bending import bends
 
 # An image with a shorter side than this shows too little to be recognised.
 LEAST_SIDE = 32
@@ -165,6 +166,7 @@ class _Tried:
     reading: Reading
     task: Task
     candidate: Candidate
+    fit: Fit | None
 
 
 class _Walk:
@@ -204,14 +206,14 @@ class _Walk:
             best = latest if _replaces(latest, best) else best
         rank = self._options.pose
         if rank is not None and rank != 1:
-            return self._concluded(best.task, best.candidate.of_rank(rank), best.reading), best.reading
-        return best.result, best.reading
+            best = self._concluded(best.task, best.candidate.of_rank(rank), best.reading)
+        return self._bent(best), best.reading
 
     def _try(self, reading: Reading) -> _Tried:
         task = self._task(reading)
         with task.stage("search"):
             candidate = self._methods.search.find(task)
-        self._tried.append(_Tried(self._concluded(task, candidate, reading), reading, task, candidate))
+        self._tried.append(self._concluded(task, candidate, reading))
         return self._tried[-1]
 
     @property
@@ -279,22 +281,43 @@ class _Walk:
             limits = limits.for_stretch(reading.stretch.factor)
         return limits if reading.least_overlap is None else limits.for_less_overlap(reading.least_overlap)
 
-    def _concluded(self, task: Task, candidate: Candidate, reading: Reading) -> Result:
+    def _concluded(self, task: Task, candidate: Candidate, reading: Reading) -> _Tried:
         """Refine the first pose of a candidate, judge it and predict its error."""
-        name = self._recipe.name
         if not candidate.poses:
-            return nothing_found(task.pair, candidate, name, self._seed, self.seconds)
+            result = nothing_found(task.pair, candidate, self._recipe.name, self._seed, self.seconds)
+            return _Tried(result, reading, task, candidate, None)
         with task.stage("refine"):
             fit = self._methods.refinement.fit(task, candidate)
-            fit, beyond = held(fit, self._options, reading.fixed, reading.moving)
-            stated = self._stated.fixed.grid, self._stated.moving.grid
-            into, out = reading.units(*stated)
-            beyond = beyond or beyond_stretch(into @ fit.linear @ out, self._options.stretch, stated[0])
+        return _Tried(self._judged(task, fit, reading), reading, task, candidate, fit)
+
+    def _judged(self, task: Task, fit: Fit, reading: Reading) -> Result:
+        """The result of a fit, within what was asked for."""
+        fit, beyond = held(fit, self._options, reading.fixed, reading.moving)
+        stated = self._stated.fixed.grid, self._stated.moving.grid
+        into, out = reading.units(*stated)
+        beyond = beyond or beyond_stretch(into @ fit.linear @ out, self._options.stretch, stated[0])
         with task.stage("verify"):
             judgement = self._methods.evidence.judge(task, fit)
         if beyond is not None:
             judgement = refused(judgement, beyond)
-        return finish(task.pair, fit, judgement, name, self._seed, self.seconds)
+        return finish(task.pair, fit, judgement, self._recipe.name, self._seed, self.seconds)
+
+    def _bent(self, best: _Tried) -> Result:
+        """The result with a smooth field where it was accepted, the recipe looks for one, and there clearly is one."""
+        linear, refinement = best.result, self._methods.refinement
+        if best.fit is None or not linear or not isinstance(refinement, AddsField):
+            return linear
+        with best.task.stage("refine"):
+            fit = refinement.with_field(best.task, best.fit)
+        if fit is None:
+            return linear
+        if not bends(fit.transform):
+            return replace(linear, model_reason=fit.reason)
+        bent = self._judged(best.task, fit, best.reading)
+        if bent:
+            return bent
+        reason = f"{linear.model_reason}; with a smooth field the result would be {bent.status}, so none was added"
+        return replace(linear, model_reason=reason)
 
 
 def _replaces(later: _Tried, earlier: _Tried) -> bool:

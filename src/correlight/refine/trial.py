@@ -1,0 +1,240 @@
+"""Fits of a field to parts of two images, each tested on the part that it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.images.image import Float32, Mask
+from correlight.progress import checkpoint
+from correlight.refine.compared import Compared
+from correlight.refine.described import Described, FieldMeasure
+from correlight.refine.discrete import Displacements
+from correlight.refine.held_out import HALVES, QUARTERS, Checkerboard, gain
+from correlight.refine.lattice import Lattice
+from correlight.refine.related import Chance, Related, related
+from correlight.refine.smooth_fit import Pairs, Problem, SmoothFit, Smoothness, fit_field, smoothed
+from correlight.transforms import VelocityField
+
+# Cells along the longest side, from coarse to fine; a finer lattice is tried if the one before was carried.
+_CELLS = {2: (6, 10), 3: (3, 6)}
+# Weights of smoothness with which a fit begins, on features of so many pixels along the longest side; then it follows
+# from the field that is found. It is kept between these.
+_WEIGHTS, _ACROSS, _LEAST_WEIGHT, _MOST_WEIGHT = (100.0, 10.0), 128, 1.0, 300.0
+# A field must gain so many standard errors on the parts that it was not fitted to, a finer lattice over a coarser one.
+LEAST_GAIN, _LEAST_GAIN_OF_FINER = 2.0, 1.0
+# Where halves show too little for that, so many on quarters: a second chance asks for more than the first.
+_LEAST_GAIN_OF_QUARTERS = 2.5
+
+
+@dataclass(frozen=True, eq=False)
+class FieldSettings:
+    """How a field is fitted.
+
+    Parameters
+    ----------
+    measures : tuple of {"features", "filters", "self-similarity", "mutual information"} or None
+        By what the images are compared; None for what is usual in two or three dimensions.
+    divergence, curl : float
+        Weights of both in what holds the field back, see `Smoothness`.
+    landmarks : Pairs or None
+        Points that the field should lead to each other, in the frame of the fixed image under the linear map.
+    """
+
+    measures: tuple[FieldMeasure, ...] | None = None
+    divergence: float = 1.0
+    curl: float = 1.0
+    landmarks: Pairs | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A fit, what it was fitted by, and how strongly it was held back."""
+
+    relation: Related
+    compared: Compared
+    problem: Problem
+    fit: SmoothFit
+    weight: float
+
+    @cached_property
+    def repeated(self) -> float:
+        """How many places speak for each that would speak for itself."""
+        return self.compared.repeated(self.fit.field)
+
+
+class Trial:
+    """Fits of every lattice to both halves of a checkerboard; if need be, of the coarsest to all but each quarter.
+
+    Attributes
+    ----------
+    best : int or None
+        Cells of the finest lattice that is carried.
+    gain : float
+        Over no field, in standard errors: of the best, or of the coarsest where none is carried.
+    agreement, linear : float
+        What both images say of each other on parts that were not fitted to, in nats for each place: under the best
+        field, and under the linear map.
+    fits : dict of int to list of fits
+        To everything and to either half, by the number of cells.
+    """
+
+    def __init__(self, images: Described, settings: FieldSettings, found: Displacements | None) -> None:
+        self._images, self._settings, self._found = images, settings, found
+        self._board = Checkerboard.over(images.grid)
+        self._scale = (_ACROSS / max(images.grid.shape)) ** 2
+        self.best: int | None = None
+        self.gain = self.agreement = self.linear = 0.0
+        self.fits: dict[int, list[State]] = {}
+        self._chance: dict[int | None, Chance] = {part: {} for part in (None, *HALVES, *QUARTERS)}
+        self._begun = False
+
+    def weigh(self) -> None:
+        """Set the best lattice and its gain."""
+        without = np.concatenate([self._without(half) for half in HALVES])
+        carried = without
+        self.linear = float(np.nanmean(without)) if np.isfinite(without).any() else 0.0
+        for cells in _CELLS[self._images.grid.ndim]:
+            made = [self._fitted(part, cells) for part in (None, *HALVES)]
+            fits = [state for state in made if state is not None]
+            if len(fits) < len(made):
+                return
+            self.fits[cells] = fits
+            here = np.concatenate([self._tested(fits[half + 1], half) for half in HALVES])
+            more, overall = gain(carried, here), gain(without, here)
+            if self.best is None:
+                self.gain = max(self.gain, overall)
+            if overall >= LEAST_GAIN and more >= (LEAST_GAIN if self.best is None else _LEAST_GAIN_OF_FINER):
+                self.best, self.gain, carried = cells, overall, here
+                self.agreement = float(np.nanmean(here))
+            elif self.best is not None:
+                return
+        if self.best is None:
+            self._weigh_by_quarters()
+
+    def _weigh_by_quarters(self) -> None:
+        """Set them once more, with fits that know twice as much as those to half of the images."""
+        cells = min(self.fits)
+        lattice = Lattice.over(self._images.grid, cells)
+        without = np.concatenate([self._without(part) for part in QUARTERS])
+        tested = []
+        for part in QUARTERS:
+            state = self._begun_anew(part, lattice)
+            if state is None:
+                return
+            tested.append(self._tested(state, part))
+        here = np.concatenate(tested)
+        overall = gain(without, here)
+        self.gain = max(self.gain, overall)
+        if overall >= _LEAST_GAIN_OF_QUARTERS:
+            self.best, self.gain, self.agreement = cells, overall, float(np.nanmean(here))
+            self.linear = float(np.nanmean(without))
+
+    def settled(self, state: State, weights: Float32 | Mask | None = None) -> State:
+        """Fit once more, with relations and smoothness that follow from the fit before.
+
+        The weight of smoothness is that under which the field found is likely (the step of expectation and maximisation
+        for the variance of a random field).
+        """
+        penalty = state.problem.normal(state.fit.coefficients)
+        data, prior = penalty
+        spacing = np.asarray(self._images.grid.spacing)
+        numbers = (state.fit.coefficients / spacing).ravel()
+        shape = prior / state.weight
+        spread = np.linalg.solve(data + prior, shape)
+        bent = float(numbers @ (shape @ numbers)) + state.repeated * float(np.trace(spread))
+        weight = state.repeated * len(numbers) / max(bent, 1e-12)
+        weight = float(np.clip(weight, _LEAST_WEIGHT * self._scale, _MOST_WEIGHT * self._scale))
+        relation = related(self._images, state.fit.field, None, self._chance[None]) or state.relation
+        compared = Compared.of(relation, weights)
+        return self._state(relation, compared, state.fit.lattice, weight, state.fit.coefficients)
+
+    def _state(
+        self,
+        relation: Related,
+        compared: Compared,
+        lattice: Lattice,
+        weight: float,
+        start: NDArray[np.float64] | None,
+    ) -> State:
+        checkpoint()
+        asked = self._settings
+        smoothness = Smoothness(weight, asked.divergence, asked.curl)
+        problem = Problem(compared, lattice, smoothness, asked.landmarks)
+        fit = fit_field(problem, start)
+        return State(relation, compared, problem, fit, weight)
+
+    def _fitted(self, part: int | None, cells: int) -> State | None:
+        """A lattice fitted to a half of the images, or to everything; None where they have nothing in common."""
+        lattice = Lattice.over(self._images.grid, cells)
+        if self.fits:
+            before = self.fits[max(self.fits)][0 if part is None else part + 1]
+            same = before.fit.on(lattice, before.compared.points)
+            return self._refitted(part, lattice, same, (before.weight / self._scale,))
+        if part is not None:
+            return self._begun_anew(part, lattice)
+        # Either from the linear map or from displacements that were searched, whichever ends likelier.
+        first = self._refitted(None, lattice, None, _WEIGHTS)
+        if self._found is None:
+            return first
+        other = self._refitted(None, lattice, self._searched(lattice), _WEIGHTS)
+        self._begun = other is not None and (first is None or other.fit.energy < first.fit.energy)
+        return other if self._begun else first
+
+    def _begun_anew(self, part: int, lattice: Lattice) -> State | None:
+        """The coarsest lattice fitted while a part is held out, from where the fit to everything began."""
+        start = self._searched(lattice, self._board.fitted(part)) if self._begun else None
+        return self._refitted(part, lattice, start, _WEIGHTS)
+
+    def _refitted(
+        self,
+        part: int | None,
+        lattice: Lattice,
+        start: NDArray[np.float64] | None,
+        weights: Sequence[float],
+    ) -> State | None:
+        chosen = None if part is None else self._board.fitted(part)
+        field = None if start is None else lattice.velocity(start)
+        state: State | None = None
+        for weight in weights:
+            relation = related(self._images, field, chosen, self._chance[part])
+            if relation is None:
+                return state
+            compared = Compared.of(relation, chosen)
+            compared = compared.restricted(compared.weights > 0)
+            state = self._state(relation, compared, lattice, weight * self._scale, start)
+            start, field = state.fit.coefficients, state.fit.field
+        return state
+
+    def _searched(self, lattice: Lattice, chosen: Mask | None = None) -> NDArray[np.float64]:
+        """Coefficients that follow searched displacements, all of them or some."""
+        assert self._found is not None
+        points = self._found.points
+        weights = self._found.weights
+        if chosen is not None:
+            index = np.clip(np.rint(self._images.grid.index(points)), 0, np.asarray(chosen.shape) - 1).astype(np.intp)
+            weights = weights * chosen[tuple(index.T)]
+        return smoothed(lattice, points, self._found.vectors, weights, bending=0.1)
+
+    def _without(self, part: int) -> NDArray[np.float64]:
+        """Mean alikeness of each field of the checkerboard under the linear map; NaN where few lie."""
+        relation = related(self._images, None, self._board.fitted(part), self._chance[part])
+        return self._alikeness(relation, None, part)
+
+    def _tested(self, state: State, part: int) -> NDArray[np.float64]:
+        """The same under the fit that the part was held out of."""
+        return self._alikeness(state.relation, state.fit.field, part)
+
+    def _alikeness(self, relation: Related | None, field: VelocityField | None, part: int) -> NDArray[np.float64]:
+        held_out = self._board.held_out(part)
+        if relation is None:
+            # Images that have nothing in common say nothing of each other.
+            shown = np.argwhere(self._images.shown & held_out)
+            return self._board.means(np.zeros(len(shown)), shown)
+        held = Compared.of(relation, held_out)
+        held = held.restricted(held.weights > 0)
+        return self._board.means(held.alikeness(field), held.pixels)
