@@ -121,4 +121,5 @@ PREDICTING: dict[str, Callable[[], Path]] = {
     "predicted-stain": negative,
     "analogies": partial(by_example, "analogies"),
     "dictionaries": partial(by_example, "dictionaries"),
+    "style-elastic": negative,
 }

@@ -10,11 +10,14 @@ import pytest
 from correlight.cli import main
 from correlight.errors import UsageError
 from correlight.images.image import Image
+from correlight.images.resample import warp
 from correlight.io.write import write_ome_tiff
 from correlight.output.report import write_report
 from correlight.recipes import load
+from correlight.refine.lattice import Lattice
 from correlight.registration.register import register
 from correlight.registration.result import Result
+from correlight.transforms import Affine
 from tests.small_models import NEAR, cell_and_negative, negative, write_negative
 
 
@@ -126,3 +129,26 @@ def test_the_command_line_takes_a_model(tmp_path: Path, capsys: pytest.CaptureFi
     assert "--predictor" in capsys.readouterr().err
     assert main([*arguments, "--predictor", str(negative())]) == 0
     assert json.loads((tmp_path / "out" / "result.json").read_text())["predicted"]["role"] == "fixed"
+
+
+def test_images_are_bent_by_their_prediction_and_the_field_is_that_of_the_image_itself(tmp_path: Path) -> None:
+    """The truth leads from the electron image as it is; only its translation was compared."""
+    pair = cell_and_negative()
+    lattice = Lattice.over(pair.fixed.grid, 2)
+    moved = np.random.default_rng(5).normal(size=(lattice.count, 2)) * 9.0 * pair.fixed.grid.spacing[0]
+    field = lattice.velocity(moved)
+    truth = Affine(pair.moving_from_fixed.matrix) @ field
+    values, shown = warp(pair.fixed, pair.fixed.grid, field, pair.fixed.grid)
+    bent = dataclasses.replace(pair.fixed, levels=(values,), mask=shown)
+    limits = {"rotation": (122.0, 138.0), "scale": (0.5, 0.57), "mirror": False, "workers": 1}
+    found = register(bent, pair.moving, "style-elastic", predictor=write_negative(tmp_path, bent), **limits)
+    assert found.status == "accepted", found.verdict.reasons
+    assert found.model == "elastic", found.model_reason
+    assert found.predicted is not None
+    places = pair.places[pair.moving.grid.contains(truth(pair.places))]
+    before, after = (
+        np.median(np.linalg.norm(one(places) - truth(places), axis=1)) / pair.moving.grid.spacing[0]
+        for one in (found.poses[0].moving_from_fixed, found.moving_from_fixed)
+    )
+    assert before > 0.7
+    assert after < 0.4

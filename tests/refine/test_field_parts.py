@@ -14,11 +14,12 @@ from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.refine.compared import Compared
 from correlight.refine.described import FIELD_MEASURES, FieldMeasure, described
-from correlight.refine.elastic import choose_field
-from correlight.refine.held_out import Checkerboard, gain
+from correlight.refine.elastic import choose_field, gain_by_grey_values
+from correlight.refine.held_out import QUARTERS, Checkerboard, gain
 from correlight.refine.lattice import Lattice
 from correlight.refine.planes import PlanePair
 from correlight.refine.related import Related, related
+from correlight.refine.residual import gain_of_a_step
 from correlight.refine.rounds import choose_in_rounds, linear_part
 from correlight.refine.smooth_fit import Pairs, Problem, Smoothness, fit_field
 from correlight.refine.trial import FieldSettings
@@ -197,8 +198,31 @@ def test_the_checkerboard_leaves_a_moat_and_tests_what_was_not_fitted() -> None:
         assert not np.any(board.fitted(half) & board.held_out(half))
         far = ndimage.distance_transform_cdt(~board.held_out(half), "chessboard")
         assert far[board.fitted(half)].min() >= 4
+    tested = np.zeros(board.number.shape, int)
+    for quarter in QUARTERS:
+        far = ndimage.distance_transform_cdt(~board.held_out(quarter), "chessboard")
+        assert far[board.fitted(quarter)].min() >= 4
+        assert board.fitted(quarter).mean() > 1.6 * board.fitted(0).mean()
+        tested += board.held_out(quarter)
+    # Every place that tests a half tests one quarter.
+    assert np.array_equal(tested, board.held_out(0) | board.held_out(1))
     assert gain(np.zeros(40), np.random.default_rng(0).normal(1.0, 0.5, 40)) > 5
     assert gain(np.zeros(5), np.ones(5)) == 0
+
+
+def test_a_first_look_sees_a_field_and_none_where_there_is_none() -> None:
+    assert gain_of_a_step(planes(bent(), blobs()), Affine.identity()) > 3.0
+    assert gain_of_a_step(planes(blobs(), blobs()), Affine.identity()) < 1.5
+    assert gain_of_a_step(planes(blobs(), blobs(seed=9)), Affine.identity()) < 1.5
+
+
+def test_grey_values_second_a_field_and_not_its_opposite() -> None:
+    pair = planes(bent(), blobs())
+    found = choose_field(pair, Affine.identity()).fit
+    assert found is not None
+    assert gain_by_grey_values([pair], Affine.identity(), found.halves) > 3.0
+    opposite = [half.inverse() for half in found.halves]
+    assert gain_by_grey_values([pair], Affine.identity(), opposite) < -3.0
 
 
 def test_the_deviation_of_a_field_grows_where_nothing_is_seen() -> None:

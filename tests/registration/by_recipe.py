@@ -34,6 +34,7 @@ SERVED: dict[str, dict[Dimension, frozenset[str]]] = {
     "predicted-stain": IN_THE_PLANE,
     "analogies": IN_THE_PLANE,
     "dictionaries": IN_THE_PLANE,
+    "style-elastic": IN_THE_PLANE,
     "neural-mi": {**IN_THE_PLANE, "3-D": STACKS["3-D"]},
     "volumes-any-axis": STACKS,
     "log-mi-3d": {dimension: taken - {"rotation", "mirror"} for dimension, taken in STACKS.items()},

@@ -53,6 +53,18 @@ def bent() -> tuple[Image, Image, Transform, Result]:
     )
 
 
+@cache
+def small() -> tuple[Image, Image, Transform]:
+    """Two smaller images of which one is bent and turned, and the truth."""
+    made = pair("cell", seed=3, electron_shape=(224, 224), light_shape=(96, 96), data_bar=False).fixed
+    truth = Affine.similarity(20.0, 1.0, source=made.grid.centre) @ bend(made.grid, 3, 4.0)
+    values, shown = warp(made, made.grid, truth, made.grid)
+    return replace(made, levels=(values,), mask=shown), made, truth
+
+
+NEAR: dict[str, Any] = {"rotation": (15.0, 25.0), "scale": (0.98, 1.02), "mirror": False, "workers": 1}
+
+
 def off(found: Transform, truth: Transform, image: Image) -> np.ndarray:
     points = image.grid.lattice(24)
     both = image.grid.contains(truth(points))
@@ -87,6 +99,34 @@ def test_the_predicted_error_covers_the_field() -> None:
     assert np.mean(wrong[known] <= predicted.bound.ravel()[known]) >= 0.9
     # It is no wider than the field itself: a bound that covers everything says nothing.
     assert predicted.median < 3.0 * fixed.grid.spacing[0]
+
+
+def test_auto_adds_a_field_that_is_there_and_says_so() -> None:
+    fixed, moving, truth = small()
+    result = register(fixed, moving, **NEAR)
+    assert result.status == "accepted"
+    assert result.model == "elastic", result.model_reason
+    assert "a first look shows more than a linear map, and a field of" in result.model_reason
+    assert np.median(off(result.poses[0].moving_from_fixed, truth, fixed)) > 0.8
+    assert np.median(off(result.moving_from_fixed, truth, fixed)) < 0.25
+
+
+def test_auto_adds_no_field_where_an_affine_map_serves_and_says_so() -> None:
+    _, moving, _ = small()
+    turn = Affine.similarity(20.0, 1.0, source=moving.grid.centre)
+    values, shown = warp(moving, moving.grid, turn, moving.grid)
+    result = register(replace(moving, levels=(values,), mask=shown), moving, **NEAR)
+    assert result.status == "accepted"
+    assert isinstance(result.moving_from_fixed, Affine)
+    assert result.model_reason.endswith("a first look shows no smooth field beyond it")
+    assert result.bending is None
+
+
+def test_a_model_that_is_asked_for_is_not_bent() -> None:
+    fixed, moving, _ = small()
+    result = register(fixed, moving, model="affine", **NEAR)
+    assert result.model == "affine"
+    assert "field" not in result.model_reason
 
 
 def test_points_go_both_ways_and_files_keep_the_field(tmp_path: Path) -> None:

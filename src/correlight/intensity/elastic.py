@@ -16,7 +16,7 @@ from correlight.geometry import Grid, Points
 from correlight.intensity.fit import ImageFit
 from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.task import Candidate
-from correlight.refine.elastic import ElasticFit
+from correlight.refine.elastic import ElasticFit, gain_by_grey_values
 from correlight.refine.rounds import choose_in_rounds
 from correlight.refine.samples import Comparison, LinearTransform, distance
 from correlight.transforms import Transform, VelocityField
@@ -31,8 +31,10 @@ _CONSISTENT = 0.1
 # By how much the deviation of a field understates its error: with this, 92 % of the places of 18 simulated fields
 # (seeds 201 to 204) stay under the bound, and 94 to 99.8 % of five others.
 UNDERSTATED = 1.0
-# A field that nobody asked for must gain so many standard errors, and move places by so many times what it may be wrong.
+# A field that nobody asked for must gain so many standard errors, and move places by so many times its deviation.
 _SIGNIFICANT, _ABOVE_DEVIATION = 3.0, 2.0
+# By grey values, which it was not fitted to, it must gain so many.
+_SECONDED = 2.0
 _ASKED, _SEEN = "elastic was asked for", "a first look shows more than a linear map"
 
 
@@ -85,18 +87,30 @@ def with_significant_field(fit: ImageFit, others: Sequence[Comparison]) -> Image
         As for `with_field`.
     """
     bent = with_field(fit, others, lost=False, asked=_SEEN)
-    found = bent.elastic
-    if found is None:
+    if bent.elastic is None:
         return replace(fit, reason=bent.reason)
+    against, seconded = _against(fit, bent, bent.elastic, others)
+    if against:
+        return replace(fit, reason=f"{_SEEN}, but {against} ({fit.model}: {fit.reason})")
+    return replace(bent, reason=f"{bent.reason}, and {seconded:.1f} by grey values, which it was not fitted to")
+
+
+def _against(fit: ImageFit, bent: ImageFit, found: ElasticFit, others: Sequence[Comparison]) -> tuple[str, float]:
+    """Why a field beyond a fit is not significant, empty if it is; and its gain by grey values."""
     if found.gain < _SIGNIFICANT:
-        why = f"the field gains only {found.gain:.1f} standard errors, of {_SIGNIFICANT:.0f} asked for"
-        return replace(fit, reason=f"{_SEEN}, but {why} ({fit.model}: {fit.reason})")
-    seen = found.evidence > 0.5
-    unsure = float(np.median(found.deviation[seen])) if seen.any() else np.inf
-    if usual_displacement(found) < _ABOVE_DEVIATION * unsure:
-        why = "the field moves places by hardly more than it may be wrong"
-        return replace(fit, reason=f"{_SEEN}, but {why} ({fit.model}: {fit.reason})")
-    return bent
+        return f"the field gains only {found.gain:.1f} standard errors, of {_SIGNIFICANT:.0f} asked for", 0.0
+    # The linear map may have been corrected on the way: what counts is what both change together.
+    change, seen = fit.choice.transform.inverse() @ bent.choice.transform, found.evidence > 0.5
+    places = found.grid.lattice_of_pixels()[seen.ravel()]
+    moved = np.linalg.norm(change(found.field(places)) - places, axis=1)
+    if not seen.any() or np.sqrt(np.mean(moved**2)) < _ABOVE_DEVIATION * float(np.median(found.deviation[seen])):
+        return "the field moves places by hardly more than it may be wrong", 0.0
+    halves = [change @ half for half in found.halves]
+    seconded = gain_by_grey_values([fit.compared, *others], fit.choice.transform, halves)
+    if seconded >= _SECONDED:
+        return "", seconded
+    said = f"{seconded:.1f} standard errors by it, of {_SECONDED:.0f} asked for"
+    return f"grey values, which the field was not fitted to, gain {said}", seconded
 
 
 def joined(candidate: Candidate, pose: LinearTransform, field: VelocityField) -> Transform:

@@ -116,7 +116,7 @@ class AddsField(Protocol):
     """A refinement that can add a smooth field to a linear map that was accepted."""
 
     def with_field(self, task: Task, fit: Fit) -> Fit | None:
-        """The fit with a field where parts it was not fitted to clearly speak for one, or without and its reason says so.
+        """The fit with a field where held-out parts clearly speak for one, or without and with a reason that says so.
 
         None where the recipe, the images or what was asked for leave fields out.
         """

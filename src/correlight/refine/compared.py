@@ -12,7 +12,7 @@ from correlight.geometry import Grid, Points
 from correlight.images.image import Float32, Mask
 from correlight.refine.related import Related
 from correlight.similarity import as_rows, sample_rows, sample_values_of_rows
-from correlight.transforms import VelocityField
+from correlight.transforms import Transform
 
 # Places at which features are compared.
 _MOST_PLACES = {2: 6_000, 3: 8_000}
@@ -72,12 +72,12 @@ class Compared:
         shown = [as_rows(mask[None].astype(np.float32)) for mask in (images.fixed_shown, images.moving_shown)]
         return as_rows(images.fixed), as_rows(images.moving), shown[0], shown[1]
 
-    def one_way(self, field: VelocityField | None, backward: bool) -> OneWay:
+    def one_way(self, field: Transform | None, backward: bool) -> OneWay:
         """What one image says of the other under a field.
 
         Parameters
         ----------
-        field : VelocityField, optional
+        field : Transform, optional
             From fixed to moving; nothing moves without.
         backward : bool
             Whether the places lie in the moving image and are led back to the fixed one.
@@ -104,12 +104,12 @@ class Compared:
         steep = np.asarray(np.stack(slopes, axis=-1) * (sign * close * width)[:, None], np.float32)
         return OneWay(off, steep, counts, alike.astype(float))
 
-    def alikeness(self, field: VelocityField | None) -> NDArray[np.float64]:
+    def alikeness(self, field: Transform | None) -> NDArray[np.float64]:
         """How much both images say of each other at each place, in nats; NaN where one shows nothing."""
         ways = [self.one_way(field, backward) for backward in (False, True)]
         return np.asarray(sum(np.where(way.counts > 0, way.alike, np.nan) for way in ways) / 2)
 
-    def repeated(self, field: VelocityField | None) -> float:
+    def repeated(self, field: Transform | None) -> float:
         """How many places speak for each that would speak for itself: features are alike over some distance.
 
         The variance of the sums of scores over patches, as a multiple of what their curvature says (the sandwich of

@@ -16,8 +16,8 @@ from correlight.refine.discrete import search_displacements
 from correlight.refine.related import assumed
 from correlight.refine.samples import Comparison, LinearTransform
 from correlight.refine.supported import deviation_of, evidence_of
-from correlight.refine.trial import LEAST_GAIN, FieldSettings, Trial
-from correlight.transforms import VelocityField
+from correlight.refine.trial import LEAST_GAIN, FieldSettings, Trial, gain_by_halves
+from correlight.transforms import Transform, VelocityField
 
 # A field that moves nearly all places by less than this many pixels of the features is none.
 _LEAST_MOVED = 0.2
@@ -130,6 +130,25 @@ def choose_field(
             trial.linear,
         )
     return _made(trial, images)
+
+
+def gain_by_grey_values(pairs: Sequence[Comparison], pose: LinearTransform, halves: Sequence[Transform]) -> float:
+    """What a field gains by the mutual information of grey values on held-out halves, in standard errors.
+
+    A field is fitted to features, and features of unlike images can lie a little aside of each other everywhere: where
+    a bright and a dark region meet, both find an edge, but not at the same place. Grey values do not share that.
+
+    Parameters
+    ----------
+    pairs : sequence of Comparison
+        As for `choose_field`.
+    pose : Affine or Projective
+        The linear map.
+    halves : sequence of Transform
+        What was fitted to either half, by other measures, from fixed to fixed positions under that map.
+    """
+    images = described(pairs, pose, pairs[0].levels[-1], ("mutual information",))
+    return 0.0 if images is None else gain_by_halves(images, halves)
 
 
 def _made(trial: Trial, images: Described) -> ElasticChoice:

@@ -12,7 +12,7 @@ from correlight.geometry import Grid, Points
 from correlight.images.image import Float32, Mask
 from correlight.refine.described import Described, Features, blurred
 from correlight.similarity import sample_values_of_rows
-from correlight.transforms import VelocityField
+from correlight.transforms import Transform
 
 # Places from which relations are learned.
 _MOST_PLACES = 8_000
@@ -88,7 +88,7 @@ class Related:
 
 def related(
     images: Described,
-    field: VelocityField | None,
+    field: Transform | None,
     chosen: Mask | None = None,
     chance: Chance | None = None,
 ) -> Related | None:
@@ -102,7 +102,7 @@ def related(
     ----------
     images : Described
         Two images.
-    field : VelocityField, optional
+    field : Transform, optional
         From fixed to moving places under the linear map; none moves anything.
     chosen : (*grid.shape) array of bool, optional
         Pixels to learn from; all without.

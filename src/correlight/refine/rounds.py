@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -52,8 +53,10 @@ def choose_in_rounds(
         if again.agreement <= best.agreement:
             break
         what = "the linear map was corrected by the field of the round before"
-        best = ElasticChoice(again.fit, f"{again.reason} (round {number}: {what})", again.agreement)
-        fit, last = again.fit, moved
+        # What the round before gained over the map that was given, this one gains as well.
+        better = None if again.fit is None else replace(again.fit, gain=max(fit.gain, again.fit.gain))
+        best = ElasticChoice(better, f"{again.reason} (round {number}: {what})", again.agreement)
+        fit, last = better, moved
     return best, last
 
 

@@ -18,7 +18,7 @@ from correlight.refine.held_out import HALVES, QUARTERS, Checkerboard, gain
 from correlight.refine.lattice import Lattice
 from correlight.refine.related import Chance, Related, related
 from correlight.refine.smooth_fit import Pairs, Problem, SmoothFit, Smoothness, fit_field, smoothed
-from correlight.transforms import VelocityField
+from correlight.transforms import Transform
 
 # Cells along the longest side, from coarse to fine; a finer lattice is tried if the one before was carried.
 _CELLS = {2: (6, 10), 3: (3, 6)}
@@ -223,18 +223,61 @@ class Trial:
     def _without(self, part: int) -> NDArray[np.float64]:
         """Mean alikeness of each field of the checkerboard under the linear map; NaN where few lie."""
         relation = related(self._images, None, self._board.fitted(part), self._chance[part])
-        return self._alikeness(relation, None, part)
+        return held_out_alikeness(self._images, relation, None, self._board, part)
 
     def _tested(self, state: State, part: int) -> NDArray[np.float64]:
         """The same under the fit that the part was held out of."""
-        return self._alikeness(state.relation, state.fit.field, part)
+        return held_out_alikeness(self._images, state.relation, state.fit.field, self._board, part)
 
-    def _alikeness(self, relation: Related | None, field: VelocityField | None, part: int) -> NDArray[np.float64]:
-        held_out = self._board.held_out(part)
-        if relation is None:
-            # Images that have nothing in common say nothing of each other.
-            shown = np.argwhere(self._images.shown & held_out)
-            return self._board.means(np.zeros(len(shown)), shown)
-        held = Compared.of(relation, held_out)
-        held = held.restricted(held.weights > 0)
-        return self._board.means(held.alikeness(field), held.pixels)
+
+def gain_by_halves(images: Described, halves: Sequence[Transform]) -> float:
+    """What fits to two halves gain over the linear map on the halves that they were not fitted to.
+
+    Parameters
+    ----------
+    images : Described
+        Two images, described in any way.
+    halves : sequence of Transform
+        Fits to either half, from fixed to fixed positions.
+
+    Returns
+    -------
+    float
+        In standard errors.
+    """
+    board = Checkerboard.over(images.grid)
+    without: list[NDArray[np.float64]] = []
+    under: list[NDArray[np.float64]] = []
+    for half in HALVES:
+        for field, made in ((None, without), (halves[half], under)):
+            relation = related(images, field, board.fitted(half))
+            made.append(held_out_alikeness(images, relation, field, board, half))
+    return gain(np.concatenate(without), np.concatenate(under))
+
+
+def held_out_alikeness(
+    images: Described, relation: Related | None, field: Transform | None, board: Checkerboard, part: int
+) -> NDArray[np.float64]:
+    """Mean alikeness of each field of a checkerboard in the part that is held out; NaN where few places lie.
+
+    Parameters
+    ----------
+    images : Described
+        Two images.
+    relation : Related or None
+        Learned from the other part; None where nothing goes together.
+    field : Transform or None
+        Beyond the linear map; None for none.
+    board : Checkerboard
+        Over the pixels of the images.
+    part : int
+        One of `HALVES` or `QUARTERS`.
+    """
+    held_out = board.held_out(part)
+    if relation is None:
+        # Images that have nothing in common say nothing of each other.
+        shown = np.argwhere(images.shown & held_out)
+        return board.means(np.zeros(len(shown)), shown)
+    held = Compared.of(relation, held_out)
+    held = held.restricted(held.weights > 0)
+    return board.means(held.alikeness(field), held.pixels)
