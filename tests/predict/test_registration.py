@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def test_images_are_bent_by_their_prediction_and_the_field_is_that_of_the_image_
     truth = Affine(pair.moving_from_fixed.matrix) @ field
     values, shown = warp(pair.fixed, pair.fixed.grid, field, pair.fixed.grid)
     bent = dataclasses.replace(pair.fixed, levels=(values,), mask=shown)
-    limits = {"rotation": (122.0, 138.0), "scale": (0.5, 0.57), "mirror": False, "workers": 1}
+    limits: dict[str, Any] = {"rotation": (122.0, 138.0), "scale": (0.5, 0.57), "mirror": False, "workers": 1}
     found = register(bent, pair.moving, "style-elastic", predictor=write_negative(tmp_path, bent), **limits)
     assert found.status == "accepted", found.verdict.reasons
     assert found.model == "elastic", found.model_reason
