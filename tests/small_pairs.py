@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -9,7 +10,7 @@ from scipy import ndimage
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.registration.result import Result
-from correlight.simulate import pair
+from correlight.simulate import SimulatedPair, pair
 from correlight.simulate.bead_images import fluorescence_image
 from correlight.simulate.beads import bead_pair, with_beads
 from correlight.transforms import Affine
@@ -47,22 +48,24 @@ def couple(fixed: Image, moving: Image, moving_from_fixed: Affine) -> Couple:
 
 
 @cache
+def cell(seed: int = 12, pixels: tuple[int, int] = (160, 100), **choices: Any) -> SimulatedPair:
+    """A simulated cell that all tests share: 19.2 µm of it by electrons, 22.4 µm by light, on so many pixels a side."""
+    electrons, light = pixels
+    return pair(
+        "cell",
+        seed,
+        electron_shape=(electrons, electrons),
+        light_shape=(light, light),
+        electron_spacing=19.2 / electrons,
+        light_spacing=22.4 / light,
+        **{"data_bar": False, **choices},
+    )
+
+
+@cache
 def cell_with_beads() -> Couple:
     """A simulated cell, turned, with beads in either image: an electron image, and reflected light and beads."""
-    simulated = pair(
-        "cell",
-        12,
-        electron_shape=(256, 256),
-        light_shape=(160, 160),
-        electron_spacing=0.075,
-        light_spacing=0.14,
-        rotation=130.0,
-        mirror=False,
-        stretch=1.0,
-        shear=0.0,
-        least_overlap=0.9,
-        data_bar=False,
-    )
+    simulated = cell(pixels=(256, 160), rotation=130.0, mirror=False, stretch=1.0, shear=0.0, least_overlap=0.9)
     strewn = with_beads(simulated, 1, beads=40, common=0.6, diameter=0.35)
     channels = [strewn.moving.channels.index(name) for name in ("reflected", "beads")]
     moving = replace(

@@ -7,23 +7,14 @@ from correlight.landmarks import fit
 from correlight.registration.register import register
 from correlight.search.limits import StartPoints, near_start
 from correlight.search.pose import Pose
-from correlight.simulate import SimulatedPair, pair
+from correlight.simulate import SimulatedPair
 from correlight.transforms import Affine
+from tests.small_pairs import cell
 
 
 @pytest.fixture(scope="module")
 def turned() -> SimulatedPair:
-    return pair(
-        "cell",
-        12,
-        electron_shape=(256, 256),
-        light_shape=(160, 160),
-        electron_spacing=0.075,
-        light_spacing=0.14,
-        data_bar=False,
-        rotation=130.0,
-        mirror=True,
-    )
+    return cell(rotation=130.0, mirror=True)
 
 
 def clicked(couple: SimulatedPair, count: int) -> tuple[np.ndarray, np.ndarray]:

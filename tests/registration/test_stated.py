@@ -11,8 +11,8 @@ from correlight.images.image import Image
 from correlight.registration.register import register
 from correlight.registration.result import Result
 from correlight.registration.stated import as_stated, readings
-from correlight.simulate import pair
 from correlight.simulate.pair import SimulatedPair
+from tests.small_pairs import cell
 
 SQUARE = Grid.of((300, 400), 0.5, unit="micrometre")
 FLAT = Grid.of((300, 400), (0.5, 0.8), unit="micrometre")
@@ -40,16 +40,7 @@ def test_only_claims_that_can_be_wrong_are_read_otherwise(fixed: Grid, moving: G
 
 @pytest.fixture(scope="module")
 def couple() -> SimulatedPair:
-    return pair(
-        "cell",
-        12,
-        electron_shape=(256, 256),
-        light_shape=(160, 160),
-        electron_spacing=0.075,
-        light_spacing=0.14,
-        rotation=130.0,
-        mirror=True,
-    )
+    return cell(rotation=130.0, mirror=True, data_bar=None)
 
 
 # Rotations that are searched.
@@ -83,7 +74,7 @@ def test_a_pixel_size_that_is_far_off_is_found_and_said(couple: SimulatedPair) -
     moving = replace(couple.moving, grid=Grid.of(couple.moving.grid.shape, off, unit="micrometre"))
     result = register(couple.fixed, moving, moving_channel="reflected", rotation=NEAR)
     assert result
-    assert error(result, couple, moving) < 4
+    assert error(result, couple, moving) < 2.5
     assert any("pixel sizes in the files do not agree" in reason for reason in result.verdict.reasons)
     assert any("mirrored relative" in reason for reason in result.verdict.reasons)
     assert result.scale_claimed is not None
@@ -100,7 +91,7 @@ def test_exchanged_sides_of_pixels_are_found_and_said(couple: SimulatedPair) -> 
     assert result
     assert result.moving.spacing == lying.grid.spacing
     assert any("two sides of its pixels exchanged" in reason for reason in result.verdict.reasons)
-    assert error(result, couple, lying) < 4
+    assert error(result, couple, lying) < 2.5
 
 
 def test_a_result_of_another_reading_is_restated_in_the_units_of_the_files(couple: SimulatedPair) -> None:

@@ -8,17 +8,15 @@ from correlight.images.image import Image
 from correlight.registration.held import beyond_stretch
 from correlight.registration.register import register
 from correlight.registration.result import Result
-from correlight.simulate import SimulatedPair, pair
+from correlight.simulate import SimulatedPair
+from tests.small_pairs import cell
 
 STRETCH = 1.4
 
 
 @pytest.fixture(scope="module")
 def couple() -> SimulatedPair:
-    return pair(
-        "cell", 12, electron_shape=(256, 256), light_shape=(160, 160), electron_spacing=0.075, light_spacing=0.14,
-        rotation=35.0, mirror=False, stretch=1.0, shear=0.0, data_bar=False,
-    )  # fmt: skip
+    return cell(rotation=35.0, mirror=False, stretch=1.0, shear=0.0)
 
 
 def longer(couple: SimulatedPair) -> Image:
