@@ -36,8 +36,12 @@ def test_an_affine_pose_tells_what_is_left_of_a_stretch(role: str, axis: int, ro
     longer[axis] = 1.1
     turned, by = Affine.similarity(rotation, 1.7, mirror=True), Affine.of(np.diag(longer), (0.0, 0.0))
     pose = by @ turned if role == "moving" else turned @ by.inverse()
-    assert stretch.refined(pose, STRETCHES).factor == pytest.approx(1.32)
-    assert stretch.refined(pose, (1.0, 1.25)).factor == 1.25
+    exact, left = stretch.refined(pose, STRETCHES)
+    assert exact.factor == pytest.approx(1.32)
+    singular = np.linalg.svd(left.linear, compute_uv=False)
+    assert singular == pytest.approx([1.7 * np.sqrt(1.1) ** (1 if role == "moving" else -1)] * 2)
+    assert left.rotation == pytest.approx(rotation)
+    assert stretch.refined(pose, (1.0, 1.25))[0].factor == 1.25
 
 
 @pytest.mark.parametrize("within", [STRETCHES, (1.2, 1.3), (1.0, 2.5)])
@@ -59,9 +63,9 @@ def test_the_stretch_of_an_image_is_the_best_of_those_that_are_tried() -> None:
     moving = plane(longer)
     limits = Limits((0.95, 1.05), (-10.0, 10.0), (False,))
     engine = ByFeatures(edges)
-    tried = tried_stretches(fixed, moving, limits, engine, (1.4, 1.6), workers=1, progress=lambda done: None)
+    tried = tried_stretches(fixed, moving, limits, engine, (1.4, 1.6), {}, workers=1, progress=lambda done: None)
     best = tried[0].stretch
     # Of images that are not rotated, one along y and the other along x is the same as the reverse.
     assert (best.role, best.axis) in (("moving", 0), ("fixed", 1))
     assert best.factor == pytest.approx(1.5, rel=0.05)
-    assert tried[0].score == max(one.score for one in tried)
+    assert tried[0].score == max(one.score for one in tried if one.group == tried[0].group)

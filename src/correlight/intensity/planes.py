@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from correlight.appearance.channels import Channels
-from correlight.evidence.null_poses import ScoreStatistics, rival_of, score_statistics
+from correlight.evidence.null_poses import ScoreStatistics, rival_of, score_of, score_statistics
 from correlight.images.plane import Plane
 from correlight.methods.task import Candidate, Task
 from correlight.progress import Progress, in_threads
@@ -20,7 +20,7 @@ from correlight.search.limits import near_start
 from correlight.search.pose import Pose
 from correlight.search.poses import PoseSearch
 from correlight.search.ranking import distinct
-from correlight.search.stretch import Stretch, StretchedPose, tried_stretches
+from correlight.search.stretch import StretchedPose, tried_stretches
 
 # Of results that score so many times as much as rivals and as wrong poses, none was wrong (640 results, 375 of them
 # wrong).
@@ -29,11 +29,8 @@ _UNAMBIGUOUS = 1.5
 _HYPOTHESIS_LEVELS = (128,)
 # Working size at which channels are compared at a pose that beads gave.
 _COMPARED = 256
-# The best pose of the quick searches must score so many times as much as any distant one under the same stretch, or
-# nothing is stretched.
-_LEAST_MARGIN_OF_STRETCH = 1.1
-# So many stretches are made exact before the best of them is taken.
-_STRETCHES_REFINED = 3
+# So many poses under stretches are made exact before the best of them is taken.
+_STRETCHES_REFINED = 12
 # Without a rival, a pose counts as if one had scored this share of it.
 _SCORE_OF_NO_RIVAL = 0.4
 
@@ -145,7 +142,7 @@ def _hypotheses(
     return distinct(in_threads(refined, poses, task.workers), pair.fixed_grid)
 
 
-def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float, float]) -> Stretch | None:
+def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float, float]) -> StretchedPose | None:
     """The stretch of either image along one of its axes with which the images agree best; None without any.
 
     Parameters
@@ -158,22 +155,30 @@ def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float
         Least and greatest stretch.
     """
     fixed, moving, channels = candidate.fixed, candidate.moving, task.pair.compared_by.refine
-    told = partial(task.report, "search")
-    tried = tried_stretches(fixed, moving, task.limits, candidate.engine, within, workers=task.workers, progress=told)
+    tried = tried_stretches(
+        fixed,
+        moving,
+        task.limits,
+        candidate.engine,
+        within,
+        task.pair.working,
+        workers=task.workers,
+        progress=partial(task.report, "search"),
+    )
 
-    def made_exact(one: StretchedPose) -> tuple[float, Stretch]:
-        """How alike the images are under an affine fit, and the stretch with what that adds to it."""
+    def made_exact(one: StretchedPose) -> tuple[float, StretchedPose]:
+        """The score under an affine fit, and the stretch with what that adds to it."""
         pair = PlanePair(one.stretch.of(fixed, "fixed"), one.stretch.of(moving, "moving"), channels, task.seed)
         pose = refine(pair, one.pose, "affine", levels=_HYPOTHESIS_LEVELS)
-        samples = pair.samples(pose, _HYPOTHESIS_LEVELS[-1])
-        alike = samples.measure("features")(samples.places()).value if samples else -np.inf
-        return alike, one.stretch.refined(pose, within)
+        stretch, left = one.stretch.refined(pose, within)
+        planes = stretch.of(fixed, "fixed"), stretch.of(moving, "moving")
+        score = score_of(*planes, left, candidate.engine, task.limits)
+        return score, replace(one, stretch=stretch, pose=left)
 
-    likely = [one for one in tried if one.margin >= _LEAST_MARGIN_OF_STRETCH][:_STRETCHES_REFINED]
-    if not likely:
-        return None
-    # Stretches are tried in coarse steps; what is left an affine fit sees at once.
-    return max(in_threads(made_exact, likely, task.workers), key=lambda found: found[0])[1]
+    # Stretches are tried in coarse steps; what is left an affine fit sees at once, and under the right one alone the
+    # images become much more alike by it.
+    exact = in_threads(made_exact, tried[:_STRETCHES_REFINED], task.workers)
+    return max(exact, key=lambda found: found[0], default=(0.0, None))[1]
 
 
 def most_alike(task: Task, candidate: Candidate) -> PlaneCandidate:

@@ -13,7 +13,7 @@ from correlight.methods.protocols import DIMENSIONS, Dimension, MethodSettings, 
 from correlight.methods.task import Candidate, Task
 from correlight.search.correlate import ByFeatures, MakeEngine
 from correlight.search.information import MutualInformationEngine
-from correlight.search.stretch import Stretch
+from correlight.search.stretch import StretchedPose
 
 
 class PoseSettings(MethodSettings):
@@ -85,7 +85,7 @@ class _PoseSearch:
             return planes.find(task, engine, self._settings.hypotheses)
         return volumes.find(task, volumes.by_projections(task, engine), self._settings.orientations == "all")
 
-    def stretch(self, task: Task, candidate: Candidate, within: tuple[float, float]) -> Stretch | None:
+    def stretch(self, task: Task, candidate: Candidate, within: tuple[float, float]) -> StretchedPose | None:
         """The likeliest stretch of two images in the plane."""
         assert isinstance(candidate, PlaneCandidate)
         return planes.likeliest_stretch(task, candidate, within)

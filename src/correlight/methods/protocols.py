@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol, get_args, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from correlight.methods.task import Candidate, Fit, Judgement, Task
-from correlight.search.stretch import Stretch
+from correlight.search.stretch import StretchedPose
 
 Dimension = Literal["2-D", "3-D", "section in stack"]
 DIMENSIONS: tuple[Dimension, ...] = ("2-D", "3-D", "section in stack")
@@ -95,7 +95,7 @@ class Search(Method, Protocol):
 class SearchesStretch(Protocol):
     """A search that finds out whether one image is stretched along one of its axes; it heeds the option stretch."""
 
-    def stretch(self, task: Task, candidate: Candidate, within: tuple[float, float]) -> Stretch | None:
+    def stretch(self, task: Task, candidate: Candidate, within: tuple[float, float]) -> StretchedPose | None:
         """The likeliest stretch within limits, after nothing was accepted without; None where there is none."""
         ...
 

@@ -232,11 +232,11 @@ class _Walk:
         if not usual.candidate.poses or within[1] < FOLLOWED:
             return None
         with usual.task.stage("search"):
-            stretch = search.stretch(usual.task, usual.candidate, within)
+            found = search.stretch(usual.task, usual.candidate, within)
         self.stretch_searched = True
-        if stretch is None:
+        if found is None:
             return None
-        return Reading.stretched(usual.reading.fixed, usual.reading.moving, stretch)
+        return Reading.stretched(usual.reading.fixed, usual.reading.moving, found)
 
     def _readings(self) -> list[Reading]:
         """The ways to read the pixel sizes; of stacks, and for searches that heed no scale, as they are stated."""
@@ -278,7 +278,8 @@ class _Walk:
             least_overlap=search.least_overlap,
         )
         if reading.stretch is not None:
-            limits = limits.for_stretch(reading.stretch.factor)
+            assert reading.scale is not None
+            limits = limits.for_stretch(reading.stretch.factor).near(reading.scale)
         return limits if reading.least_overlap is None else limits.for_less_overlap(reading.least_overlap)
 
     def _concluded(self, task: Task, candidate: Candidate, reading: Reading) -> _Tried:

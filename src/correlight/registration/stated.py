@@ -12,7 +12,7 @@ from correlight.geometry import Grid
 from correlight.registration.result import Result
 from correlight.search.limits import claimed_scale
 from correlight.search.pose import Pose
-from correlight.search.stretch import Stretch
+from correlight.search.stretch import Stretch, StretchedPose
 from correlight.transforms import Affine
 
 # Pixels whose sides differ by less than this are square for all purposes.
@@ -39,6 +39,8 @@ class Reading:
         Least common area as a fraction of the smaller field, where it is smaller than usual.
     stretch : Stretch, optional
         What an image is taken to be too long by.
+    scale : float, optional
+        Moving units per fixed unit that were found with it.
     """
 
     fixed: Grid
@@ -47,12 +49,14 @@ class Reading:
     sentence: str = ""
     least_overlap: float | None = None
     stretch: Stretch | None = None
+    scale: float | None = None
 
     @classmethod
-    def stretched(cls, fixed: Grid, moving: Grid, stretch: Stretch) -> Reading:
+    def stretched(cls, fixed: Grid, moving: Grid, found: StretchedPose) -> Reading:
         """The files as they are, but for a stretch of one image."""
+        stretch = found.stretch
         grids = stretch.grid(fixed, "fixed"), stretch.grid(moving, "moving")
-        return cls(*grids, sentence=stretch.sentence, stretch=stretch)
+        return cls(*grids, sentence=stretch.sentence, stretch=stretch, scale=found.pose.scale)
 
     def units(self, fixed: Grid, moving: Grid) -> tuple[Affine, Affine]:
         """From moving positions of this reading to those that the file states, and from stated fixed ones to its own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -152,6 +153,11 @@ class _View:
     spectra: list[Spectrum]
     slow: Spectrum
 
+    @cached_property
+    def image_from_canvas(self) -> Matrix:
+        """The way back."""
+        return np.asarray(np.linalg.inv(self.canvas_from_image))
+
 
 class FeatureEngine:
     """Correlates the feature channels of two planes, one of them rotated by any angle.
@@ -214,21 +220,24 @@ class FeatureEngine:
         A pair may share the directions of its edges but not where they are strong, or the reverse; the caller
         keeps the best for each number of groups.
         """
-        maps, overlap, views = self.score_maps(moving_from_fixed)
-        smaller = self._smaller(_split(inverse_of(moving_from_fixed), self._step))
+        split = _split(inverse_of(moving_from_fixed), self._step)
+        maps, overlap, (fixed, moving) = self._score_maps(split)
+        smaller = self._smaller(split)
         shifts = []
-        total = np.zeros(self._shape, np.float32)
-        for count, scores in enumerate(maps, start=1):
-            total += scores
+        total = maps[0]
+        for count in range(1, len(maps) + 1):
+            if count > 1:
+                total += maps[count - 1]
             peak = int(np.argmax(total))
-            place = np.array(divmod(peak, self._shape[1]))
-            near = tuple(np.rint(place / _BLOCK).astype(int) % self._blocks[0])
+            best = float(total.flat[peak])
+            row, column = divmod(peak, self._shape[1])
+            near = round(row / _BLOCK) % self._blocks[0], round(column / _BLOCK) % self._blocks[1]
             # Shifts that are not allowed score zero; where nothing stands above them, there is nothing to propose.
-            score = float(total.flat[peak]) / count**0.5 if total.flat[peak] > 0 else -np.inf
-            shifts.append(Shift(score, float(overlap[near]) / smaller, self._laid(place, *views)))
+            score = best / count**0.5 if best > 0 else -np.inf
+            shifts.append(Shift(score, float(overlap[near]) / smaller, self._laid(row, column, fixed, moving)))
         return shifts
 
-    def score_maps(self, moving_from_fixed: Matrix) -> tuple[list[Float32], Float32, tuple[_View, _View]]:
+    def score_maps(self, moving_from_fixed: Matrix) -> tuple[Float32, Float32, tuple[_View, _View]]:
         """Score of each group at every circular shift, overlap per block, and the views of both images.
 
         Parameters
@@ -236,18 +245,20 @@ class FeatureEngine:
         moving_from_fixed : (2, 2) array
             As for `Engine.best_shifts`.
         """
-        split = _split(inverse_of(moving_from_fixed), self._step)
+        return self._score_maps(_split(inverse_of(moving_from_fixed), self._step))
+
+    def _score_maps(self, split: _Split) -> tuple[Float32, Float32, tuple[_View, _View]]:
         fixed, moving = self._view_of_fixed(split.quarters, split.mirror), self._view_of_moving(split)
         overlap, weights = self._normalisers(fixed, moving, self._least_overlap * self._smaller(split))
-        maps = []
-        for own, other, weight in zip(fixed.spectra, moving.spectra, weights, strict=True):
-            product = _summed_product(own, other)
-            score = np.asarray(fft.irfft2(product, self._shape, overwrite_x=True), np.float32)
-            score *= self._at_every_shift(weight)
-            sample = score[::2, ::2]
-            width = np.sqrt(float(np.vdot(sample, sample)) / max(1, 4 * int(np.count_nonzero(weight))))
-            score /= max(np.float32(width), np.float32(1e-9))
-            maps.append(score)
+        products = np.empty((len(fixed.spectra), *fixed.spectra[0].shape[1:]), np.complex64)
+        for own, other, product in zip(fixed.spectra, moving.spectra, products, strict=True):
+            _sum_products(own, other, product)
+        maps = np.asarray(fft.irfft2(products, self._shape, overwrite_x=True), np.float32)
+        _multiply(maps, weights)
+        for scores, weight in zip(maps, weights, strict=True):
+            sample = scores[::2, ::2].ravel()
+            width = np.sqrt(float(np.dot(sample, sample)) / max(1, 4 * int(np.count_nonzero(weight))))
+            scores *= np.float32(1 / max(width, 1e-9))
         return maps, overlap, (fixed, moving)
 
     def _view_of_fixed(self, quarters: int, mirror: bool) -> _View:
@@ -287,49 +298,57 @@ class FeatureEngine:
         """Area of the smaller field, in pixels of the planes."""
         return max(1.0, min(self._areas[0], self._areas[1] * split.scale**2))
 
-    def _normalisers(self, fixed: _View, moving: _View, least_area: float) -> tuple[Float32, list[Float32]]:
+    def _normalisers(self, fixed: _View, moving: _View, least_area: float) -> tuple[Float32, Float32]:
         """Overlap in pixels and one over the expected width of each group's score, on blocks of shifts."""
-        count = len(fixed.spectra)
-        products = np.concatenate(
-            [fixed.slow[:1] * moving.slow[:1], fixed.slow[1:] * moving.slow[:1], fixed.slow[:1] * moving.slow[1:]]
-        )
-        maps = fft.irfft2(products, self._blocks) / np.float32(_BLOCK**2)
+        one, other = fixed.slow, moving.slow
+        products = np.concatenate([one * other[:1], one[:1] * other[1:]])
+        maps = np.asarray(fft.irfft2(products, self._blocks, overwrite_x=True), np.float32)
+        maps /= np.float32(_BLOCK**2)
         overlap = maps[0]
         area = np.maximum(overlap, np.float32(1))
-        allowed = overlap >= least_area
-        weights = []
-        for index in range(count):
-            fixed_energy = np.maximum(maps[1 + index] / area, _ENERGY_FLOOR)
-            moving_energy = np.maximum(maps[1 + count + index] / area, _ENERGY_FLOOR)
-            # A sum of products of noise has a variance of area times both energies.
-            weights.append(np.where(allowed, 1 / np.sqrt(area * fixed_energy * moving_energy), np.float32(0)))
+        # Of each group, of the fixed image and of the moving one.
+        energies = np.maximum(maps[1:] / area, _ENERGY_FLOOR).reshape(2, -1, *self._blocks)
+        # A sum of products of noise has a variance of area times both energies.
+        weights = np.where(overlap >= least_area, 1 / np.sqrt(area * energies[0] * energies[1]), np.float32(0))
         return overlap, weights
 
-    def _at_every_shift(self, blocks: Float32) -> Float32:
-        # Block shift b stands for the pixel shift 4 b; wrapping keeps the last shifts next to the first.
-        around = np.pad(blocks, ((0, 1), (0, 1)), mode="wrap")
-        matrix = np.array([[1 / _BLOCK, 0, 0], [0, 1 / _BLOCK, 0]])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return np.asarray(cv2.warpAffine(around, matrix, (self._shape[1], self._shape[0]), flags=flags))
-
-    def _laid(self, place: NDArray[np.intp], fixed: _View, moving: _View) -> Matrix:
+    def _laid(self, row: int, column: int, fixed: _View, moving: _View) -> Matrix:
         """Pixels of the moving working image to those of the fixed one, for a place in the score map."""
         # Shifts reach from the least overlap on one side to that on the other; what lies beyond the largest canvas
         # of the fixed image is a negative shift.
         limit = max(self._fixed.values.shape) / self._stride
-        shift = np.eye(3)
-        shift[:2, 2] = self._stride * np.where(place >= limit, place - self._shape[0], place)
-        return np.asarray(np.linalg.inv(fixed.canvas_from_image) @ shift @ moving.canvas_from_image)
+        laid = moving.canvas_from_image.copy()
+        laid[0, 2] += self._stride * (row - self._shape[0] if row >= limit else row)
+        laid[1, 2] += self._stride * (column - self._shape[1] if column >= limit else column)
+        return np.asarray(fixed.image_from_canvas @ laid)
 
 
-def _summed_product(ones: Spectrum, others: Spectrum) -> Spectrum:
-    """Sum over the planes; plane by plane, which stays in the cache of the processor."""
-    total: Spectrum = ones[0] * others[0]
+def _multiply(maps: Float32, blocks: Float32) -> None:
+    """Multiply values at every shift, ``(G, 4 Y, 4 X)``, by values on blocks of shifts, ``(G, Y, X)``, in place.
+
+    Block shift b stands for the pixel shift 4 b; the last shifts lie between the last block and the first.
+    """
+    count, height, width = blocks.shape
+    columns = np.empty((count, height, width, _BLOCK), np.float32)
+    steps = (np.roll(blocks, -1, 2) - blocks) / np.float32(_BLOCK)
+    columns[..., 0] = blocks
+    for part in range(1, _BLOCK):
+        np.add(columns[..., part - 1], steps, out=columns[..., part])
+    factors = columns.reshape(count, height, width * _BLOCK)
+    steps = (np.roll(factors, -1, 1) - factors) / np.float32(_BLOCK)
+    rows = maps.reshape(count, height, _BLOCK, width * _BLOCK)
+    for part in range(_BLOCK):
+        rows[:, :, part] *= factors
+        factors += steps
+
+
+def _sum_products(ones: Spectrum, others: Spectrum, total: Spectrum) -> None:
+    """Sum over the planes into ``total``; plane by plane, which stays in the cache of the processor."""
+    np.multiply(ones[0], others[0], out=total)
     part = np.empty_like(total)
     for one, other in zip(ones[1:], others[1:], strict=True):
         np.multiply(one, other, out=part)
         total += part
-    return total
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ SCALES = 1e-3, 1e3
 STRETCH_LIMITS = 1.0, 3.0
 # Scales within this factor of the middle of a range are common.
 COMMON_SCALES = 2.2
+# Rivals of a pose that was found by a quick search are sought at scales within this factor of its own.
+_NEAR_FOUND = 1.3
 # On how many times finer pixels images with little in common are compared: of them a common part of 12 to 30 % has as
 # many as one of 27 to 67 % usually has.
 _FINER = 1.5
@@ -85,6 +87,8 @@ class Limits:
         Least common valid area as a fraction of the smaller field.
     finer : float
         On how many times finer pixels than usual images are compared, so that a small common part shows as much.
+    common_scales : bool
+        Whether only scales in the middle of a wide range are tried.
     last_resort : bool
         Whether these poses are searched only because nothing was accepted among the usual ones.
     """
@@ -94,6 +98,7 @@ class Limits:
     mirror: tuple[bool, ...] = (False, True)
     least_overlap: float = 0.35
     finer: float = 1.0
+    common_scales: bool = False
     last_resort: bool = False
 
     def for_less_overlap(self, least: float) -> Limits:
@@ -104,18 +109,26 @@ class Limits:
         least : float
             Least common area as a fraction of the smaller field.
         """
-        return replace(self.in_the_middle(), least_overlap=least, finer=_FINER, last_resort=True)
-
-    def in_the_middle(self) -> Limits:
-        """The same for scales in the middle of a wide range only."""
-        middle = float(np.sqrt(self.scale[0] * self.scale[1]))
-        scale = max(self.scale[0], middle / COMMON_SCALES), min(self.scale[1], middle * COMMON_SCALES)
-        return replace(self, scale=scale)
+        return replace(self, least_overlap=least, finer=_FINER, common_scales=True, last_resort=True)
 
     def for_stretch(self, factor: float) -> Limits:
-        """The same where one side of the pixels of one image is off by a factor, and nobody knows which."""
-        slack = float(np.sqrt(factor))
-        return replace(self, scale=(self.scale[0] / slack, self.scale[1] * slack), last_resort=True)
+        """The same where one side of the pixels of one image is off by a factor, and nobody knows which.
+
+        As for less overlap, only the middle of a wide range of scales is searched, which needs no widening.
+        """
+        slack = 1.0 if self.scale[1] > COMMON_SCALES**2 * self.scale[0] else float(np.sqrt(factor))
+        scale = self.scale[0] / slack, self.scale[1] * slack
+        return replace(self, scale=scale, common_scales=True, last_resort=True)
+
+    def near(self, scale: float) -> Limits:
+        """The same for scales near one that was found already."""
+        least, greatest = max(self.scale[0], scale / _NEAR_FOUND), min(self.scale[1], scale * _NEAR_FOUND)
+        return replace(self, scale=(least, greatest))
+
+    def is_common(self, scale: float) -> bool:
+        """Whether a scale lies in the middle of the range."""
+        middle = np.sqrt(self.scale[0] * self.scale[1])
+        return bool(abs(np.log(scale / middle)) <= np.log(COMMON_SCALES))
 
     def nearest(self, rotation: float, scale: float) -> tuple[float, float]:
         """The rotation (in [0, 360)) and scale within the limits that come nearest to those given."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,11 @@ class ScoredPose:
         """Poses are ranked among those of the same groups, and apart from those of rare scales."""
         return self.group, self.common_scale
 
+    def with_score(self, score: float) -> ScoredPose:
+        """The same with another score."""
+        pose = Pose(self.pose.moving_from_fixed, score, self.pose.overlap)
+        return ScoredPose(self.candidate, self.group, pose, self.common_scale)
+
 
 @dataclass(frozen=True, eq=False)
 class NullScores:
@@ -95,12 +100,15 @@ class NullScores:
                 medians[group] = np.log(told), np.array([np.median(scores[scale]) for scale in told])
         return cls(medians)
 
-    def normalised(self, item: ScoredPose) -> ScoredPose:
-        """The pose with its score divided by the null score at its scale."""
-        if item.group not in self.medians:
-            return item
-        unit = max(float(np.interp(np.log(item.candidate.scale), *self.medians[item.group])), 1e-6)
-        return replace(item, pose=replace(item.pose, score=item.pose.score / unit))
+    def normalised(self, found: Sequence[ScoredPose]) -> list[ScoredPose]:
+        """The poses with their scores divided by the null scores at their scales."""
+        units = np.ones(len(found))
+        groups = np.array([item.group for item in found], int)
+        scales = np.log([item.candidate.scale for item in found])
+        for group, (told, medians) in self.medians.items():
+            own = groups == group
+            units[own] = np.maximum(np.interp(scales[own], told, medians), 1e-6)
+        return [item.with_score(item.pose.score / unit) for item, unit in zip(found, units.tolist(), strict=True)]
 
 
 def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) -> list[Pose]:
@@ -116,15 +124,16 @@ def distinct(poses: Iterable[Pose], grid: Grid, least_distance: float = 0.08) ->
         Mean distance between the places that two poses give, as a fraction of the width, to count as two.
     """
     points = grid.lattice(4)
-    limit = least_distance * max(grid.extent)
+    ranked = sorted(poses, key=lambda pose: -pose.score)
+    laid = np.array([pose.moving_from_fixed(points) for pose in ranked])
+    limits = np.array([least_distance * max(grid.extent) * pose.linear.scale for pose in ranked])
+    apart = np.ones(len(ranked), bool)
     kept: list[Pose] = []
-    laid = np.empty((0, *points.shape))
-    for pose in sorted(poses, key=lambda pose: -pose.score):
-        places = pose.moving_from_fixed(points)
-        apart = np.linalg.norm(laid - places, axis=2).mean(axis=1)
-        if np.all(apart > limit * pose.linear.scale):
+    for number, pose in enumerate(ranked):
+        if apart[number]:
             kept.append(pose)
-            laid = np.concatenate([laid, places[None]])
+            away = laid[number + 1 :] - laid[number]
+            apart[number + 1 :] &= np.sqrt(np.einsum("npd,npd->np", away, away)).mean(axis=1) > limits[number + 1 :]
     return kept
 
 

@@ -80,7 +80,8 @@ class Affine(_Homogeneous):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not np.allclose(self.matrix[-1], np.eye(len(self.matrix))[-1], rtol=0.0, atol=1e-12):
+        *zeros, one = self.matrix[-1].tolist()
+        if max(*map(abs, zeros), abs(one - 1)) > 1e-12:
             raise TransformError(f"The last row of an affine matrix is 0 ... 0 1; got {self.matrix[-1].tolist()}.")
 
     @classmethod
