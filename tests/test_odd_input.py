@@ -79,14 +79,15 @@ def test_planes_of_one_row_can_be_sampled() -> None:
     ("shape", "spacing"),
     [
         pytest.param((64, 80), (0.001, 1.0), id="flat pixels"),
-        pytest.param((33, 20_000), (0.02, 0.02), id="long", marks=pytest.mark.slow),
+        pytest.param((33, 20_000), (0.02, 0.02), id="long"),
     ],
 )
 def test_images_far_from_square_are_refused_or_registered(
     shape: tuple[int, int], spacing: tuple[float, float], home: Path, run: Run
 ) -> None:
     image(home / "odd.ome.tif", texture(shape, 3), spacing)
-    code, said = run("register", "f.ome.tif", "odd.ome.tif", "-o", "out")
+    # A few of the rotations, as what goes wrong at one does so at all.
+    code, said = run("register", "f.ome.tif", "odd.ome.tif", "-o", "out", "--rotation", "-10..10")
     assert (code, said) == (3, "")
     assert (home / "out" / "report.html").is_file()
 

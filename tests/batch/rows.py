@@ -1,6 +1,8 @@
 """Small pairs as files, tables of them, and the command line as a process of its own."""
 
+import contextlib
 import csv
+import io
 import os
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
+from correlight import cli
 from correlight.geometry import Grid
 from correlight.io import write_tiff
 
@@ -57,6 +60,14 @@ def run(*words: str | Path, home: Path, patience: float = 300.0) -> subprocess.C
         check=False,
         timeout=patience,
     )
+
+
+def run_here(*words: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process, for parts and summaries: what is loaded already need not be loaded anew."""
+    out, wrong = io.StringIO(), io.StringIO()
+    with contextlib.chdir(home), contextlib.redirect_stdout(out), contextlib.redirect_stderr(wrong):
+        code = cli.main(["batch", *map(str, words)])
+    return subprocess.CompletedProcess(words, code, out.getvalue(), wrong.getvalue())
 
 
 def environment() -> dict[str, str]:

@@ -15,7 +15,7 @@ import tifffile
 
 from correlight import cli
 from tests.batch.mutants import batch_of_mutants
-from tests.batch.rows import COMMAND, HASTY, NARROW, environment, left_over, run, write_couple, write_rows
+from tests.batch.rows import COMMAND, HASTY, NARROW, environment, left_over, run, run_here, write_couple, write_rows
 
 NAMES = (
     "plain",
@@ -144,13 +144,13 @@ def test_started_again_nothing_finished_is_done_again(home: Path) -> None:
     out = home / "out"
     before = {path: path.stat().st_mtime_ns for path in (out / "results").rglob("*")}
     pages = {path.name: path.read_bytes() for path in out.glob("summary.*")}
-    done = run("pairs.csv", "-o", "out", "--shard", "1/1", "--exit-zero", home=home)
+    done = run_here("pairs.csv", "-o", "out", "--shard", "1/1", "--exit-zero", home=home)
     assert done.returncode == 0, done.stderr
     assert "11 of 16 rows are complete already." in done.stdout
     # Rows that failed are tried again, and fail again.
     assert done.stderr.count(" failed: ") == 5
     assert {path: path.stat().st_mtime_ns for path in (out / "results").rglob("*")} == before
-    assert run("--collect", "out", home=home).returncode == 3
+    assert run_here("--collect", "out", home=home).returncode == 3
     assert {path.name: path.read_bytes() for path in out.glob("summary.*")} == pages
     assert left_over(out) == []
 
@@ -160,10 +160,10 @@ def test_parts_make_the_same_summary_from_another_order(home: Path) -> None:
         rows = list(csv.DictReader(file))
     write_rows(home / "other.csv", [dict(reversed(row.items())) for row in reversed(rows)])
     for part in ("2/2", "1/2"):
-        done = run("other.csv", "-o", "parts", "--shard", part, "--fail-on", "never", home=home)
+        done = run_here("other.csv", "-o", "parts", "--shard", part, "--fail-on", "never", home=home)
         assert done.returncode == 0, done.stderr
         assert not (home / "parts" / "summary.html").exists()
-    assert run("--collect", "parts", "--exit-zero", home=home).returncode == 0
+    assert run_here("--collect", "parts", "--exit-zero", home=home).returncode == 0
     for name in ("summary.html", "summary.csv", "summary.json"):
         assert (home / "parts" / name).read_bytes() == (home / "out" / name).read_bytes()
 
@@ -173,18 +173,18 @@ def test_an_input_or_an_option_that_changed_is_done_again(home: Path, tmp_path: 
         write_couple(tmp_path, f"{name}_EM.tif", f"{name}_LM.tif", ord(name))
     rows = [{"name": n, "fixed": f"{n}_EM.tif", "moving": f"{n}_LM.tif", **HASTY} for n in "abc"]
     write_rows(tmp_path / "t.csv", rows)
-    assert run("t.csv", "-o", "out", "--shard", "1/1", "--exit-zero", home=tmp_path).returncode == 0
+    assert run_here("t.csv", "-o", "out", "--shard", "1/1", "--exit-zero", home=tmp_path).returncode == 0
     os.utime(tmp_path / "a_EM.tif")  # the same bytes at another time
     write_couple(tmp_path, "b_EM.tif", "b_LM.tif", 7)
     rows[2]["seed"] = "5"
     write_rows(tmp_path / "t.csv", rows)
-    done = run("t.csv", "-o", "out", "--shard", "1/1", "--exit-zero", home=tmp_path)
+    done = run_here("t.csv", "-o", "out", "--shard", "1/1", "--exit-zero", home=tmp_path)
     assert "1 of 3 rows are complete already." in done.stdout
     assert sorted(line.split()[-1] for line in done.stdout.splitlines() if "refused" in line) == ["b", "c"]
     # What somebody else put into a result is not lost; the row says so.
     (tmp_path / "out" / "results" / "b" / "notes.txt").write_text("mine")
     write_couple(tmp_path, "b_EM.tif", "b_LM.tif", 8)
-    done = run("t.csv", "-o", "out", "--shard", "1/1", "--exit-zero", home=tmp_path)
+    done = run_here("t.csv", "-o", "out", "--shard", "1/1", "--exit-zero", home=tmp_path)
     assert "b failed: " in done.stderr
     assert "notes.txt" in done.stderr
     assert (tmp_path / "out" / "results" / "b" / "notes.txt").read_text() == "mine"

@@ -12,10 +12,10 @@ from correlight.transforms import Affine
 @pytest.fixture
 def drawn() -> Draw:
     """A few grains twice, the second time turned and mirrored."""
-    pixels = np.asarray(pair("grains", 4, electron_shape=(192, 192), light_shape=(64, 64)).fixed.levels[0][0])
-    turn = Affine.similarity(90.0, 1.0, True, (95.5, 95.5))
-    y, x = np.rint(turn.inverse()(np.indices((192, 192)).reshape(2, -1).T)).astype(int).T
-    return Draw("grains", pixels, pixels[y, x].reshape(192, 192), turn, 6.4)
+    pixels = np.asarray(pair("grains", 4, electron_shape=(144, 144), light_shape=(64, 64)).fixed.levels[0][0])
+    turn = Affine.similarity(90.0, 1.0, True, (71.5, 71.5))
+    y, x = np.rint(turn.inverse()(np.indices((144, 144)).reshape(2, -1).T)).astype(int).T
+    return Draw("grains", pixels, pixels[y, x].reshape(144, 144), turn, 6.4)
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from correlight import cli
 from correlight.exchange import write_transform
 from correlight.geometry import Grid
 from correlight.methods import registry
+from correlight.output.report.page import template
 from correlight.transforms import Affine, Displacement
 from tests.known_pair import texture
 
@@ -248,6 +249,8 @@ def load() -> None:
     for name in ("cli.program", "registration.register", "registration.from_landmarks"):
         importlib.import_module(f"correlight.{name}")
     importlib.import_module("onnxruntime")
+    for name in ("report", "evidence", "tables", "field", "predicted"):
+        template(f"{name}.html.j2")
     # What Python loads when it is first needed may be out of reach once rights are given up.
     for name in ("utf-8-sig", "cp1252", "latin-1", "ascii", "utf-16"):
         codecs.lookup(name)

@@ -152,7 +152,7 @@ def test_the_same_seed_gives_the_same_weights(trained: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_learning_lowers_the_loss_and_can_go_on_from_earlier_weights(tmp_path: Path) -> None:
     """Six specimens over and over: a network that learns anything at all learns those."""
-    settings = Settings(steps=25, size=4, simulated=0, drawn=6, kinds=(), photographs=False)
+    settings = Settings(steps=12, size=4, simulated=0, drawn=6, kinds=(), photographs=False)
     first = quiet(tmp_path / "one", settings)
     log = [json.loads(line) for line in (first.parent / "log.jsonl").read_text().splitlines()]
     second = quiet(tmp_path / "two", settings, start=first)
@@ -175,7 +175,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
         "s = t.Settings(steps=int(sys.argv[2]), size=2, simulated=0, drawn=8, kinds=(), photographs=False)\n"
         "t.train(Path(sys.argv[1]), s, workers=0, report=lambda line: print(line, flush=True))\n"
     )
-    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path), "12"]
+    command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path), "8"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
         checkpoint = tmp_path / "checkpoint.pt"

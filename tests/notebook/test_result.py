@@ -16,16 +16,16 @@ from correlight.landmarks import fit
 from correlight.landmarks.synthetic import landmarks_of
 from correlight.notebook.result import ResultWithImages
 from correlight.registration.options import as_image
-from correlight.simulate import pair
 from correlight.simulate.write import write_pair
 from correlight.transforms import Affine
+from tests.small_pairs import cell
 
 LIMITS: dict[str, Any] = {"rotation": (20.0, 40.0), "mirror": False, "moving_channel": 1}
 
 
 @pytest.fixture(scope="module")
 def couple():
-    return pair("cell", seed=3, electron_shape=(256, 256), light_shape=(192, 192), rotation=30.0, mirror=False)
+    return cell(3, data_bar=None, rotation=30.0, mirror=False)
 
 
 @pytest.fixture(scope="module")

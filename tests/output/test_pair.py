@@ -82,8 +82,8 @@ def test_a_simulated_specimen_by_reflected_light() -> None:
         shear=0.0,
         electron_spacing=0.04,
         light_spacing=0.16,
-        electron_shape=(800, 800),
-        light_shape=(420, 420),
+        electron_shape=(560, 560),
+        light_shape=(300, 300),
         least_overlap=1.0,
     )
     claimed = both.moving.with_spacing(0.16 * 1.08, "claimed")

@@ -72,9 +72,9 @@ def runs() -> list[tuple[str, Couple, dict[str, Any]]]:
         ("classical", turned, about_z),
         ("classical", flat, near),
         ("predicted-stain", cell_and_negative(), {**near, "predictor": negative()}),
-        ("mutual-information", turned, about_z),
-        ("mutual-information", flat, near),
         # The kinds of transform are chosen from in the runs above.
+        ("mutual-information", turned, {**about_z, "model": "rigid"}),
+        ("mutual-information", flat, {**near, "model": "rigid"}),
         ("log-mi-3d", straight, {"model": "rigid"}),
         ("fiducials", flat, near),
         ("image-then-fiducials", flat, near),

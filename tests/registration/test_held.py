@@ -8,8 +8,8 @@ from correlight.methods.task import Candidate, Fit
 from correlight.registration.held import held
 from correlight.registration.options import Options
 from correlight.registration.register import register
-from correlight.simulate import pair
 from correlight.transforms import Affine, Chain, Projective
+from tests.small_pairs import cell
 
 FIXED, MOVING = Grid.of((100, 120), 0.5, unit="micrometre"), Grid.of((80, 90), 2.0, unit="micrometre")
 NONE = Candidate((0, 0), ())
@@ -83,11 +83,8 @@ def test_stacks_are_turned_in_the_plane() -> None:
 
 def test_no_result_leaves_the_limits() -> None:
     """The truth lies a little outside, where a refinement goes of its own accord."""
-    couple = pair(
-        "cell", 12, electron_shape=(256, 256), light_shape=(160, 160), electron_spacing=0.05, light_spacing=0.1,
-        data_bar=False, rotation=-7.0, mirror=False,
-    )  # fmt: skip
-    result = register(couple.fixed, couple.moving, moving_channel="reflected", rotation=(-5, 5), scale=(0.45, 0.55))
+    couple = cell(rotation=-7.0, mirror=False)
+    result = register(couple.fixed, couple.moving, moving_channel="reflected", rotation=(-5, 5), scale=(0.5, 0.56))
     assert isinstance(result.moving_from_fixed, Affine | Projective)
     angle = Affine.of(result.moving_from_fixed.jacobian(couple.fixed.grid.centre[None])[0], (0, 0)).rotation
     assert -5 - 1e-9 <= (angle + 180) % 360 - 180 <= 5 + 1e-9

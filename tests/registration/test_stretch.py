@@ -27,7 +27,7 @@ def longer(couple: SimulatedPair) -> Image:
 
 
 def searched(couple: SimulatedPair, **limits: tuple[float, float]) -> Result:
-    return register(couple.fixed, longer(couple), rotation=(25, 45), mirror=False, workers=1, **limits)  # type: ignore[arg-type]
+    return register(couple.fixed, longer(couple), rotation=(32, 38), mirror=False, workers=1, **limits)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
