@@ -11,8 +11,6 @@ PYTHON ?= $(shell for p in python3.11 python3 python; do $$p -c '$(NEW_ENOUGH)' 
 TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
-# One process of tests for each processor: threads of libraries beside them would only wait for each other.
-ONE    := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 STAMP  := $(VENV)/.installed
 # The plug-in is tested with the binding of Qt that QT names: make test-napari QT=pyside6
 QT     ?= pyqt6
@@ -42,7 +40,7 @@ test: $(STAMP) $(TSTAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(ONE) PATH="$$PATH:$(CURDIR)/$(TVENV)/bin" $(BIN)/pytest -n logical --dist worksteal
+	PATH="$$PATH:$(CURDIR)/$(TVENV)/bin" $(BIN)/pytest -n logical --dist worksteal
 	$(MAKE) package
 ifeq ($(SCREEN),none)
 	@echo "The plug-in for napari was not tested: there is no screen, and xvfb-run is not installed."
@@ -70,7 +68,7 @@ else
 test-napari: $(NSTAMP)
 	$(NVENV)/bin/npe2 validate correlight
 	QT_API=$(QT) $(SCREEN) $(NVENV)/bin/napari --info
-	$(ONE) QT_API=$(QT) LIBGL_ALWAYS_SOFTWARE=1 $(SCREEN) $(NVENV)/bin/python -m pytest $(THEIRS) tests/napari
+	QT_API=$(QT) LIBGL_ALWAYS_SOFTWARE=1 $(SCREEN) $(NVENV)/bin/python -m pytest $(THEIRS) tests/napari
 endif
 
 $(NSTAMP): pyproject.toml
