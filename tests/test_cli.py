@@ -250,6 +250,8 @@ BAD = [
     (["register", *IMAGES, "-o", "out", "--pose", "0"], "counted from 1"),
     (["register", *IMAGES, "-o", "out", "--seed", "-4"], "whole number from 0"),
     (["register", *IMAGES, "-o", "out", "--seed", "x"], "--seed"),
+    (["register", *IMAGES, "-o", "out", "--pose", "1.9"], "--pose: a whole number was expected; got '1.9'"),
+    (["register", *IMAGES, "-o", "out", "--fixed-time", "0.6"], "--fixed-time: a whole number was expected"),
     (["register", *IMAGES, "-o", "out", "--exit-zero", "--fail-on", "refused"], "contradict each other"),
     (["register", *IMAGES, "-o", "out", "--fail-on", "always"], "--fail-on"),
     (["register", "none.tif", IMAGES[1], "-o", "out"], "none.tif"),

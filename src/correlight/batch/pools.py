@@ -24,7 +24,8 @@ from correlight.parsing import read_text
 
 # Dask lets its workers give every large array back to the system at once, and take it anew for the next one: 25 times
 # as many page faults, and a quarter of all processor time.
-_TRIM = "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_"
+_TRIM: dict[str, object] = {"distributed": {"nanny": {"pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": None}}}}
+_THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 _SECONDS = 4  # to wait for a scheduler to answer
 
 
@@ -56,10 +57,13 @@ class OneProcess:
 
     def submit(self, work: Work) -> Future[Outcome]:
         """Begin a row, in a new process if the one before died."""
-        if self._executor is None:
-            spawn = multiprocessing.get_context("spawn")
-            self._executor = ProcessPoolExecutor(1, mp_context=spawn, initializer=_end_with_parent)
-        return self._executor.submit(run_row, work)
+        if self._executor is not None:
+            return self._executor.submit(run_row, work)
+        spawn = multiprocessing.get_context("spawn")
+        self._executor = ProcessPoolExecutor(1, mp_context=spawn, initializer=_end_with_parent)
+        with _one_thread():
+            # The process begins with the first row.
+            return self._executor.submit(run_row, work)
 
     def died(self, error: BaseException) -> bool:
         """Whether the process ended."""
@@ -75,6 +79,21 @@ class OneProcess:
             for process in list((executor._processes or {}).values()):
                 process.kill()
             executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let processes that begin in the block calculate with one thread: libraries ask for it when they are loaded."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _end_with_parent() -> None:
@@ -140,7 +159,7 @@ def local(workers: int) -> Iterator[DaskWorkers]:
     # The system itself ends a worker that takes too much memory. Less would be allowed each if it were shared out, and
     # a worker that pauses would never go on.
     with (
-        dask.config.set({_TRIM: None}),
+        dask.config.set(_TRIM),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -203,6 +222,7 @@ def slurm(config: Path) -> Iterator[DaskWorkers]:
         If the file asks for something else, or there is no Slurm.
     """
     _must_be_installed("dask_jobqueue")
+    import dask
     from dask_jobqueue import SLURMCluster
     from distributed import Client
 
@@ -211,6 +231,8 @@ def slurm(config: Path) -> Iterator[DaskWorkers]:
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise UsageError(f"A number of workers, from 1, was expected in {config}; got {workers!r}.")
     given = {"cores": 1, "processes": 1, "memory": "4GB", **options}
+    inherited = f"export DASK_INTERNAL_INHERIT_CONFIG={dask.config.serialize(_TRIM)}"
+    given["job_script_prologue"] = [inherited, *given.get("job_script_prologue", ())]
     scheduler = {"dashboard_address": None, "allowed_failures": 0, **given.pop("scheduler_options", {})}
     try:
         cluster = SLURMCluster(**given, scheduler_options=scheduler)

@@ -118,7 +118,9 @@ def run_row(work: Work) -> Outcome:
             return Outcome("busy", sentence=str(error))
         failure = failure_of(error)
         kind = failure.kind if failure.kind in ("memory", "disk full") else "failed"
-        return Outcome(kind, sentence=" ".join(failure.sentence.split()))
+        # Files are called as from the table, wherever that lies: the summary is the same everywhere.
+        sentence = failure.sentence.replace(os.path.join(work.home, ""), "")
+        return Outcome(kind, sentence=" ".join(sentence.split()))
 
 
 @cache

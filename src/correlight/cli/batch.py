@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Crate, ExitZero, FailOn, Signed
+from correlight.cli.options import Crate, ExitZero, FailOn, Signed, Whole
 from correlight.cli.terminal import ACCEPTED, exit_code, printable, row_bar, tell_notes
 from correlight.errors import UsageError, WriteError
 from correlight.output.asked import grid_choice
@@ -34,7 +34,7 @@ def batch(
     table_only: Annotated[bool, Parameter(negative="")] = False,
     recipe: str | None = None,
     grid: Annotated[str | None, Signed] = None,
-    workers: int | None = None,
+    workers: Whole | None = None,
     scheduler: str | None = None,
     slurm: Path | None = None,
     shard: str | None = None,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import FIRST, Overwrite, Parts, Signed
+from correlight.cli.options import FIRST, Overwrite, Parts, Signed, Whole
 from correlight.cli.terminal import ACCEPTED, printable, tell_found, tell_notes
 from correlight.output.asked import position, spacings
 
@@ -27,7 +27,7 @@ def convert(
     fixed_origin: Annotated[str | None, Signed] = None,
     moving_origin: Annotated[str | None, Signed] = None,
     model: Literal["rigid", "similarity", "affine", "projective"] | None = None,
-    landmarks: int | None = None,
+    landmarks: Whole | None = None,
     name: str | None = None,
     into: Path | None = None,
     dimensions: Literal[2, 3] | None = None,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from correlight.cli.options import Output, Overwrite
+from correlight.cli.options import Output, Overwrite, Whole
 from correlight.cli.terminal import ACCEPTED, UNSURE, progress_bar, tell
 from correlight.errors import UsageError
 from correlight.output.from_files import opened
@@ -19,7 +19,7 @@ def demo(
     *,
     output: Output = Path("correlight-demo"),
     kind: Literal["cell", "grains", "tissue", "fibres", "neuropil", "plant"] = "cell",
-    seed: int = 1,
+    seed: Whole = 1,
     overwrite: Overwrite = False,
 ) -> int:
     """Simulate a specimen under two microscopes, register the files, and compare with the known truth.

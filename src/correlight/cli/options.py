@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from correlight.cli import terminal
 
@@ -16,14 +18,25 @@ Spacing = Annotated[float | None, Parameter(help="Micrometres per pixel, in plac
 Spacings = Annotated[
     str | None, Parameter(help="Micrometres per pixel, one number or Z,Y,X, in place of what the file states.")
 ]
+
+
+def _whole(kind: object, tokens: Sequence[Token]) -> int:
+    """The whole number of an option; a fraction is not rounded to one."""
+    text = tokens[0].value
+    if not re.fullmatch(r"[+-]?\d{1,18}", text, re.ASCII):
+        raise ValueError(f"a whole number was expected; got {text!r}")
+    return int(text)
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
 Signed = Parameter(allow_leading_hyphen=True)
 Scene = Annotated[
     str | None, Parameter(help="Which of several images in the file, by 0-based number or name; the first without.")
 ]
 Series = Annotated[
-    int | None, Parameter(help="Which series of pages of a TIFF file, from 0; the first that is no preview without.")
+    Whole | None, Parameter(help="Which series of pages of a TIFF file, from 0; the first that is no preview without.")
 ]
-Time = Annotated[int | None, Parameter(help="Which frame of a time series, counted from 0; the first without.")]
+Time = Annotated[Whole | None, Parameter(help="Which frame of a time series, counted from 0; the first without.")]
 View = Annotated[
     str | None,
     Parameter(help="Which view (angle, phase, illumination), a number from 0 or as V=1,H=0; the first without."),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import FIRST, Output, Parts, Signed, Spacing
+from correlight.cli.options import FIRST, Output, Parts, Signed, Spacing, Whole
 from correlight.cli.terminal import ACCEPTED, UNSURE, printable, progress_bar, tell_findings
 from correlight.errors import UsageError
 from correlight.output.asked import ROTATIONS, interval, positive
@@ -29,7 +29,7 @@ def pair(
     match: Literal["edges", "zero-mean", "plain"] = "edges",
     padding: Literal["grey", "edge", "masked"] = "grey",
     rotation: Annotated[str, Signed] = "-8..8",
-    seed: int = 0,
+    seed: Whole = 0,
     overwrite: Annotated[bool, Parameter(negative="", help="Replace an earlier pair.")] = False,
 ) -> int:
     """Find the field of the fixed image in a wider moving image, and cut it out on the fixed pixels.

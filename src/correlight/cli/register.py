@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import FIRST, Crate, ExitZero, FailOn, Output, Overwrite, Parts, Signed, Spacings
+from correlight.cli.options import FIRST, Crate, ExitZero, FailOn, Output, Overwrite, Parts, Signed, Spacings, Whole
 from correlight.cli.terminal import exit_code, progress_bar, tell, tell_findings
 from correlight.output.asked import ROTATIONS, SCALES, STRETCH_LIMITS, box, grid_choice, interval, spacings
 from correlight.output.from_files import Asked, register_files
@@ -34,10 +34,10 @@ def register(
     scale: Annotated[str | None, Signed] = None,
     stretch: Annotated[str | None, Signed] = None,
     mirror: Annotated[bool, Parameter(name="--mirror", negative="--no-mirror")] = True,
-    pose: int | None = None,
+    pose: Whole | None = None,
     predictor: Path | None = None,
     grid: Annotated[str, Signed] = "fixed",
-    seed: int = 0,
+    seed: Whole = 0,
     fail_on: FailOn = None,
     exit_zero: ExitZero = False,
     crate: Crate = False,

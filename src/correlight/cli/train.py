@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import Overwrite
+from correlight.cli.options import Overwrite, Whole
 from correlight.cli.terminal import ACCEPTED, printable, tell_notes
 from correlight.errors import UsageError
 
@@ -25,10 +25,10 @@ def train(
     pixel: float | None = None,
     shrink: float = 4.0,
     contrast: Literal["stretched", "normalised", "equalised", "equalised-locally"] = "equalised",
-    steps: int = 3000,
+    steps: Whole = 3000,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     license: str = "CC-BY-4.0",
-    seed: int = 0,
+    seed: Whole = 0,
     overwrite: Overwrite = False,
 ) -> int:
     """Train a model from pairs of images, or go on with a training that was interrupted.
