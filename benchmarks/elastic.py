@@ -8,6 +8,10 @@ goes on where it stopped; ``--tables`` writes ``benchmarks/results/elastic.md`` 
 - ``specimens``: all six simulated specimens at the pixel sizes that are usual, from the nearest affine map.
 - ``itself``: electron images onto themselves and onto an affinely moved copy: what is moved beyond the affine map.
 - ``unrelated``: images of two specimens: a field is wrong whatever it is.
+- ``wrinkles``: two electron images of neighbouring sections, of which one has three folds of a few pixels that were
+  flattened: places beside a line are pushed away from it.
+- ``scan``: grains under a backscatter detector and as a map of another scan, which lies off by a smooth curve, 20 to 40
+  pixels at most.
 - ``large``: as ``specimens``, with a field of which the nearest affine map leaves 8 % of the width.
 
 Other programs get the two images on one grid, the moving one laid there by the same affine map:
@@ -23,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -35,7 +39,7 @@ from numpy.typing import NDArray
 from benchmarks.accuracy import RESULTS, ROOT
 from correlight.appearance import APPEARANCES
 from correlight.evidence.confidence import calibration
-from correlight.geometry import Grid
+from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
@@ -47,12 +51,14 @@ from correlight.refine.rounds import choose_in_rounds
 from correlight.simulate import pair
 from correlight.simulate.specimen import SpecimenKind
 from correlight.transforms import Affine, Transform, VelocityField
+from correlight.transforms.velocity import RIM
 
 PEERS = ("elastix", "ants", "simpleitk")
 PYTHON = "CORRELIGHT_PEERS_PYTHON"
 CHANNELS = APPEARANCES["descriptor and edges"].refine
 # Good, decent and bad: up to so many pixels of the light image (median), and what is no better than nothing is poor.
 GOOD, DECENT = 1.0, 2.0
+CASES = ("grains", "specimens", "itself", "unrelated", "wrinkles", "scan", "large")
 KINDS: tuple[SpecimenKind, ...] = get_args(SpecimenKind)
 
 
@@ -100,6 +106,43 @@ def nearest_affine(truth: Transform, grid: Grid) -> Affine:
     return Affine.of(found[:-1].T, found[-1])
 
 
+def shaped(grid: Grid, cells: int, displacement: Callable[[Points], Points]) -> VelocityField:
+    """A smooth field of about the displacements that are given at ``(N, 2)`` shares of the field, as such shares."""
+    lattice = Lattice.over(grid, cells)
+    nodes = lattice.grid.points(np.indices(lattice.inner).reshape(2, -1).T + RIM)
+    low, extent = grid.corners().min(axis=0), np.asarray(grid.extent)
+    return lattice.velocity(displacement((nodes - low) / extent) * extent)
+
+
+def wrinkles(seed: int) -> Callable[[Points], Points]:
+    """Places are pushed away from three lines, by 1.2 % of the width and over 6 % of it."""
+    rng = np.random.default_rng([seed, 78])
+    lines = [(rng.uniform(0.2, 0.8, 2), rng.uniform(0, np.pi)) for _ in range(3)]
+
+    def displacement(at: Points) -> Points:
+        total = np.zeros_like(at)
+        for middle, angle in lines:
+            across = np.array([np.sin(angle), np.cos(angle)])
+            far = (at - middle) @ across / 0.06
+            total += 0.012 * (far * np.exp(0.5 - far**2 / 2))[:, None] * across
+        return total
+
+    return displacement
+
+
+def drift(seed: int) -> Callable[[Points], Points]:
+    """A scan that drifts and bows: curves of second and third order, up to 4 to 8 % of the width."""
+    numbers = np.random.default_rng([seed, 79]).uniform(0.5, 1.0, 4) * (1, -1, 1, -1)
+
+    def displacement(at: Points) -> Points:
+        y, x = (2 * at - 1).T
+        down = numbers[0] * y**2 + numbers[1] * 0.6 * x * y**2
+        along = numbers[2] * y**2 + numbers[3] * 0.8 * y**3 + 0.4 * x * y
+        return 0.03 * np.stack([down, along], axis=-1)
+
+    return displacement
+
+
 def bent_copy(image: Image, by: Transform) -> Image:
     """The image as another shows it that ``by`` leads to."""
     values, shown = warp(image, image.grid, by, image.grid)
@@ -108,16 +151,21 @@ def bent_copy(image: Image, by: Transform) -> Image:
 
 def cases(case: str, count: int) -> Iterator[Bent]:
     """The pairs of a case."""
-    if case == "grains":
+    if case in ("grains", "scan"):
         for seed in range(count):
             aligned = {"rotation": 0.0, "mirror": False, "stretch": 1.0, "shear": 0.0, "least_overlap": 0.98}
             size = {"electron_shape": (512, 512), "light_shape": (512, 512)}
             at = {"electron_spacing": 0.1, "light_spacing": 0.1, "data_bar": False}
             made = pair("grains", 7000 + seed, **aligned, **size, **at)  # type: ignore[arg-type]
-            field = bend(made.fixed.grid, 2, 0.01, seed)
+            grid = made.fixed.grid
+            field = shaped(grid, 4, drift(seed)) if case == "scan" else bend(grid, 2, 0.01, seed)
             truth = made.moving_from_fixed @ field
-            start = nearest_affine(truth, made.fixed.grid)
-            yield Bent(f"grains {seed}", bent_copy(made.fixed, field), made.moving, start, truth)
+            start = nearest_affine(truth, grid)
+            yield Bent(f"{case} {seed}", bent_copy(made.fixed, field), made.moving, start, truth)
+        return
+    if case == "wrinkles":
+        for seed in range(count):
+            yield _neighbours(seed)
         return
     for seed in range(count):
         for kind in KINDS:
@@ -137,6 +185,20 @@ def cases(case: str, count: int) -> Iterator[Bent]:
                 truth = made.moving_from_fixed @ field
                 start = nearest_affine(truth, made.fixed.grid)
                 yield Bent(name, bent_copy(made.fixed, field), made.moving, start, truth)
+
+
+def _neighbours(seed: int) -> Bent:
+    """Two electron images of one specimen with noise of their own, one of them wrinkled."""
+    made = pair("neuropil", 8200 + seed, electron_shape=(512, 512), light_shape=(128, 128), data_bar=False).fixed
+    field = shaped(made.grid, 12, wrinkles(seed))
+    rng = np.random.default_rng([seed, 80])
+    noisy = [
+        replace(
+            one, levels=(np.asarray(one.levels[0]) + rng.normal(0, 0.3 * np.std(one.levels[0]), one.levels[0].shape),)
+        )
+        for one in (bent_copy(made, field), made)
+    ]
+    return Bent(f"wrinkles {seed}", *noisy, nearest_affine(field, made.grid), field)
 
 
 def planes_of(bent: Bent) -> list[PlanePair]:
@@ -259,7 +321,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
 def main() -> int:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.elastic", description=__doc__)
-    parser.add_argument("--case", choices=("grains", "specimens", "itself", "unrelated", "large"), default="specimens")
+    parser.add_argument("--case", choices=CASES, default="specimens")
     parser.add_argument("--count", type=int, default=4, help="draws (of every specimen)")
     parser.add_argument("--peer", choices=PEERS)
     parser.add_argument("--tables", action="store_true", help="write the tables of what was run, and run nothing")

@@ -40,6 +40,8 @@ _WIDTHS, _SURROUND = {2: (1.0, 2.0, 4.0), 3: (0.7, 1.5)}, {2: 24.0, 3: 8.0}
 _MOST = 3.0
 # Grey levels of mutual information, and the widths over which they are smoothed.
 _LEVELS, _SMOOTH = 8, {2: (1.0, 3.0), 3: (0.7,)}
+# Volumes are described on so many voxels at most: some thirty numbers for each, of both, are kept.
+_MOST_VOXELS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,20 @@ class Described:
     def shown(self) -> Mask:
         """Where both images say something."""
         return self.fixed_shown & self.moving_shown
+
+
+def finest_level(pair: Comparison) -> int:
+    """The level on which a field is fitted: the finest of planes, and of volumes that memory allows.
+
+    Parameters
+    ----------
+    pair : Comparison
+        The two images.
+    """
+    if not isinstance(pair, VolumePair):
+        return pair.levels[-1]
+    held = [level for level in pair.levels if np.prod(pair.sizes[level].fixed.grid.shape) <= _MOST_VOXELS]
+    return held[-1] if held else pair.levels[0]
 
 
 def described(

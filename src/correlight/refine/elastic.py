@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from correlight.geometry import Grid, Points
 from correlight.images.image import Float32
-from correlight.refine.described import Described, described
+from correlight.refine.described import Described, described, finest_level
 from correlight.refine.discrete import search_displacements
 from correlight.refine.related import assumed
 from correlight.refine.samples import Comparison, LinearTransform
@@ -115,7 +115,7 @@ def choose_field(
     """
     every = list(pairs) if isinstance(pairs, Sequence) else [pairs]
     asked = settings or FieldSettings()
-    images = described(every, pose, every[0].levels[-1], asked.measures)
+    images = described(every, pose, finest_level(every[0]), asked.measures)
     if images is None or np.count_nonzero(images.shown) < _FEWEST_PIXELS:
         return ElasticChoice(None, "too little is shown by both images for a field, so the linear map was kept")
     rough = assumed(images)
@@ -147,7 +147,7 @@ def gain_by_grey_values(pairs: Sequence[Comparison], pose: LinearTransform, halv
     halves : sequence of Transform
         What was fitted to either half, by other measures, from fixed to fixed positions under that map.
     """
-    images = described(pairs, pose, pairs[0].levels[-1], ("mutual information",))
+    images = described(pairs, pose, finest_level(pairs[0]), ("mutual information",))
     return 0.0 if images is None else gain_by_halves(images, halves)
 
 

@@ -1,0 +1,74 @@
+"""Time, memory and error of a smooth field between two stacks, from the affine map.
+
+``python -m benchmarks.field_volumes 64 512 512`` makes a stack of smooth noise of so many slices, rows and columns, and
+another of it that is bent and of another contrast, and fits a field from the nearest affine map, on voxels as fine as a
+registration would compare. Each call is a process of its own, as the peak of memory is that of the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import sys
+import time
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from benchmarks.elastic import bend, bent_copy, nearest_affine
+from correlight.images.image import Image
+from correlight.images.volume import Volume
+from correlight.refine.rounds import choose_in_rounds
+from correlight.refine.volumes import VolumePair, levels_of
+
+SPACING = (0.3, 0.1, 0.1)
+MOST_VOXELS = 5e6
+SHARE = 0.01
+
+
+def main() -> int:
+    """One row."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.field_volumes", description=__doc__)
+    parser.add_argument("shape", type=int, nargs=3)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng(asked.seed)
+    coarse = rng.normal(size=[max(4, n // step) for n, step in zip(asked.shape, (2, 6, 6), strict=True)])
+    made = ndimage.zoom(coarse.astype(np.float32), np.array(asked.shape) / coarse.shape, order=3)
+    moving = Image.from_array(made[None], SPACING)
+    truth = bend(moving.grid, 2, SHARE, asked.seed)
+    fixed = bent_copy(moving, truth)
+    other = Image.from_array(np.exp(-made)[None] + rng.normal(scale=0.2, size=made.shape).astype(np.float32), SPACING)
+    size = max(SPACING[1], (float(np.prod(fixed.grid.extent)) / MOST_VOXELS) ** (1 / 3))
+    volumes = [Volume.of(one, 0, size) for one in (fixed, other)]
+    pair = VolumePair(levels_of(*volumes, 1.0, [4 * size, 2 * size, size]))
+    start = nearest_affine(truth, fixed.grid)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    wall, began = time.perf_counter(), time.process_time()
+    choice, pose = choose_in_rounds([pair], start)
+    seconds, spent = time.perf_counter() - wall, time.process_time() - began
+    points = fixed.grid.lattice(12)
+    points = points[fixed.grid.contains(truth(points))]
+    led = points if choice.fit is None else choice.fit.field(points)
+    errors = [np.linalg.norm(one - truth(points), axis=1) / SPACING[1] for one in (start(points), pose(led))]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    shape = "x".join(map(str, asked.shape))
+    print(f"| {shape} | {'x'.join(map(str, pair.fixed_grid.shape))} | {np.median(errors[0]):.2f} | "
+          f"{np.median(errors[1]):.2f} | {np.percentile(errors[1], 90):.2f} | {seconds:.1f} | {spent:.1f} | "
+          f"{before:.0f} | {peak:.0f} |")  # fmt: skip
+    if choice.fit is not None:
+        own = choice.fit.deviation_at(points) / SPACING[1]
+        apart = np.linalg.norm(choice.fit.halves[0](points) - choice.fit.halves[1](points), axis=1) / 2 / SPACING[1]
+        seen = choice.fit.evidence_at(points) > 0.5
+        print(f"{choice.reason}; evidence on {seen.mean():.2f}; deviation {np.median(own):.2f}, halves "
+              f"{np.median(apart):.2f}; under 1.95 deviations "
+              f"{np.mean(errors[1][seen] <= 1.95 * np.sqrt(own**2 + apart**2)[seen]):.2f}")  # fmt: skip
+    else:
+        print(choice.reason)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
