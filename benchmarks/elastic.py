@@ -192,13 +192,13 @@ def _neighbours(seed: int) -> Bent:
     made = pair("neuropil", 8200 + seed, electron_shape=(512, 512), light_shape=(128, 128), data_bar=False).fixed
     field = shaped(made.grid, 12, wrinkles(seed))
     rng = np.random.default_rng([seed, 80])
-    noisy = [
-        replace(
-            one, levels=(np.asarray(one.levels[0]) + rng.normal(0, 0.3 * np.std(one.levels[0]), one.levels[0].shape),)
-        )
-        for one in (bent_copy(made, field), made)
-    ]
-    return Bent(f"wrinkles {seed}", *noisy, nearest_affine(field, made.grid), field)
+
+    def noisy(image: Image) -> Image:
+        values = np.asarray(image.levels[0], float)
+        return replace(image, levels=(values + rng.normal(0, 0.3 * values.std(), values.shape),))
+
+    fixed, moving = noisy(bent_copy(made, field)), noisy(made)
+    return Bent(f"wrinkles {seed}", fixed, moving, nearest_affine(field, made.grid), field)
 
 
 def planes_of(bent: Bent) -> list[PlanePair]:

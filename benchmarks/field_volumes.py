@@ -42,8 +42,8 @@ def main() -> int:
     fixed = bent_copy(moving, truth)
     other = Image.from_array(np.exp(-made)[None] + rng.normal(scale=0.2, size=made.shape).astype(np.float32), SPACING)
     size = max(SPACING[1], (float(np.prod(fixed.grid.extent)) / MOST_VOXELS) ** (1 / 3))
-    volumes = [Volume.of(one, 0, size) for one in (fixed, other)]
-    pair = VolumePair(levels_of(*volumes, 1.0, [4 * size, 2 * size, size]))
+    one, another = Volume.of(fixed, 0, size), Volume.of(other, 0, size)
+    pair = VolumePair(levels_of(one, another, 1.0, [4 * size, 2 * size, size]))
     start = nearest_affine(truth, fixed.grid)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     wall, began = time.perf_counter(), time.process_time()
