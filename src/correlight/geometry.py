@@ -19,6 +19,7 @@ from correlight.errors import UsageError
 Unit = Literal["micrometre", "pixel"]
 Points = NDArray[np.float64]
 
+SMALLEST_PIXEL, LARGEST_PIXEL = 1e-6, 1e5  # micrometres that a microscope can mean
 _AXES = {2: ("y", "x"), 3: ("z", "y", "x")}
 
 
@@ -233,6 +234,26 @@ class Grid:
             raise UsageError(f"The region {tuple(start)} to {tuple(stop)} does not lie in {self.shape} pixels.")
         origin = tuple(float(position) for position in self.points(np.asarray(start, float)[None])[0])
         return replace(self, shape=shape, origin=origin)
+
+
+def as_pixel_size(given: object) -> NDArray[np.float64]:
+    """The pixel size that somebody gives, in micrometres: one number, or one for each axis.
+
+    Raises
+    ------
+    UsageError
+        If these are no numbers, or none that a microscope can mean.
+    """
+    try:
+        size = np.asarray(given)
+    except ValueError:
+        size = np.asarray(None)
+    if size.dtype.kind not in "iuf" or not size.size or not np.all((size >= SMALLEST_PIXEL) & (size <= LARGEST_PIXEL)):
+        raise UsageError(
+            f"A pixel size is a positive number of micrometres, from {SMALLEST_PIXEL:g} to {LARGEST_PIXEL:g}, or one "
+            f"for each axis; got {given!r}."
+        )
+    return np.asarray(size, np.float64)
 
 
 def level_factor(large: int, small: int) -> float:

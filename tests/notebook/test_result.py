@@ -1,6 +1,7 @@
 """What Python and notebooks are given: results that know their images."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from correlight import Image, register, warp
 from correlight.cli import main
 from correlight.errors import UsageError
 from correlight.geometry import Grid
+from correlight.images.fingerprint import fingerprint
 from correlight.io import read
 from correlight.landmarks import fit
 from correlight.landmarks.synthetic import landmarks_of
@@ -20,6 +22,7 @@ from correlight.simulate.write import write_pair
 from correlight.transforms import Affine
 from tests.small_pairs import cell
 
+OF_NUMPY: dict[str, Any] = {"rotation": np.array([20, 40]), "mirror": np.False_}
 LIMITS: dict[str, Any] = {"rotation": (20.0, 40.0), "mirror": False, "moving_channel": 1}
 
 
@@ -183,3 +186,74 @@ def test_a_result_without_images_says_so(result) -> None:
 def test_help_starts_at_the_public_function() -> None:
     assert "fixed_spacing" in str(__import__("inspect").signature(correlight.register))
     assert str(correlight.register.__doc__).startswith("Register the moving image")
+
+
+def test_a_further_channel_lies_on_the_pixels_of_the_moving_image(result) -> None:
+    moving = result.images[1]
+    expected = result.warp()
+    # The same image of a file that states no pixel size, or as an array.
+    for given in (Image.from_array(np.asarray(moving)), np.asarray(moving)):
+        moved = result.warp(given)
+        np.testing.assert_array_equal(np.asarray(moved), np.asarray(expected))
+    with pytest.raises(UsageError, match="another shape states none"):
+        result.warp(np.asarray(moving)[0, :-1])
+
+
+def test_pixels_do_not_become_micrometres(refused) -> None:
+    # As if it had been accepted: what counts is that no image states a size.
+    told = replace(refused, verdict=replace(refused.verdict, status="doubtful"))
+    moving = told.images[1]
+    found = told.warp(moving.with_spacing(0.1, "a test"))
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(told.warp()))
+
+
+def test_an_array_that_has_changed_is_noticed(couple, tmp_path) -> None:
+    fixed, moving = np.asarray(couple.fixed)[0].copy(), np.asarray(couple.moving)[1].copy()
+    changed = register(fixed, moving, **OF_NUMPY)
+    assert "<img" in changed._repr_html_()
+    moving[5, 5] += 1
+    for use in (changed.warp, changed.overlay, lambda: changed.save(tmp_path / "out")):
+        with pytest.raises(UsageError, match="moving image has changed"):
+            use()
+    assert not list(tmp_path.iterdir())
+    assert "moving image has changed" in changed._repr_html_()
+
+
+def test_pixels_are_told_apart_by_every_value_their_type_and_their_shape() -> None:
+    values = np.arange(64.0).reshape(8, 8)
+    prints = {fingerprint(Image.from_array(one)) for one in (values, values.T, values.astype(np.float32), values[None])}
+    assert len(prints) == 3  # one channel or a flat array are the same
+    assert fingerprint(Image.from_array(np.asfortranarray(values))) == fingerprint(Image.from_array(values))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda result: result.warp("light.tif"),
+        lambda result: result.warp(grid="none"),
+        lambda result: result.warp(order=None),
+        lambda result: result.save("out", grid="bogus"),
+        lambda result: result.save("out", grid=None),
+        lambda result: result.save(None),
+        lambda result: result.save(b"x"),
+        lambda result: result.transform_points([["a", 1]]),
+        lambda result: result.transform_points([[1, 2], [3]]),
+        lambda result: register(np.zeros((64, 64)), np.zeros((64, 64)), mirror="no"),  # type: ignore[arg-type]
+    ],
+)
+def test_wrong_arguments_end_in_a_sentence(use, result) -> None:
+    with pytest.raises(UsageError):
+        use(result)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30, 10**400, True, b"1", "0.1", "abc", [], [[0.1]], [0.1, 0.1, 0.1], -1])
+def test_a_pixel_size_that_nobody_means_is_refused(size) -> None:
+    image = Image.from_array(np.zeros((8, 8)), 1)
+    for made in (lambda: Image.from_array(np.zeros((8, 8)), size), lambda: image.with_spacing(size, "a test")):
+        with pytest.raises(UsageError, match="pixel size is"):
+            made()
+
+
+def test_a_refused_result_makes_no_landmarks(refused) -> None:
+    with pytest.raises(UsageError, match="was refused"):
+        refused.to_landmarks()

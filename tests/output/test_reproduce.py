@@ -6,12 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from correlight import cli
+from correlight.errors import UsageError
 from correlight.io import read
+from correlight.output.apply import read_saved
+from correlight.output.convert import convert
 from correlight.output.from_files import Asked, register_images
 from correlight.output.manifest import write_manifest
+from correlight.output.start import start_of_result
 from tests.batch.rows import write_couple
 
 # Quick to accept: little is searched.
@@ -156,3 +161,34 @@ def test_a_result_that_another_one_started_from_is_part_of_the_record(
     (home / "runs" / "one" / "overlay.png").write_bytes(b"other")
     assert cli.main(["reproduce", "runs/two"]) == 2
     assert "holds something else" in capsys.readouterr().err
+
+
+def test_a_start_is_taken_over_into_other_pixel_sizes(home: Path) -> None:
+    path, files = home / "runs/one", (home / "em.tif", home / "light.tif")
+    found = read_saved(path)
+    assert found.frames is not None
+    pixels = found.frames.fixed.lattice(3)
+    other = [read(file, spacing=0.7) for file in files]
+    start, notes = start_of_result(path, *other)
+    there = other[1].grid.index(start(other[0].grid.points(found.frames.fixed.index(pixels))))
+    np.testing.assert_allclose(there, found.frames.moving.index(found.moving_from_fixed(pixels)), atol=1e-9)
+    assert "other pixel sizes" in notes[0]
+    same = [read(file) for file in files]
+    assert start_of_result(path, *same)[1] == ()
+    with pytest.raises(UsageError, match="the fixed image of this registration"):
+        start_of_result(path, *same[::-1])
+
+
+def test_a_start_that_was_refused_is_said(home: Path) -> None:
+    path = Path(edited(home, lambda content: content.update(status="refused")))
+    notes = start_of_result(path, read(home / "em.tif"), read(home / "light.tif"))[1]
+    assert "was refused" in notes[0]
+
+
+@pytest.mark.parametrize("name", ["result.json", "overlay.png", "moving_from_fixed.tfm", "manifest.json"])
+def test_no_file_of_a_result_is_replaced_alone(name: str, home: Path) -> None:
+    source, before = home / "runs/one", (home / "runs/one" / name).read_bytes()
+    for given in (source, source / "moving_from_fixed.tfm"):
+        with pytest.raises(UsageError, match=r"belongs to the result|would replace the input"):
+            convert(given, source / name, write_as="itk", overwrite=True)
+    assert (source / name).read_bytes() == before

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from correlight.errors import UsageError
-from correlight.geometry import Grid, level_factor
+from correlight.geometry import Grid, as_pixel_size, level_factor
 
 Float32 = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -232,9 +232,10 @@ class Image:
         ):
             raise UsageError(f"A name for each channel was expected; got {channels!r}.")
         names = tuple(channels) if channels is not None else default_channels(array.shape[0], rgb)
-        grid = Grid.of(
-            array.shape[1:], 1.0 if spacing is None else spacing, unit="pixel" if spacing is None else "micrometre"
-        )
+        if spacing is None:
+            grid = Grid.of(array.shape[1:])
+        else:
+            grid = Grid.of(array.shape[1:], _fitting(spacing, array.ndim - 1), unit="micrometre")
         return cls((array,), grid, names, rgb=rgb, mask=mask)
 
     def __repr__(self) -> str:
@@ -337,10 +338,18 @@ class Image:
 
         A region cut out of a larger image stays as many pixels from the first one as it was.
         """
-        whole = Grid.of(self.grid.shape, spacing, unit="micrometre")
+        whole = Grid.of(self.grid.shape, _fitting(spacing, self.ndim), unit="micrometre")
         first = whole.points(-self.grid.index(np.zeros((1, self.ndim))))[0]
         grid = replace(whole, origin=tuple(float(position) for position in first))
         return replace(self, grid=grid, source={**self.source, "spacing_source": source})
+
+
+def _fitting(spacing: object, ndim: int) -> tuple[float, ...]:
+    """A pixel size that was given, for each axis."""
+    size = as_pixel_size(spacing)
+    if size.ndim > 1 or (size.ndim and len(size) not in (1, ndim)):
+        raise UsageError(f"A pixel size is one number, or one for each of {ndim} axes; got {spacing!r}.")
+    return tuple(np.broadcast_to(size, (ndim,)).tolist())
 
 
 def _has_colours_last(shape: tuple[int, ...]) -> bool:

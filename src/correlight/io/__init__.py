@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import ReadError, UsageError
-from correlight.geometry import Grid
+from correlight.geometry import Grid, as_pixel_size
 from correlight.images.image import CoarseMask, Image, Pixels, default_channels
 from correlight.images.pyramid import stays_on_disk, with_small_level
 from correlight.io import content as limits
@@ -177,10 +177,7 @@ def unchanged(image: Image) -> None:
 
 
 def _given(spacing: float | Sequence[float]) -> tuple[float, ...]:
-    values = tuple(float(value) for value in np.atleast_1d(np.asarray(spacing, float)))
-    if not values or not all(math.isfinite(value) and value > 0 for value in values):
-        raise UsageError(f"The pixel spacing must be positive and finite, in micrometres; got {spacing}.")
-    return values
+    return tuple(np.atleast_1d(as_pixel_size(spacing)).ravel().tolist())
 
 
 def _check_pixels(path: Path, pixels: Pixels, small: NDArray[Any]) -> None:

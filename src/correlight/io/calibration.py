@@ -15,8 +15,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from correlight.errors import ReadError
+from correlight.geometry import LARGEST_PIXEL, SMALLEST_PIXEL
 
-SMALLEST, LARGEST = 1e-6, 1e5  # micrometres per pixel that a microscope can mean
+SMALLEST, LARGEST = SMALLEST_PIXEL, LARGEST_PIXEL
 FINE, SCANNER = 3.0, 25.0  # micrometres; coarser pixels are those of cameras and scanners, and those of paper
 
 _METRE = 1e6

@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from correlight.images.fingerprint import fingerprint
 from correlight.notebook.result import ResultWithImages
 from correlight.registration import from_landmarks as landmarks
 from correlight.registration import register as images
@@ -29,7 +30,8 @@ def _then(function: Callable[Asked, Made], show: Callable[[Made], Shown]) -> Cal
 
 
 def _shown(result: Result) -> ResultWithImages:
-    return ResultWithImages(**{field.name: getattr(result, field.name) for field in fields(result)})
+    seen = tuple(fingerprint(image) for image in result.images or ())
+    return ResultWithImages(**{field.name: getattr(result, field.name) for field in fields(result)}, seen=seen)
 
 
 def _shown_of_landmarks(found: LandmarkResult) -> LandmarkResult:

@@ -5,21 +5,26 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from correlight.errors import UsageError
 from correlight.images.display import in_a_page
+from correlight.images.fingerprint import fingerprint
 from correlight.images.image import Image
+from correlight.images.kernel import Order
 from correlight.images.resample import output_grid
 from correlight.images.resample import warp as warped
 from correlight.landmarks.synthetic import landmarks_of
 from correlight.landmarks.tables import LandmarkTable
 from correlight.notebook.extras import needed
-from correlight.output.asked import GridChoice
+from correlight.output.apply.saved import Frames, in_frame
+from correlight.output.asked import GridChoice, check_grid
 from correlight.output.folder import overlay_of, result_folder, write_result
 from correlight.output.section import in_space, output_grid_in_space
+from correlight.registration.options import as_image
 from correlight.registration.result import Result
 
 if TYPE_CHECKING:
@@ -29,7 +34,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ResultWithImages(Result):
-    """What `correlight.register` returns: a `Result`, and what can be done with it and its two images."""
+    """What `correlight.register` returns: a `Result`, and what can be done with it and its two images.
+
+    It keeps the two images, not copies of them: an array must stay as it was registered.
+
+    Parameters
+    ----------
+    seen : tuple of int or None
+        The fingerprints of the two images as they were registered (`correlight.images.fingerprint`).
+    """
+
+    seen: tuple[int | None, ...] = ()
 
     def save(self, folder: str | Path, *, grid: GridChoice = "fixed", overwrite: bool = False) -> Path:
         """Write the same folder as the command line: record, transform, report, overlay and registered image.
@@ -51,24 +66,31 @@ class ResultWithImages(Result):
         Raises
         ------
         UsageError
-            If the folder exists and may not be replaced, or the grid does not suit the images.
+            If the folder exists and may not be replaced, the grid does not suit the images, or an array has changed
+            since it was registered.
         ReadError
             If a file of the images has changed since it was read.
         WriteError
             If it cannot be written.
         """
         fixed, moving = self._both
+        if not isinstance(folder, str | Path):
+            raise UsageError(f"The name of a folder was expected; got {folder!r}.")
+        check_grid(grid, "fixed", "moving", "none")
         with result_folder(folder, fixed, moving, overwrite=overwrite) as place:
             write_result(place, self, fixed, moving, grid=grid)
         return Path(folder)
 
-    def warp(self, image: Image | None = None, *, grid: GridChoice = "fixed", order: str = "linear") -> Image:
+    def warp(
+        self, image: Image | ArrayLike | None = None, *, grid: GridChoice = "fixed", order: Order = "linear"
+    ) -> Image:
         """An image of the moving microscope, on the pixels of the fixed image.
 
         Parameters
         ----------
-        image : Image, optional
-            Another image that lies where the moving one does, such as a further channel; the moving image without.
+        image : Image or array, optional
+            Another image that lies where the moving one does, such as a further channel; the moving image without. One
+            of as many pixels that states a size where the moving image states none, or the reverse, lies on its pixels.
         grid : {"fixed", "moving"} or float
             Pixels of the output, as a number in micrometres.
         order : {"linear", "nearest"}
@@ -82,12 +104,16 @@ class ResultWithImages(Result):
         Raises
         ------
         UsageError
-            If the result is refused, or image and transform differ in dimension.
+            If the result is refused, image and transform differ in dimension, the image states a pixel size where the
+            moving image of another shape states none or the reverse, or an array has changed since it was registered.
         """
         if self.status == "refused":
             raise UsageError("The registration was refused, so nothing can be moved by it; see result.verdict.reasons.")
+        check_grid(grid, "fixed", "moving")
+        if order not in get_args(Order):
+            raise UsageError(f"An order of interpolation is {' or '.join(get_args(Order))}; got {order!r}.")
         fixed, moving = self._both
-        image = moving if image is None else image
+        image = moving if image is None else self._beside(moving, image)
         transform = self.moving_from_fixed
         if transform.ndim == 3:
             fixed = in_space(fixed, transform, moving.grid.spacing[0], "fixed")
@@ -95,7 +121,7 @@ class ResultWithImages(Result):
             onto = output_grid_in_space(fixed.grid, image.grid, transform, grid)
         else:
             onto = output_grid(fixed.grid, image.grid, transform, grid)  # type: ignore[arg-type]
-        values, covered = warped(image, image.grid, transform, onto, order)  # type: ignore[arg-type]
+        values, covered = warped(image, image.grid, transform, onto, order)
         source = {"moved_by": self.recipe, **{key: image.source[key] for key in ("path",) if key in image.source}}
         return Image((values,), onto, image.channels, image.rgb, covered, source=source)
 
@@ -110,9 +136,11 @@ class ResultWithImages(Result):
         Raises
         ------
         UsageError
-            If there are fewer than two, or the images have nothing in common.
+            If the result is refused, there are fewer than two, or the images have nothing in common.
         """
-        fixed, moving = self._both
+        if self.status == "refused":
+            raise UsageError("The registration was refused, so it makes no landmarks; see result.verdict.reasons.")
+        fixed, moving = self._pair
         return landmarks_of(self.moving_from_fixed, fixed.grid, moving.grid, per_axis)
 
     def overlay(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -165,12 +193,32 @@ class ResultWithImages(Result):
         """A notebook shows the overlay with the verdict and its reasons."""
         reasons = "".join(f"<li>{html.escape(reason)}</li>" for reason in self.verdict.reasons)
         line = repr(replace(self, verdict=replace(self.verdict, reasons=())))
-        if self.images is None:
-            return f"<div>{html.escape(line)}</div><ul>{reasons}</ul>"
-        return f"{in_a_page(self.overlay(), line)}<ul>{reasons}</ul>"
+        try:
+            return f"{in_a_page(self.overlay(), line)}<ul>{reasons}</ul>"
+        except UsageError as error:
+            # The images are not at hand, or were changed.
+            return f"<div>{html.escape(line)}<br>{html.escape(str(error))}</div><ul>{reasons}</ul>"
 
     @property
-    def _both(self) -> tuple[Image, Image]:
+    def _pair(self) -> tuple[Image, Image]:
         if self.images is None:
             raise UsageError("This result does not hold its images; register them again to go on from it.")
         return self.images
+
+    @property
+    def _both(self) -> tuple[Image, Image]:
+        """The two images, whose pixels must be those that were registered."""
+        for role, image, seen in zip(("fixed", "moving"), self._pair, self.seen, strict=False):
+            if fingerprint(image) != seen:
+                raise UsageError(
+                    f"The array of the {role} image has changed since it was registered; register a copy of it "
+                    "(array.copy()) before you work on with it."
+                )
+        return self._pair
+
+    def _beside(self, moving: Image, given: Image | ArrayLike) -> Image:
+        """Another image on the grid on which it lies where the moving image lies."""
+        image = as_image("given", given, None)
+        checksum = self.moving.sha256 if image.grid.shape == moving.grid.shape else None
+        frames = Frames(self._pair[0].grid, moving.grid, None, checksum, self.status, moving_part=self.moving.part)
+        return replace(image, grid=in_frame(image, frames, None, "moving"))

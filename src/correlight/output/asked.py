@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from numbers import Real
 from typing import Literal, cast
 
 from correlight.errors import UsageError
@@ -110,6 +111,19 @@ def grid_choice(text: str, option: str) -> GridChoice:
     if re.fullmatch(_NUMBER, text) and math.isfinite(float(text)) and float(text) > 0:
         return float(text)
     raise UsageError(f"{option} expects fixed, moving, none or a positive number of micrometres; got {text!r}.")
+
+
+def check_grid(choice: object, *words: str) -> None:
+    """Refuse a grid of an output that is none of some words and no size of its pixels.
+
+    Raises
+    ------
+    UsageError
+        If it is neither.
+    """
+    number = isinstance(choice, Real) and not isinstance(choice, bool)
+    if choice not in words if isinstance(choice, str) else not (number and 0 < float(cast(Real, choice)) < math.inf):
+        raise UsageError(f"A grid is {', '.join(words)} or a positive number of micrometres per pixel; got {choice!r}.")
 
 
 def positive(value: float | None, option: str) -> None:

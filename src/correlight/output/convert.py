@@ -28,6 +28,7 @@ from correlight.io import read
 from correlight.landmarks import LinearModel, fit
 from correlight.landmarks.tables import supposed
 from correlight.output.apply import read_saved
+from correlight.output.apply.saved import holds_result
 from correlight.output.nearest import LANDMARKS_PER_AXIS, in_landmarks, simpler
 from correlight.output.target import reserve, reserve_files
 from correlight.transforms import Projective, Transform
@@ -208,8 +209,7 @@ def _as_taken(
 
 def _refused(source: str | Path) -> tuple[str, ...]:
     """That a registration was refused, if it is one."""
-    record = Path(source) / _RECORD if Path(source).is_dir() else Path(source).with_name(_RECORD)
-    if not record.is_file() or not _holds_result(source):
+    if not holds_result(source):
         return ()
     frames = read_saved(source).frames
     if frames is None or frames.status != "refused":
@@ -262,8 +262,7 @@ def _with_images(
             ndim = context.ndim or (2 if len(spacing) == 1 else len(spacing))
             grids[role] = Grid.of((1,) * ndim, spacing, unit="micrometre")
             sized = False
-    record = Path(source) / _RECORD if Path(source).is_dir() else Path(source).with_name(_RECORD)
-    if record.is_file() and None in grids.values() and _holds_result(source):
+    if None in grids.values() and holds_result(source):
         frames = read_saved(source).frames
         if frames is not None:
             grids["fixed"] = grids["fixed"] or frames.fixed
@@ -281,12 +280,6 @@ def _unit_supposed(format_name: str | None, context: ExchangeContext, source: st
     return [
         f"{name} states no unit, so its numbers are taken for micrometres; give the unit pixel if they count pixels"
     ]
-
-
-def _holds_result(source: str | Path) -> bool:
-    """Whether the file is a result, or the transform that belongs to the record beside it."""
-    path = Path(source)
-    return path.is_dir() or path.name == _RECORD or path.stem == "moving_from_fixed"
 
 
 def _read(source: str | Path, format_name: str | None, context: ExchangeContext) -> Content:

@@ -217,13 +217,14 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> tuple[Start | None
         return None, ()
     from correlight.exchange import ExchangeContext, LandmarkTable, PointTable, read_file
     from correlight.landmarks.tables import supposed
-    from correlight.output.apply.saved import read_saved
+    from correlight.output.apply.saved import holds_result
     from correlight.output.landmarks import read_pairs
+    from correlight.output.start import start_of_result
     from correlight.registration.start import start_of_pairs
 
-    if (path / "result.json").is_file():
-        # The folder of a result; one that says what to try next is often started from again.
-        return read_saved(path).moving_from_fixed, ()
+    if holds_result(path):
+        # One that says what to try next is often started from again.
+        return start_of_result(path, fixed, moving)
     content = read_file(path, context=ExchangeContext(fixed=fixed.grid, moving=moving.grid))
     if isinstance(content, PointTable):
         raise UsageError(

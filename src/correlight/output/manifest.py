@@ -13,7 +13,7 @@ from typing import Any
 
 import correlight
 from correlight.errors import CorrelightError, UsageError
-from correlight.parsing import read_json
+from correlight.parsing import is_regular, read_json, resolved
 
 NAME = "manifest.json"
 # Files that systems put into every folder somebody looks into; nobody misses them.
@@ -74,7 +74,7 @@ def changed_since(folder: Path, now: Mapping[str, str]) -> list[str]:
     now : mapping of str to str
         Its `checksums`.
     """
-    listed = _listed(folder) or {}
+    listed = listed_in(folder) or {}
     sums = {name: entry.get("sha256") if isinstance(entry, dict) else None for name, entry in listed.items()}
     return sorted(name for name, known in sums.items() if known != now.get(name))
 
@@ -89,7 +89,7 @@ def not_listed(folder: Path, now: Mapping[str, str]) -> list[str]:
     now : mapping of str to str
         Its `checksums`.
     """
-    listed = _listed(folder)
+    listed = listed_in(folder)
     return [] if listed is None else sorted(set(now) - set(listed))
 
 
@@ -111,7 +111,7 @@ def earlier_result(folder: Path, out: str | Path) -> Earlier:
     stamps = _stamps(folder)
     if not set(stamps) - _BY_SYSTEMS:
         return Earlier(stamps)
-    listed = _listed(folder)
+    listed = listed_in(folder)
     if listed is None:
         raise UsageError(
             f"The folder {out} holds no earlier result that correlight wrote (it has no {NAME}) and is not "
@@ -134,7 +134,7 @@ def earlier_result(folder: Path, out: str | Path) -> Earlier:
 
 def remove_listed(folder: Path) -> None:
     """Delete what the manifest of a folder lists, and the folder if nothing else is left in it."""
-    listed = _listed(folder) or {}
+    listed = listed_in(folder) or {}
     for home, _, names in os.walk(folder, topdown=False):
         for name in names:
             path = Path(home) / name
@@ -171,7 +171,7 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
     return dict(sorted(found.items()))
 
 
-def _listed(folder: Path) -> dict[str, Any] | None:
+def listed_in(folder: Path) -> dict[str, Any] | None:
     """The files that the manifest in a folder lists; None where there is none that can be read."""
     try:
         content = read_json(folder / NAME, "a list of what correlight wrote")
@@ -179,6 +179,17 @@ def _listed(folder: Path) -> dict[str, Any] | None:
         return None
     files = content.get("files") if isinstance(content, dict) else None
     return files if isinstance(files, dict) else None
+
+
+def result_with(path: Path) -> Path | None:
+    """The folder that correlight wrote and that a file is a part of by its manifest; None where there is none."""
+    place = resolved(path.parent) / path.name
+    for folder in place.parents:
+        if is_regular(folder / NAME):
+            part, listed = place.relative_to(folder).as_posix(), listed_in(folder)
+            if listed is not None and (part == NAME or part in listed):
+                return folder
+    return None
 
 
 def _is_same(path: Path, listed: Any) -> bool:

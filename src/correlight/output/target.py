@@ -16,7 +16,7 @@ from pathlib import Path
 
 from correlight.errors import ReadError, UsageError, WriteError
 from correlight.output.claim import ASIDE, OURS, PARTIAL, STAGED, cannot_be_made, claimed, remove
-from correlight.output.manifest import Earlier, earlier_result, remove_listed, write_manifest
+from correlight.output.manifest import Earlier, earlier_result, listed_in, remove_listed, result_with, write_manifest
 from correlight.parsing import resolved
 
 Stamp = tuple[int, ...] | None
@@ -105,14 +105,15 @@ def reserve_files(*out: str | Path, overwrite: bool = False, inputs: Sequence[st
     Raises
     ------
     UsageError
-        If one of the files exists, now or at the end, and may not be replaced, is a folder, or is being written by
-        another run.
+        If one of the files exists, now or at the end, and may not be replaced, is a folder, is part of a result or of
+        an input, or is being written by another run.
     ReadError, WriteError
         As for `reserve`.
     """
     targets = [Path(os.path.abspath(path)) for path in out]
     for target, name in zip(targets, out, strict=True):
         _spare(target, inputs)
+        _spare_results(target, inputs)
         _parent_must_exist(target, name)
     with ExitStack() as claims:
         # In one order, so that two runs on the same files do not each hold what the other one waits for.
@@ -196,6 +197,20 @@ def _spare(target: Path, inputs: Sequence[str | Path]) -> None:
         # Names that differ can still be those of one file, on disks that do not tell small from capital letters.
         if any(_are_one(place, part) for part in (file, *file.parents)):
             raise UsageError(f"The output {target} would replace the input {path}; choose another name.")
+
+
+def _spare_results(target: Path, inputs: Sequence[str | Path]) -> None:
+    """Refuse to replace a single file of a result, which would be neither the old nor a new one, or of an input."""
+    if not os.path.lexists(target):
+        return
+    folder = result_with(target)
+    if folder is not None:
+        raise UsageError(f"{target} belongs to the result in {folder} and is not overwritten; choose another name.")
+    for path in inputs:
+        home = resolved(path)
+        # Into the folder of a result somebody may have put the file.
+        if home.is_dir() and listed_in(home) is None and home in resolved(target.parent / "x").parents:
+            raise UsageError(f"{target} is part of the input {path} and is not overwritten; choose another name.")
 
 
 def _are_one(one: Path, other: Path) -> bool:

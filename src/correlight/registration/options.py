@@ -38,6 +38,15 @@ class Options:
     pose: int | None = None
     stretch: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        # Numbers of NumPy are taken for what they are; a span may be an array.
+        for name in ("rotation", "scale", "stretch", "mirror"):
+            value = getattr(self, name)
+            if isinstance(value, np.bool_):
+                object.__setattr__(self, name, bool(value))
+            elif isinstance(value, np.ndarray) and value.ndim == 1:
+                object.__setattr__(self, name, tuple(value.tolist()))
+
     @property
     def given(self) -> tuple[Option, ...]:
         """Those that ask for something, but for the model."""
@@ -87,6 +96,8 @@ def check_arguments(
     for name, number in (("pose", options.pose), ("number of workers", workers)):
         if number is not None and not _is_whole(number, 1):
             raise UsageError(f"A {name} is a whole number from 1; got {number!r}.")
+    if not isinstance(options.mirror, bool):
+        raise UsageError(f"Whether mirrored poses are tried is True or False; got {options.mirror!r}.")
     start = options.start
     if start is not None and not isinstance(start, StartPoints) and not callable(getattr(start, "jacobian", None)):
         raise UsageError(f"A start is a Transform or StartPoints; got {type(start).__name__}.")

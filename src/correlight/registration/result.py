@@ -229,8 +229,11 @@ class Result:
         """
         if to not in ("moving", "fixed"):
             raise UsageError(f"Points are transformed to 'moving' or 'fixed'; got {to!r}.")
-        places = np.atleast_2d(np.asarray(points, np.float64))
         ndim = self.moving_from_fixed.ndim
+        try:
+            places = np.atleast_2d(np.asarray(points, np.float64))
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"Positions of {ndim} coordinates were expected, (N, {ndim}); got {points!r}.") from error
         if places.ndim != 2 or places.shape[1] != ndim:
             raise UsageError(f"Positions of {ndim} coordinates were expected, (N, {ndim}); got shape {places.shape}.")
         return self.moving_from_fixed(places) if to == "moving" else self.moving_from_fixed.inverse()(places)

@@ -14,7 +14,7 @@ from correlight.exchange import ExchangeContext, read_transform
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.output.section import in_space, is_section
-from correlight.parsing import is_plain_name, read_json
+from correlight.parsing import is_plain_name, is_regular, read_json
 from correlight.registration.provenance import PARTS
 from correlight.transforms import Transform
 
@@ -79,6 +79,13 @@ class Saved:
         """
         if self.frames is None and self.source is not None and self.source.suffix.lower() == ".txt":
             read_transform(self.source, context=ExchangeContext(fixed=fixed))
+
+
+def holds_result(path: str | Path) -> bool:
+    """Whether there is a result: its folder, its record, or the transform that belongs to the record beside it."""
+    path = Path(path)
+    record = path / _RECORD if path.is_dir() else path.with_name(_RECORD)
+    return is_regular(record) and (path.is_dir() or path.name == _RECORD or path.stem == "moving_from_fixed")
 
 
 def read_saved(path: str | Path) -> Saved:
@@ -307,7 +314,9 @@ def in_frame(image: Image, frames: Frames, given: float | None, role: Literal["f
     if image.grid.unit == recorded.unit:
         return image.grid
     found, stated = ("a pixel size", "none") if recorded.calibrated else ("no pixel size", "one")
+    # Where pixels were counted, no pixel size helps.
+    size = f", or give a pixel size for the {role} image" if recorded.calibrated else ""
     raise UsageError(
-        f"The transform was found with {found} for the {role} image, and this file of another shape states {stated}; "
-        f"give a file of {' x '.join(map(str, recorded.shape))} pixels, or give a pixel size for the {role} image."
+        f"The transform was found with {found} for the {role} image, and this image of another shape states {stated}; "
+        f"give one of {' x '.join(map(str, recorded.shape))} pixels{size}."
     )
