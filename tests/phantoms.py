@@ -10,7 +10,8 @@ from scipy import ndimage
 from correlight.geometry import Grid, Points
 from correlight.images.plane import Plane
 from correlight.images.volume import Volume
-from correlight.transforms import Affine, Projective
+from correlight.refine.lattice import Lattice
+from correlight.transforms import Affine, Projective, VelocityField
 
 Values = NDArray[np.float64]
 # What takes (N, D) places to (N, D) places: every transform, and every test's own map.
@@ -89,6 +90,13 @@ def volumes_seen_through(moving_from_fixed: Affine, seed: int = 1) -> tuple[Volu
     index = fixed.grid.index(back(fixed.grid.lattice_of_pixels())).T
     moved = np.exp(-ndimage.map_coordinates(fixed.values, index, order=1, mode="nearest").reshape(shape))
     return fixed, volume(moved, spacing)
+
+
+def bend(grid: Grid, cells: int, pixels: float, seed: int = 5) -> VelocityField:
+    """A smooth field whose control points move by so many pixels (standard deviation)."""
+    lattice = Lattice.over(grid, cells)
+    numbers = np.random.default_rng(seed).normal(size=(lattice.count, grid.ndim))
+    return lattice.velocity(numbers * pixels * np.asarray(grid.spacing))
 
 
 def about_the_middle(linear: Sequence[Sequence[float]] | Values, shift: Sequence[float] = (0.0, 0.0)) -> Affine:

@@ -67,6 +67,7 @@ def apart(a: Affine, b: Affine, grid: Grid) -> float:
     return float(np.linalg.norm(a(points) - b(points), axis=1).max())
 
 
+@pytest.mark.slow
 def test_a_pair_on_disk_is_registered_by_a_level_and_the_matrix_holds_for_the_whole(
     couple: tuple[SimulatedPair, Path], little_memory: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

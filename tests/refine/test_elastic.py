@@ -23,17 +23,10 @@ from correlight.refine.smooth_fit import smoothed
 from correlight.refine.supported import evidence_of
 from correlight.refine.volumes import VolumePair, levels_of
 from correlight.simulate import pair
-from correlight.transforms import Affine, Transform, VelocityField
-from tests.phantoms import noise
+from correlight.transforms import Affine, Transform
+from tests.phantoms import bend, noise
 
 CHANNELS = APPEARANCES["descriptor and edges"].refine
-
-
-def bend(grid: Grid, cells: int, pixels: float, seed: int = 5) -> VelocityField:
-    """A smooth field whose control points move by so many pixels (standard deviation)."""
-    lattice = Lattice.over(grid, cells)
-    numbers = np.random.default_rng(seed).normal(size=(lattice.count, grid.ndim))
-    return lattice.velocity(numbers * pixels * np.asarray(grid.spacing))
 
 
 def nearest_affine(truth: Transform, grid: Grid) -> Affine:

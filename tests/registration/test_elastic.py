@@ -13,7 +13,6 @@ import tifffile
 from correlight.errors import UsageError
 from correlight.exchange import read_transform, write_transform
 from correlight.exchange.table import write_points
-from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.resample import warp
 from correlight.io import read, write_ome_tiff, write_tiff
@@ -22,18 +21,12 @@ from correlight.output.apply import apply, read_saved
 from correlight.output.apply.points import move_points
 from correlight.output.folder import write_result
 from correlight.output.target import reserve
-from correlight.refine.lattice import Lattice
 from correlight.registration.register import register
 from correlight.registration.result import Result
 from correlight.simulate import pair
-from correlight.transforms import Affine, Chain, Transform, VelocityField
+from correlight.transforms import Affine, Chain, Transform
+from tests.phantoms import bend
 from tests.small_pairs import stacks
-
-
-def bend(grid: Grid, cells: int, pixels: float, seed: int = 5) -> VelocityField:
-    lattice = Lattice.over(grid, cells)
-    numbers = np.random.default_rng(seed).normal(size=(lattice.count, grid.ndim))
-    return lattice.velocity(numbers * pixels * np.asarray(grid.spacing))
 
 
 @cache

@@ -1,6 +1,7 @@
 """Volumes that lie on their side are found on request, and only then."""
 
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from correlight.geometry import Grid
@@ -9,6 +10,7 @@ from correlight.registration.register import register
 from correlight.transforms import Affine
 
 
+@pytest.mark.slow
 def test_a_volume_on_its_side_is_found_by_the_recipe_that_tries_every_axis() -> None:
     rng = np.random.default_rng(4)
     rough = ndimage.gaussian_filter(rng.normal(size=(32, 36, 40)), 2.0)

@@ -46,6 +46,7 @@ def test_the_result_says_how_much_is_common(found: Result) -> None:
     assert any("common area is only" in reason for reason in found.verdict.reasons)
 
 
+@pytest.mark.slow
 def test_unlike_images_are_refused_and_the_result_says_what_was_searched() -> None:
     result = registered(specimen(3), np.exp(-specimen(8)))
     assert not result

@@ -141,6 +141,7 @@ def test_bands_of_an_image_on_disk_are_the_whole_image(
 
 
 @needs_torch
+@pytest.mark.slow
 def test_a_killed_training_goes_on(folder: Path, tmp_path: Path) -> None:
     """The whole command, killed for real; given again, it goes on and leaves nothing but the model."""
     arguments = ["train", str(folder / "pairs.csv"), "--as", "predicted-stain", "-o", str(tmp_path / "model")]
@@ -212,6 +213,7 @@ def test_an_unknown_kind_or_column_is_said(folder: Path, tmp_path: Path) -> None
         read_pairs(write_table(tmp_path, ["a,b,c"], "fixed,moving,colour"))
 
 
+@pytest.mark.slow
 def test_pairs_without_a_transform_are_registered_first(tmp_path: Path) -> None:
     """A light image turned by 130 degrees comes to lie on the electron image; one of another specimen is left out."""
     from correlight.io.write import write_ome_tiff
