@@ -64,7 +64,7 @@ def copied(kind: str, folder, **changes):
     """The model with some of its numbers changed, and checksums that fit."""
     with np.load(by_example(kind) / ARRAYS) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    np.savez(folder / ARRAYS, **{**arrays, **changes})
+    np.savez_compressed(folder / ARRAYS, **{**arrays, **changes})
     write_facts(folder, read_facts(by_example(kind)))
     return folder
 
@@ -75,6 +75,7 @@ def copied(kind: str, folder, **changes):
         ("dictionaries", {"atoms": np.zeros((5, 7))}, "do not fit pairs of patches of 6 pixels"),
         ("dictionaries", {"variances": np.full(6, np.nan)}, "variances are missing, not finite"),
         ("analogies", {"source0": np.zeros((3, 4))}, "do not fit each other"),
+        ("analogies", {"source0": np.zeros((5000, 5000), np.float32)}, "packed more densely"),
         ("analogies", {"mask0": np.array(["a"], dtype=object)}, "Object arrays cannot be loaded"),
     ],
 )
@@ -88,6 +89,16 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path) -> None:
     write_facts(tmp_path, read_facts(by_example("analogies")))
     with pytest.raises(ReadError, match="copy its folder anew"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("examples", ["x", 1.5, 0, 10**9])
+def test_a_number_of_examples_that_cannot_be_is_refused(examples, tmp_path) -> None:
+    folder = copied("analogies", tmp_path)
+    stated = json.loads((folder / FACTS).read_text())
+    stated["settings"]["examples"] = examples
+    (folder / FACTS).write_text(json.dumps(stated))
+    with pytest.raises(ReadError, match="copy its folder anew"):
+        load(folder)
 
 
 def test_a_missing_setting_is_refused(tmp_path) -> None:

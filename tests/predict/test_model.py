@@ -47,6 +47,12 @@ def test_a_model_sees_the_pixel_size_that_it_was_trained_at(
     assert changed.at_its_pixels(uncalibrated).grid.shape == tuple(round(256 / shrink) for _ in range(2))
 
 
+def test_an_image_is_not_enlarged_without_end(model: Model, plane: Plane) -> None:
+    changed = Model(model.facts.model_copy(update={"spacing": None, "shrink": 1e-3}), model.mapping, "")
+    with pytest.raises(UsageError, match="an image of 256 x 256 pixels becomes one of 256,000 x 256,000"):
+        changed.apply(plane)
+
+
 def test_what_is_masked_changes_nothing(model: Model, plane: Plane) -> None:
     mask = plane.mask.copy()
     mask[:, 200:] = False
@@ -121,6 +127,18 @@ def damaged(folder: Path, how: str) -> Path:
         facts.write_text(json.dumps([1, 2]))
     elif how == "a file elsewhere":
         facts.write_text(json.dumps({**stated, "files": {"../model.onnx": stated["files"][NETWORK]}}))
+    elif how.startswith("usual"):
+        usual, name = stated["usual"], how.split()[1]
+        usual[name] = {
+            "mean": [float("nan")] * 14,
+            "typical": float("inf"),
+            "whitening": [*usual["whitening"][1:], [1.0]],
+        }[name]
+        facts.write_text(json.dumps(stated))
+    elif how == "no number of usual":
+        facts.write_text(json.dumps({**stated, "usual": {**stated["usual"], "mean": [0.0]}}))
+    elif how == "tiny pixels":
+        facts.write_text(json.dumps({**stated, "shrink": 1e-9}))
     elif how == "an unknown field":
         facts.write_text(json.dumps({**stated, "run": "rm"}))
     return folder
@@ -137,6 +155,11 @@ def damaged(folder: Path, how: str) -> Path:
         ("another kind", "no kind of model 'clairvoyance'"),
         ("another format", "does not describe a model"),
         ("a file elsewhere", "not the file"),
+        ("usual mean", "does not fit at 'usual.mean.0'"),
+        ("usual typical", "does not fit at 'usual.typical'"),
+        ("usual whitening", "does not fit at 'usual.whitening'"),
+        ("no number of usual", "does not fit at 'usual.mean'"),
+        ("tiny pixels", "does not fit at 'shrink'"),
         ("an unknown field", "does not fit at 'run'"),
     ],
 )

@@ -34,6 +34,7 @@ _OPTIONS = {
     "give none for the fixed image": "no --fixed-spacing",
     "give none for the moving image": "no --moving-spacing",
     "give the ratio of their pixel sizes": "--ratio",
+    "have landmarks made of the transform": "--landmarks N",
     "choose a smaller pixel size to work at": "--at",
 }
 app = App(

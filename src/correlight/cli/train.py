@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from correlight.cli.options import Overwrite, Whole
 from correlight.cli.terminal import ACCEPTED, printable, tell_notes
 from correlight.errors import UsageError
+from correlight.output.asked import positive
 
 
 def train(
@@ -65,14 +66,14 @@ def train(
     """
     if steps < 1 or seed < 0:
         raise UsageError(f"Steps are counted from 1 and a seed from 0; got {steps} steps and the seed {seed}.")
-    for name, value in (("--pixel", pixel), ("--shrink", shrink)):
-        if value is not None and not 1e-6 <= value <= 1e6:
-            raise UsageError(f"{name} expects a positive number; got {value:g}.")
 
-    from correlight.predict.facts import Contrast
+    from correlight.predict.facts import LEAST_SHRINK, MOST_SHRINK, Contrast
     from correlight.predict.training import TrainingSettings
     from correlight.training.make import Order, make_model
 
+    positive(pixel, "--pixel")
+    if not LEAST_SHRINK <= shrink <= MOST_SHRINK:
+        raise UsageError(f"--shrink expects a number from {LEAST_SHRINK:g} to {MOST_SHRINK:g}; got {shrink:g}.")
     ways: dict[str, Contrast] = {
         "stretched": "stretched",
         "normalised": "normalised",

@@ -37,6 +37,8 @@ class Format:
         What it can hold: "transform", "landmarks", "points".
     folder : bool
         Whether it is a folder and no file.
+    reads_only : tuple of str
+        Endings of files that are read and not written.
     """
 
     name: str
@@ -44,12 +46,29 @@ class Format:
     endings: tuple[str, ...]
     writes: tuple[ContentKind, ...]
     folder: bool = False
+    reads_only: tuple[str, ...] = ()
+
+    def must_end(self, path: str | Path) -> None:
+        """Refuse a name whose ending is that of another kind of file, which nothing would read again.
+
+        Raises
+        ------
+        UsageError
+            If it has an ending that files of this format do not have.
+        """
+        suffix = Path(path).suffix.lower()
+        written = [ending for ending in self.endings if ending not in self.reads_only]
+        if suffix not in written:
+            raise UsageError(
+                f"A file of {self.title} ends in {_or(written)}; {path} ends in {suffix or 'nothing'}, so choose "
+                "another name or format."
+            )
 
 
 FORMATS = {
     entry.name: entry
     for entry in (
-        Format("itk", "ITK", (".tfm", ".txt", ".h5", ".hdf5", ".mat"), ("transform",)),
+        Format("itk", "ITK", (".tfm", ".txt", ".h5", ".hdf5", ".mat"), ("transform",), reads_only=(".mat",)),
         Format("elastix", "elastix", (".txt",), ("transform",)),
         Format("matrix", "a matrix", (".txt", ".json", ".csv"), ("transform",)),
         Format("napari", "napari", (".txt", ".csv"), ("transform",)),
@@ -208,7 +227,9 @@ def write_as(path: str | Path, content: Content, entry: Format, context: Exchang
     if kind not in entry.writes:
         what = {"transform": "a transform", "landmarks": "landmarks", "points": "points"}[kind]
         others = _or([other.name for other in FORMATS.values() if kind in other.writes])
-        raise TransformError(f"The format {entry.name} does not hold {what}; choose {others}.")
+        made = ", or have landmarks made of the transform"
+        hint = made if kind == "transform" and "landmarks" in entry.writes else ""
+        raise TransformError(f"The format {entry.name} does not hold {what}; choose {others}{hint}.")
     _function("write", entry.name, Path(path))(path, content, context)
 
 

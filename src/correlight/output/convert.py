@@ -163,6 +163,8 @@ def convert(
         raise
     if kind == "landmarks" and entry.writes == ("transform",):
         raise UsageError(f"{source} holds landmarks and {entry.title} a transform; choose the kind (model) to fit.")
+    if kind in entry.writes:
+        entry.must_end(target)
     inputs = [path for path in (source, fixed, moving, context.into) if path is not None]
     out = Path(target)
     if entry.folder:

@@ -7,6 +7,7 @@ standardised inside: the image by the contrast of the model, what is predicted b
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping as Names
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from correlight.predict.facts import ModelFacts
 from correlight.predict.sparse_coding import Coding
 
 ARRAYS = "arrays.npz"
+# A small file must not take all memory: bytes that any may hold, and how many times its own size a larger one may.
+_SMALL, _DENSEST = 2**26, 50
 
 
 @dataclass(frozen=True)
@@ -143,8 +146,8 @@ def load_dictionaries(folder: Path, facts: ModelFacts) -> Coupled:
 
 
 def _count(folder: Path, facts: ModelFacts) -> int:
-    count = int(facts.settings.get("examples", 0))
-    if count < 1:
+    count = facts.settings.get("examples", 0)
+    if not isinstance(count, int) or count < 1:
         raise _damaged(folder, "it holds no example")
     return count
 
@@ -157,10 +160,15 @@ class _Stored:
     _arrays: dict[str, NDArray[np.generic]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        path = self.folder / ARRAYS
         try:
-            with np.load(self.folder / ARRAYS, allow_pickle=False) as stored:
+            with zipfile.ZipFile(path) as archive:
+                size = sum(part.file_size for part in archive.infolist())
+            if size > max(_SMALL, _DENSEST * path.stat().st_size):
+                raise ValueError(f"{size / 2**20:.0f} MiB are packed more densely than numbers of images can be")
+            with np.load(path, allow_pickle=False) as stored:
                 self._arrays.update({name: stored[name] for name in stored.files})
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
             raise _damaged(self.folder, str(error)) from error
 
     def of(self, name: str, ndim: int) -> NDArray[np.generic]:

@@ -10,18 +10,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from correlight.errors import ReadError, UsageError
+from correlight.geometry import LARGEST_PIXEL, SMALLEST_PIXEL
 from correlight.parsing import is_plain_name, is_regular, read_json, sha256
 
 FACTS = "model.json"
+DESCRIBED = 14  # numbers by which a part of an image is described
+LEAST_SHRINK, MOST_SHRINK = 1e-6, 1e6
 
 Contrast = Literal["stretched", "normalised", "equalised", "equalised locally"]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # JSON holds no NaN and no infinity, but its reader does, and a score of NaN would never be too high.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Usual(_Strict):
@@ -37,9 +41,16 @@ class Usual(_Strict):
         Distance from the mean that 95 % of images held out of training keep.
     """
 
-    mean: tuple[float, ...]
-    whitening: tuple[tuple[float, ...], ...]
+    mean: tuple[float, ...] = Field(min_length=DESCRIBED, max_length=DESCRIBED)
+    whitening: tuple[tuple[float, ...], ...] = Field(min_length=DESCRIBED, max_length=DESCRIBED)
     typical: float = Field(gt=0)
+
+    @field_validator("whitening")
+    @classmethod
+    def _square(cls, rows: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+        if any(len(row) != DESCRIBED for row in rows):
+            raise ValueError(f"rows of {DESCRIBED} numbers were expected")
+        return rows
 
 
 class ModelFacts(_Strict):
@@ -72,8 +83,8 @@ class ModelFacts(_Strict):
     kind: str
     source: str
     target: str
-    spacing: float | None = Field(default=None, gt=0)
-    shrink: float = Field(default=1.0, gt=0)
+    spacing: float | None = Field(default=None, ge=SMALLEST_PIXEL, le=LARGEST_PIXEL)
+    shrink: float = Field(default=1.0, ge=LEAST_SHRINK, le=MOST_SHRINK)
     contrast: Contrast = "stretched"
     usual: Usual
     settings: Mapping[str, float | int | str] = Field(default_factory=dict)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import Float32
 from correlight.images.plane import Plane, stretched
@@ -14,6 +16,8 @@ from correlight.predict.contrast import prepared
 from correlight.predict.facts import ModelFacts, read_facts
 from correlight.predict.kinds import Denoising, Mapping, kind
 from correlight.predict.usual import unusualness
+
+_MOST = 2**26  # pixels that an image is enlarged to
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +104,20 @@ class Model:
         """The plane at the pixel size of the model.
 
         Where the image or the model state no pixel size, an image is taken to have the pixels of the training images.
+
+        Raises
+        ------
+        UsageError
+            If it would be enlarged beyond 2**26 pixels.
         """
-        return plane.resized(shape_for(plane.grid, self.facts.spacing, self.facts.shrink))
+        shape = shape_for(plane.grid, self.facts.spacing, self.facts.shrink)
+        if math.prod(shape) > max(_MOST, math.prod(plane.grid.shape)):
+            raise UsageError(
+                f"The model works at pixels so small that an image of {plane.grid.shape[0]} x {plane.grid.shape[1]} "
+                f"pixels becomes one of {shape[0]:,} x {shape[1]:,}, and at most {_MOST:,} are made; use a model of "
+                "larger pixels, or check the pixel size of the image."
+            )
+        return plane.resized(shape)
 
     @property
     def words(self) -> str:
