@@ -24,7 +24,7 @@ from correlight.parsing import read_text
 
 # Dask lets its workers give every large array back to the system at once, and take it anew for the next one: 25 times
 # as many page faults, and a quarter of all processor time.
-_TRIM: dict[str, object] = {"distributed": {"nanny": {"pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": None}}}}
+_NANNY, _TRIM = "distributed.nanny.pre-spawn-environ", {"MALLOC_TRIM_THRESHOLD_": None}
 _THREADS = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
 _SECONDS = 4  # to wait for a scheduler to answer
 
@@ -159,7 +159,7 @@ def local(workers: int) -> Iterator[DaskWorkers]:
     # The system itself ends a worker that takes too much memory. Less would be allowed each if it were shared out, and
     # a worker that pauses would never go on.
     with (
-        dask.config.set(_TRIM),
+        dask.config.set({f"{_NANNY}.{name}": value for name, value in _TRIM.items()}),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
@@ -231,8 +231,11 @@ def slurm(config: Path) -> Iterator[DaskWorkers]:
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise UsageError(f"A number of workers, from 1, was expected in {config}; got {workers!r}.")
     given = {"cores": 1, "processes": 1, "memory": "4GB", **options}
-    inherited = f"export DASK_INTERNAL_INHERIT_CONFIG={dask.config.serialize(_TRIM)}"
-    given["job_script_prologue"] = [inherited, *given.get("job_script_prologue", ())]
+    told = dask.config.serialize({"distributed": {"nanny": {"pre-spawn-environ": _TRIM}}})
+    given["job_script_prologue"] = [
+        f"export DASK_INTERNAL_INHERIT_CONFIG={told}",
+        *given.get("job_script_prologue", ()),
+    ]
     scheduler = {"dashboard_address": None, "allowed_failures": 0, **given.pop("scheduler_options", {})}
     try:
         cluster = SLURMCluster(**given, scheduler_options=scheduler)
