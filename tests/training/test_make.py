@@ -206,6 +206,22 @@ def test_tables_that_cannot_be_learned_from(
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        (("--shrink", "1e9"), "--shrink expects a number from 1e-06 to 1e+06; got 1e+09"),
+        (("--pixel", "1e9"), "from 1e-06 to 100000; got 1e+09"),
+        (("--license", "NOPE<>"), "such as CC-BY-4.0 or MIT; got 'NOPE<>'"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_before_the_work(
+    option: tuple[str, str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "none.csv", "--as", "analogies", "-o", str(tmp_path / "model"), *option]) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unknown_kind_or_column_is_said(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no kind of model 'magic'"):
         make_model(tmp_path / "model", Order(folder / "pairs.csv", "magic"), TrainingSettings(), silent)

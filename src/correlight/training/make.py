@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ from correlight.training.table import read_pairs
 # Beside the folder that shall appear: what an interrupted training goes on from.
 _WORK = ".training"
 _ASKED = "settings.json"
+_LICENCE = re.compile(r"[A-Za-z0-9.+-]{1,64}( (AND|OR|WITH) [A-Za-z0-9.+-]{1,64}){0,4}")
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Order:
         Pixels of the source images per pixel of the model, where ``pixel`` is not given.
     licence : str
         Identifier of SPDX under which the model may be used.
+
+    Raises
+    ------
+    UsageError
+        If the licence cannot be one.
     """
 
     table: Path
@@ -65,6 +72,12 @@ class Order:
     pixel: float | None = None
     shrink: float = 4.0
     licence: str = "CC-BY-4.0"
+
+    def __post_init__(self) -> None:
+        if not _LICENCE.fullmatch(self.licence):
+            raise UsageError(
+                f"A licence is named by its identifier of SPDX, such as CC-BY-4.0 or MIT; got {self.licence!r}."
+            )
 
 
 def make_model(
