@@ -7,7 +7,7 @@ from correlight.appearance.channels import edges
 from correlight.geometry import Grid
 from correlight.search.correlate import ByFeatures
 from correlight.search.limits import Limits
-from correlight.search.stretch import STRETCHES, Stretch, stretches, tried_stretches
+from correlight.search.stretch import STRETCHES, Stretch, StretchSearch, stretches
 from correlight.transforms import Affine
 from tests.phantoms import plane, texture
 
@@ -63,7 +63,8 @@ def test_the_stretch_of_an_image_is_the_best_of_those_that_are_tried() -> None:
     moving = plane(longer)
     limits = Limits((0.95, 1.05), (-10.0, 10.0), (False,))
     engine = ByFeatures(edges)
-    tried = tried_stretches(fixed, moving, limits, engine, (1.4, 1.6), {}, workers=1, progress=lambda done: None)
+    search = StretchSearch(fixed, moving, limits, engine, (1.4, 1.6), 1, {})
+    tried = search.tried(lambda done: None)
     best = tried[0].stretch
     # Of images that are not rotated, one along y and the other along x is the same as the reverse.
     assert (best.role, best.axis) in (("moving", 0), ("fixed", 1))

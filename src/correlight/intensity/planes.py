@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from correlight.appearance.channels import Channels
-from correlight.evidence.null_poses import ScoreStatistics, rival_of, score_of, score_statistics
+from correlight.evidence.null_poses import ScoreStatistics, rival_of, score_statistics
 from correlight.images.plane import Plane
 from correlight.methods.task import Candidate, Task
 from correlight.progress import Progress, in_threads
@@ -20,7 +20,7 @@ from correlight.search.limits import near_start
 from correlight.search.pose import Pose
 from correlight.search.poses import PoseSearch
 from correlight.search.ranking import distinct
-from correlight.search.stretch import StretchedPose, tried_stretches
+from correlight.search.stretch import FOLLOWED, StretchedPose, StretchSearch
 
 # Of results that score so many times as much as rivals and as wrong poses, none was wrong (640 results, 375 of them
 # wrong).
@@ -29,6 +29,8 @@ _UNAMBIGUOUS = 1.5
 _HYPOTHESIS_LEVELS = (128,)
 # Working size at which channels are compared at a pose that beads gave.
 _COMPARED = 256
+# Working sizes at which poses under a stretch are refined: they may be off by a whole step of the search.
+_STRETCH_LEVELS = (64, 128)
 # So many poses under stretches are made exact before the best of them is taken.
 _STRETCHES_REFINED = 12
 # Without a rival, a pose counts as if one had scored this share of it.
@@ -154,31 +156,18 @@ def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float
     within : tuple of float
         Least and greatest stretch.
     """
-    fixed, moving, channels = candidate.fixed, candidate.moving, task.pair.compared_by.refine
-    tried = tried_stretches(
-        fixed,
-        moving,
-        task.limits,
-        candidate.engine,
-        within,
-        task.pair.working,
-        workers=task.workers,
-        progress=partial(task.report, "search"),
-    )
+    channels, engine, known = task.pair.compared_by.refine, candidate.engine, task.pair.working
+    search = StretchSearch(candidate.fixed, candidate.moving, task.limits, engine, within, task.workers, known)
 
-    def made_exact(one: StretchedPose) -> tuple[float, StretchedPose]:
-        """The score under an affine fit, and the stretch with what that adds to it."""
-        pair = PlanePair(one.stretch.of(fixed, "fixed"), one.stretch.of(moving, "moving"), channels, task.seed)
-        pose = refine(pair, one.pose, "affine", levels=_HYPOTHESIS_LEVELS)
-        stretch, left = one.stretch.refined(pose, within)
-        planes = stretch.of(fixed, "fixed"), stretch.of(moving, "moving")
-        score = score_of(*planes, left, candidate.engine, task.limits)
-        return score, replace(one, stretch=stretch, pose=left)
+    def exact(one: StretchedPose) -> StretchedPose:
+        """With what an affine fit adds: stretches are tried in coarse steps."""
+        pair = PlanePair(*search.planes(one.stretch), channels, task.seed)
+        return search.exact(one, refine(pair, one.pose, "affine", levels=_STRETCH_LEVELS))
 
-    # Stretches are tried in coarse steps; what is left an affine fit sees at once, and under the right one alone the
-    # images become much more alike by it.
-    exact = in_threads(made_exact, tried[:_STRETCHES_REFINED], task.workers)
-    return max(exact, key=lambda found: found[0], default=(0.0, None))[1]
+    tried = search.tried(partial(task.report, "search"))[:_STRETCHES_REFINED]
+    # A smaller stretch the usual search has followed already.
+    found = [one for one in in_threads(exact, tried, task.workers) if one.stretch.factor >= FOLLOWED]
+    return max(found, key=lambda one: one.score, default=None)
 
 
 def most_alike(task: Task, candidate: Candidate) -> PlaneCandidate:

@@ -37,6 +37,8 @@ _MOST_WORKERS = 8
 # An accepted result that is less certain than this is compared with that of exchanged sides of pixels, where an image
 # states two: few structures can fit by chance in an image that is stretched by wrong metadata.
 _UNAMBIGUOUS = 0.98
+# A stretch is searched, too, where a result is accepted and its predicted error is more than this share of the width.
+_INEXACT = 0.015
 # Stacks may be wrong about the scale by a little more than what is promised to be found.
 _SLACK_OF_STACKS = 1.02
 
@@ -200,7 +202,7 @@ class _Walk:
             if latest.result.verdict.confidence >= _UNAMBIGUOUS:
                 break
         assert best is not None
-        stretched = None if best.result else self._stretched()
+        stretched = None if best.result and not _inexact(best.result) else self._stretched()
         if stretched is not None:
             latest = self._try(stretched)
             best = latest if _replaces(latest, best) else best
@@ -327,6 +329,13 @@ def _replaces(later: _Tried, earlier: _Tried) -> bool:
     if (later.reading.least_overlap is not None or later.reading.stretch is not None) and one.status != other.status:
         return STATUSES.index(one.status) > STATUSES.index(other.status)
     return one.confidence > other.confidence
+
+
+def _inexact(result: Result) -> bool:
+    """Whether an accepted result may be that of a stretched image: no similarity is exact there."""
+    errors = result.predicted_error.values
+    mean = float(np.sqrt(np.nanmean(errors**2))) if np.isfinite(errors).any() else np.inf
+    return mean > _INEXACT * max(result.predicted_error.grid.extent)
 
 
 def _region(fixed: Image, roi: tuple[int, int, int, int] | None) -> Image:

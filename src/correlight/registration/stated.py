@@ -10,7 +10,7 @@ import numpy as np
 from correlight.evidence.predicted_error import PredictedError
 from correlight.geometry import Grid
 from correlight.registration.result import Result
-from correlight.search.limits import claimed_scale
+from correlight.search.limits import STRETCH_LIMITS, claimed_scale
 from correlight.search.pose import Pose
 from correlight.search.stretch import Stretch, StretchedPose
 from correlight.transforms import Affine
@@ -56,7 +56,7 @@ class Reading:
         """The files as they are, but for a stretch of one image."""
         stretch = found.stretch
         grids = stretch.grid(fixed, "fixed"), stretch.grid(moving, "moving")
-        return cls(*grids, sentence=stretch.sentence, stretch=stretch, scale=found.pose.scale)
+        return cls(*grids, stretch=stretch, scale=found.pose.scale)
 
     def units(self, fixed: Grid, moving: Grid) -> tuple[Affine, Affine]:
         """From moving positions of this reading to those that the file states, and from stated fixed ones to its own.
@@ -161,6 +161,10 @@ def remarks(
             said.append("A stretch of either image along one of its axes was searched, too.")
         return tuple(said)
     said = [reading.sentence] if reading.sentence else []
+    if reading.stretch is not None:
+        # What was tried comes near it; the fit is exact.
+        whole, _ = replace(reading.stretch, factor=1.0).refined(result.poses[0].linear, STRETCH_LIMITS)
+        said = [whole.sentence]
     if result.scale_claimed is not None and reading.stretch is None:
         off = result.scale_found / result.scale_claimed - 1
         if abs(off) > _WRONG_SCALE:

@@ -14,6 +14,7 @@ from correlight.images.plane import Plane
 from correlight.progress import Fraction
 from correlight.search.correlate import MakeEngine
 from correlight.search.limits import Limits
+from correlight.search.pose import Pose
 from correlight.search.poses import PoseSearch, WorkingPlanes
 from correlight.search.ranking import distinct
 from correlight.transforms import Affine, Projective
@@ -140,18 +141,8 @@ def stretches(within: tuple[float, float]) -> Iterator[Stretch]:
                 yield Stretch(role, axis, float(factor))
 
 
-def tried_stretches(
-    fixed: Plane,
-    moving: Plane,
-    limits: Limits,
-    engine: MakeEngine,
-    within: tuple[float, float],
-    planes: WorkingPlanes,
-    *,
-    workers: int,
-    progress: Fraction,
-) -> list[StretchedPose]:
-    """The best poses under each stretch, by each ranking; those that come nearest to the best of theirs come first.
+class StretchSearch:
+    """Compares the best poses of two images under a few stretches of either.
 
     Parameters
     ----------
@@ -163,25 +154,66 @@ def tried_stretches(
         Makes the engine for two working planes.
     within : tuple of float
         Least and greatest stretch.
-    planes : dict
-        Working planes of the search without a stretch, by which engines keep what they computed.
     workers : int
         Threads.
-    progress : callable
-        Called with the fraction done.
+    planes : dict
+        Working planes of the search without a stretch, by which engines keep what they computed.
     """
-    todo = list(stretches(within))
-    plain = PoseSearch(fixed, moving, limits.for_stretch(within[1]), engine, workers, planes)
-    promising = plain.promising(_KEPT, lambda done: progress(0.4 * done))
-    found: list[StretchedPose] = []
-    for number, stretch in enumerate(todo):
-        one, other = stretch.of(fixed, "fixed"), stretch.of(moving, "moving")
+
+    def __init__(
+        self,
+        fixed: Plane,
+        moving: Plane,
+        limits: Limits,
+        engine: MakeEngine,
+        within: tuple[float, float],
+        workers: int,
+        planes: WorkingPlanes,
+    ) -> None:
+        self._fixed, self._moving, self._within, self._planes = fixed, moving, within, planes
+        self._plain = PoseSearch(fixed, moving, limits.for_stretch(within[1]), engine, workers, planes)
+
+    def tried(self, progress: Fraction) -> list[StretchedPose]:
+        """The best poses under each stretch, by each ranking; those that come nearest to the best of theirs come first.
+
+        Parameters
+        ----------
+        progress : callable
+            Called with the fraction done.
+        """
+        todo = list(stretches(self._within))
+        promising = self._plain.promising(_KEPT, lambda done: progress(0.4 * done))
+        found: list[StretchedPose] = []
+        for number, stretch in enumerate(todo):
+            grid = stretch.grid(self._fixed.grid, "fixed")
+            scored = self._under(stretch).scored(promising)
+            for group in {item.group for item in scored}:
+                poses = distinct([item.pose for item in scored if item.group == group], grid, _ELSEWHERE)
+                found += [StretchedPose(stretch, pose.linear, pose.score, group) for pose in poses[:_OF_EACH]]
+            progress(0.4 + 0.6 * (number + 1) / len(todo))
+        best = {group: max(one.score for one in found if one.group == group) for group in {one.group for one in found}}
+        return sorted(found, key=lambda one: -one.score / best[one.group])
+
+    def exact(self, one: StretchedPose, fitted: Affine | Projective) -> StretchedPose:
+        """One that was tried, with what an affine fit adds to its stretch, and the score that it has then.
+
+        Parameters
+        ----------
+        one : StretchedPose
+            From `tried`.
+        fitted : Affine
+            ``moving_from_fixed`` between the planes of its stretch.
+        """
+        stretch, pose = one.stretch.refined(fitted, self._within)
+        (scored,) = self._under(stretch).rescored([Pose(pose, 0.0, 1.0)])
+        return StretchedPose(stretch, pose, scored.score, one.group)
+
+    def planes(self, stretch: Stretch) -> tuple[Plane, Plane]:
+        """Both planes without a stretch."""
+        return stretch.of(self._fixed, "fixed"), stretch.of(self._moving, "moving")
+
+    def _under(self, stretch: Stretch) -> PoseSearch:
+        planes = self.planes(stretch)
         # What was computed of the image that is not stretched serves all searches.
-        shared = {key: plane for key, plane in planes.items() if key[0] in (one, other)}
-        scored = plain.of_others(one, other, shared).scored(promising)
-        for group in {item.group for item in scored}:
-            poses = distinct([item.pose for item in scored if item.group == group], one.grid, _ELSEWHERE)
-            found += [StretchedPose(stretch, pose.linear, pose.score, group) for pose in poses[:_OF_EACH]]
-        progress(0.4 + 0.6 * (number + 1) / len(todo))
-    best = {group: max(one.score for one in found if one.group == group) for group in {one.group for one in found}}
-    return sorted(found, key=lambda one: -one.score / best[one.group])
+        shared = {key: plane for key, plane in self._planes.items() if key[0] in planes}
+        return self._plain.of_others(*planes, shared)
