@@ -1,6 +1,7 @@
 """A batch on local workers: every row is named in the summary, whatever it is, and none stops the others."""
 
 import csv
+import gc
 import json
 import os
 import shutil
@@ -14,6 +15,10 @@ import pytest
 import tifffile
 
 from correlight import cli
+from correlight.batch.pools import one_process
+from correlight.batch.record import RESULTS
+from correlight.batch.row import Work
+from correlight.batch.table import Row
 from tests.batch.mutants import batch_of_mutants
 from tests.batch.rows import COMMAND, HASTY, NARROW, environment, left_over, run, run_here, write_couple, write_rows
 
@@ -216,7 +221,8 @@ def test_a_folder_with_something_else_is_no_batch(home: Path, capsys: pytest.Cap
 
 def test_a_scheduler_that_does_not_answer_is_one_sentence(home: Path) -> None:
     pytest.importorskip("distributed")
-    done = run("pairs.csv", "-o", "out", "--scheduler", "127.0.0.1:1", home=home)
+    done = run("pairs.csv", "-o", "nobody", "--scheduler", "127.0.0.1:1", home=home)
+    assert not (home / "nobody").exists()
     assert done.returncode == 2
     assert "A scheduler of Dask was expected" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -226,3 +232,31 @@ def test_damaged_files_stop_no_batch(tmp_path: Path) -> None:
     """The long version is ``python -m tests.batch``."""
     pytest.importorskip("mrcfile")
     assert batch_of_mutants(tmp_path, 24, 1) == []
+
+
+SEEN: list[Any] = []
+
+
+def networks_opened() -> int:
+    """How many networks this process opened since it was asked last."""
+    import onnxruntime
+
+    new = [one for one in gc.get_objects() if isinstance(one, onnxruntime.InferenceSession)]
+    new = [one for one in new if not any(one is other for other in SEEN)]
+    SEEN.extend(new)
+    return len(new)
+
+
+def test_a_process_opens_the_networks_once_not_for_every_row(tmp_path: Path) -> None:
+    (tmp_path / "out" / RESULTS).mkdir(parents=True)
+    opened = []
+    with one_process() as pool:
+        for number in range(2):
+            write_couple(tmp_path, f"{number}_EM.tif", f"{number}_LM.tif", number)
+            cells = {"fixed": f"{number}_EM.tif", "moving": f"{number}_LM.tif", **NARROW}
+            row = Row(f"r{number}", f"r{number}", cells)
+            assert pool.submit(Work(row, str(tmp_path), str(tmp_path / "out"))).result().kind == "done"
+            assert pool._executor is not None
+            opened.append(pool._executor.submit(networks_opened).result())
+    assert opened[0] >= 1
+    assert opened[1:] == [0]

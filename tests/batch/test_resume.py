@@ -176,6 +176,13 @@ def test_nothing_of_others_is_replaced(
     assert everything(home) == before
 
 
+def test_a_batch_that_was_killed_before_its_plan_was_written_is_begun_anew(home: Path) -> None:
+    (home / "new" / RESULTS).mkdir(parents=True)
+    (home / "text.csv").write_text("fixed,moving\nnone.tif,none.tif\n")
+    assert cli.main(["batch", str(home / "text.csv"), "-o", str(home / "new"), "--shard", "1/1"]) == 3
+    assert (home / "new" / "batch.json").exists()
+
+
 def test_results_of_rows_that_are_gone_are_named(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_rows(home / "t.csv", [{"name": "b", "fixed": "b_EM.tif", "moving": "b_LM.tif", **HASTY}])
     assert again(home) == 3

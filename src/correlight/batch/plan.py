@@ -162,7 +162,7 @@ def batch_folder(out: Path, part: tuple[int, int] | None = None) -> Iterator[Pat
         raise WriteError(f"{out} cannot be made as {target.parent} is no folder; make that one first.")
     try:
         target.mkdir(exist_ok=True)
-        if not is_batch(target) and any(not OURS.fullmatch(name) for name in os.listdir(target)):
+        if not is_batch(target) and any(not _begun(target, name) for name in os.listdir(target)):
             raise UsageError(f"The folder {out} holds something else than a batch; choose another name.")
         if any((target / name).is_symlink() for name in (RESULTS, FAILED)):
             raise UsageError(f"A folder of {out} is a link to somewhere else; choose another name.")
@@ -174,8 +174,20 @@ def batch_folder(out: Path, part: tuple[int, int] | None = None) -> Iterator[Pat
         _must_be_alone(target, out, part)
         _sweep(target, alone=part is None)
         KEPT.append(f"what is complete in {out} was kept; run the same again for the rest")
-        yield target
+        try:
+            yield target
+        finally:
+            if part is None and not (target / PLAN).exists():
+                # Nothing came of it: nobody was there to register rows.
+                with suppress(OSError):
+                    (target / RESULTS).rmdir()
+                    target.rmdir()
         KEPT.clear()
+
+
+def _begun(target: Path, name: str) -> bool:
+    """Whether something in a folder may be the beginning of a batch whose plan is not written yet."""
+    return OURS.fullmatch(name) is not None or (name == RESULTS and not os.listdir(target / name))
 
 
 def _must_be_alone(target: Path, out: Path, part: tuple[int, int] | None) -> None:

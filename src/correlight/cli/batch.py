@@ -108,12 +108,13 @@ def batch(
     _must_lie_elsewhere(table, output)
     with batch_folder(output, part) as out:
         tell_notes(compare_plans(out, plan))
-        write_plan(out, plan)
         rows = plan.rows if part is None else part_of(plan.rows, *part)
         schedule = Schedule([row for row in rows if not row.problem], plan.home, str(out))
         if schedule.records:
             print(f"{len(schedule.records)} of {len(rows)} rows are complete already.")
         with row_bar(len(rows)) as bar, _pool(workers, scheduler, slurm, part, len(schedule)) as pool:
+            # Not before somebody is there to carry it out.
+            write_plan(out, plan)
             run_rows(rows, schedule, pool, out, partial(_tell, bar))
         if part is None:
             return exit_code(_summed_up(out, output, crate), fail_on, exit_zero)
