@@ -16,7 +16,9 @@ from correlight.output.apply import read_saved
 from correlight.output.convert import convert
 from correlight.output.from_files import Asked, register_images
 from correlight.output.manifest import write_manifest
+from correlight.output.reproduce import read_recorded
 from correlight.output.start import start_of_result
+from correlight.output.target import reserve_files
 from tests.batch.rows import write_couple
 
 # Quick to accept: little is searched.
@@ -163,6 +165,11 @@ def test_a_result_that_another_one_started_from_is_part_of_the_record(
     assert "holds something else" in capsys.readouterr().err
 
 
+def test_another_file_of_that_name_is_passed_over(home: Path) -> None:
+    (home / "runs" / "em.tif").write_bytes(b"no image")
+    assert read_recorded(home / "runs/one").asked.fixed == home / "em.tif"
+
+
 def test_a_start_is_taken_over_into_other_pixel_sizes(home: Path) -> None:
     path, files = home / "runs/one", (home / "em.tif", home / "light.tif")
     found = read_saved(path)
@@ -185,10 +192,29 @@ def test_a_start_that_was_refused_is_said(home: Path) -> None:
     assert "was refused" in notes[0]
 
 
-@pytest.mark.parametrize("name", ["result.json", "overlay.png", "moving_from_fixed.tfm", "manifest.json"])
-def test_no_file_of_a_result_is_replaced_alone(name: str, home: Path) -> None:
-    source, before = home / "runs/one", (home / "runs/one" / name).read_bytes()
-    for given in (source, source / "moving_from_fixed.tfm"):
-        with pytest.raises(UsageError, match=r"belongs to the result|would replace the input"):
-            convert(given, source / name, write_as="itk", overwrite=True)
-    assert (source / name).read_bytes() == before
+def test_no_file_of_a_result_is_replaced_alone(home: Path) -> None:
+    source = home / "runs/one"
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    for name in ("result.json", "overlay.png", "moving_from_fixed.tfm", "manifest.json"):
+        for given in (source, home / "em.tif"):
+            with (
+                pytest.raises(UsageError, match="belongs to the result"),
+                reserve_files(source / name, overwrite=True, inputs=[given]),
+            ):
+                pytest.fail("there is nothing to be written")
+    with pytest.raises(UsageError, match="belongs to the result"):
+        convert(source, source / "result.json", write_as="matrix", overwrite=True)
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
+    # What somebody else put there may be replaced.
+    for _ in range(2):
+        convert(source, source / "mine.json", write_as="matrix", overwrite=True)
+
+
+def test_no_file_of_an_image_in_a_folder_is_replaced(home: Path) -> None:
+    (home / "image.zarr").mkdir()
+    (home / "image.zarr" / "zarr.json").write_text("{}")
+    with (
+        pytest.raises(UsageError, match="part of the input"),
+        reserve_files(home / "image.zarr" / "zarr.json", overwrite=True, inputs=[home / "image.zarr"]),
+    ):
+        pytest.fail("there is nothing to be written")

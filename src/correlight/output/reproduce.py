@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -115,19 +116,21 @@ def read_recorded(path: str | Path) -> Recorded:
 
 def _found(role: str, path: Path, expected: str, folder: Path, asked: Asked) -> Path:
     """The file with the content that was read then."""
-    others = 0
+    others = list[Path]()
     for place in _places(path, folder):
         if not place.exists():
             continue
-        if _sum(role, place, asked) == expected:
-            return place
-        others += 1
+        # Another file of that name need not even be an image.
+        with suppress(ReadError, UsageError):
+            if _sum(role, place, asked) == expected:
+                return place
+        others.append(place)
     if others:
         raise ReadError(
-            f"{path} ({role.replace('_', ' ')}) holds something else than when it was registered (its SHA-256 is not "
-            f"{expected}); put the original back."
+            f"{others[0]} ({role.replace('_', ' ')}) holds something else than when it was registered (its SHA-256 is "
+            f"not {expected}); put the original back."
         )
-    raise ReadError(f"{path} ({role.replace('_', ' ')}) was not found; put it back, or run from the folder it is in.")
+    raise ReadError(f"{path} ({role.replace('_', ' ')}) was not found; put it back, or beside the result.")
 
 
 def _places(path: Path, folder: Path) -> Iterator[Path]:

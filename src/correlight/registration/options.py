@@ -114,7 +114,10 @@ def as_image(role: str, given: Image | ArrayLike, spacing: float | Sequence[floa
         If it is neither, or the pixel size does not fit it.
     """
     if isinstance(given, str | bytes | Path) or given is None:
-        must_be_images({role: given})
+        raise UsageError(
+            f"The {role} image was expected as an array or an Image, such as read makes of a file; got "
+            f"{type(given).__name__}."
+        )
     try:
         if not isinstance(given, Image):
             return Image.from_array(given, spacing)
