@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
+from threadpoolctl import threadpool_limits
 
 from correlight.errors import UsageError
 from correlight.evidence.verdict import STATUSES
@@ -139,7 +140,8 @@ def register(
     appearance = methods.appearance.appearance if methods.appearance is not None else None
     stated = ImagePair(*images, fixed_channel, moving_channel, appearance)
     number = workers or threads(_MOST_WORKERS)
-    with watched(progress) as report:
+    # Matrices are small here: a second thread of BLAS would only wait, and take a processor from the search.
+    with watched(progress) as report, threadpool_limits(1, user_api="blas"):
         walk = _Walk(chosen, methods, dimension, options, stated, seed, number, report)
         result, reading = walk.best()
     result = as_stated(result, reading, images[0].grid, images[1].grid)
