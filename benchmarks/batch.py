@@ -195,9 +195,9 @@ def long_table(home: Path, rows: int) -> str:
         write_manifest(work.target)
     # The folder counts as that of a batch.
     write_plan(home / "out", Plan(str(home), ()))
-    took, _ = batch(home, "out", "--workers", "1")
+    took, spent = batch(home, "out", "--workers", "1")
     assert f'"rows": {rows}' in (home / "out" / "summary.json").read_text()
-    return f"{rows} rows planned, found complete and summed up in {took:.1f} s"
+    return f"{rows} rows planned, found complete and summed up in {took:.1f} s ({spent:.1f} processor seconds)"
 
 
 def run_done(row: Row, home: Path) -> Outcome:
