@@ -72,6 +72,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--seed": COUNTS,
         "--fail-on": ("doubtful", "refused", "never", "sometimes", ""),
         "--exit-zero": ("",),
+        "--crate": ("",),
     },
     "apply": {
         **OF_PARTS,
