@@ -291,7 +291,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
         "under bound",
         "good / decent / bad / poor",
     )
-    head = f"| {' | '.join((*names, 'folds', 'seconds'))} |"
+    head = f"| {' | '.join((*names, 'folds', 'processor seconds'))} |"
     out = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
     keys = sorted({(" ".join(row["name"].split()[:-1]), row["peer"]) for row in rows})
     for case, peer in keys:
@@ -314,7 +314,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
             tiers,
             folds,
         )
-        out.append(f"| {case} | {peer} | " + " | ".join(str(cell) for cell in (*cells, middle("seconds"))) + " |")
+        out.append(f"| {case} | {peer} | " + " | ".join(str(cell) for cell in (*cells, middle("processor_seconds"))) + " |")
     return "\n".join(out)
 
 
