@@ -314,7 +314,8 @@ def tables(rows: list[dict[str, Any]]) -> str:
             tiers,
             folds,
         )
-        out.append(f"| {case} | {peer} | " + " | ".join(str(cell) for cell in (*cells, middle("processor_seconds"))) + " |")
+        row = (case, peer, *cells, middle("processor_seconds"))
+        out.append(f"| {' | '.join(str(cell) for cell in row)} |")
     return "\n".join(out)
 
 
