@@ -273,3 +273,10 @@ def test_ctrl_c_ends_the_command_line_and_leaves_nothing(kind: str, recipe: str,
     assert sorted(tmp_path.iterdir()) == before
     # The interpreter has to end as well.
     assert took < 2 * ON_A_BUSY_MACHINE
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not keep processes to processors")
+def test_a_process_that_may_use_one_processor_uses_one_thread() -> None:
+    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+    code += "from correlight.progress import threads; print(threads(8))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"

@@ -41,7 +41,12 @@ def limit_threads(most: int) -> None:
 
 def threads(most: int) -> int:
     """How many threads long work should use: one per processor that this process may use, but not more than these."""
-    return max(1, min(*_ALLOWED, os.cpu_count() or 1, most))
+    return max(1, min(*_ALLOWED, processors(), most))
+
+
+def processors() -> int:
+    """How many processors this process may use: a job of a cluster has but some of those of its machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Watch:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +17,7 @@ from correlight.cli.terminal import ACCEPTED, exit_code, printable, row_bar, tel
 from correlight.errors import UsageError, WriteError
 from correlight.output.asked import grid_choice
 from correlight.parsing import resolved
+from correlight.progress import processors
 
 if TYPE_CHECKING:
     from correlight.batch.plan import Plan
@@ -181,7 +181,7 @@ def _pool(
     """Where rows are registered, as the options say."""
     from correlight.batch import pools
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = processors()
     wanted = min(workers or cores, rows)
     if scheduler is not None:
         chosen: AbstractContextManager[Pool] = pools.running(scheduler)
