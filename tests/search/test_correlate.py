@@ -10,9 +10,9 @@ from scipy import ndimage
 
 from correlight.appearance.channels import edges, shrunk
 from correlight.images.plane import Plane
-from correlight.search.correlate import ByFeatures, FeatureEngine, MakeEngine, Shift, shared_part
+from correlight.search.correlate import ByFeatures, FeatureEngine, MakeEngine, Shift
 from correlight.search.information import MutualInformationEngine
-from correlight.search.rotation import rotated
+from correlight.search.rotation import rotated, shared_part
 from correlight.transforms import Affine
 from tests import phantoms
 from tests.phantoms import plane

@@ -15,7 +15,16 @@ from scipy import fft
 from correlight.appearance.channels import Channels
 from correlight.images.image import Float32
 from correlight.images.plane import Plane
-from correlight.search.rotation import Matrix, canvas, inverse_of, rotated
+from correlight.search.rotation import (
+    Matrix,
+    SplitRotation,
+    canvas,
+    inverse_of,
+    quarter_turns,
+    rotated,
+    split_rotation,
+    turn_by,
+)
 
 Spectrum = NDArray[np.complex64]
 
@@ -212,7 +221,7 @@ class FeatureEngine:
         blocks = fft.next_fast_len(int(most) // _BLOCK + 1, real=True)
         self._blocks, self._shape = (blocks, blocks), (_BLOCK * blocks, _BLOCK * blocks)
         self._fixed_views: dict[tuple[int, bool], _View] = {}
-        self._moving_view: tuple[_Split, _View] | None = None
+        self._moving_view: tuple[SplitRotation, _View] | None = None
 
     def best_shifts(self, moving_from_fixed: Matrix) -> list[Shift]:
         """The best shift by the first group alone, by the first two together, and so on.
@@ -220,7 +229,7 @@ class FeatureEngine:
         A pair may share the directions of its edges but not where they are strong, or the reverse; the caller
         keeps the best for each number of groups.
         """
-        split = _split(inverse_of(moving_from_fixed), self._step)
+        split = split_rotation(inverse_of(moving_from_fixed), self._step)
         maps, overlap, (fixed, moving) = self._score_maps(split)
         smaller = self._smaller(split)
         shifts = []
@@ -245,9 +254,9 @@ class FeatureEngine:
         moving_from_fixed : (2, 2) array
             As for `Engine.best_shifts`.
         """
-        return self._score_maps(_split(inverse_of(moving_from_fixed), self._step))
+        return self._score_maps(split_rotation(inverse_of(moving_from_fixed), self._step))
 
-    def _score_maps(self, split: _Split) -> tuple[Float32, Float32, tuple[_View, _View]]:
+    def _score_maps(self, split: SplitRotation) -> tuple[Float32, Float32, tuple[_View, _View]]:
         fixed, moving = self._view_of_fixed(split.quarters, split.mirror), self._view_of_moving(split)
         overlap, weights = self._normalisers(fixed, moving, self._least_overlap * self._smaller(split))
         products = np.empty((len(fixed.spectra), *fixed.spectra[0].shape[1:]), np.complex64)
@@ -264,15 +273,15 @@ class FeatureEngine:
     def _view_of_fixed(self, quarters: int, mirror: bool) -> _View:
         if (quarters, mirror) not in self._fixed_views:
             # Undoing the quarter turns and the mirroring leaves the rest of the rotation to the moving image.
-            features = self._features(self._fixed, _quarter_turns(quarters, mirror).T, self._cached_of_fixed)
+            features = self._features(self._fixed, quarter_turns(quarters, mirror).T, self._cached_of_fixed)
             self._fixed_views[quarters, mirror] = self._view(features)
         return self._fixed_views[quarters, mirror]
 
-    def _view_of_moving(self, split: _Split) -> _View:
+    def _view_of_moving(self, split: SplitRotation) -> _View:
         if self._moving_view is None or not self._moving_view[0].shares_moving_part(split):
-            features = self._features(self._moving, _rotation(split.rest), self._cached_of_moving)
+            features = self._features(self._moving, turn_by(split.rest), self._cached_of_moving)
             if split.residual != 0 or split.scale != 1:
-                features = features.moved(split.scale * _rotation(split.residual), self._stride)
+                features = features.moved(split.scale * turn_by(split.residual), self._stride)
             view = self._view(features)
             # A correlation needs the conjugate of one of the two.
             view = _View(view.canvas_from_image, [spectra.conj() for spectra in view.spectra], view.slow.conj())
@@ -294,7 +303,7 @@ class FeatureEngine:
         slow = _block_sums(np.stack([features.valid, *energies]))
         return _View(features.canvas_from_image, spectra, np.asarray(fft.rfft2(slow, self._blocks)))
 
-    def _smaller(self, split: _Split) -> float:
+    def _smaller(self, split: SplitRotation) -> float:
         """Area of the smaller field, in pixels of the planes."""
         return max(1.0, min(self._areas[0], self._areas[1] * split.scale**2))
 
@@ -349,60 +358,6 @@ def _sum_products(ones: Spectrum, others: Spectrum, total: Spectrum) -> None:
     for one, other in zip(ones[1:], others[1:], strict=True):
         np.multiply(one, other, out=part)
         total += part
-
-
-@dataclass(frozen=True, slots=True)
-class _Split:
-    """A rotation as the product of the fixed image's part (quarter turns, mirroring) and the moving image's part.
-
-    Parameters
-    ----------
-    quarters : int
-    mirror : bool
-    rest : float
-        Degrees below 90, a multiple of the step if there is one: rotation of the image.
-    residual : float
-        Degrees, less than a step: rotation of the channels.
-    scale : float
-        Scale of the channels.
-    """
-
-    quarters: int
-    mirror: bool
-    rest: float
-    residual: float
-    scale: float
-
-    def shares_moving_part(self, other: _Split) -> bool:
-        """Whether the part of the moving image is the same."""
-        return (self.rest, self.residual, self.scale) == (other.rest, other.residual, other.scale)
-
-
-def shared_part(moving_from_fixed: Matrix) -> tuple[float, float]:
-    """The moving image's part of a rotation, in degrees, and its scale; candidates with both equal share features."""
-    split = _split(inverse_of(moving_from_fixed), 0.0)
-    return split.rest, split.scale
-
-
-def _split(fixed_from_moving: Matrix, step: float) -> _Split:
-    determinant = float(np.linalg.det(fixed_from_moving))
-    mirror = determinant < 0
-    pure = np.diag([-1.0, 1.0]) @ fixed_from_moving if mirror else fixed_from_moving
-    angle = float(np.degrees(np.arctan2(pure[0, 1], pure[0, 0]))) % 360.0
-    computed_at = round(angle / step) * step if step else angle
-    rest = round(computed_at % 90.0, 9) % 90.0
-    quarters = round((computed_at - rest) / 90.0) % 4
-    return _Split(quarters, mirror, rest, round(angle - computed_at, 9), round(abs(determinant) ** 0.5, 9))
-
-
-def _rotation(degrees: float) -> Matrix:
-    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-    return np.array([[c, s], [-s, c]])
-
-
-def _quarter_turns(quarters: int, mirror: bool) -> Matrix:
-    turn = np.rint(_rotation(90.0 * quarters))
-    return np.asarray(np.diag([-1.0, 1.0]) @ turn if mirror else turn)
 
 
 def _block_sums(planes: Float32) -> Float32:

@@ -11,7 +11,7 @@ import numpy as np
 
 from correlight.images.plane import Plane, working_planes
 from correlight.progress import Fraction, checkpoint, in_threads
-from correlight.search.correlate import MakeEngine, shared_part
+from correlight.search.correlate import MakeEngine
 from correlight.search.limits import Limits
 from correlight.search.pose import Pose
 from correlight.search.ranking import (
@@ -24,7 +24,7 @@ from correlight.search.ranking import (
     distinct,
     is_unambiguous,
 )
-from correlight.search.rotation import inverse_of
+from correlight.search.rotation import inverse_of, shared_part
 from correlight.transforms import Affine
 
 # Planes resized, by the whole plane and the shape.

@@ -1,6 +1,8 @@
-"""Images rotated by any angle onto a canvas that holds them."""
+"""Images rotated by any angle onto a canvas that holds them, and rotations parted between two images."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -52,3 +54,68 @@ def rotated(plane: Plane, linear: Matrix) -> tuple[Float32, Mask, Matrix]:
 def inverse_of(linear: Matrix) -> Matrix:
     """The inverse of a rotation that may be mirrored or scaled."""
     return np.asarray(np.linalg.inv(linear), np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRotation:
+    """A rotation as the product of the fixed image's part (quarter turns, mirroring) and the moving image's part.
+
+    Parameters
+    ----------
+    quarters : int
+    mirror : bool
+    rest : float
+        Degrees below 90, a multiple of the step if there is one: rotation of the image.
+    residual : float
+        Degrees, less than a step: rotation of the channels.
+    scale : float
+        Scale of the channels.
+    """
+
+    quarters: int
+    mirror: bool
+    rest: float
+    residual: float
+    scale: float
+
+    def shares_moving_part(self, other: SplitRotation) -> bool:
+        """Whether the part of the moving image is the same."""
+        return (self.rest, self.residual, self.scale) == (other.rest, other.residual, other.scale)
+
+
+def shared_part(moving_from_fixed: Matrix) -> tuple[float, float]:
+    """The moving image's part of a rotation, in degrees, and its scale; candidates with both equal share features."""
+    split = split_rotation(inverse_of(moving_from_fixed), 0.0)
+    return split.rest, split.scale
+
+
+def split_rotation(fixed_from_moving: Matrix, step: float) -> SplitRotation:
+    """Part a rotation that may be mirrored or scaled.
+
+    Parameters
+    ----------
+    fixed_from_moving : (2, 2) array
+        In (y, x) order.
+    step : float
+        Degrees between the rotations of the moving image; 0: any.
+    """
+    determinant = float(np.linalg.det(fixed_from_moving))
+    mirror = determinant < 0
+    pure = np.diag([-1.0, 1.0]) @ fixed_from_moving if mirror else fixed_from_moving
+    angle = float(np.degrees(np.arctan2(pure[0, 1], pure[0, 0]))) % 360.0
+    computed_at = round(angle / step) * step if step else angle
+    rest = round(computed_at % 90.0, 9) % 90.0
+    quarters = round((computed_at - rest) / 90.0) % 4
+    return SplitRotation(quarters, mirror, rest, round(angle - computed_at, 9), round(abs(determinant) ** 0.5, 9))
+
+
+def turn_by(degrees: float) -> Matrix:
+    """The ``(2, 2)`` matrix of a rotation of places in (y, x) order."""
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    return np.array([[c, s], [-s, c]])
+
+
+def quarter_turns(quarters: int, mirror: bool) -> Matrix:
+    """The ``(2, 2)`` matrix of quarter turns, mirrored or not, without rounding."""
+    turn = np.rint(turn_by(90.0 * quarters))
+    return np.asarray(np.diag([-1.0, 1.0]) @ turn if mirror else turn)
