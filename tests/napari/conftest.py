@@ -71,7 +71,7 @@ def opened(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Calla
     def open_it(widget: str = "Register two images", images: bool = True, show: bool = False) -> Opened:
         from correlight.napari.layer_data import layer_data
 
-        viewer = make_napari_viewer(show=show)
+        viewer = make_napari_viewer(show=show, strict_qt="raise")
         if images:
             for image, name in ((couple().fixed, "electron"), (couple().moving, "light")):
                 for data, options, _ in layer_data(image, name):
@@ -142,3 +142,10 @@ def hover(canvas: Any, place: np.ndarray) -> None:
         QEvent.Type.MouseMove, at, QPointF(native.mapToGlobal(at.toPoint())), none, none, Qt.KeyboardModifier.NoModifier
     )
     QApplication.sendEvent(native, move)
+
+
+def press_key(it: Opened, key: str) -> None:
+    """Press a key of the viewer, as the canvas hands it on."""
+    from app_model.types import KeyBinding
+
+    it.viewer.window._qt_viewer._key_map_handler.press_key(KeyBinding.from_str(key))

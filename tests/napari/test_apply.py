@@ -10,8 +10,11 @@ import pytest
 pytest.importorskip("napari.layers", reason="napari is not installed; make test-napari")
 pytest.importorskip("pytestqt", reason="pytest-qt is not installed; make test-napari")
 
+from correlight.errors import UsageError
 from correlight.exchange import read_transform, write_transform
 from correlight.geometry import Grid
+from correlight.napari.files import transform_reader, write_result_folder
+from correlight.napari.files import write_transform as write_layer
 from correlight.transforms import Affine, Chain
 from correlight.transforms.field import with_sampled_field
 
@@ -115,3 +118,74 @@ def test_transforms_are_written_for_other_tools_and_bad_ones_said(opened: Open, 
     it.viewer.add_image(np.zeros(volume.shape), scale=volume.spacing, units=("um",) * 3, name="stack")
     choose(it, affine, "stack")
     assert "one of 2 axes, stack has 3" in it.panel.message.value
+
+
+def test_a_result_on_the_screen_is_applied_without_being_saved(opened: Open, tmp_path: Path) -> None:
+    it = opened()
+    it.narrow()
+    it.click(it.panel.start)
+    it.wait()
+    registered = it.viewer.layers["light reflected"]
+    _, panel = it.viewer.window.add_plugin_dock_widget("correlight", "Apply a transform")
+    grid = couple().moving.grid
+    it.viewer.add_labels(np.ones(grid.shape, np.uint8), name="nuclei", scale=grid.spacing, units=("um",) * 2)
+    assert panel.found.native.currentText() == "light chromatin on electron, as shown"
+    panel.layer.value, panel.onto.value = it.viewer.layers["nuclei"], it.viewer.layers["electron"]
+    it.click(panel.apply)
+    np.testing.assert_allclose(it.viewer.layers["nuclei"].affine.affine_matrix, registered.affine.affine_matrix)
+    panel.target.value = tmp_path / "found.tfm"
+    it.click(panel.write)
+    found: Any = it.panel.view.transform
+    written = read_transform(tmp_path / "found.tfm")
+    np.testing.assert_allclose(written(grid.corners()), found(grid.corners()), atol=1e-6)
+    # Napari saves the registered layer as its transform, or as the result folder; any other is refused in a sentence.
+    data, options, _ = registered.as_layer_data_tuple()
+    write_layer(str(tmp_path / "layer.json"), data, options)
+    np.testing.assert_allclose(
+        read_transform(tmp_path / "layer.json")(grid.corners()), found(grid.corners()), atol=1e-6
+    )
+    assert write_result_folder(str(tmp_path / "folder"), [(data, options, "image")]) == [str(tmp_path / "folder")]
+    assert (tmp_path / "folder" / "result.json").is_file()
+    it.click(it.panel.undo)
+    it.click(panel.apply)
+    assert "taken back" in panel.message.value
+    with pytest.raises(UsageError, match="No result lies on these layers"):
+        write_layer(str(tmp_path / "none.tfm"), *registered.as_layer_data_tuple()[:2])
+
+
+def test_bent_layers_keep_their_colours_and_their_channel(opened: Open, bent: Path) -> None:
+    it = opened("Apply a transform")
+    grid = couple().moving.grid
+    colours = np.zeros((*grid.shape, 3), np.uint8)
+    colours[..., 0], colours[..., 2] = 200, 50
+    it.viewer.add_image(colours, rgb=True, scale=grid.spacing, units=("micrometer",) * 2, name="stained")
+    choose(it, bent, "stained")
+    made = it.viewer.layers["stained on electron"]
+    assert made.rgb, it.panel.message.value
+    assert np.asarray(made.data).reshape(-1, 3).max(axis=0).tolist() == [200, 0, 50]
+    choose(it, bent, "light particles")
+    made = it.viewer.layers["light particles on electron"]
+    assert made.colormap.name == it.viewer.layers["light particles"].colormap.name
+    wanted = np.asarray(couple().moving.levels[0])[list(couple().moving.channels).index("particles")]
+    assert set(np.unique(np.asarray(made.data))) <= set(range(int(wanted.max()) + 1))
+    back = read_transform(bent)(couple().fixed.grid.points([[128, 128]]))
+    row, column = (int(at) for at in grid.index(back)[0])
+    corners = wanted[row : row + 2, column : column + 2].astype(float)
+    assert corners.min() - 1 <= float(np.asarray(made.data[128, 128])) <= corners.max() + 1
+
+
+def test_a_transform_opens_in_the_panel(opened: Open, affine: Path, tmp_path: Path) -> None:
+    it = opened("Apply a transform")
+    it.viewer.open(str(affine), plugin="correlight")
+    assert it.panel.source.value == affine
+    assert "moving_from_fixed.tfm is chosen" in it.panel.message.value
+    choose(it, it.panel.source.value, "light reflected")
+    assert "lies on electron" in it.panel.message.value
+    (tmp_path / "notes.json").write_text('{"a": 1}')
+    assert transform_reader(str(tmp_path / "notes.json")) is None
+    # A damaged one is said in the window.
+    (tmp_path / "result.json").write_text("{")
+    it.viewer.open(str(tmp_path / "result.json"), plugin="correlight")
+    it.click(it.panel.apply)
+    assert "result.json" in it.panel.message.value
+    assert "not foreseen" not in it.panel.message.value

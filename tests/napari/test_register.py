@@ -16,7 +16,7 @@ from correlight.cli import main
 from correlight.io import read, write_ome_tiff
 from correlight.napari.layer_data import layer_data
 
-from .conftest import PATIENCE, Gaps, Opened, couple, pixels
+from .conftest import PATIENCE, Gaps, Opened, couple, pixels, press_key
 
 Open = Callable[..., Opened]
 
@@ -79,13 +79,6 @@ def test_keys_show_rival_poses_and_end_with_the_result(opened: Open) -> None:
     assert len(it.viewer.layers) == 4
     it.panel.view.close()
     assert len(it.viewer.keymap) <= len(press)
-
-
-def press_key(it: Opened, key: str) -> None:
-    """Press a key of the viewer, as the canvas hands it on."""
-    from app_model.types import KeyBinding
-
-    it.viewer.window._qt_viewer._key_map_handler.press_key(KeyBinding.from_str(key))
 
 
 @pytest.fixture

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from napari.utils.notifications import show_error
+from napari.viewer import current_viewer
 
 from correlight.errors import CorrelightError, ReadError, UsageError
-from correlight.exchange import LandmarkTable, PointTable, read_file, write_file
+from correlight.exchange import LandmarkTable, PointTable, read_file, read_transform, write_file
 from correlight.exchange.formats import recognise
 from correlight.geometry import Grid
 from correlight.io import read
 from correlight.io.maps import read_map
 from correlight.napari.layer_data import LayerData, layer_data
 from correlight.napari.placing import units_of
+from correlight.napari.result_view import ResultView, view_of
 from correlight.napari.texts import LANDMARKS
+from correlight.napari.written import write_found, write_outcome
 from correlight.output.apply import read_saved
 from correlight.output.section import flat
 from correlight.output.target import reserve_files
@@ -23,6 +28,8 @@ from correlight.output.target import reserve_files
 Reader = Callable[[str | list[str]], list[LayerData]]
 
 _RECORD = "result.json"
+# How napari is told that a file was read and holds no layer.
+_NOTHING: tuple[Any, ...] = ((None,),)
 
 
 def image_reader(path: str | Sequence[str]) -> Reader | None:
@@ -47,12 +54,43 @@ def landmark_reader(path: str | Sequence[str]) -> Reader | None:
     return _each(_landmarks) if {"landmarks", "points"} & set(kinds) else None
 
 
+def transform_reader(path: str | Sequence[str]) -> Reader | None:
+    """A reader of transforms, which hold no layer and are chosen in the panel that applies them."""
+    first = Path(path if isinstance(path, str) else path[0])
+    if first.name != _RECORD and first.suffix.lower() != ".tfm":
+        try:
+            if "transform" not in recognise(first).writes:
+                return None
+            # Files of HDF5, tables and JSON hold much else.
+            read_transform(first)
+        except (CorrelightError, OSError):
+            return None
+    return _each(_transform) if first.is_file() else None
+
+
 def _each(read_one: Callable[[Path], list[LayerData]]) -> Reader:
     def reader(path: str | list[str]) -> list[LayerData]:
         paths = [path] if isinstance(path, str) else path
-        return [layer for one in paths for layer in read_one(Path(one))]
+        try:
+            return [layer for one in paths for layer in read_one(Path(one))]
+        except CorrelightError as error:
+            if current_viewer() is None:
+                raise
+            # Whoever drops a file into a window is told what is wrong with it there.
+            show_error(str(error))
+            return list(_NOTHING)
 
     return reader
+
+
+def _transform(path: Path) -> list[LayerData]:
+    """Nothing to see: the transform is chosen in the panel."""
+    viewer = current_viewer()
+    if viewer is None:
+        raise ReadError(f"{path} holds a transform, which is no layer; open it in a window of napari, or apply it.")
+    _, panel = viewer.window.add_plugin_dock_widget("correlight", "Apply a transform")
+    panel.take_file(path)
+    return list(_NOTHING)
 
 
 def _image(path: Path) -> list[LayerData]:
@@ -98,7 +136,7 @@ def _landmarks(path: Path) -> list[LayerData]:
     if isinstance(content, PointTable):
         return [_points(content, path.stem, LANDMARKS["fixed"])]
     if not isinstance(content, LandmarkTable):
-        raise ReadError(f"Points or pairs of landmarks were expected in {path}, which holds a transform; apply that.")
+        return _transform(path)
     sides = ((content.fixed, "fixed"), (content.moving, "moving"))
     return [_points(side, f"{path.stem} {role}", LANDMARKS[role]) for side, role in sides]
 
@@ -149,3 +187,53 @@ def write_pairs(path: str, layers: list[LayerData]) -> list[str]:
     with reserve_files(target, overwrite=True) as folder:
         write_file(folder / target.name, LandmarkTable(sides[0], sides[1]))
     return [path]
+
+
+def write_transform(path: str, data: Any, options: dict[str, Any]) -> list[str]:
+    """Write the transform by which a registered layer lies on the fixed one.
+
+    Parameters
+    ----------
+    path : str
+        Its ending says the format.
+    data : array
+        Pixels, which are not written.
+    options : dict
+        Of the layer.
+
+    Raises
+    ------
+    UsageError
+        If no result lies on the layer.
+    TransformError, WriteError
+        If the format cannot hold the transform, or the file cannot be written.
+    """
+    write_found(_shown([(data, options, "image")]).saved, Path(path))
+    return [path]
+
+
+def write_result_folder(path: str, layers: list[LayerData]) -> list[str]:
+    """Write the result folder of registered layers, as Save of the panel does.
+
+    Parameters
+    ----------
+    path : str
+        A folder that does not exist yet.
+    layers : list of layer data
+        Of which at least one was registered.
+
+    Raises
+    ------
+    UsageError, ReadError, WriteError
+        If no result lies on the layers, or the folder cannot be written.
+    """
+    write_outcome(_shown(layers).outcome, Path(path), lambda stage, fraction: None)
+    return [path]
+
+
+def _shown(layers: Sequence[LayerData]) -> ResultView:
+    for _, options, _ in layers:
+        view = view_of(options.get("metadata", {}))
+        if view is not None:
+            return view
+    raise UsageError("No result lies on these layers; register them first, and select the moving one.")

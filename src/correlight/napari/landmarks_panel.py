@@ -14,6 +14,7 @@ from correlight.exchange import ExchangeContext, write_file
 from correlight.landmarks.tables import LandmarkTable, supposed
 from correlight.napari.compare import compare
 from correlight.napari.layers import Taken, image_of, take
+from correlight.napari.notes import notes_of
 from correlight.napari.pairs import as_html, grid_of, in_pixels, in_units, positions, say_of_pairs
 from correlight.napari.panel import Panel, Words
 from correlight.napari.register_panel import two_layers
@@ -250,7 +251,8 @@ class LandmarksPanel(Panel):
         if not self.said.names:
             raise UsageError("There is no pair of landmarks yet; click a place in both images.")
         pair = take(fixed, "fixed", among), take(moving, "moving", among)
-        self._watch(*pair)
+        self._watched(*pair)
+        self._notes = notes_of(fixed, moving, placed=self._shows(moving))
         return (*pair, in_pixels(self.said, [grid_of(fixed), grid_of(moving)]))
 
     def _by_clicks(self) -> Callable[[Callable[[str, float], None]], Outcome]:

@@ -39,6 +39,10 @@ class Opened:
     image: Image
     channel: int | None
 
+    def __deepcopy__(self, memo: Any) -> Opened:
+        """The same, for napari copies the metadata of a layer that is duplicated, and the image may be large."""
+        return self
+
 
 @dataclass(frozen=True, eq=False)
 class Taken:

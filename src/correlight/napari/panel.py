@@ -13,12 +13,13 @@ from magicgui.widgets import Container, FileEdit, ProgressBar, PushButton
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
 
+from correlight.napari.changes import Watch
 from correlight.napari.layers import Taken, companions, stated_spacing
+from correlight.napari.notes import uncalibrated
 from correlight.napari.result_view import KEYS, Outcome, ResultView
 from correlight.napari.texts import COLOURS, coloured, sizes
 from correlight.napari.work import Job, sentence
-from correlight.output.folder import result_folder, write_result
-from correlight.output.landmarks import write_landmark_table
+from correlight.napari.written import write_outcome
 from correlight.registration.result import Result
 
 # Pixels of the screen.
@@ -39,9 +40,8 @@ class Panel(QScrollArea):
         self._viewer = viewer
         self._job: Job | None = None
         self.view: ResultView | None = None
-        self._changed: set[Any] = set()
-        self._watched: list[Any] = []
-        self._note = ""
+        self._watch: Watch | None = None
+        self._notes: list[str] = []
         self.cancel = PushButton(text="Cancel", enabled=False)
         self.progress = ProgressBar(max=100, visible=False)
         self.message, self.verdict = Words(), Words()
@@ -53,6 +53,7 @@ class Panel(QScrollArea):
         self.save.changed.connect(self.guarded(self._save))
         self._viewer.layers.events.inserted.connect(self._refresh)
         self._viewer.layers.events.removed.connect(self._refresh)
+        self._viewer.layers.events.renamed.connect(self._refresh)
 
     def _lay_out(
         self, before: Sequence[Any], run: Sequence[Any], after: Sequence[Any] = (), said: Sequence[Any] = ()
@@ -88,8 +89,8 @@ class Panel(QScrollArea):
 
     def _offer(self, fixed: Any, moving: Any) -> None:
         """Offer the layers that there are; the moving one is of another image than the fixed one."""
-        fixed.reset_choices()
-        moving.reset_choices()
+        offer_again(fixed)
+        offer_again(moving)
         if moving.value is fixed.value:
             own = self._companions(fixed.value)
             other = next((each for each in self._images() if each not in own), None)
@@ -102,7 +103,17 @@ class Panel(QScrollArea):
         for button in self._runners:
             button.enabled = False
         self.cancel.enabled = self.progress.visible = True
-        self._job = Job(work, told=self._told, done=partial(self._ended, done), failed=self._failed)
+        watch = self._watch
+
+        def watched(progress: Callable[[str, float], None]) -> Any:
+            if watch is None:
+                return work(progress)
+            watch.begin(progress)
+            value = work(progress)
+            watch.check(progress)
+            return value
+
+        self._job = Job(watched, told=self._told, done=partial(self._ended, done), failed=self._failed)
 
     def _told(self, stage: str, fraction: float) -> None:
         self.progress.value = round(100 * min(max(fraction, 0.0), 1.0))
@@ -114,9 +125,7 @@ class Panel(QScrollArea):
         for button in self._runners:
             button.enabled = True
         self.cancel.enabled = self.progress.visible = False
-        for layer in self._watched:
-            layer.events.data.disconnect(self._edited)
-        self._watched = []
+        self._unwatched()
 
     def _ended(self, done: Callable[[Any], None], value: Any) -> None:
         try:
@@ -144,27 +153,22 @@ class Panel(QScrollArea):
         if self._job is not None:
             self._job.cancel()
 
-    def _watch(self, *taken: Taken) -> None:
-        """Notice when the pixels of a layer are replaced while they are worked on."""
-        self._changed, self._watched = set(), [layer for each in taken for layer in each.layers]
-        for layer in self._watched:
-            layer.events.data.connect(self._edited)
+    def _watched(self, *taken: Taken) -> None:
+        """Notice when layers are closed or changed while they are worked on."""
+        self._unwatched()
+        self._watch = Watch(*taken)
 
-    def _edited(self, event: Any) -> None:
-        self._changed.add(event.source)
+    def _unwatched(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+        self._watch = None
 
     # The result.
 
     def _registered(self, outcome: Outcome) -> None:
-        layers = [*outcome.fixed.channels.values(), *outcome.moving.channels.values()]
-        closed = [layer.name for layer in layers if layer not in self._viewer.layers]
-        edited = [layer.name for layer in layers if layer in self._changed]
-        if closed or edited:
-            what = "closed" if closed else "changed"
-            self.say(
-                f"The layer {(closed or edited)[0]} was {what} while it was registered, so nothing is shown; start "
-                "again with the layers as they are now."
-            )
+        happened = "" if self._watch is None else self._watch.said(self._viewer.layers)
+        if happened:
+            self.say(happened)
             return
         if self.view is not None:
             self.view.close(undo=True)
@@ -173,7 +177,16 @@ class Panel(QScrollArea):
         self.verdict.value = verdict_in_words(outcome.result)
         self.after.visible = True
         refused = "Nothing was moved, for the result is refused." if outcome.result.status == "refused" else ""
-        self.say(" ".join(part for part in (self._note, refused, KEYS) if part))
+        grids = outcome.fixed.image.grid, outcome.moving.image.grid
+        notes = [
+            *self._notes,
+            *uncalibrated(self.view.fixed, self.view.moving[0], (grids[0].calibrated, grids[1].calibrated)),
+        ]
+        self.say(" ".join(part for part in (*notes, refused, KEYS) if part))
+
+    def _shows(self, layer: Any) -> bool:
+        """Whether a layer lies where a result laid it."""
+        return self.view is not None and layer in self.view.moving
 
     def _show_error(self) -> None:
         if self.view is not None:
@@ -192,7 +205,9 @@ class Panel(QScrollArea):
         if not target.name:
             self.say("Name a folder to make first, under result folder.")
             return
-        self._begin(partial(saved, outcome, target), lambda notes: self.say(f"Saved in {target}. {' '.join(notes)}"))
+        self._begin(
+            partial(write_outcome, outcome, target), lambda notes: self.say(f"Saved in {target}. {' '.join(notes)}")
+        )
 
     # Words.
 
@@ -212,34 +227,12 @@ class Panel(QScrollArea):
         self.message.value = html.escape(text)
 
 
-def saved(outcome: Outcome, target: Path, progress: Callable[[str, float], None]) -> tuple[str, ...]:
-    """Write the result folder that the command line writes, completely or not at all.
-
-    Parameters
-    ----------
-    outcome : Outcome
-        What was found, and from which images or landmarks.
-    target : Path
-        A folder that does not exist yet.
-    progress : callable
-        Called with "write" and the fraction done.
-
-    Returns
-    -------
-    tuple of str
-        Sentences about what was done otherwise than expected.
-
-    Raises
-    ------
-    UsageError, ReadError, WriteError
-        As for `correlight.output.target.reserve`.
-    """
-    images = outcome.fixed.image, outcome.moving.image
-    with result_folder(target, *images) as folder:
-        notes = write_result(folder, outcome.result, *images, progress=partial(progress, "write"))
-        if outcome.landmarks is not None:
-            write_landmark_table(folder / "landmarks.csv", outcome.landmarks)
-    return tuple(f"Note that {note}." for note in notes)
+def offer_again(box: Any) -> None:
+    """Offer the layers that there are now, under their names of now; what was chosen stays chosen."""
+    chosen = box.value
+    box.reset_choices()
+    if box.value is not chosen and chosen in box.choices:
+        box.value = chosen
 
 
 def verdict_in_words(result: Result) -> str:

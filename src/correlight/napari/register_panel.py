@@ -12,10 +12,11 @@ from correlight import recipes
 from correlight.errors import UsageError
 from correlight.napari.by_hand import ByHand
 from correlight.napari.compare import compare
-from correlight.napari.layers import companions, has_own_affine, image_of, take
+from correlight.napari.layers import companions, image_of, take
 from correlight.napari.linked import FoundLink
+from correlight.napari.notes import BRIGHTNESS, notes_of
 from correlight.napari.pairs import grid_of
-from correlight.napari.panel import Panel, prompt
+from correlight.napari.panel import Panel, offer_again, prompt
 from correlight.napari.result_view import Outcome
 from correlight.napari.side_by_side import SideBySide
 from correlight.napari.start import position_of
@@ -24,6 +25,7 @@ from correlight.napari.work import sentence
 from correlight.registration.register import register
 
 _ANY = "any"
+_COLOURS = ("red", "green", "blue")
 _MODELS = (_ANY, "rigid", "similarity", "affine", "projective", "elastic")
 
 
@@ -40,6 +42,7 @@ class RegisterPanel(Panel):
         super().__init__(napari_viewer)
         self.window_beside: SideBySide | None = None
         self._turn: ByHand | None = None
+        self._pair: tuple[Any, Any] = (None, None)
         self._link: tuple[Any, FoundLink] | None = None
         self._make()
         for signal in (self.fixed.changed, self.moving.changed):
@@ -84,7 +87,9 @@ class RegisterPanel(Panel):
 
     def _channels(self, role: str, _: Any = None) -> list[Any]:
         chosen = getattr(self, role).value if hasattr(self, role) else None
-        return [(_ANY, None), *([(each.name, each) for each in self._companions(chosen)])]
+        if chosen is not None and getattr(chosen, "rgb", False):
+            return [(BRIGHTNESS, None), *((name, number) for number, name in enumerate(_COLOURS))]
+        return [(_ANY, None), *((each.name, each) for each in self._companions(chosen))]
 
     def _only_start(self, other: Any, chosen: bool) -> None:
         """A search begins at one place."""
@@ -96,6 +101,13 @@ class RegisterPanel(Panel):
         self._chosen()
 
     def _chosen(self, _: Any = None) -> None:
+        """Ask for what is to be known of the chosen layers; what was typed for them stays while they do."""
+        pair = self.fixed.value, self.moving.value
+        if pair[0] is self._pair[0] and pair[1] is self._pair[1]:
+            for role in ("fixed", "moving"):
+                offer_again(getattr(self, f"{role}_channel"))
+            return
+        self._pair = pair
         for role, field in (("fixed", self.fixed_size), ("moving", self.moving_size)):
             field.value = ""
             field.native.setPlaceholderText(prompt(getattr(self, role).value))
@@ -208,13 +220,10 @@ class RegisterPanel(Panel):
         }
         channels, recipe = (self.fixed_channel.value, self.moving_channel.value), self.recipe.value
         places = position_of(fixed), position_of(moving)
-        self._watch(*pair)
-        if has_own_affine(moving) and not start and self.view is None:
-            self._note = (
-                f"{moving.name} had an affine transform of its own, which the result replaces; Undo restores it."
-            )
-        else:
-            self._note = ""
+        self._watched(*pair)
+        colours = fixed.rgb and channels[0] is not None, moving.rgb and channels[1] is not None
+        placed = bool(start) or self._shows(moving)
+        self._notes = notes_of(fixed, moving, placed=placed, by_channel=colours)
 
         def work(progress: Callable[[str, float], None]) -> Outcome:
             progress("read", 0.0)
@@ -264,5 +273,7 @@ def two_layers(fixed: Any, moving: Any, count: int) -> None:
 
 
 def _number(channels: dict[int | None, Any], layer: Any) -> int | None:
-    """Which channel a layer shows; None where any was asked for."""
+    """Which channel a layer shows, or which of the three colours; None where any was asked for."""
+    if isinstance(layer, int):
+        return layer
     return next((number for number, shown in channels.items() if shown is layer), None)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import ref
 
 import numpy as np
 from qtpy.QtCore import QTimer
@@ -15,10 +16,14 @@ from correlight.images.labels import label_channels
 from correlight.napari.compare import Comparison, checkerboard, left_of
 from correlight.napari.layers import LayerImage
 from correlight.napari.placing import Kept, in_micrometres, is_shown_by_affine, lay, resampled, units_of
+from correlight.output.apply.saved import Frames, Saved
 from correlight.output.section import flat, in_space
 from correlight.registration.from_landmarks import LandmarkResult
 from correlight.registration.result import Result
 from correlight.transforms import Affine, Transform
+
+RESULT = "correlight result"
+"""Under which the moving layers remember the view that laid them, in their metadata, as a weak reference."""
 
 KEYS = "Keys: F flicker, C checkerboard, S swipe, 1 to 9 poses."
 
@@ -47,6 +52,22 @@ class Outcome:
     result: Result
     comparison: Comparison | None = None
     landmarks: LandmarkResult | None = None
+
+
+def view_of(metadata: Mapping[str, Any]) -> ResultView | None:
+    """The result by which a layer with these metadata lies where it lies; None where there is none."""
+    held = metadata.get(RESULT)
+    return held() if isinstance(held, ref) else None
+
+
+def results_of(layers: Iterable[Any]) -> list[ResultView]:
+    """The results by which layers lie where they lie, the last one first."""
+    found: list[ResultView] = []
+    for layer in layers:
+        view = view_of(layer.metadata)
+        if view is not None and view not in found:
+            found.insert(0, view)
+    return found
 
 
 class ResultView:
@@ -92,6 +113,7 @@ class ResultView:
             self._lay(self.outcome.result.moving_from_fixed)
             self.pose = 1
         for layer in self.moving:
+            layer.metadata[RESULT] = ref(self)
             if layer.blending.startswith("translucent"):
                 layer.blending = "additive"
         self._listen()
@@ -105,6 +127,14 @@ class ResultView:
             whole = self.viewer.layers.extent.world
             self.viewer.scene.camera.center = (low + high) / 2
             self.viewer.scene.camera.zoom *= float(np.min((whole[1] - whole[0])[-2:] / (high - low)))
+
+    @property
+    def saved(self) -> Saved | None:
+        """What lies on the fixed layer at the moment, as if it had been saved and read; None where nothing does."""
+        if self.transform is None:
+            return None
+        grids = self.outcome.fixed.image.grid, self.outcome.moving.image.grid
+        return Saved(self.transform, Frames(grids[0], grids[1], None, None, self.outcome.result.status))
 
     def show_pose(self, rank: int) -> None:
         """Show the moving layers in another pose that the search found, counted from 1; the first is the result."""
@@ -280,6 +310,9 @@ class ResultView:
         for holder, key, _ in self._bound:
             holder.bind_key(key, None)
         self._bound = []
+        for layer in self.moving:
+            layer.metadata.pop(RESULT, None)
+        self.transform = None
         if undo:
             self._drop()
             for kept in self._kept:
