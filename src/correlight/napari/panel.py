@@ -230,9 +230,13 @@ class Panel(QScrollArea):
 def offer_again(box: Any) -> None:
     """Offer the layers that there are now, under their names of now; what was chosen stays chosen."""
     chosen = box.value
-    box.reset_choices()
-    if box.value is not chosen and chosen in box.choices:
-        box.value = chosen
+    # A choice that was renamed is gone for a moment, which nobody shall act on.
+    with box.changed.blocked():
+        box.reset_choices()
+        if box.value is not chosen and chosen in box.choices:
+            box.value = chosen
+    if box.value is not chosen:
+        box.changed.emit(box.value)
 
 
 def verdict_in_words(result: Result) -> str:
