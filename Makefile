@@ -14,8 +14,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # The plug-in is tested with the binding of Qt that QT names: make test-napari QT=pyside6
 QT     ?= pyqt6
-# PySide6 6.12.0 gives back a reference too many for every signal that carries an object, which ends Python 3.11 after a
-# while, with "Fatal Python error: deallocating None"; from 3.12 on these objects are not counted.
+# PySide6 6.12.0 gives back a reference too many for signals that carry an object, which ends Python 3.11 after a while,
+# with "Fatal Python error: deallocating None".
 BINDING := $(if $(filter pyside6,$(QT)),'pyside6!=6.12.0',$(QT))
 # Programs of others that build, check and run what is made here; correlight itself is not installed beside them.
 TVENV  := .venv-tools

@@ -47,19 +47,14 @@ def electron_and(it: Opened, data: Any, kind: str = "image", **options: Any) -> 
         (lambda: np.where(NOISE.random((64, 64)) < 0.3, np.nan, NOISE.random((64, 64))), ""),
         (lambda: NOISE.random((64, 64)) * 1e30, ""),
         (lambda: NOISE.random((64, 64)) > 0.5, ""),
-        (lambda: NOISE.random((64, 64)) + 1j, ""),
         (lambda: NOISE.random((3, 2, 32, 32)), "has 4 axes"),
         (lambda: NOISE.random((5, 64, 64)), "voxel size"),
-        (lambda: NOISE.random(64), "has 1 axis"),
     ],
-    ids=["constant", "one pixel", "NaN", "some NaN", "huge", "bool", "complex", "series", "stack", "line"],
+    ids=["constant", "one pixel", "NaN", "some NaN", "huge", "bool", "series", "stack"],
 )
 def test_odd_images_are_said_or_registered(opened: Open, make: Callable[[], Any], words: str) -> None:
     it = opened(images=False)
-    try:
-        electron_and(it, make(), multiscale=False)
-    except (TypeError, ValueError):
-        pytest.skip("napari shows no such image")
+    electron_and(it, make(), multiscale=False)
     it.panel.rotation.value, it.panel.mirror.value = "0, 10", False
     assert words in start(it)
 
@@ -82,7 +77,7 @@ def test_colours_are_registered_by_brightness_and_said_so(opened: Open) -> None:
     assert it.panel.moving_channel.native.itemText(0) == "brightness"
     it.panel.moving_channel.value = 1
     assert "brightness" not in start(it)
-    assert it.panel.view.outcome.result.moving_channel == "green"
+    assert it.panel.view.outcome.result.moving.channel == "green"
     assert layer.visible
 
 

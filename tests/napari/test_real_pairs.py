@@ -31,7 +31,8 @@ def test_two_files_become_a_saved_overlay(
     fixed, moving = it.viewer.layers
     assert (it.panel.fixed.value, it.panel.moving.value) == (fixed, moving)
     # A quarter of the circle, so that it takes little time.
-    it.panel.rotation.value = f"{truth.rotation - 45:.0f}, {truth.rotation + 45:.0f}"
+    middle = (truth.rotation + 180) % 360 - 180
+    it.panel.rotation.value = f"{middle - 45:.0f}, {middle + 45:.0f}"
     it.panel.mirror.value = truth.mirrored
     before, threads = pixels(it.viewer).astype(int), threading.active_count()
     gaps = Gaps()

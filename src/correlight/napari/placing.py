@@ -111,11 +111,14 @@ def lay(layers: Sequence[Any], fixed: Any, moving_grid: Grid, moving_from_fixed:
     moving_from_fixed : Affine
         In the units of the two images.
     """
-    world = np.asarray(fixed.affine.affine_matrix)
-    matrix = world[-moving_grid.ndim - 1 :, -moving_grid.ndim - 1 :] @ moving_from_fixed.inverse().matrix
+    own = np.asarray(fixed.affine.affine_matrix)[-moving_grid.ndim - 1 :, -moving_grid.ndim - 1 :]
+    # A flat layer under a stack is one plane of it, at depth 0.
+    world = np.eye(moving_grid.ndim + 1)
+    world[-len(own) :, -len(own) :] = own
+    units = (fixed.units[0],) * moving_grid.ndim
     for layer in layers:
         # The affine transform ends in the units of the fixed layer, and napari knows one unit per layer.
-        _set(layer, fixed.units, moving_grid, matrix)
+        _set(layer, units, moving_grid, world @ moving_from_fixed.inverse().matrix)
 
 
 def resampled(

@@ -195,7 +195,9 @@ class ResultView:
                 self.viewer.layers.remove(layer)
         if self._added:
             for kept in self._kept:
-                kept.layer.visible = kept.visible
+                if kept.layer in self.moving:
+                    # Seen again only where it was, for napari warns of a tilted layer that is seen in the plane.
+                    kept.put_back()
         self._added = []
 
     def add_error(self) -> Any:

@@ -55,11 +55,11 @@ class Job:
         failed: Callable[[str], None],
     ) -> None:
         self._cancelled, self._last = threading.Event(), ("", 0.0)
-        self._done, self._failed = done, failed
+        self._work, self._done, self._failed = work, done, failed
         self._teller = _Teller()
         self._teller.told.connect(told)
         self.running = True
-        self._worker = create_worker(self._carried_out, work, _start_thread=False)
+        self._worker = create_worker(self._carried_out, _start_thread=False)
         self._worker.returned.connect(self._returned)
         self._worker.start()
         # Whoever closes napari does not wait for the work.
@@ -74,10 +74,10 @@ class Job:
         """Whether it was asked to stop."""
         return self._cancelled.is_set()
 
-    def _carried_out(self, work: Callable[[Callable[[str, float], None]], Any]) -> tuple[Any, BaseException | None]:
+    def _carried_out(self) -> tuple[Any, BaseException | None]:
         """What the work returned or raised: under PySide6, workers of napari 0.9 cannot hand on errors themselves."""
         try:
-            return work(self._progress), None
+            return self._work(self._progress), None
         except Exception as error:
             return None, error
 
@@ -93,13 +93,17 @@ class Job:
     def _returned(self, outcome: tuple[Any, BaseException | None]) -> None:
         self.running = False
         QCoreApplication.instance().aboutToQuit.disconnect(self.cancel)
+        done, failed = self._done, self._failed
+        # napari keeps every worker until it is closed itself; panels and pixels shall not be kept with it.
+        self._teller.told.disconnect()
+        del self._work, self._done, self._failed
         value, error = outcome
         if self._cancelled.is_set() or isinstance(error, Cancelled):
-            self._failed("")
+            failed("")
         elif error is not None:
-            self._failed(sentence(error))
+            failed(sentence(error))
         else:
-            self._done(value)
+            done(value)
 
 
 def sentence(error: BaseException) -> str:
