@@ -86,6 +86,8 @@ def opened(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Calla
         if job is not None:
             job.cancel()
             qtbot.waitUntil(lambda job=job: not job.running, timeout=PATIENCE)
+    # pytest keeps this function until after the viewer has looked for widgets that nobody let go of.
+    made.clear()
 
 
 class Gaps:
