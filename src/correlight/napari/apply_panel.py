@@ -48,6 +48,7 @@ class ApplyPanel(Panel):
         self.write = PushButton(text="Write for another tool")
         self.apply, self.back = PushButton(text="Apply"), PushButton(text="Take back")
         before = [self.found, self.source, self.layer, self.onto, self.direction]
+        self.source.choose_btn.text = self.target.choose_btn.text = "Choose"
         self._lay_out([*before, self.target, self.write], [self.apply, self.back])
         self._kept: list[Kept] = []
         self._added: list[Any] = []

@@ -11,7 +11,7 @@ from typing import Any
 
 from magicgui.widgets import Container, FileEdit, ProgressBar, PushButton
 from qtpy.QtCore import QEvent, Qt
-from qtpy.QtWidgets import QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from correlight.napari.changes import Watch
 from correlight.napari.layers import Taken, companions, stated_spacing
@@ -71,6 +71,9 @@ class Panel(QScrollArea):
             stack.addWidget(part)
         stack.addWidget(self.after.native)
         stack.addStretch()
+        for box in inside.findChildren(QComboBox):
+            # Long names of layers shall not push what stands beside them out of the panel.
+            box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumSize(*_SIZE)
