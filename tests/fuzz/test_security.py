@@ -47,7 +47,9 @@ def test_nothing_imports_what_runs_code_or_reaches_out() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            found += [f"{path.name}: {name}" for name in names if name.partition(".")[0] in OUTWARD]
+            # Of its package, the one that takes addresses apart opens none.
+            outward = [name for name in names if name.partition(".")[0] in OUTWARD and name != "urllib.parse"]
+            found += [f"{path.name}: {name}" for name in outward]
     assert len(SOURCES) > 100
     assert found == []
     pages = [*(ROOT / "src").rglob("*.j2"), *(ROOT / "src").rglob("*.js"), *(ROOT / "src").rglob("*.css")]
