@@ -8,7 +8,7 @@ RUN pip install --no-cache-dir build==1.6.1 && python -m build --wheel
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="correlight" \
-      org.opencontainers.image.licenses="BSD-3-Clause"
+      org.opencontainers.image.licenses="BSD-3-Clause AND Bitstream-Vera"
 # What runs it may give it any user, who has no home. No entry point: pipelines run a shell in it.
 ENV HOME=/tmp MPLCONFIGDIR=/tmp PYTHONDONTWRITEBYTECODE=1
 COPY --from=build /build/dist/*.whl /tmp/wheel/
