@@ -55,7 +55,7 @@ def batch(
     output
         The folder of the batch; it is made, or gone on with. With --table-only the table to write.
     match
-        Two patterns for the names of the fixed and the moving images in a folder, such as "*_EM.tif,*_LM.tif".
+        Two patterns for the names of the fixed and the moving images in a folder, such as `*_EM.tif,*_LM.tif`.
     table_only
         Write the table of the pairs that match, and register nothing.
     recipe
