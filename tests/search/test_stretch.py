@@ -1,12 +1,16 @@
 """A stretch of one image along one of its axes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from correlight.appearance.channels import edges
 from correlight.geometry import Grid
+from correlight.images.plane import Plane
 from correlight.search.correlate import ByFeatures
 from correlight.search.limits import Limits
+from correlight.search.poses import PoseSearch
 from correlight.search.stretch import STRETCHES, Stretch, StretchSearch, stretches
 from correlight.transforms import Affine
 from tests.phantoms import plane, texture
@@ -63,10 +67,24 @@ def test_the_stretch_of_an_image_is_the_best_of_those_that_are_tried() -> None:
     moving = plane(longer)
     limits = Limits((0.95, 1.05), (-10.0, 10.0), (False,))
     engine = ByFeatures(edges)
-    search = StretchSearch(fixed, moving, limits, engine, (1.4, 1.6), 1, {})
+    search = StretchSearch(PoseSearch(fixed, moving, limits.for_stretch(1.6), engine, 1), (1.4, 1.6))
     tried = search.tried(lambda done: None)
     best = tried[0].stretch
     # Of images that are not rotated, one along y and the other along x is the same as the reverse.
     assert (best.role, best.axis) in (("moving", 0), ("fixed", 1))
     assert best.factor == pytest.approx(1.5, rel=0.05)
     assert tried[0].score == max(one.score for one in tried if one.group == tried[0].group)
+    # Made exact by a fit, it scores more than before; a fit that is elsewhere scores nothing.
+    right = search.exact(replace(tried[0], stretch=Stretch("moving", 0, 1.4)), pose_under(1.4, fixed, moving))
+    assert right.stretch.factor == pytest.approx(1.5, rel=1e-3)
+    assert right.pose.scale == pytest.approx(np.sqrt(1.5), rel=1e-3)
+    assert right.score > tried[0].score
+    elsewhere = Affine.of(np.eye(2), (60.0, 60.0)) @ pose_under(1.4, fixed, moving)
+    assert search.exact(replace(tried[0], stretch=Stretch("moving", 0, 1.4)), elsewhere).score == 0
+
+
+def pose_under(factor: float, fixed: Plane, moving: Plane) -> Affine:
+    """The true map where the moving image, 1.5 times too long along y, is taken to be so many times too long."""
+    stretch = Stretch("moving", 0, factor)
+    pixels = Affine.of(np.diag([1.5, 1.0]), (0.25, 0.0))
+    return Affine(stretch.of(moving, "moving").grid.matrix @ pixels.matrix @ np.linalg.inv(fixed.grid.matrix))

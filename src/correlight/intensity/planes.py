@@ -156,8 +156,9 @@ def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float
     within : tuple of float
         Least and greatest stretch.
     """
-    channels, engine, known = task.pair.compared_by.refine, candidate.engine, task.pair.working
-    search = StretchSearch(candidate.fixed, candidate.moving, task.limits, engine, within, task.workers, known)
+    channels, limits = task.pair.compared_by.refine, task.limits.for_stretch(within[1])
+    plain = PoseSearch(candidate.fixed, candidate.moving, limits, candidate.engine, task.workers, task.pair.working)
+    search = StretchSearch(plain, within)
 
     def exact(one: StretchedPose) -> StretchedPose:
         """With what an affine fit adds: stretches are tried in coarse steps."""
@@ -165,9 +166,10 @@ def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float
         return search.exact(one, refine(pair, one.pose, "affine", levels=_STRETCH_LEVELS))
 
     tried = search.tried(partial(task.report, "search"))[:_STRETCHES_REFINED]
+    found = in_threads(exact, tried, task.workers)
     # A smaller stretch the usual search has followed already.
-    found = [one for one in in_threads(exact, tried, task.workers) if one.stretch.factor >= FOLLOWED]
-    return max(found, key=lambda one: one.score, default=None)
+    held = [one for one in found if one.stretch.factor >= FOLLOWED and one.score > 0]
+    return max(held, key=lambda one: one.score, default=None)
 
 
 def most_alike(task: Task, candidate: Candidate) -> PlaneCandidate:

@@ -171,7 +171,7 @@ class PoseSearch:
         workers: int,
         planes: WorkingPlanes | None = None,
     ) -> None:
-        self._fixed, self._moving, self._limits, self._engine = fixed, moving, limits, engine
+        self.fixed, self.moving, self._limits, self._engine = fixed, moving, limits, engine
         self._workers = workers
         self._schedule = (_FULL_RESOLUTION if engine.stride == 1 else _STRIDED).on_finer_pixels(limits.finer)
         self._planes: WorkingPlanes = {} if planes is None else planes
@@ -204,18 +204,18 @@ class PoseSearch:
         steps = (coarse.rotation_step, coarse.scale_step)
         # A search that may go on ends here only if one pose scores far above all others; it is among the first then.
         most = coarse.keep if self.complete else _KEPT_AT_COMMON_SCALES
-        promising = candidates_to_refine(found, min(coarse.keep, most), self._fixed.grid)
+        promising = candidates_to_refine(found, min(coarse.keep, most), self.fixed.grid)
         again = self._schedule.second_look
         if again is not None:
             found = self.evaluate(again, promising, lambda done: report(0.7 + 0.1 * done))
-            promising = candidates_to_refine(found, again.keep, self._fixed.grid)
+            promising = candidates_to_refine(found, again.keep, self.fixed.grid)
         candidates = [corner for candidate in promising for corner in candidate.corners(*steps)]
         for number, level in enumerate(finer):
             part = partial(_part_done, report, 0.7 + 0.3 * number / len(finer), 0.3 / len(finer))
             keep = min(level.keep, most)
             found = self.with_neighbours(level, candidates, part, keep)
-            candidates = candidates_to_refine(found, keep, self._fixed.grid)
-        return distinct([item.pose for item in by_all_groups(found)], self._fixed.grid)
+            candidates = candidates_to_refine(found, keep, self.fixed.grid)
+        return distinct([item.pose for item in by_all_groups(found)], self.fixed.grid)
 
     def promising(self, count: int, progress: Fraction) -> list[RotationScale]:
         """The candidates of the first level that go on, so many of each ranking, and those of the best distinct poses.
@@ -227,17 +227,18 @@ class PoseSearch:
         progress : callable
             Called with the fraction done.
         """
-        return candidates_to_refine(self.every_scale(self._schedule.coarse, progress), count, self._fixed.grid)
+        return candidates_to_refine(self.every_scale(self._schedule.coarse, progress), count, self.fixed.grid)
 
-    def of_others(self, fixed: Plane, moving: Plane, planes: WorkingPlanes) -> PoseSearch:
+    def of_others(self, fixed: Plane, moving: Plane) -> PoseSearch:
         """The same search of two other images, whose wrong poses are taken to score what they do in this one.
 
         Parameters
         ----------
-        fixed, moving, planes
-            As for a search.
+        fixed, moving : Plane
+            What was computed of one of them that belongs to this search as well serves again.
         """
-        search = PoseSearch(fixed, moving, self._limits, self._engine, self._workers, planes)
+        known = {key: plane for key, plane in self._planes.items() if key[0] in (fixed, moving)}
+        search = PoseSearch(fixed, moving, self._limits, self._engine, self._workers, known)
         search._null_scores = self._null_scores
         return search
 
@@ -256,7 +257,7 @@ class PoseSearch:
         poses : iterable of Pose
             Refined ones of this search.
         """
-        points = self._fixed.grid.lattice(4)
+        points = self.fixed.grid.lattice(4)
         level = SearchLevel(self._schedule.last, 0.0, 0.0, 1)
 
         def again(pose: Pose) -> Pose:
@@ -268,7 +269,7 @@ class PoseSearch:
                 return replace(pose, score=0.0)
             # The best shift of the candidate may lie elsewhere; then this pose scores less than that.
             apart = np.linalg.norm(found[0].pose.moving_from_fixed(points) - linear(points), axis=1)
-            near = np.mean(apart) < 0.05 * max(self._fixed.grid.extent) * linear.scale
+            near = np.mean(apart) < 0.05 * max(self.fixed.grid.extent) * linear.scale
             return replace(pose, score=found[0].pose.score if near else 0.0)
 
         return sorted(in_threads(again, poses, self._workers), key=lambda pose: -pose.score)
@@ -289,7 +290,7 @@ class PoseSearch:
             self._tried += len(more)
             found = NullScores.of(self._raw).normalised(self._raw)
             next_is_common = not self.complete and self._limits.is_common(scales[self._tried])
-            if is_unambiguous(found, self._fixed.grid, _UNAMBIGUOUS if next_is_common else _UNAMBIGUOUS_AT_RARE_SCALES):
+            if is_unambiguous(found, self.fixed.grid, _UNAMBIGUOUS if next_is_common else _UNAMBIGUOUS_AT_RARE_SCALES):
                 self._tried = len(scales)
             elif common_scales and not next_is_common:
                 break
@@ -333,7 +334,7 @@ class PoseSearch:
 
         Scores are not normalised yet.
         """
-        whole = self._fixed, self._moving
+        whole = self.fixed, self.moving
         planes = working_planes(*whole, scale, level.size * self._engine.stride)
         # The smaller image has one size at nearly all scales; engines keep what they computed of a plane.
         fixed, moving = (

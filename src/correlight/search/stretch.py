@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.progress import Fraction
-from correlight.search.correlate import MakeEngine
-from correlight.search.limits import Limits
 from correlight.search.pose import Pose
-from correlight.search.poses import PoseSearch, WorkingPlanes
+from correlight.search.poses import PoseSearch
 from correlight.search.ranking import distinct
 from correlight.transforms import Affine, Projective
 
@@ -146,32 +144,14 @@ class StretchSearch:
 
     Parameters
     ----------
-    fixed, moving : Plane
-        The two images as their files state them.
-    limits : Limits
-        Which poses are possible without a stretch; of a wide range of scales only the middle is searched.
-    engine : MakeEngine
-        Makes the engine for two working planes.
+    plain : PoseSearch
+        The search of the two images as their files state them, at scales that a stretch leaves possible.
     within : tuple of float
         Least and greatest stretch.
-    workers : int
-        Threads.
-    planes : dict
-        Working planes of the search without a stretch, by which engines keep what they computed.
     """
 
-    def __init__(
-        self,
-        fixed: Plane,
-        moving: Plane,
-        limits: Limits,
-        engine: MakeEngine,
-        within: tuple[float, float],
-        workers: int,
-        planes: WorkingPlanes,
-    ) -> None:
-        self._fixed, self._moving, self._within, self._planes = fixed, moving, within, planes
-        self._plain = PoseSearch(fixed, moving, limits.for_stretch(within[1]), engine, workers, planes)
+    def __init__(self, plain: PoseSearch, within: tuple[float, float]) -> None:
+        self._plain, self._within = plain, within
 
     def tried(self, progress: Fraction) -> list[StretchedPose]:
         """The best poses under each stretch, by each ranking; those that come nearest to the best of theirs come first.
@@ -185,7 +165,7 @@ class StretchSearch:
         promising = self._plain.promising(_KEPT, lambda done: progress(0.4 * done))
         found: list[StretchedPose] = []
         for number, stretch in enumerate(todo):
-            grid = stretch.grid(self._fixed.grid, "fixed")
+            grid = self.planes(stretch)[0].grid
             scored = self._under(stretch).scored(promising)
             for group in {item.group for item in scored}:
                 poses = distinct([item.pose for item in scored if item.group == group], grid, _ELSEWHERE)
@@ -196,6 +176,8 @@ class StretchSearch:
 
     def exact(self, one: StretchedPose, fitted: Affine | Projective) -> StretchedPose:
         """One that was tried, with what an affine fit adds to its stretch, and the score that it has then.
+
+        It scores nothing where the images agree better elsewhere at its rotation and scale.
 
         Parameters
         ----------
@@ -210,10 +192,7 @@ class StretchSearch:
 
     def planes(self, stretch: Stretch) -> tuple[Plane, Plane]:
         """Both planes without a stretch."""
-        return stretch.of(self._fixed, "fixed"), stretch.of(self._moving, "moving")
+        return stretch.of(self._plain.fixed, "fixed"), stretch.of(self._plain.moving, "moving")
 
     def _under(self, stretch: Stretch) -> PoseSearch:
-        planes = self.planes(stretch)
-        # What was computed of the image that is not stretched serves all searches.
-        shared = {key: plane for key, plane in self._planes.items() if key[0] in planes}
-        return self._plain.of_others(*planes, shared)
+        return self._plain.of_others(*self.planes(stretch))
