@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.accuracy import RESULTS
+from benchmarks.accuracy import RESULTS, append_row, load_rows
 from benchmarks.elastic import KINDS, bend, bent_copy, nearest_affine
 from benchmarks.protocol import load_pairs
 from correlight import register
@@ -123,7 +123,7 @@ def main() -> int:
     parser.add_argument("--file", type=Path, default=FILE)
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    rows = [json.loads(line) for line in asked.file.read_text().splitlines()] if asked.file.exists() else []
+    rows = load_rows(asked.file)
     if asked.tables:
         print(tables(rows))
         return 0
@@ -132,8 +132,7 @@ def main() -> int:
         if known.name in done:
             continue
         row = measured(known)
-        with asked.file.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_row(asked.file, row)
         print(json.dumps(row), flush=True)
     return 0
 

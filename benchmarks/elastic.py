@@ -36,7 +36,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.accuracy import RESULTS, ROOT
+from benchmarks.accuracy import RESULTS, ROOT, append_row, load_rows
 from correlight.appearance import APPEARANCES
 from correlight.evidence.confidence import calibration
 from correlight.geometry import Grid, Points
@@ -329,7 +329,7 @@ def main() -> int:
     parser.add_argument("--file", type=Path, default=RESULTS / "elastic.jsonl")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    rows = [json.loads(line) for line in asked.file.read_text().splitlines()] if asked.file.exists() else []
+    rows = load_rows(asked.file)
     if asked.tables:
         print(tables(rows))
         return 0
@@ -338,8 +338,7 @@ def main() -> int:
         if (bent.name, asked.peer or "correlight") in known:
             continue
         row = measured(bent, asked.peer)
-        with asked.file.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        append_row(asked.file, row)
         print(json.dumps(row), flush=True)
     return 0
 

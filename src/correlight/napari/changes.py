@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from correlight.errors import UsageError
+from correlight.images.fingerprint import checksum
 from correlight.napari.layers import Taken
 
 Progress = Callable[[str, float], None]
-
-# After so many rows somebody may have cancelled.
-_ROWS = 256
 
 
 class Watch:
@@ -78,16 +76,8 @@ class Watch:
     def _sums(self, progress: Progress) -> list[int | None]:
         """Checksums of all pixels in memory; None of those on disk, which nobody paints in."""
         whole = [levels[0] for each in self._taken for levels in each.levels]
-        return [_sum(pixels, progress) if isinstance(pixels, np.ndarray) else None for pixels in whole]
-
-
-def _sum(pixels: Any, progress: Progress) -> int:
-    found = 0
-    for number, row in enumerate(pixels):
-        if number % _ROWS == 0:
-            progress("check pixels", number / len(pixels))
-        found = zlib.crc32(np.ascontiguousarray(row).tobytes(), found)
-    return found
+        tell = partial(progress, "check pixels")
+        return [checksum(pixels, tell=tell) if isinstance(pixels, np.ndarray) else None for pixels in whole]
 
 
 def _said(name: str, what: str) -> str:

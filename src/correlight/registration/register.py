@@ -92,7 +92,8 @@ def register(
         Moving pixels per fixed pixel between which to search.
     stretch : (least, greatest), optional
         How many times too long an image may be along one of its axes, compared with the other; from 1. Without it, 1
-        to 1.6 is searched where nothing is accepted. A result stays within what is asked for, to 8 %.
+        to 1.6 is searched where nothing is accepted, or with a large predicted error. A result stays within what is
+        asked for, to 8 %.
     mirror : bool
         Whether mirrored poses are tried.
     pose : int, optional

@@ -34,7 +34,8 @@ class Reading:
     believed : bool
         Whether the claimed pixel sizes limit the search for the scale.
     sentence : str
-        What is wrong with the files if this reading is right; empty for the files as they are.
+        What is wrong with the files if this reading is right; empty for the files as they are, and where an image is
+        stretched, of which the fit says by how much.
     least_overlap : float, optional
         Least common area as a fraction of the smaller field, where it is smaller than usual.
     stretch : Stretch, optional
