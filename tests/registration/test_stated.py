@@ -10,7 +10,7 @@ from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.registration.register import register
 from correlight.registration.result import Result
-from correlight.registration.stated import as_stated, readings
+from correlight.registration.stated import as_stated, may_be_stretched, readings
 from correlight.simulate.pair import SimulatedPair
 from tests.small_pairs import cell
 
@@ -103,3 +103,9 @@ def test_a_result_of_another_reading_is_restated_in_the_units_of_the_files(coupl
     before = exchanged.moving.index(result.moving_from_fixed(places))
     assert FLAT.index(restated.moving_from_fixed(places)) == pytest.approx(before)
     assert as_stated(result, next(readings(SQUARE, FLAT, scale_is_free=True)), SQUARE, FLAT) is result
+    # Accepted and exact: no reason to look for a stretch; with errors of 2 % of the width there is one.
+    assert result
+    assert not may_be_stretched(result)
+    predicted = result.predicted_error
+    wide = np.full_like(predicted.values, 0.02 * max(predicted.grid.extent))
+    assert may_be_stretched(replace(result, predicted_error=replace(predicted, values=wide)))

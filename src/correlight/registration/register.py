@@ -26,7 +26,7 @@ from correlight.registration.options import Methods, Options, as_image, check, c
 from correlight.registration.result import Result
 from correlight.registration.stack import prepared_stacks
 from correlight.registration.start import check_start
-from correlight.registration.stated import Reading, as_stated, readings, remarks
+from correlight.registration.stated import Reading, as_stated, may_be_stretched, readings, remarks
 from correlight.search.limits import Limits, Start, limits_for
 from correlight.search.stretch import FOLLOWED, STRETCHES
 from correlight.transforms.bending import bends
@@ -38,8 +38,6 @@ _MOST_WORKERS = 8
 # An accepted result that is less certain than this is compared with that of exchanged sides of pixels, where an image
 # states two: few structures can fit by chance in an image that is stretched by wrong metadata.
 _UNAMBIGUOUS = 0.98
-# A stretch is searched, too, where a result is accepted and its predicted error is more than this share of the width.
-_INEXACT = 0.015
 # Stacks may be wrong about the scale by a little more than what is promised to be found.
 _SLACK_OF_STACKS = 1.02
 
@@ -205,7 +203,7 @@ class _Walk:
             if latest.result.verdict.confidence >= _UNAMBIGUOUS:
                 break
         assert best is not None
-        stretched = None if best.result and not _inexact(best.result) else self._stretched()
+        stretched = self._stretched() if may_be_stretched(best.result) else None
         if stretched is not None:
             latest = self._try(stretched)
             best = latest if _replaces(latest, best) else best
@@ -332,13 +330,6 @@ def _replaces(later: _Tried, earlier: _Tried) -> bool:
     if (later.reading.least_overlap is not None or later.reading.stretch is not None) and one.status != other.status:
         return STATUSES.index(one.status) > STATUSES.index(other.status)
     return one.confidence > other.confidence
-
-
-def _inexact(result: Result) -> bool:
-    """Whether an accepted result may be that of a stretched image: no similarity is exact there."""
-    errors = result.predicted_error.values
-    mean = float(np.sqrt(np.nanmean(errors**2))) if np.isfinite(errors).any() else np.inf
-    return mean > _INEXACT * max(result.predicted_error.grid.extent)
 
 
 def _region(fixed: Image, roi: tuple[int, int, int, int] | None) -> Image:

@@ -19,6 +19,8 @@ from correlight.transforms import Affine
 _SQUARE = 0.02
 # Where nothing is accepted, poses with so small a common part of the smaller field are looked at, too.
 SMALLEST_OVERLAP = 0.12
+# Where a result is accepted, a stretch is searched if its predicted error is more than this share of the width.
+_INEXACT = 0.015
 # A scale that differs from the claimed one by more than this is worth saying; where claims are right, it is less.
 _WRONG_SCALE = 0.02
 
@@ -104,6 +106,12 @@ def readings(
         yield Reading(fixed, moving, least_overlap=SMALLEST_OVERLAP)
     if scale_is_free and claimed_scale(fixed, moving) is not None:
         yield Reading(fixed, moving, False)
+
+
+def may_be_stretched(result: Result) -> bool:
+    """Whether a stretch is worth a search: nothing was accepted, or what was is not exact, as no similarity is then."""
+    predicted = result.predicted_error
+    return not result or predicted.median > _INEXACT * max(predicted.grid.extent)
 
 
 def as_stated(result: Result, reading: Reading, fixed: Grid, moving: Grid) -> Result:
