@@ -99,8 +99,8 @@ _UNAMBIGUOUS = 1.4
 _UNAMBIGUOUS_AT_RARE_SCALES = 1.2
 # Scales that are tried in any case, and then at a time.
 _SCALES_FIRST, _SCALES_MORE = 5, 4
-# Where 15 to 30 % are common, the right candidate ranks among the first 49 of 480 on coarse pixels, on finer ones among
-# the first few (nine of ten draws of four real pairs).
+# Where 15 to 30 % are common, the right candidate ranks among the first 25 of 480 on coarse pixels, and on finer ones
+# among the first four in eleven of twelve draws of four real pairs (benchmarks.coarse).
 _KEPT_FOR_SECOND_LOOK = 45
 # So many candidates of each ranking are refined as long as the search may still try rare scales.
 _KEPT_AT_COMMON_SCALES = 5
