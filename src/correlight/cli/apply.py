@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from correlight.cli.options import FIRST, ExitZero, FailOn, Overwrite, Parts, Spacing
+from correlight.cli.options import FIRST, Composite, ExitZero, FailOn, Overwrite, Parts, Spacing
 from correlight.cli.terminal import exit_code, printable, progress_bar, tell_found, tell_notes
 from correlight.errors import UsageError
 from correlight.output.asked import positive
@@ -36,6 +36,7 @@ def apply(
     fixed_spacing: Spacing = None,
     moving_spacing: Spacing = None,
     parts: Parts = FIRST,
+    composite: Composite = False,
     fail_on: FailOn = None,
     exit_zero: ExitZero = False,
     overwrite: Overwrite = False,
@@ -77,7 +78,7 @@ def apply(
     if len(moving) > 1 or (moving[0].suffix.lower() == ".csv" and holds_session(moving[0])):
         spacings_given = fixed_spacing, moving_spacing
         status = _apply_many(
-            transform, moving, like, output, order, labels, stage_axes, *spacings_given, *chosen, overwrite
+            transform, moving, like, output, order, labels, stage_axes, *spacings_given, *chosen, composite, overwrite
         )
         return exit_code([status], fail_on, exit_zero, _USUAL)
     places = moving[0].suffix.lower()
@@ -96,6 +97,7 @@ def apply(
             moving_part=chosen[1],
             points_in=points_in,
             stage_axes=stage_axes,
+            composite=composite,
             overwrite=overwrite,
             progress=partial(progress, "write"),
         )
@@ -124,6 +126,7 @@ def _apply_many(
     moving_spacing: float | None,
     fixed_part: Selection,
     moving_part: Selection,
+    composite: bool,
     overwrite: bool,
 ) -> str | None:
     """Move the images that are given, or those that a table names; returned is the verdict behind it."""
@@ -151,6 +154,7 @@ def _apply_many(
             fixed_spacing=fixed_spacing,
             fixed_part=fixed_part,
             stage_axes=stage_axes,
+            composite=composite,
             overwrite=overwrite,
             inputs=tuple(moving),
             progress=partial(progress, "write"),

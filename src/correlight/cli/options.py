@@ -47,6 +47,9 @@ FailOn = Annotated[
 ]
 ExitZero = Annotated[bool, Parameter(negative="", help="End with 0 whatever the verdict: the same as --fail-on never.")]
 
+Composite = Annotated[
+    bool, Parameter(negative="", help="Write the fixed image and all registered channels as one image as well.")
+]
 Crate = Annotated[
     bool, Parameter(negative="", help="Describe the folder as an RO-Crate as well (ro-crate-metadata.json).")
 ]

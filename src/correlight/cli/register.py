@@ -7,7 +7,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from correlight.cli.options import FIRST, Crate, ExitZero, FailOn, Output, Overwrite, Parts, Signed, Spacings, Whole
+from correlight.cli.options import (
+    FIRST,
+    Composite,
+    Crate,
+    ExitZero,
+    FailOn,
+    Output,
+    Overwrite,
+    Parts,
+    Signed,
+    Spacings,
+    Whole,
+)
 from correlight.cli.terminal import exit_code, progress_bar, tell, tell_findings
 from correlight.output.asked import ROTATIONS, SCALES, STRETCH_LIMITS, box, grid_choice, interval, spacings
 from correlight.output.from_files import Asked, register_files
@@ -37,6 +49,7 @@ def register(
     pose: Whole | None = None,
     predictor: Path | None = None,
     grid: Annotated[str, Signed] = "fixed",
+    composite: Composite = False,
     seed: Whole = 0,
     fail_on: FailOn = None,
     exit_zero: ExitZero = False,
@@ -112,6 +125,7 @@ def register(
         pose=pose,
         predictor=predictor,
         grid=grid_choice(grid, "--grid"),
+        composite=composite,
         seed=seed,
     )
 

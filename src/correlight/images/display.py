@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import cv2
@@ -20,6 +21,36 @@ Grey = NDArray[np.uint8]
 _CV_DEPTHS = (np.uint8, np.uint16, np.int16, np.float32, np.float64)
 _LONGEST_SIDE = 65_500
 _THUMBNAIL = 256
+_PERCENTILES = 0.5, 99.8
+
+RGB = tuple[int, int, int]
+COLOURS: dict[str, RGB] = {
+    "magenta": (255, 64, 255),
+    "green": (64, 255, 64),
+    "cyan": (64, 224, 255),
+    "yellow": (255, 232, 64),
+    "orange": (255, 160, 48),
+    "blue": (96, 128, 255),
+}
+"""Colours of channels in their order: light enough to stand out from grey, the first of them from each other in every
+common colour vision deficiency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a viewer shows a channel at first.
+
+    Parameters
+    ----------
+    colour : (int, int, int)
+        Red, green and blue of the brightest pixels, up to 255.
+    low, high : float
+        Grey values that become black and the full colour.
+    """
+
+    colour: RGB
+    low: float
+    high: float
 
 
 def display_shape(grid: Grid, longest: int) -> tuple[int, int]:
@@ -76,8 +107,29 @@ def shrunk(image: Image, channel: int | None, shape: tuple[int, int]) -> NDArray
     return plane(image.levels[max(fine, default=0)], channel, shape)
 
 
-def stretch(pixels: NDArray[Any], valid: Mask | None = None, percentiles: tuple[float, float] = (0.5, 99.8)) -> Grey:
-    """Eight bits for display, the given percentiles of the valid and finite pixels becoming black and white.
+def display_range(pixels: NDArray[Any], valid: Mask | None = None) -> tuple[float, float] | None:
+    """The grey values that become black and white: percentiles of the valid and finite pixels, None without any.
+
+    Parameters
+    ----------
+    pixels : array
+        Any real type and shape.
+    valid : array of bool, optional
+        Which pixels count, shape of ``pixels``.
+    """
+    values = np.asarray(pixels, np.float32)
+    counted = np.isfinite(values) if valid is None else np.isfinite(values) & valid
+    if not counted.any():
+        return None
+    low, high = (float(value) for value in np.percentile(values[counted], _PERCENTILES))
+    if high <= low:
+        # A sparse stain fills less than the percentiles leave; its full range is then the better choice.
+        low, high = float(values[counted].min()), float(values[counted].max())
+    return low, high
+
+
+def stretch(pixels: NDArray[Any], valid: Mask | None = None) -> Grey:
+    """Eight bits for display, from black to white over the `display_range`.
 
     Parameters
     ----------
@@ -85,17 +137,14 @@ def stretch(pixels: NDArray[Any], valid: Mask | None = None, percentiles: tuple[
         Any real type and shape.
     valid : array of bool, optional
         Which pixels choose the limits, shape of ``pixels``; all of them are stretched.
-    percentiles : tuple of float
-        Lower and upper, 0 to 100.
     """
+    limits = display_range(pixels, valid)
+    return np.zeros(pixels.shape, np.uint8) if limits is None else between(pixels, *limits)
+
+
+def between(pixels: NDArray[Any], low: float, high: float) -> Grey:
+    """Eight bits, black at one grey value and white at another, and at all beyond; what is no number is black."""
     values = np.asarray(pixels, np.float32)
-    counted = np.isfinite(values) if valid is None else np.isfinite(values) & valid
-    if not counted.any():
-        return np.zeros(values.shape, np.uint8)
-    low, high = np.percentile(values[counted], percentiles)
-    if high <= low:
-        # A sparse stain fills less than the percentiles leave; its full range is then the better choice.
-        low, high = float(values[counted].min()), float(values[counted].max())
     span = high - low if high > low else 1.0
     scaled = np.nan_to_num((values - low) / span, nan=0.0, posinf=1.0, neginf=0.0)
     return np.asarray(np.round(np.clip(scaled, 0.0, 1.0) * 255), np.uint8)

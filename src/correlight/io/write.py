@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import imagecodecs
 import numpy as np
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
+from correlight.images.display import RGB, Shown
 from correlight.images.image import Pixels
 from correlight.images.pyramid import Cascade, Smaller
 from correlight.progress import threads
@@ -95,8 +97,13 @@ def check_type(dtype: np.dtype[Any]) -> None:
     UsageError
         If so; the types that there are stand in the message.
     """
-    if dtype.kind != "b" and dtype.name not in _TYPES:
+    if dtype.kind != "b" and not holds_type(dtype):
         raise UsageError(f"OME-TIFF holds pixels of {', '.join(_TYPES)}; got {dtype.name}, convert them first.")
+
+
+def holds_type(dtype: np.dtype[Any]) -> bool:
+    """Whether OME-TIFF has such a type of pixels."""
+    return dtype.name in _TYPES
 
 
 class TiffBands:
@@ -110,6 +117,8 @@ class TiffBands:
         ``(C, Y, X)`` or ``(C, Z, Y, X)``.
     dtype : dtype
         Of the pixels.
+    shown : sequence of Shown, optional
+        The colour of each channel, and its display range, which programs of the ImageJ family read.
 
     Raises
     ------
@@ -139,6 +148,7 @@ class TiffBands:
         *,
         rgb: bool = False,
         pyramid: Smaller | None = None,
+        shown: Sequence[Shown] = (),
     ) -> None:
         shape, dtype = tuple(shape), np.dtype(dtype)
         if shape[1:] != grid.shape or shape[0] != len(channels):
@@ -148,6 +158,7 @@ class TiffBands:
         check_type(dtype)
         dtype = np.dtype(np.uint8) if dtype.kind == "b" else dtype
         self.path, self.grid, self.channels, self.rgb = Path(path), grid, tuple(channels), rgb
+        self.shown = tuple(shown)
         self.dtype = dtype.newbyteorder("=")
         longer = max(shape[-2:])
         count = 0 if pyramid is None or longer <= LARGE else math.ceil(math.log2(longer / SMALL))
@@ -217,7 +228,7 @@ class TiffBands:
         with tifffile.TiffWriter(self.path, ome=True, bigtiff=self._scratch.tell() > _BIG) as file:
             for level, shape in enumerate(shapes):
                 here = (*shape[1:], 3) if self.rgb else shape
-                first = {"subifds": len(shapes) - 1, "metadata": self._metadata()}
+                first = {"subifds": len(shapes) - 1, "metadata": self._metadata(), "extratags": _shown_tags(self.shown)}
                 extra: dict[str, Any] = {"subfiletype": 1} if level else first
                 coarse = self.grid.shrink((*[1] * (self.grid.ndim - 2), *([2**level] * 2))) if level else self.grid
                 file.write(self._packed(level), shape=here, **options, **extra, **_resolution(coarse))
@@ -238,9 +249,28 @@ class TiffBands:
                 metadata[f"PhysicalSize{axis}Unit"] = "µm"
         if not self.rgb:
             metadata["Channel"] = {"Name": list(self.channels)}
+            if self.shown:
+                metadata["Channel"]["Color"] = [_ome_colour(one.colour) for one in self.shown]
         # The identifier of the file follows from what it holds, so that the same result is the same file.
         self._content.update(repr((metadata, self.grid)).encode())
         return {**metadata, "UUID": str(uuid.UUID(bytes=self._content.digest(), version=5))}
+
+
+def _ome_colour(colour: RGB) -> int:
+    """Red, green, blue and full opacity as the signed number of 32 bits that OME-XML takes."""
+    red, green, blue = colour
+    return int(np.array([red << 24 | green << 16 | blue << 8 | 255], np.uint32).view(np.int32)[0])
+
+
+def _shown_tags(shown: Sequence[Shown]) -> list[tuple[int, int, int, Any, bool]]:
+    """Display ranges and colours as ImageJ keeps them: OME-XML has no place for ranges."""
+    if not shown:
+        return []
+    ramp = np.arange(256, dtype=np.uint16)
+    luts = [np.stack([ramp * part // 255 for part in one.colour]).astype(np.uint8) for one in shown]
+    ranges = tuple(limit for one in shown for limit in (one.low, one.high))
+    byteorder: Literal["<", ">"] = ">" if sys.byteorder == "big" else "<"
+    return list(tifffile.imagej_metadata_tag({"Ranges": ranges, "LUTs": luts}, byteorder))
 
 
 def write_tiff(path: str | Path, array: NDArray[Any], grid: Grid, name: str = "value") -> None:

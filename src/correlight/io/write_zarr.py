@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
+from correlight.images.display import Shown
 from correlight.images.image import Pixels
 from correlight.images.pyramid import Cascade, Smaller
 from correlight.io.write import SMALL, bands_of
@@ -61,6 +62,8 @@ class ZarrBands:
         ``(C, Y, X)`` or ``(C, Z, Y, X)``.
     dtype : dtype
         Of the pixels.
+    shown : sequence of Shown, optional
+        Colour and display range of each channel; white, and all values of the type, without.
 
     Raises
     ------
@@ -79,6 +82,7 @@ class ZarrBands:
         channels: Sequence[str],
         *,
         pyramid: Smaller = "mean",
+        shown: Sequence[Shown] = (),
     ) -> None:
         shape, dtype = tuple(shape), np.dtype(dtype)
         if shape[1:] != grid.shape or shape[0] != len(channels):
@@ -89,6 +93,8 @@ class ZarrBands:
         import zarr  # a quarter of a second, which only images this large should cost
 
         self.path, self.grid, self.channels, self.dtype = Path(path), grid, tuple(channels), dtype
+        low, high = _window(dtype)
+        self.shown = tuple(shown) or (Shown((255, 255, 255), low, high),) * shape[0]
         count = max(0, math.ceil(math.log2(max(shape[-2:]) / SMALL)))
         self._cascade = Cascade(shape, dtype, pyramid, count, CHUNK)
         self._group = zarr.open_group(str(path), mode="w", zarr_format=3)
@@ -110,8 +116,16 @@ class ZarrBands:
             self._group.attrs["ome"] = {
                 "version": "0.5",
                 "multiscales": [_image(self.path, self.grid, len(self._arrays) - 1)],
-                "omero": {"channels": [_shown(name, self.dtype) for name in self.channels]},
+                "omero": {"channels": [self._channel(*one) for one in zip(self.channels, self.shown, strict=True)]},
             }
+
+    def _channel(self, name: str, shown: Shown) -> dict[str, Any]:
+        """How viewers show a channel at first."""
+        low, high = _window(self.dtype)
+        # Of real numbers no type says how far they go.
+        low, high = min(low, shown.low), max(high, shown.high)
+        window = {"min": low, "max": high, "start": shown.low, "end": shown.high}
+        return {"label": name, "color": "{:02X}{:02X}{:02X}".format(*shown.colour), "active": True, "window": window}
 
 
 def _array(group: Any, level: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
@@ -132,13 +146,6 @@ def _image(path: str | Path, grid: Grid, count: int) -> dict[str, Any]:
     unit = {"unit": "micrometer"} if grid.calibrated else {}
     axes = [{"name": "c", "type": "channel"}, *({"name": n, "type": "space", **unit} for n in "zyx"[-grid.ndim :])]
     return {"name": Path(path).name.partition(".")[0], "axes": axes, "datasets": datasets}
-
-
-def _shown(name: str, dtype: np.dtype[Any]) -> dict[str, Any]:
-    """How viewers show a channel at first."""
-    low, high = _window(dtype)
-    window = {"min": low, "max": high, "start": low, "end": high}
-    return {"label": name, "color": "FFFFFF", "active": True, "window": window}
 
 
 def _window(dtype: np.dtype[Any]) -> tuple[float, float]:

@@ -46,7 +46,9 @@ class ResultWithImages(Result):
 
     seen: tuple[int | None, ...] = ()
 
-    def save(self, folder: str | Path, *, grid: GridChoice = "fixed", overwrite: bool = False) -> Path:
+    def save(
+        self, folder: str | Path, *, grid: GridChoice = "fixed", composite: bool = False, overwrite: bool = False
+    ) -> Path:
         """Write the same folder as the command line: record, transform, report, overlay and registered image.
 
         Parameters
@@ -55,6 +57,8 @@ class ResultWithImages(Result):
             Written completely or not at all.
         grid : {"fixed", "moving", "none"} or float
             Pixels of the registered image, as a number in micrometres; "none" leaves it out.
+        composite : bool
+            Whether the fixed image and the registered channels are written as one image as well.
         overwrite : bool
             Whether an earlier result there is replaced.
 
@@ -78,7 +82,7 @@ class ResultWithImages(Result):
             raise UsageError(f"The name of a folder was expected; got {folder!r}.")
         check_grid(grid, "fixed", "moving", "none")
         with result_folder(folder, fixed, moving, overwrite=overwrite) as place:
-            write_result(place, self, fixed, moving, grid=grid)
+            write_result(place, self, fixed, moving, grid=grid, composite=composite)
         return Path(folder)
 
     def warp(

@@ -42,6 +42,7 @@ _WHAT = {
     "result.json": "The verdict and everything it is based on, with the options of the run and the versions used",
     "moving_from_fixed": "The transform from positions in the fixed image to positions in the moving image",
     "registered": "Every channel of the moving image on the pixels of the fixed image",
+    "composite": "The fixed image and every registered channel, as the channels of one image",
     "footprint.tif": "1 where the registered image was sampled from valid pixels, 0 where it was not",
     "predicted_error.tif": "The predicted error on a coarse grid over the fixed image; NaN where it is unknown",
     "field_displacement.tif": "How far a smooth field moves places beyond the linear map",

@@ -22,7 +22,8 @@ from correlight.images.resample import output_grid, warp
 from correlight.io import unchanged
 from correlight.io.write import write_tiff
 from correlight.output.asked import GridChoice
-from correlight.output.moved import Progress, must_be_bounded, picture_name, write_moved, write_moved_volume
+from correlight.output.composite import Moved, write_composite
+from correlight.output.moved import Progress, halves, must_be_bounded, picture_name, write_moved, write_moved_volume
 from correlight.output.report import draw_overlay, write_picture, write_report
 from correlight.output.report.content import NEAREST
 from correlight.output.report.pictures import Colour
@@ -41,6 +42,7 @@ def write_result(
     moving: Image,
     *,
     grid: GridChoice = "fixed",
+    composite: bool = False,
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Write everything that a registration hands over into a folder that exists (see `output.target.reserve`).
@@ -59,6 +61,8 @@ def write_result(
         The two images.
     grid : {"fixed", "moving", "none"} or float
         Grid of ``registered.ome.tif`` as for `correlight.images.resample.output_grid`; "none" leaves the image out.
+    composite : bool
+        Whether the fixed image and the registered channels are written as one image as well, unless it is refused.
     progress : callable, optional
         Called with the fraction of the rows of the registered image that are written.
 
@@ -75,7 +79,9 @@ def write_result(
         If a file cannot be written.
     """
     folder = Path(folder)
-    labels = label_channels(moving) if result.status != "refused" and grid != "none" else ()
+    moves = result.status != "refused" and (composite or grid != "none")
+    labels = label_channels(moving) if moves else ()
+    told, told_after = halves(progress, composite and moves and grid != "none")
     notes = tuple(moved_as_labels(moving, number) for number in labels)
     result = replace(result, moving=replace(result.moving, findings=(*result.moving.findings, *notes)))
     orders: list[Order] = ["nearest" if number in labels else "linear" for number in range(len(moving.channels))]
@@ -86,9 +92,13 @@ def write_result(
     for name, values in result.maps.items():
         write_tiff(folder / f"{name}.tif", values, result.predicted_error.grid, name.replace("_", " "))
     if result.moving_from_fixed.ndim == 3:
-        _write_stacks(folder, result, *as_stacks(fixed, moving), grid, orders, progress)
+        fixed, moving = as_stacks(fixed, moving)
+        _write_stacks(folder, result, fixed, moving, grid, orders, told)
     else:
-        _write_pictures(folder, result, fixed, moving, grid, orders, progress)
+        _write_pictures(folder, result, fixed, moving, grid, orders, told)
+    if composite and moves:
+        laid = Moved(moving, moving.grid, result.moving_from_fixed, orders)
+        write_composite(folder, fixed, [laid], progress=told_after)
     return notes
 
 

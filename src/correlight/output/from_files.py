@@ -41,6 +41,8 @@ class Asked:
         Folder of a trained model.
     grid : {"fixed", "moving", "none"} or float
         Grid of the registered image; a number counts micrometres.
+    composite : bool
+        Whether the fixed image and the registered channels are written as one image as well.
     """
 
     fixed: Path
@@ -64,6 +66,7 @@ class Asked:
     pose: int | None = None
     predictor: Path | None = None
     grid: GridChoice = "fixed"
+    composite: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -169,7 +172,8 @@ def register_files(
     options: dict[str, Any] = {"start": start, "workers": workers, "progress": told}
     result = (registering or register_images)(asked, fixed, moving, options)
     told("write", 0.0)
-    written = write_result(folder, result, fixed, moving, grid=asked.grid, progress=partial(told, "write"))
+    output: dict[str, Any] = {"grid": asked.grid, "composite": asked.composite}
+    written = write_result(folder, result, fixed, moving, **output, progress=partial(told, "write"))
     told("write", 1.0)
     unchanged(fixed)
     unchanged(moving)

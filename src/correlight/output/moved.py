@@ -73,6 +73,13 @@ def write_moved_volume(
         _write_bands(writers, covered, image, image.grid, moving_from_fixed, onto, order, None, progress)
 
 
+def halves(progress: Progress | None, both: bool) -> tuple[Progress | None, Progress | None]:
+    """What tells the progress of two outputs, half of the whole each; of either alone where there are not both."""
+    if progress is None or not both:
+        return progress, progress
+    return (lambda part: progress(part / 2)), (lambda part: progress(0.5 + part / 2))
+
+
 def output_pixels(fixed: Image, size: float) -> float:
     """How many pixels of a size in micrometres the field of an image in the plane takes, by slices of a stack."""
     slices = fixed.grid.shape[0] if fixed.ndim == 3 else 1
@@ -98,7 +105,12 @@ def must_be_bounded(pixels: float, moving: Image) -> None:
 def picture_name(image: Image, onto: Grid) -> str:
     """How an image is called once it is moved onto a grid: one file, or a store where that would be too large."""
     size = len(image.channels) * math.prod(onto.shape) * image.dtype.itemsize
-    return "registered.ome.zarr" if size > _LARGEST_FILE else "registered.ome.tif"
+    return "registered.ome.tif" if fits_in_a_file(size) else "registered.ome.zarr"
+
+
+def fits_in_a_file(size: int) -> bool:
+    """Whether so many bytes of pixels are written as one file; what is larger becomes a store of many."""
+    return size <= _LARGEST_FILE
 
 
 def write_moved(
@@ -172,7 +184,7 @@ def _write_bands(
     plane = flat(onto)
     sampled, total, done = 0, math.prod(onto.shape), 0
     with TiffBands(footprint, (1, *plane.shape), np.dtype(np.uint8), plane, ("footprint",)) as covered:
-        for values, inside in _bands(image, image_grid, moving_from_fixed, onto, order, mask):
+        for values, inside in moved_bands(image, image_grid, moving_from_fixed, onto, order, mask):
             for writer in writers:
                 writer.add(values)
             covered.add(inside[None].view(np.uint8))
@@ -182,7 +194,7 @@ def _write_bands(
     return sampled / total
 
 
-def _bands(
+def moved_bands(
     image: Image,
     image_grid: Grid,
     moving_from_fixed: Transform,
@@ -190,7 +202,7 @@ def _bands(
     order: Orders,
     mask: Mask | CoarseMask | None,
 ) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
-    """Rows of an image, or slices of a volume, as they are made."""
+    """Rows of an image, or slices of a volume, with their footprint, as they are made; parameters as for `warp`."""
     if onto.ndim == 2:
         yield from Resampling(image, image_grid, moving_from_fixed, onto, order, mask).bands()
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from correlight.errors import UsageError
@@ -14,7 +14,8 @@ from correlight.output.apply.bent import said_of_image
 from correlight.output.apply.moving import move, moved_how
 from correlight.output.apply.points import PointsIn, StageAxes, move_points, write_moved_points
 from correlight.output.apply.saved import Saved, findings_of, other_part, placed, read_saved, unlike_the_record
-from correlight.output.moved import Progress, picture_name
+from correlight.output.composite import write_composite
+from correlight.output.moved import Progress, halves, picture_name
 from correlight.output.target import reserve, reserve_files
 
 _PICTURES, _TABLES, _DRAWINGS = (".tif", ".tiff"), (".csv",), (".geojson", ".json")
@@ -58,6 +59,7 @@ def apply(
     moving_part: Selection = WHOLE,
     points_in: PointsIn = "moving",
     stage_axes: StageAxes = "right-down",
+    composite: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Moved:
@@ -87,6 +89,8 @@ def apply(
         The image that points or annotations were seen in; they come out in the other one.
     stage_axes : {"right-down", "right-up", "left-down", "left-up"}
         Which way the coordinates of a stage grow on the screen, x first.
+    composite : bool
+        Whether the fixed image and the channels that are moved are written as one image as well, into a folder.
     overwrite : bool
         Whether existing output is replaced.
     progress : callable, optional
@@ -114,6 +118,10 @@ def apply(
             "a name ending in .tif or the name of a folder" if "" in endings else f"a name ending in {endings[0]}"
         )
         raise UsageError(f"As output, {expected} was expected; got {out}.")
+    if composite and ("" not in endings or target.suffix):
+        raise UsageError(
+            f"A composite shows images, and is written beside what is moved into a folder; got {moving} and {out}."
+        )
     saved, inputs = read_saved(transform), (transform, moving, like)
     status = None if saved.frames is None else saved.frames.status
     if "" not in endings:
@@ -134,7 +142,7 @@ def apply(
             read(like, spacing=fixed_spacing, **fixed_part.stated),
             read(moving, spacing=moving_spacing, **moving_part.stated),
         )
-        (_, fixed), (image, grid) = placed(images, saved, given)
+        (seen, fixed), (image, grid) = placed(images, saved, given)
         saved.check_place(fixed)
         notes: list[str] = []
         if saved.frames is not None:
@@ -144,15 +152,19 @@ def apply(
                 (*other_part(images[0], saved.frames, "fixed"), *other_part(images[1], saved.frames, "moving"))
             )
         name = picture_name(image, fixed) if not target.suffix else target.name
-        places = folder / name, folder / kept
+        places: tuple[Path, ...] = (folder / name, folder / kept)
         how = moved_how(image, order)
-        overlap = move(places, image, grid, saved.moving_from_fixed, fixed, how, progress)
+        told, told_after = halves(progress, composite)
+        overlap = move(places, image, grid, saved.moving_from_fixed, fixed, how, told)
         notes.extend((*how.notes, *overlap.must_not_be_empty(Path(moving).name, Path(like).name)))
         notes.extend(said_of_image(saved.moving_from_fixed, fixed, Path(like).name))
+        if composite:
+            laid = how.laid(image, grid, saved.moving_from_fixed)
+            places += write_composite(folder, replace(seen, grid=fixed), [laid], progress=told_after)
         for image in images:
             unchanged(image)
     home = target.parent if target.suffix else target
-    return Moved((home / name, home / kept), status, notes=tuple(notes), findings=findings_of(*images))
+    return Moved(tuple(home / path.name for path in places), status, notes=tuple(notes), findings=findings_of(*images))
 
 
 def _places(

@@ -13,6 +13,7 @@ from correlight.geometry import Grid
 from correlight.images.image import CoarseMask, Image, Mask
 from correlight.images.kernel import Order
 from correlight.images.labels import label_channels
+from correlight.output.composite import Moved
 from correlight.output.folder import moved_as_labels
 from correlight.output.moved import Progress, write_moved
 from correlight.transforms import Transform
@@ -40,6 +41,10 @@ class How:
     orders: tuple[Order, ...]
     mask: Mask | CoarseMask | None
     notes: tuple[str, ...] = ()
+
+    def laid(self, image: Image, grid: Grid, moving_from_fixed: Transform) -> Moved:
+        """The image as a composite takes it."""
+        return Moved(image, grid, moving_from_fixed, self.orders, self.mask)
 
 
 def moved_how(image: Image, order: Order | None) -> How:

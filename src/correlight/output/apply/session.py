@@ -22,11 +22,12 @@ from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.kernel import Order
 from correlight.io import WHOLE, Selection, read, unchanged
-from correlight.output.apply.moving import move, moved_how
+from correlight.output.apply.moving import How, move, moved_how
 from correlight.output.apply.points import SIGNS, StageAxes
 from correlight.output.apply.saved import Frames, as_recorded, findings_of, other_part, read_saved
 from correlight.output.apply.saved import fixed_grid as grid_of_fixed
 from correlight.output.apply.table import Member
+from correlight.output.composite import Moved, write_composite
 from correlight.output.moved import Progress
 from correlight.output.target import reserve
 from correlight.transforms import Transform
@@ -97,6 +98,7 @@ def apply_session(
     fixed_spacing: float | None = None,
     fixed_part: Selection = WHOLE,
     stage_axes: StageAxes = "right-down",
+    composite: bool = False,
     overwrite: bool = False,
     inputs: tuple[str | Path, ...] = (),
     progress: Progress | None = None,
@@ -122,6 +124,9 @@ def apply_session(
         Which scene, series, frame or view of its file; the first without.
     stage_axes : {"right-down", "right-up", "left-down", "left-up"}
         Which way the coordinates of the stage grow on the screen, x first.
+    composite : bool
+        Whether the fixed image and all images that lie on it are written as one image as well; they are then open at
+        the same time.
     overwrite : bool
         Whether an earlier output is replaced.
     inputs : tuple of str or Path
@@ -150,7 +155,7 @@ def apply_session(
         )
     frames = saved.frames
     paths = [member.path for member in members]
-    done: list[Applied] = []
+    done, laid = list[Applied](), list[Moved]()
     with reserve(out, overwrite=overwrite, inputs=[transform, like, *inputs, *paths]) as folder:
         fixed_image = read(like, spacing=fixed_spacing, **fixed_part.stated)
         fixed = grid_of_fixed(as_recorded(fixed_image, saved, "fixed"), frames, fixed_spacing)
@@ -159,9 +164,12 @@ def apply_session(
             whole = member.read()
             image = as_recorded(whole, saved, "moving")
             grid = _place(image, member, reference, frames, SIGNS[stage_axes])
-            told = None if progress is None else _share(progress, len(done), len(members))
+            told = None if progress is None else _share(progress, len(done), len(members) + composite)
             onto = saved.moving_from_fixed, fixed
-            moved = _move(image, grid, member, *onto, order, folder / name, Path(out), told)
+            how = moved_how(image, "nearest" if member.labels else order)
+            moved = _move(image, grid, member, *onto, how, folder / name, Path(out), told)
+            if composite and moved.file is not None:
+                laid.append(how.laid(image, grid, saved.moving_from_fixed))
             notes = (*moved.notes, *other_part(whole, frames, "moving"))
             done.append(replace(moved, notes=notes, findings=findings_of(whole)))
             # Before the next one is read, so that no more than one image is held at a time.
@@ -171,6 +179,10 @@ def apply_session(
                 f"None of the {len(done)} images lies on {like}, so nothing was written; check that the transform "
                 "belongs to them, and their pixel sizes and places."
             )
+        if composite:
+            told = None if progress is None else _share(progress, len(members), len(members) + 1)
+            seen = as_recorded(fixed_image, saved, "fixed")
+            write_composite(folder, replace(seen, grid=fixed), laid, progress=told)
         unchanged(fixed_image)
         _summarise(folder / SUMMARY, done, _told_apart(paths))
     return AppliedSession(tuple(done), frames.status)
@@ -187,12 +199,11 @@ def _move(
     member: Member,
     moving_from_fixed: Transform,
     fixed: Grid,
-    order: Order | None,
+    how: How,
     stem: Path,
     out: Path,
     progress: Progress | None,
 ) -> Applied:
-    how = moved_how(image, "nearest" if member.labels else order)
     files = stem.with_name(f"{stem.name}.ome.tif"), stem.with_name(f"{stem.name}_footprint.tif")
     overlap = move(files, image, grid, moving_from_fixed, fixed, how, progress)
     if not overlap.covered:
