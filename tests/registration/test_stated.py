@@ -8,6 +8,7 @@ import pytest
 
 from correlight.geometry import Grid
 from correlight.images.image import Image
+from correlight.images.tilt import Tilt
 from correlight.registration.register import register
 from correlight.registration.result import Result
 from correlight.registration.stated import as_stated, may_be_stretched, readings
@@ -109,3 +110,29 @@ def test_a_result_of_another_reading_is_restated_in_the_units_of_the_files(coupl
     predicted = result.predicted_error
     wide = np.full_like(predicted.values, 0.02 * max(predicted.grid.extent))
     assert may_be_stretched(replace(result, predicted_error=replace(predicted, values=wide)))
+
+
+def test_a_tilt_that_shortens_enough_is_undone_in_either_file_or_in_both() -> None:
+    steep, slight = Tilt(60.0, 0), Tilt(10.0, 1)
+    found = list(readings(SQUARE, SQUARE, scale_is_free=False, tilts=(steep, steep)))
+    assert [(one.fixed.spacing[0], one.moving.spacing[0]) for one in found] == [
+        pytest.approx(pair) for pair in ((0.5, 0.5), (0.5, 1.0), (1.0, 0.5), (1.0, 1.0))
+    ]
+    assert not any(one.last_resort for one in found)
+    assert "tilted by 60 degrees in the fixed image" in found[2].sentence
+    assert len(list(readings(SQUARE, SQUARE, scale_is_free=False, tilts=(slight, None)))) == 1
+
+
+def test_a_stated_tilt_is_allowed_for_and_said(couple: SimulatedPair) -> None:
+    """Foreshortened by more than is searched where no file states it."""
+    tilt = Tilt(58.0, 0)
+    rows, columns = couple.moving.grid.shape
+    pixels = np.asarray(couple.moving.levels[0][couple.moving.channel_index("reflected")], np.float32)
+    short = cv2.resize(pixels, (columns, round(rows / tilt.factor)), interpolation=cv2.INTER_AREA)
+    seen = replace(Image.from_array(short, couple.moving.grid.spacing), source={"tilt": tilt})
+    result = register(couple.fixed, seen, rotation=NEAR)
+    assert result, result.verdict.reasons
+    assert result.model == "affine"
+    assert result.moving.spacing == seen.grid.spacing
+    assert any("tilted by 58 degrees in the moving image" in reason for reason in result.verdict.reasons)
+    assert error(result, couple, seen) < 2.5

@@ -11,7 +11,7 @@ from correlight.images.plane import Plane
 from correlight.search.correlate import ByFeatures
 from correlight.search.limits import Limits
 from correlight.search.poses import PoseSearch
-from correlight.search.stretch import STRETCHES, Stretch, StretchSearch, stretches
+from correlight.search.stretch import STRETCHES, Stretch, StretchSearch, implied, stretches
 from correlight.transforms import Affine
 from tests.phantoms import plane, texture
 
@@ -88,3 +88,31 @@ def pose_under(factor: float, fixed: Plane, moving: Plane) -> Affine:
     stretch = Stretch("moving", 0, factor)
     pixels = Affine.of(np.diag([1.5, 1.0]), (0.25, 0.0))
     return Affine(stretch.of(moving, "moving").grid.matrix @ pixels.matrix @ np.linalg.inv(fixed.grid.matrix))
+
+
+@pytest.mark.parametrize("role", ["moving", "fixed"])
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_map_implies_the_stretch_of_the_image_and_axis_that_has_it(role: str, axis: int, mirror: bool) -> None:
+    long = np.ones(2)
+    long[axis] = 1.3
+    along, plain = np.diag(long), Affine.similarity(37.0, 0.8, mirror)
+    linear = along @ plain.linear if role == "moving" else plain.linear @ np.linalg.inv(along)
+    found = implied(Affine.of(linear, (3.0, 4.0)), STRETCHES)
+    assert found is not None
+    assert (found.stretch.role, found.stretch.axis) == (role, axis)
+    assert found.stretch.factor == pytest.approx(1.3)
+    assert found.pose.rotation == pytest.approx(plain.rotation)
+    assert found.stretch.like(Stretch(role, axis, 1.28))  # type: ignore[arg-type]
+    assert not found.stretch.like(Stretch(role, axis, 1.1))  # type: ignore[arg-type]
+    assert not found.stretch.like(Stretch(role, 1 - axis, 1.3))  # type: ignore[arg-type]
+
+
+def test_other_maps_imply_no_stretch_along_an_axis() -> None:
+    assert implied(Affine.similarity(20.0, 1.5, False), STRETCHES) is None
+    # Too little, too much, in a direction between the axes of both images, and not asked for.
+    assert implied(Affine.of(np.diag((1.05, 1.0)), (0.0, 0.0)), STRETCHES) is None
+    assert implied(Affine.of(np.diag((1.8, 1.0)), (0.0, 0.0)), STRETCHES) is None
+    between = Affine.similarity(45.0, 1.0, False).linear
+    assert implied(Affine.of(between @ np.diag((1.3, 1.0)) @ between.T, (0.0, 0.0)), STRETCHES) is None
+    assert implied(Affine.of(np.diag((1.2, 1.0)), (0.0, 0.0)), (1.3, 1.6)) is None

@@ -86,8 +86,9 @@ def read(
         Pixels of the file's own type, ``(C, Y, X)`` or ``(C, Z, Y, X)``. The grid is in micrometres if the file or
         the caller states a pixel size, in pixels otherwise; print resolutions (dpi) are never taken for one.
         ``source`` holds ``path``, ``sha256`` (of all files that belong together), ``files`` (a `Stamp` of each),
-        ``spacing_source`` and ``reader``, and where they apply ``scene``, ``series``, ``level``, ``time``, ``view`` and
-        ``stage_position`` (micrometres, array order, as the file states it).
+        ``spacing_source`` and ``reader``, and where they apply ``scene``, ``series``, ``level``, ``time``, ``view``,
+        ``stage_position`` (micrometres, array order, as the file states it) and ``tilt`` (a `Tilt` of the specimen that
+        the pixel sizes are not corrected for).
 
     Raises
     ------
@@ -154,6 +155,7 @@ def read(
             "reader": kind,
             **choice.stated,
             **({} if content.stage is None else {"stage_position": content.stage}),
+            **({} if content.tilt is None else {"tilt": content.tilt}),
         },
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import ReadError
 from correlight.images.image import Mask, Pixels
+from correlight.images.tilt import Tilt
 
 LIMIT = 2 * 2**30  # bytes of pixels that may have to be in memory as a whole; more is refused before any is taken
 ON_DISK = 2**38  # bytes; the same for what stays on disk, where it would take time rather than memory
@@ -41,6 +42,8 @@ class Content:
         Sentences about what was left out.
     stage : tuple of float or None
         Where the stage stood according to the file, micrometres, array order; None where it does not say.
+    tilt : Tilt or None
+        How far the specimen was tilted against the beam, if the pixel sizes are not corrected for it.
     shrunk : tuple of float
         How many pixels of the full resolution lie along one of these, array order; only for levels of a pyramid.
     levels : tuple of Pixels
@@ -70,6 +73,7 @@ class Content:
     spacing_source: str = NOT_STATED
     findings: tuple[str, ...] = ()
     stage: tuple[float, ...] | None = None
+    tilt: Tilt | None = None
     shrunk: tuple[float, ...] = (1.0,)
     levels: tuple[Pixels, ...] = ()
     covered: Mask | None = None

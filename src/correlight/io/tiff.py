@@ -25,6 +25,7 @@ from correlight.io.tiff_file import SHOWN, Opened, absent, open_tiff, quiet
 from correlight.io.tiff_instruments import TAGS
 from correlight.io.tiff_planes import Planes, pages_there, planes_of
 from correlight.io.tiff_sizes import spacing_of, stage_of, stage_said, start_of, values_said
+from correlight.io.tiff_tilt import tilt_of
 from correlight.io.views import chosen, exchanges_axes, orientation_said, turned
 
 KNOWS = ("scene", "series", "time")
@@ -83,16 +84,19 @@ def read_tiff(path: Path, *, calibrate: bool = True, choice: Selection = FIRST) 
         if not calibrate:
             return content
         stated = spacing_of(about, "ZYX"[-content.ndim :])
+        tilt, seen_aslant = tilt_of(about) if stated.sizes is not None and content.ndim == 2 else (None, ())
     sizes = stated.sizes
     if sizes is not None and exchanges_axes(orientation):
         sizes = (*sizes[:-2], sizes[-1], sizes[-2])
+        tilt = tilt and tilt.along(1 - tilt.axis)
     if sizes is not None:
         sizes = tuple(step * factor for step, factor in zip(sizes, shrunk, strict=True))
     return replace(
         content,
         spacing=sizes,
         spacing_source=stated.source,
-        findings=(*content.findings, *stated.findings),
+        tilt=tilt,
+        findings=(*content.findings, *stated.findings, *seen_aslant),
         files=(*content.files, *stated.files),
     )
 

@@ -16,10 +16,12 @@ from correlight.io.tiff_stated import NUMBER, Described, Stated, from_text, mapp
 from correlight.parsing import parse_xml
 
 _METRE, _NANOMETRE = 1e6, 1e-3  # micrometres
-_FEI, _ZEISS, _SIS, _TVIPS, _TESCAN, _MICRO_MANAGER = (34680, 34682), 34118, (33560, 33471), 37706, 50431, 51123
+FEI, ZEISS = (34680, 34682), 34118
+"""Tags in which the scanning electron microscopes of two makers describe an image."""
+_SIS, _TVIPS, _TESCAN, _MICRO_MANAGER = (33560, 33471), 37706, 50431, 51123
 _DM_UNITS, _DM_SCALES = {"X": 65003, "Y": 65004, "Z": 65005}, {"X": 65009, "Y": 65010, "Z": 65011}
 _LSM, _UIC = 34412, (33628, 33631)
-TAGS = frozenset({*_FEI, _ZEISS, *_SIS, _TVIPS, _TESCAN, _LSM, *_UIC, *_DM_SCALES.values()})
+TAGS = frozenset({*FEI, ZEISS, *_SIS, _TVIPS, _TESCAN, _LSM, *_UIC, *_DM_SCALES.values()})
 """Of the image that the instrument recorded, and not of pictures of it for the screen."""
 _DISPLAY = 1024  # pixels of the display that AP_PIXEL_SIZE of Zeiss is of
 _ROUNDED = 5e-4  # of a number in four digits
@@ -80,7 +82,7 @@ def third_axis(page: Any) -> str:
 
 def fei(about: Described, axes: str) -> Stated:
     """The scan of an electron microscope of FEI (Thermo), in metres."""
-    found = mapping(about, *_FEI)
+    found = mapping(about, *FEI)
     for name in ("Scan", "EScan"):
         scan = found.get(name)
         if len(axes) == 2 and isinstance(scan, Mapping) and "PixelWidth" in scan and "PixelHeight" in scan:
@@ -91,7 +93,7 @@ def fei(about: Described, axes: str) -> Stated:
 
 def zeiss(about: Described, axes: str) -> Stated:
     """The pixel of the stored image, its width, or else that of the display, which is 1,024 pixels wide."""
-    found = mapping(about, _ZEISS)
+    found = mapping(about, ZEISS)
     if len(axes) != 2 or not found:
         return Stated()
     size = _zeiss_length(found, "ap_image_pixel_size")
@@ -234,10 +236,10 @@ def recorded_width(about: Described, source: str) -> float:
     """Pixels in a row of the image that an instrument recorded, where the tags with its pixel size say; else nan."""
     width: Any = None
     if source == "FEI tags":
-        image = mapping(about, *_FEI).get("Image")
+        image = mapping(about, *FEI).get("Image")
         width = image.get("ResolutionX") if isinstance(image, Mapping) else None
     elif source == "Zeiss tags":
-        stored = mapping(about, _ZEISS).get("dp_image_store", ("", ""))
+        stored = mapping(about, ZEISS).get("dp_image_store", ("", ""))
         width = str(stored[-1]).partition("*")[0]
     elif source == "Micro-Manager tags":
         width = mapping(about, _MICRO_MANAGER).get("Width")
@@ -254,14 +256,14 @@ def stage(about: Described) -> tuple[float, ...] | None:
 
 
 def _fei_stage(about: Described) -> Sequence[float]:
-    found = mapping(about, *_FEI).get("Stage")
+    found = mapping(about, *FEI).get("Stage")
     if not isinstance(found, Mapping):
         return []
     return [calibration.number(found.get(f"Stage{axis}")) * _METRE for axis in "YX"]
 
 
 def _zeiss_stage(about: Described) -> Sequence[float]:
-    lengths = [_zeiss_length(mapping(about, _ZEISS), f"ap_stage_at_{axis}") for axis in "yx"]
+    lengths = [_zeiss_length(mapping(about, ZEISS), f"ap_stage_at_{axis}") for axis in "yx"]
     return [math.nan if length is None else length for length in lengths]
 
 

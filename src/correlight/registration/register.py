@@ -28,7 +28,7 @@ from correlight.registration.stack import prepared_stacks
 from correlight.registration.start import check_start
 from correlight.registration.stated import Reading, as_stated, may_be_stretched, readings, remarks
 from correlight.search.limits import Limits, Start, limits_for
-from correlight.search.stretch import FOLLOWED, STRETCHES
+from correlight.search.stretch import FOLLOWED, STRETCHES, implied
 from correlight.transforms.bending import bends
 
 # An image with a shorter side than this shows too little to be recognised.
@@ -207,6 +207,10 @@ class _Walk:
         if stretched is not None:
             latest = self._try(stretched)
             best = latest if _replaces(latest, best) else best
+        implied = self._implied(best)
+        if implied is not None:
+            latest = self._try(implied)
+            best = latest if _replaces(latest, best) else best
         rank = self._options.pose
         if rank is not None and rank != 1:
             best = self._concluded(best.task, best.candidate.of_rank(rank), best.reading)
@@ -226,13 +230,9 @@ class _Walk:
 
     def _stretched(self) -> Reading | None:
         """The files with the likeliest stretch of one image along one of its axes, where any may be searched."""
-        search, options = self._methods.search, self._options
-        if not isinstance(search, SearchesStretch) or "stretch" not in search.serves(self._dimension).options:
-            return None
-        if options.model in ("rigid", "similarity") or options.start is not None:
-            return None
-        usual, within = self._tried[0], options.stretch or STRETCHES
-        if not usual.candidate.poses or within[1] < FOLLOWED:
+        search, within = self._methods.search, self._stretches
+        usual = self._tried[0]
+        if within is None or not isinstance(search, SearchesStretch) or not usual.candidate.poses:
             return None
         with usual.task.stage("search"):
             found = search.stretch(usual.task, usual.candidate, within)
@@ -240,6 +240,31 @@ class _Walk:
         if found is None:
             return None
         return Reading.stretched(usual.reading.fixed, usual.reading.moving, found)
+
+    def _implied(self, best: _Tried) -> Reading | None:
+        """The files with the stretch that an affine map has found already, if it was not accepted for want of a score.
+
+        Poses are scored without a stretch, under which images agree less than they do.
+        """
+        within = self._stretches
+        if within is None or best.result or best.fit is None:
+            return None
+        into, out = best.reading.units(self._stated.fixed.grid, self._stated.moving.grid)
+        found = implied(into @ best.fit.linear @ out, within)
+        if found is None or (best.reading.stretch is not None and found.stretch.like(best.reading.stretch)):
+            return None
+        return Reading.stretched(self._stated.fixed.grid, self._stated.moving.grid, found)
+
+    @property
+    def _stretches(self) -> tuple[float, float] | None:
+        """Least and greatest stretch that may be searched; None where none may."""
+        search, options = self._methods.search, self._options
+        if not isinstance(search, SearchesStretch) or "stretch" not in search.serves(self._dimension).options:
+            return None
+        if options.model in ("rigid", "similarity") or options.start is not None:
+            return None
+        within = options.stretch or STRETCHES
+        return None if within[1] < FOLLOWED else within
 
     def _readings(self) -> list[Reading]:
         """The ways to read the pixel sizes; of stacks, and for searches that heed no scale, as they are stated."""
@@ -249,7 +274,8 @@ class _Walk:
         free = self._options.start is None and self._options.scale is None
         served = self._methods.search.serves(self._dimension)
         usual = self._methods.search.least_overlap if served.less_overlap else None
-        return list(readings(fixed, moving, scale_is_free=free, usual_overlap=usual))
+        tilts = self._stated.fixed.source.get("tilt"), self._stated.moving.source.get("tilt")
+        return list(readings(fixed, moving, scale_is_free=free, usual_overlap=usual, tilts=tilts))
 
     def _task(self, reading: Reading) -> Task:
         return Task(

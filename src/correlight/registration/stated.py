@@ -9,10 +9,11 @@ import numpy as np
 
 from correlight.evidence.predicted_error import PredictedError
 from correlight.geometry import Grid
+from correlight.images.tilt import Tilt
 from correlight.registration.result import Result
 from correlight.search.limits import STRETCH_LIMITS, claimed_scale
 from correlight.search.pose import Pose
-from correlight.search.stretch import Stretch, StretchedPose
+from correlight.search.stretch import FOLLOWED, Stretch, StretchedPose
 from correlight.transforms import Affine
 
 # Pixels whose sides differ by less than this are square for all purposes.
@@ -79,9 +80,16 @@ class Reading:
 
 
 def readings(
-    fixed: Grid, moving: Grid, *, scale_is_free: bool, usual_overlap: float | None = None
+    fixed: Grid,
+    moving: Grid,
+    *,
+    scale_is_free: bool,
+    usual_overlap: float | None = None,
+    tilts: tuple[Tilt | None, Tilt | None] = (None, None),
 ) -> Iterator[Reading]:
-    """The files as they are; then with the sides of pixels exchanged; then with less in common; then with any scale.
+    """The files as they are; with the specimen tilted as they state; with the sides of pixels exchanged; and so on.
+
+    Then follow less in common, and any scale.
 
     Parameters
     ----------
@@ -91,8 +99,11 @@ def readings(
         Whether the claimed pixel sizes are all that limits the scale: neither a start nor limits were given.
     usual_overlap : float, optional
         Least overlap of the search, if it may be asked for less.
+    tilts : pair of Tilt or None
+        Of the fixed and the moving file, where they state one that their pixel sizes are not corrected for.
     """
     yield Reading(fixed, moving)
+    yield from _tilted(fixed, moving, *tilts)
     for role, grid in (("moving", moving), ("fixed", fixed)):
         if grid.calibrated and grid.ndim == 2 and max(grid.spacing) > (1 + _SQUARE) * min(grid.spacing):
             exchanged = replace(grid, spacing=grid.spacing[::-1])
@@ -106,6 +117,25 @@ def readings(
         yield Reading(fixed, moving, least_overlap=SMALLEST_OVERLAP)
     if scale_is_free and claimed_scale(fixed, moving) is not None:
         yield Reading(fixed, moving, False)
+
+
+def _tilted(fixed: Grid, moving: Grid, of_fixed: Tilt | None, of_moving: Tilt | None) -> Iterator[Reading]:
+    """Either file with its tilt undone, or both; a tilt that the usual search follows by itself is left alone."""
+    tilts = {"fixed": of_fixed, "moving": of_moving}
+    stated = {role: tilt for role, tilt in tilts.items() if tilt is not None and tilt.factor >= FOLLOWED}
+    for roles in (("moving",), ("fixed",), ("fixed", "moving")):
+        if all(role in stated for role in roles):
+            one = stated["fixed"].grid(fixed) if "fixed" in roles else fixed
+            other = stated["moving"].grid(moving) if "moving" in roles else moving
+            said = " ".join(_tilt_said(role, stated[role]) for role in roles)
+            yield Reading(one, other, True, f"{said} The transform corrects for it.")
+
+
+def _tilt_said(role: str, tilt: Tilt) -> str:
+    return (
+        f"The specimen was tilted by {tilt.degrees:.3g} degrees in the {role} image, as its file states: on the "
+        f"specimen its pixels are {tilt.factor:.2f} times as long along {'yx'[tilt.axis]}."
+    )
 
 
 def may_be_stretched(result: Result) -> bool:

@@ -30,6 +30,8 @@ _TOLERATED = 1.12
 _KEPT = 30
 # So many poses of each ranking are returned for a stretch.
 _OF_EACH = 4
+# What a pose still stretches once a stretch along an axis is taken from it, if it is one along that axis.
+_ALONG_AN_AXIS = 1.04
 # Poses nearer than this share of the width are one.
 _ELSEWHERE = 0.25
 
@@ -69,6 +71,11 @@ class Stretch:
     def of(self, plane: Plane, role: Role) -> Plane:
         """Either plane without the stretch; parameters as for `grid`."""
         return plane if role != self.role else replace(plane, grid=self.grid(plane.grid, role))
+
+    def like(self, other: Stretch) -> bool:
+        """Whether another stretch is so near that images agree under it as well."""
+        near = abs(np.log(self.factor / other.factor)) < np.log(_ALONG_AN_AXIS)
+        return bool((self.role, self.axis) == (other.role, other.axis) and near)
 
     @property
     def _by(self) -> NDArray[np.float64]:
@@ -124,6 +131,29 @@ class StretchedPose:
     pose: Affine
     score: float
     group: int
+
+
+def implied(pose: Affine | Projective, within: tuple[float, float]) -> StretchedPose | None:
+    """The stretch of one image along one of its axes that a pose already has in it, and the pose without; None without.
+
+    Parameters
+    ----------
+    pose : Affine
+        ``moving_from_fixed``, between the images as their files state them.
+    within : tuple of float
+        Least and greatest stretch.
+    """
+    tried = [Stretch(role, axis, 1.0).refined(pose, (1.0, within[1])) for role in get_args(Role) for axis in range(2)]
+    stretch, rest = min(tried, key=lambda one: _uneven(one[1]))
+    if stretch.factor < max(FOLLOWED, within[0]) or _uneven(rest) > _ALONG_AN_AXIS:
+        return None
+    return StretchedPose(stretch, rest, 0.0, 0)
+
+
+def _uneven(pose: Affine) -> float:
+    """How many times as far a pose stretches one direction as another."""
+    most, least = np.linalg.svd(pose.linear, compute_uv=False)
+    return float(most / least)
 
 
 def stretches(within: tuple[float, float]) -> Iterator[Stretch]:
