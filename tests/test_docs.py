@@ -113,7 +113,20 @@ def test_every_decision_is_on_the_first_page() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["register", "batch", "reproduce", "apply", "convert", "landmarks", "pair", "features", "train", "predict", "demo"],
+    [
+        "register",
+        "batch",
+        "reproduce",
+        "apply",
+        "convert",
+        "figure",
+        "landmarks",
+        "pair",
+        "features",
+        "train",
+        "predict",
+        "demo",
+    ],
 )
 def test_the_page_of_the_command_line_names_every_option_and_no_other(command: str) -> None:
     start = f"\n## `correlight {command}"

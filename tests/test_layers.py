@@ -71,7 +71,7 @@ DOORS = {
     "qtpy": ("napari",),
     "SimpleITK": (),
     "itk": (),
-    "matplotlib": ("notebook",),
+    "matplotlib": ("notebook", "output.figure.write"),
     "pandas": ("notebook",),
 }
 LAZY = {"torch"}
@@ -194,7 +194,7 @@ def test_rooms_do_not_depend_on_each_other_in_circles() -> None:
 def test_every_package_that_is_imported_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    rooms = ("learn", "formats", "napari", "cluster", "crate")
+    rooms = ("learn", "formats", "napari", "notebook", "cluster", "crate")
     lines = [*project["dependencies"], *(line for room in rooms for line in extras.get(room, []))]
     declared = {re.split(r"[^\w.-]", line)[0] for line in lines}
     used = {

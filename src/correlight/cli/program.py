@@ -16,6 +16,7 @@ from correlight.cli.batch import batch
 from correlight.cli.convert import convert
 from correlight.cli.demo import demo
 from correlight.cli.features import features
+from correlight.cli.figure import figure
 from correlight.cli.landmarks import landmarks
 from correlight.cli.pair import pair
 from correlight.cli.predict import predict
@@ -42,7 +43,7 @@ app = App(
     version=__version__,
     help="Registers images of one specimen from different microscopes, and reports how reliable the result is.",
 )
-for command in (register, batch, reproduce, apply, convert, landmarks, features, pair, train, predict, demo):
+for command in (register, batch, reproduce, apply, convert, figure, landmarks, features, pair, train, predict, demo):
     app.command(command)
 
 

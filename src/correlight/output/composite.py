@@ -176,14 +176,14 @@ def _common(types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
 def _sources(fixed: Image, moved: Sequence[Moved]) -> Iterator[Iterator[NDArray[Any]]]:
     """Bands of each image on the fixed grid, all of the same rows."""
     height = fixed.grid.shape[-2]
-    yield _in_step(bands_of(fixed.levels[0], TILE), height)
+    yield in_step(bands_of(fixed.levels[0], TILE), height)
     for one in moved:
         grid = filling(one.grid, one.moving_from_fixed, fixed.grid) if is_section(one.grid) else one.grid
         bands = moved_bands(one.image, grid, one.moving_from_fixed, fixed.grid, one.orders, one.mask)
-        yield _in_step((values for values, _ in bands), height)
+        yield in_step((values for values, _ in bands), height)
 
 
-def _in_step(bands: Iterator[NDArray[Any]], height: int) -> Iterator[NDArray[Any]]:
+def in_step(bands: Iterator[NDArray[Any]], height: int) -> Iterator[NDArray[Any]]:
     """Bands of any heights as bands of 256 rows, and of what is left at the end of a plane."""
     kept: list[NDArray[Any]] = []
     row = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from correlight.io import read
 from correlight.output.apply.saved import read_saved
 from correlight.output.from_files import Asked, register_files
 from correlight.output.manifest import changed_since, checksums, named_few, not_listed
+from correlight.output.originals import may_be_recorded, places
 from correlight.parsing import read_json, resolved, sha256
 from correlight.progress import Progress
 from correlight.registration.provenance import versions
@@ -29,8 +30,6 @@ _VOLATILE = {"seconds", "peak_memory_mb", "versions", "asked"}
 # What has a checksum in a record, and which of several images in a file may be named.
 _Role = Literal["fixed", "moving", "fixed_mask", "moving_mask", "start", "predictor", "recipe"]
 _Part = Literal["scene", "series", "time", "view"]
-# What a folder holds that stands in a record; of any other one, not even the size is known.
-_MARKS = "result.json", "model.json", "zarr.json", ".zgroup", ".zarray"
 _LOOKS = 12  # places along each axis of the fixed image
 
 
@@ -117,7 +116,7 @@ def read_recorded(path: str | Path) -> Recorded:
 def _found(role: str, path: Path, expected: str, folder: Path, asked: Asked) -> Path:
     """The file with the content that was read then."""
     others = list[Path]()
-    for place in _places(path, folder):
+    for place in places(path, folder):
         if not place.exists():
             continue
         # Another file of that name need not even be an image.
@@ -133,15 +132,8 @@ def _found(role: str, path: Path, expected: str, folder: Path, asked: Asked) -> 
     raise ReadError(f"{path} ({role.replace('_', ' ')}) was not found; put it back, or beside the result.")
 
 
-def _places(path: Path, folder: Path) -> Iterator[Path]:
-    """Where a file may be: where it was, or, should both have moved, at any end of its path from a folder above."""
-    yield path
-    ends = [path.parts[start:] for start in range(path.is_absolute(), len(path.parts))]
-    yield from (parent.joinpath(*end) for parent in (folder, *folder.parents) for end in ends)
-
-
 def _sum(role: str, path: Path, asked: Asked) -> str | None:
-    if path.is_dir() and not any((path / name).is_file() for name in _MARKS):
+    if not may_be_recorded(path):
         return None
     if role not in ("fixed", "moving"):
         return sha256(path)

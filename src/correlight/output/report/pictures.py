@@ -15,7 +15,7 @@ from PIL import Image as Drawing
 from PIL import ImageDraw, ImageFont
 
 from correlight.geometry import Grid
-from correlight.images.display import Grey, resize, resize_mask
+from correlight.images.display import COLOURS, RGB, Grey, resize, resize_mask
 
 Colour = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -273,6 +273,16 @@ def lettering(words: str, size: float) -> Grey:
     canvas = Drawing.new("L", (max(1, math.ceil(width)), math.ceil(bottom) - math.floor(top)))
     ImageDraw.Draw(canvas).text((0, -math.floor(top)), words, 255, font, "ls")
     return np.asarray(canvas, np.uint8)
+
+
+def text_width(words: str, size: float) -> float:
+    """How wide words of that font are, in pixels."""
+    return float(_font(size).getlength(words))
+
+
+def colour_of(channel: int | None) -> RGB:
+    """The colour that a channel of the moving image has in every picture: by its number, so that it stays the same."""
+    return list(COLOURS.values())[(channel or 0) % len(COLOURS)]
 
 
 @cache

@@ -1,0 +1,113 @@
+"""The figure of a result folder: its record, its images and its landmarks read again."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from correlight.errors import ReadError
+from correlight.io import unchanged
+from correlight.output.apply.saved import placed, read_saved
+from correlight.output.figure.overlay import Region, draw
+from correlight.output.figure.write import must_be_writable, write
+from correlight.output.originals import original
+from correlight.output.target import reserve_files
+from correlight.parsing import read_json
+
+_RECORD, _TABLE = "result.json", "landmarks.csv"
+
+
+def figure_of(
+    result: str | Path,
+    out: str | Path,
+    *,
+    fixed: str | Path | None = None,
+    moving: str | Path | None = None,
+    channels: Sequence[str] = (),
+    colours: Sequence[str] = (),
+    region: Region | None = None,
+    longest: int | None = None,
+    with_landmarks: bool = True,
+    overwrite: bool = False,
+) -> tuple[str, ...]:
+    """Draw the overlay of a result folder from the images themselves, and write it.
+
+    Parameters
+    ----------
+    result : str or Path
+        A result folder, or its ``result.json``.
+    out : str or Path
+        The figure; its ending, .png, .tif, .pdf or .svg, says the format.
+    fixed, moving : str or Path, optional
+        The two images, where they are no longer where they were.
+    channels, colours, region, longest
+        As for `draw`.
+    with_landmarks : bool
+        Whether the landmarks of a result that was made by hand are drawn.
+    overwrite : bool
+        Whether an earlier file is replaced.
+
+    Returns
+    -------
+    tuple of str
+        What a caption should say, in words.
+
+    Raises
+    ------
+    ReadError
+        If the record or an image cannot be read.
+    UsageError
+        If the result was refused, is one of stacks, or an option does not suit the images.
+    WriteError
+        If the figure cannot be written.
+    """
+    target = Path(out)
+    must_be_writable(target)
+    record = Path(result) if Path(result).name == _RECORD else Path(result) / _RECORD
+    content = read_json(record, "the record of a registration")
+    saved = read_saved(record)
+    if saved.frames is None or not isinstance(content, dict):
+        raise ReadError(f"The record of a registration was expected in {record}, which holds something else.")
+    given = original("fixed", fixed, record, content), original("moving", moving, record, content)
+    (ground, ground_grid), (light, light_grid) = placed(given, saved, (None, None))
+    pair = replace(ground, grid=ground_grid), replace(light, grid=light_grid)
+    used = content["fixed"].get("channel"), content["moving"].get("channel")
+    table = record.with_name(_TABLE)
+    with reserve_files(target, overwrite=overwrite, inputs=[record]) as folder:
+        drawn = draw(
+            *pair,
+            saved.moving_from_fixed,
+            used=used,
+            channels=channels,
+            colours=colours,
+            region=region,
+            longest=longest,
+            status=saved.frames.status,
+            landmarks=_read_landmarks(table) if with_landmarks and table.is_file() else None,
+        )
+        write(folder / target.name, drawn.picture, drawn.offset, drawn.marks, drawn.shape, drawn.grid)
+        for image in given:
+            unchanged(image)
+    return drawn.notes
+
+
+def _read_landmarks(path: Path) -> tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]:
+    """Names and places of the landmarks of a result, in the units of its two frames."""
+    names, places = [], []
+    with path.open(newline="", encoding="utf-8") as file:
+        try:
+            for row in csv.DictReader(file):
+                names.append(row["name"])
+                places.append([float(row[key]) for key in ("fixed_y", "fixed_x", "moving_y", "moving_x")])
+        except (KeyError, ValueError, TypeError, csv.Error) as error:
+            raise ReadError(f"The landmarks of a result were expected in {path}, which was changed.") from error
+    if not places:
+        raise ReadError(f"The landmarks of a result were expected in {path}, which holds none.")
+    both = np.asarray(places)
+    return tuple(names), both[:, :2], both[:, 2:]

@@ -1,0 +1,216 @@
+"""Figures: full resolution, nothing over the instrument's own text, letters, landmarks."""
+
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from correlight import cli
+from correlight.errors import ReadError, UsageError
+from correlight.images import display
+from correlight.images.image import Image
+from correlight.images.resample import warp
+from correlight.io import read
+from correlight.landmarks.tables import LandmarkTable, PointTable
+from correlight.output.figure import draw, figure_of
+from correlight.output.figure.marks import Landmarks
+from correlight.output.figure.write import painted
+from correlight.output.folder import write_result
+from correlight.output.landmarks import write_landmark_table
+from correlight.output.target import reserve
+from correlight.registration.from_landmarks import from_landmarks
+from correlight.transforms import Affine
+from tests.known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, known_result, write_images
+
+MAGENTA, GREEN = (255, 64, 255), (64, 255, 64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images and the result of their registration in ``out``."""
+    home = tmp_path_factory.mktemp("images")
+    fixed, moving = (read(path) for path in write_images(home))
+    with reserve(home / "out") as place:
+        write_result(place, known_result(fixed, moving), fixed, moving, grid="none")
+    return home
+
+
+@pytest.fixture(scope="module")
+def images(folder: Path) -> tuple[Image, Image]:
+    return read(folder / "fixed.ome.tif"), read(folder / "moving.ome.tif")
+
+
+def has(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
+    return bool((picture == np.array(colour, np.uint8)).all(axis=-1).any())
+
+
+def test_a_picture_has_every_pixel_of_the_fixed_image_and_a_legend(
+    folder: Path, images: tuple[Image, Image], tmp_path: Path
+) -> None:
+    notes = figure_of(folder / "out", tmp_path / "a.png")
+    assert notes == (f"one pixel of the figure is {FIXED_SPACING:g} µm",)
+    drawn = np.asarray(Picture.open(tmp_path / "a.png"))
+    assert drawn.shape[1] == SHAPE[1]
+    assert drawn.shape[0] > SHAPE[0]
+    assert has(drawn[SHAPE[0] :], MAGENTA)
+    # Where nothing is laid on it, the fixed image is as it is but for its contrast.
+    fixed, moving = images
+    _, covered = warp(moving, moving.grid, MOVING_FROM_FIXED, fixed.grid)
+    alone = ~covered
+    alone[-40:, :120] = False  # the scale bar
+    grey = display.stretch(np.asarray(fixed.levels[0][0]))
+    np.testing.assert_array_equal(drawn[: SHAPE[0]][alone], np.dstack([grey] * 3)[alone])
+    inside = drawn[: SHAPE[0]][covered].astype(int)
+    assert (inside[:, 0] == inside[:, 2]).all()
+
+
+def test_several_channels_have_their_own_colours(folder: Path, tmp_path: Path) -> None:
+    assert cli.main(["figure", str(folder / "out"), "-o", str(tmp_path / "a.png"), "--channels", "other,0"]) == 0
+    drawn = np.asarray(Picture.open(tmp_path / "a.png"))[SHAPE[0] :]
+    assert has(drawn, GREEN)
+    assert has(drawn, MAGENTA)
+    options = ["--channels", "stain", "--colours", "#0A141E"]
+    assert cli.main(["figure", str(folder / "out"), "-o", str(tmp_path / "b.png"), *options]) == 0
+    assert has(np.asarray(Picture.open(tmp_path / "b.png")), (10, 20, 30))
+
+
+def test_a_part_of_the_image_in_a_tiff_that_states_its_pixel_size(folder: Path, tmp_path: Path) -> None:
+    figure_of(folder / "out", tmp_path / "a.tif", region=(10, 90, 4, 124), longest=60)
+    made = read(tmp_path / "a.tif")
+    assert (made.rgb, made.grid.shape[1]) == (True, 60)
+    assert made.grid.spacing == pytest.approx((2 * FIXED_SPACING,) * 2)
+
+
+def test_vectors_hold_the_picture_as_it_is_and_letters_as_letters(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="PDF and SVG take matplotlib")
+    for name in ("a.svg", "b.svg", "a.pdf", "b.pdf"):
+        figure_of(folder / "out", tmp_path / name)
+    for kind in ("svg", "pdf"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+    page = ElementTree.parse(tmp_path / "a.svg").getroot()
+    words = {"".join(node.itertext()).strip() for node in page.iter("{http://www.w3.org/2000/svg}text")}
+    assert "stain" in words
+    assert any(re.fullmatch(r"\d+ (µm|nm)", word) for word in words)
+    (picture,) = page.iter("{http://www.w3.org/2000/svg}image")
+    coded = picture.attrib["{http://www.w3.org/1999/xlink}href"].partition("base64,")[2]
+    assert _size_of(coded) == SHAPE[::-1]
+    held = (tmp_path / "a.pdf").read_bytes()
+    assert held.startswith(b"%PDF")
+    assert f"/Height {SHAPE[0]}".encode() in held
+    assert f"/Width {SHAPE[1]}".encode() in held
+
+
+def _size_of(coded: str) -> tuple[int, int]:
+    import base64
+    import io
+
+    return Picture.open(io.BytesIO(base64.b64decode(coded))).size
+
+
+def test_nothing_lies_on_the_text_of_an_instrument(images: tuple[Image, Image]) -> None:
+    fixed, moving = images
+    valid = np.ones(SHAPE, bool)
+    valid[-30:] = False
+    drawn = draw(replace(fixed, mask=valid), moving, MOVING_FROM_FIXED)
+    grey = display.stretch(np.asarray(fixed.levels[0][0]), valid)
+    whole = painted(drawn.picture, drawn.offset, drawn.marks, drawn.shape)
+    np.testing.assert_array_equal(whole[SHAPE[0] - 30 : SHAPE[0]], np.dstack([grey] * 3)[-30:])
+    assert has(whole[SHAPE[0] - 90 : SHAPE[0] - 30], (255, 255, 255))
+
+
+def test_a_doubtful_result_says_so_and_a_refused_one_is_not_drawn(images: tuple[Image, Image]) -> None:
+    plain = draw(*images, MOVING_FROM_FIXED)
+    doubtful = draw(*images, MOVING_FROM_FIXED, status="doubtful")
+    assert doubtful.offset > plain.offset == 0
+    assert doubtful.shape[0] == plain.shape[0] + doubtful.offset
+    np.testing.assert_array_equal(plain.picture, doubtful.picture)
+    with pytest.raises(UsageError, match="refused"):
+        draw(*images, MOVING_FROM_FIXED, status="refused")
+
+
+def test_dense_images_are_shown_in_complementary_colours() -> None:
+    rng = np.random.default_rng(0)
+    dense = Image.from_array(rng.integers(0, 255, (64, 64)).astype(np.uint8))
+    drawn = draw(dense, dense, Affine.identity())
+    # Two images that agree are grey.
+    assert np.ptp(drawn.picture.astype(int), axis=-1).max() <= 1
+
+
+def test_landmarks_are_drawn_with_their_residuals(folder: Path, images: tuple[Image, Image], tmp_path: Path) -> None:
+    fixed, moving = images
+    places = fixed.grid.points(np.array([[30.0, 40], [30, 110], [80, 60], [100, 120], [60, 90]]))
+    names = tuple("abcde")
+    partners = MOVING_FROM_FIXED(places) + np.array([[0.0, 0], [0, 2], [-2, 0], [0, 0], [1, 1]])
+    pairs = LandmarkTable(PointTable(names, places, "micrometre"), PointTable(names, partners, "pixel"))
+    outcome = from_landmarks(fixed, moving, pairs, "affine")
+    with reserve(tmp_path / "out") as place:
+        write_result(place, outcome.result, fixed, moving, grid="none")
+        write_landmark_table(place / "landmarks.csv", outcome)
+    with_them = figure_of(tmp_path / "out", tmp_path / "a.png")
+    without = figure_of(tmp_path / "out", tmp_path / "b.png", with_landmarks=False)
+    assert len(with_them) == len(without) + 1
+    assert "times as long" in with_them[-1]
+    pictures = [np.asarray(Picture.open(tmp_path / name)).astype(int) for name in ("a.png", "b.png")]
+    offset = pictures[0].shape[0] - pictures[1].shape[0]
+    assert offset == 0
+    changed = (pictures[0] != pictures[1]).any(axis=-1)
+    for row, column in fixed.grid.index(places).round().astype(int):
+        assert changed[max(0, row - 12) : row + 12, max(0, column - 12) : column + 12].any()
+
+
+def test_residuals_are_enlarged_by_a_round_number() -> None:
+    there = np.array([[0.0, 0], [1000, 0], [0, 1000]])
+    assert Landmarks(("a", "b", "c"), there, there + np.array([1.0, 0])).times == 50
+    assert Landmarks(("a", "b", "c"), there, there).times == 1
+
+
+def test_images_that_moved_with_their_result_are_found(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    home = tmp_path / "elsewhere"
+    record = (home / "out" / "result.json").read_text()
+    (home / "out" / "result.json").write_text(record.replace(str(folder), str(tmp_path / "gone")))
+    figure_of(home / "out", tmp_path / "a.png")
+    (home / "moving.ome.tif").write_bytes((home / "fixed.ome.tif").read_bytes())
+    with pytest.raises(ReadError, match="holds something else"):
+        figure_of(home / "out", tmp_path / "b.png")
+    (home / "moving.ome.tif").unlink()
+    with pytest.raises(ReadError, match="not found"):
+        figure_of(home / "out", tmp_path / "b.png")
+    figure_of(home / "out", tmp_path / "b.png", moving=folder / "moving.ome.tif")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-o", "a.gif"], "ending in .png"),
+        (["-o", "a.png", "--colours", "puce"], "A colour is magenta"),
+        (["-o", "a.png", "--channels", "stain", "--colours", "cyan,green"], "1 channels to colour"),
+        (["-o", "a.png", "--channels", "DAPI"], "no channel 'DAPI'"),
+        (["-o", "a.png", "--roi", "0,9999,0,5"], "does not lie in"),
+        (["-o", "a.png", "--longest", "0"], "--longest"),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(
+    options: list[str],
+    said: str,
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["figure", str(folder / "out"), *options]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_figure_too_large_for_memory_is_refused(images: tuple[Image, Image], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("correlight.output.figure.overlay.MOST_PIXELS", 1000)
+    with pytest.raises(UsageError, match="choose a part of the image"):
+        draw(*images, MOVING_FROM_FIXED)
