@@ -1,5 +1,6 @@
 """The pages say what is true: their examples run, their links lead somewhere."""
 
+import ast
 import doctest
 import inspect
 import io
@@ -13,7 +14,9 @@ from typing import Any
 
 import pytest
 
+import correlight
 from correlight.cli import program, terminal
+from correlight.methods.task import NOTHING_FOUND
 from correlight.recipes import load
 from correlight.registration.result import Result
 from correlight.simulate import pair
@@ -106,9 +109,48 @@ def test_every_room_is_on_the_page_of_the_design() -> None:
     assert sorted(room for room in rooms if not re.search(rf"`{room}/?`", design)) == []
 
 
-def test_every_decision_is_on_the_first_page() -> None:
-    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    assert [page.name for page in (ROOT / "docs" / "decisions").glob("*.md") if page.name not in index] == []
+@pytest.mark.parametrize("folder", ["decisions", "recipes", "tutorials"])
+def test_every_page_of_a_folder_is_on_its_first_page(folder: str) -> None:
+    pages = {page.name for page in (ROOT / "docs" / folder).glob("*.md")}
+    index = (ROOT / "docs" / folder / "index.md").read_text(encoding="utf-8")
+    assert [page for page in pages - {"index.md"} if f"]({page}" not in index] == []
+
+
+def test_every_recipe_is_in_the_table_of_recipes() -> None:
+    table = (ROOT / "docs" / "recipes" / "index.md").read_text(encoding="utf-8")
+    assert [path.stem for path in (PACKAGE / "recipes").glob("*.toml") if f"[`{path.stem}`]" not in table] == []
+
+
+def reasons() -> set[str]:
+    """The names of all pieces of evidence that can speak against a result, as the source spells them."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Evidence", "measured") and node.args:
+                title = node.args[0]
+                if isinstance(title, ast.Constant) and isinstance(title.value, str):
+                    favours = ast.unparse(node.args[3]) if ast.unparse(node.func) == "Evidence" else ""
+                    found.setdefault(title.value, set()).add(favours)
+    return {title for title, values in found.items() if values != {"True"}}
+
+
+def test_every_reason_has_a_section_that_says_what_helps() -> None:
+    page = (ROOT / "docs" / "refusals.md").read_text(encoding="utf-8")
+    sections = {title.lower() for title in re.findall(r"^### (.*)$", page, re.MULTILINE)}
+    assert len(reasons()) > 25
+    assert sorted(title for title in reasons() if title.lower() not in sections) == []
+    assert NOTHING_FOUND in page.replace("\n> ", " ")
+
+
+def test_every_public_name_is_on_the_page_of_the_api() -> None:
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   (\w+)$", page, re.MULTILINE))
+    assert sorted(set(correlight.__all__) - {"__version__"} - listed) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples" / "gallery").glob("*.py")), ids=name)
+def test_examples_of_the_gallery_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 60
 
 
 @pytest.mark.parametrize(

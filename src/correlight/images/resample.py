@@ -69,7 +69,7 @@ def warp(
 
     Parameters
     ----------
-    image : Image or (C, *image_grid.shape) array
+    image : Image or ``(C, *image_grid.shape)`` array
         The moving image. Pixels on disk stay there but for the part in use.
     image_grid : Grid
         Where its pixels lie, in the unit of the moving frame.
@@ -80,7 +80,7 @@ def warp(
     order : {"linear", "nearest"} or sequence of these
         "nearest" keeps the values of label images. One word for all channels, or one for each; the footprint is then
         that of the linear ones.
-    mask : (*image_grid.shape) array of bool, optional
+    mask : ``(*image_grid.shape)`` array of bool, optional
         Valid pixels of the moving image; the mask of an `Image` where none is given. Invalid pixels are moved like
         others but do not count as sampled.
     block : int
@@ -88,9 +88,9 @@ def warp(
 
     Returns
     -------
-    values : (C, *onto.shape) array
+    values : ``(C, *onto.shape)`` array
         In the type of the input; integers are rounded and clipped. Outside the moving image 0.
-    footprint : (*onto.shape) array of bool
+    footprint : ``(*onto.shape)`` array of bool
         Where every pixel that took part in the interpolation lies in the moving image and is valid.
 
     Raises

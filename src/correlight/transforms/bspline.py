@@ -28,7 +28,7 @@ class BSplineField(OnLattice):
 
     Parameters
     ----------
-    coefficients : (*grid.shape, D) array
+    coefficients : ``(*grid.shape, D)`` array
         Displacement that each control point contributes, in the unit of the grid, array order.
     grid : Grid
         Where the control points stand, in the frame that the transform starts from; D = 2 or 3.

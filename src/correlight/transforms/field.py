@@ -27,7 +27,7 @@ class Displacement(OnLattice):
 
     Parameters
     ----------
-    vectors : (*grid.shape, D) array
+    vectors : ``(*grid.shape, D)`` array
         Displacement at each pixel of the grid, in the grid's unit, array order.
     grid : Grid
         Where the vectors stand, in the frame that the transform starts from.

@@ -29,7 +29,7 @@ class VelocityField(OnLattice):
 
     Parameters
     ----------
-    velocity : (*grid.shape, D) array
+    velocity : ``(*grid.shape, D)`` array
         Velocity that each control point contributes, in the unit of the grid, array order. The three outermost
         control points at every side are zero.
     grid : Grid
