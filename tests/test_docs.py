@@ -123,7 +123,7 @@ def test_every_recipe_is_in_the_table_of_recipes() -> None:
 
 def reasons() -> set[str]:
     """The names of all pieces of evidence that can speak against a result, as the source spells them."""
-    found = {}
+    found: dict[str, set[str]] = {}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Evidence", "measured") and node.args:
