@@ -16,7 +16,7 @@ pytest.importorskip("safetensors", reason="training keeps its checkpoints with s
 
 from correlight.errors import ReadError, UsageError  # noqa: E402
 from correlight.learn.appearance.crops import Scene, batch, crop  # noqa: E402
-from correlight.learn.appearance.network import UNet  # noqa: E402
+from correlight.learn.appearance.network import Predicting, Translator, UNet  # noqa: E402
 from correlight.learn.appearance.run import CHECKPOINT, device_for  # noqa: E402
 from correlight.learn.appearance.stain import train  # noqa: E402
 from correlight.predict.facts import ModelFacts, write_facts  # noqa: E402
@@ -66,13 +66,15 @@ def made(pairs: list[TrainingPair], tmp_path_factory: pytest.TempPathFactory) ->
         return trained(pairs, folder), folder
 
 
-@pytest.mark.parametrize("levels", [1, 2])
-def test_a_network_sees_no_further_than_it_says(levels: int) -> None:
+@pytest.mark.parametrize("network", [UNet(4, 1), UNet(4, 2), Translator(4, 1)])
+def test_a_network_sees_no_further_than_it_says(network: Predicting) -> None:
     """Weights that let everything through: what is further away than the reach changes nothing, and tiles are exact."""
-    torch.manual_seed(levels)
-    network = UNet(4, levels).eval()
-    torch.nn.init.ones_(network.out.weight)
-    rng = np.random.default_rng(levels)
+    torch.manual_seed(1)
+    network.eval()
+    for name, weights in network.named_parameters():
+        if name.endswith("weight") and weights.ndim == 4:
+            torch.nn.init.kaiming_normal_(weights)
+    rng = np.random.default_rng(1)
     values = rng.normal(size=(5 * network.reach // 2, 3 * network.reach)).astype(np.float32)
 
     def run(cut: np.ndarray) -> np.ndarray:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from correlight.errors import UsageError
 from correlight.images.image import Float32, Mask
+
+Pairing = Literal["registered", "unpaired"]
 
 
 class Mapping(Protocol):
@@ -60,6 +62,8 @@ class Kind:
         ``module:function``.
     source, target : str
         What it usually predicts from, and what.
+    pairing : {"registered", "unpaired"}
+        Whether it learns from pairs that lie on each other, or from images of two instruments of any places.
     """
 
     summary: str
@@ -67,6 +71,7 @@ class Kind:
     trains: str
     source: str = "fixed"
     target: str = "moving"
+    pairing: Pairing = "registered"
 
     def loader(self) -> Any:
         """The function that reads the files of a model."""
@@ -84,6 +89,17 @@ KINDS = {
         trains="correlight.learn.appearance.stain:train",
         source="electron",
         target="stain",
+    ),
+    "pix2pix": Kind(
+        "A U-Net translates one image into the contrast of the other, against a discriminator (pix2pix)",
+        loads="correlight.predict.network:load",
+        trains="correlight.learn.appearance.paired:train",
+    ),
+    "unpaired": Kind(
+        "A network translates one image into the contrast of the other, learned without pairs (CUT)",
+        loads="correlight.predict.network:load",
+        trains="correlight.learn.appearance.unpaired:train",
+        pairing="unpaired",
     ),
     "analogies": Kind(
         "Every pixel is what registered pairs show in the most alike surroundings (image analogies)",

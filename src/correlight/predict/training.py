@@ -36,6 +36,9 @@ class TrainingPair:
         What is predicted from, and what is to be predicted, between 0 and 1.
     mask : (Y, X) array of bool
         Pixels that are valid in both.
+    target_mask : array of bool, optional
+        Of two images of different places, the valid pixels of the target, which then has a shape of its own, and
+        ``mask`` those of the source.
 
     Raises
     ------
@@ -47,8 +50,13 @@ class TrainingPair:
     source: Float32
     target: Float32
     mask: Mask
+    target_mask: Mask | None = None
 
     def __post_init__(self) -> None:
+        if self.target_mask is not None:
+            for role in ("source", "target"):
+                self.alone(role)
+            return
         if not self.source.shape == self.target.shape == self.mask.shape:
             raise UsageError(
                 f"The two images of the pair {self.name} have {self.source.shape} and {self.target.shape} pixels; two "
@@ -58,6 +66,9 @@ class TrainingPair:
             raise UsageError(
                 f"The pair {self.name} has hardly any pixels in common at the pixel size of the model; give larger "
                 "images or a smaller pixel size."
+                if self.source is not self.target
+                else f"The image {self.name} has hardly any valid pixels at the pixel size of the model; give larger "
+                "images or a smaller pixel size."
             )
         for what, values in (("source", self.source), ("target", self.target)):
             if np.ptp(values[self.mask]) == 0:
@@ -65,12 +76,20 @@ class TrainingPair:
                     f"The {what} image of the pair {self.name} has the same value everywhere; leave the pair out."
                 )
 
+    def alone(self, role: Literal["source", "target"]) -> TrainingPair:
+        """One of the two images, as a pair with itself."""
+        image = self.source if role == "source" else self.target
+        mask = self.mask if role == "source" or self.target_mask is None else self.target_mask
+        name = self.name if self.target_mask is None else f"{self.name} ({role})"
+        return TrainingPair(name, image, image, mask)
+
     def cut(self, region: tuple[slice, slice]) -> TrainingPair:
         """A part of the pair, which may be constant: a quarter without stain is a quarter like others."""
         part = object.__new__(TrainingPair)
         for name in ("source", "target", "mask"):
             object.__setattr__(part, name, np.ascontiguousarray(getattr(self, name)[region]))
         object.__setattr__(part, "name", self.name)
+        object.__setattr__(part, "target_mask", None)
         return part
 
 

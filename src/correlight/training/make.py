@@ -115,7 +115,7 @@ def make_model(
     rows = read_pairs(order.table)
     files = [order.table, *(path for row in rows for path in (row.fixed, row.moving))]
     with reserve(out, overwrite=overwrite, inputs=files) as folder:
-        ready = prepare(rows, order.predicts_from, order.pixel, order.shrink, tell)
+        ready = prepare(rows, order.predicts_from, order.pixel, order.shrink, tell, chosen.pairing)
         _must_suffice(ready)
         work = Path(f"{Path(out).absolute()}{_WORK}")
         work.mkdir(exist_ok=True)
@@ -155,8 +155,8 @@ def _must_be_the_same(path: Path, order: Order, settings: TrainingSettings, pair
     """Refuse to go on from a run of other pairs or settings."""
     digest = hashlib.sha256()
     for pair in pairs:
-        for part in (pair.source, pair.target, pair.mask):
-            digest.update(part.tobytes())
+        for part in (pair.source, pair.target, pair.mask, pair.target_mask):
+            digest.update(b"" if part is None else part.tobytes())
     asked = {"order": asdict(order), "settings": asdict(settings), "pairs": digest.hexdigest()}
     text = json.dumps(asked, indent=1, default=str)
     if path.is_file() and path.read_text(encoding="utf-8") != text:

@@ -13,6 +13,7 @@ from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.io import read
 from correlight.output.apply.saved import read_saved
+from correlight.predict.kinds import Pairing
 from correlight.predict.model import shape_for
 from correlight.predict.training import Tell, TrainingPair
 from correlight.refine.planes import lay
@@ -45,7 +46,14 @@ class Prepared:
     left_out: list[str]
 
 
-def prepare(rows: Sequence[Row], source: Role, pixel: float | None, shrink: float, tell: Tell) -> Prepared:
+def prepare(
+    rows: Sequence[Row],
+    source: Role,
+    pixel: float | None,
+    shrink: float,
+    tell: Tell,
+    pairing: Pairing = "registered",
+) -> Prepared:
     """Read, register and resample the pairs of a table.
 
     Parameters
@@ -60,6 +68,8 @@ def prepare(rows: Sequence[Row], source: Role, pixel: float | None, shrink: floa
         Pixels of the source images per pixel of the model, where ``pixel`` is not given.
     tell : callable
         Called with words and the fraction that is done.
+    pairing : {"registered", "unpaired"}
+        Whether the two images of a pair are laid on each other.
 
     Raises
     ------
@@ -74,21 +84,24 @@ def prepare(rows: Sequence[Row], source: Role, pixel: float | None, shrink: floa
         tell(f"pair {number + 1} of {len(rows)}: {row.name}", number / len(rows))
         images = _opened(row)
         spacing = _spacing(images[source == "moving"], spacing, pixel, shrink, row, first=number == 0)
+        if pairing == "unpaired":
+            ready.append(_apart(row, images, source, spacing, shrink))
+            records.append({**_files(row, images), "registered": "not needed"})
+            continue
         found, how = _transform(row, images)
         if found is None:
             left_out.append(f"{row.name} was left out: {how}")
             continue
         ready.append(_on_one_grid(row, images, found, source, spacing, shrink))
-        records.append(
-            {
-                **{
-                    role: {"file": path.name, "sha256": image.source.get("sha256")}
-                    for role, path, image in zip(("fixed", "moving"), (row.fixed, row.moving), images, strict=True)
-                },
-                "registered": how,
-            }
-        )
+        records.append({**_files(row, images), "registered": how})
     return Prepared(ready, spacing, records, left_out)
+
+
+def _files(row: Row, images: tuple[Image, Image]) -> dict[str, dict[str, Any]]:
+    return {
+        role: {"file": path.name, "sha256": image.source.get("sha256")}
+        for role, path, image in zip(("fixed", "moving"), (row.fixed, row.moving), images, strict=True)
+    }
 
 
 def _opened(row: Row) -> tuple[Image, Image]:
@@ -152,10 +165,8 @@ def _on_one_grid(
     shrink: float,
 ) -> TrainingPair:
     """Both planes on the pixels of the source, at the pixel size of the model."""
-    planes = [Plane.of(image, image.channel_index(name)) for image, name in zip(images, row.channels, strict=True)]
-    here, there, there_from_here = planes[0], planes[1], moving_from_fixed
-    if source == "moving":
-        here, there, there_from_here = planes[1], planes[0], moving_from_fixed.inverse()
+    here, there = _planes(row, images, source)
+    there_from_here = moving_from_fixed if source == "fixed" else moving_from_fixed.inverse()
     here = here.resized(shape_for(here.grid, spacing, shrink))
     # Shrunk to about the same pixels first, or else it would be sampled with gaps.
     middle = here.grid.centre[None]
@@ -163,6 +174,20 @@ def _on_one_grid(
     there = there.shrunk(scale * float(np.sqrt(np.prod(here.grid.spacing))))
     laid = lay(there, there_from_here, here.grid)  # type: ignore[arg-type]
     return TrainingPair(row.name, here.values, laid.values, here.mask & laid.mask)
+
+
+def _apart(row: Row, images: tuple[Image, Image], source: Role, spacing: float | None, shrink: float) -> TrainingPair:
+    """Each plane on pixels of its own, of the size of those of the model."""
+    here, there = (plane.resized(shape_for(plane.grid, spacing, shrink)) for plane in _planes(row, images, source))
+    return TrainingPair(row.name, here.values, there.values, here.mask, there.mask)
+
+
+def _planes(row: Row, images: tuple[Image, Image], source: Role) -> tuple[Plane, Plane]:
+    """What is predicted from, and what is to be predicted."""
+    fixed, moving = (
+        Plane.of(image, image.channel_index(name)) for image, name in zip(images, row.channels, strict=True)
+    )
+    return (fixed, moving) if source == "fixed" else (moving, fixed)
 
 
 def _shape(image: Image) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from correlight.images.image import Float32, Mask
 from correlight.predict.contrast import prepared
@@ -53,7 +55,14 @@ def scenes(pairs: Sequence[TrainingPair], contrast: Contrast) -> list[Scene]:
     return [Scene(pair, contrast) for pair in pairs]
 
 
-def crop(scene: Scene, side: int, rng: np.random.Generator, *, plain: bool = False) -> tuple[Float32, Float32, Mask]:
+def crop(
+    scene: Scene,
+    side: int,
+    rng: np.random.Generator,
+    *,
+    plain: bool = False,
+    scales: tuple[float, float] = SCALES,
+) -> tuple[Float32, Float32, Mask]:
     """A crop of source and target and its valid pixels, each ``(side, side)``.
 
     Parameters
@@ -66,12 +75,14 @@ def crop(scene: Scene, side: int, rng: np.random.Generator, *, plain: bool = Fal
         Chooses place, rotation, mirror, scale and contrast.
     plain : bool
         Only the place, as crops are judged by.
+    scales : (float, float)
+        How many times larger or smaller pixels may be.
     """
     centre = scene.centre(rng)
     angle, scale, mirror = 0.0, 1.0, 1.0
     if not plain:
         angle, mirror = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
-        scale = float(np.exp(rng.uniform(*np.log(SCALES))))
+        scale = float(np.exp(rng.uniform(*np.log(scales))))
     cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
     # From crop to image, x before y as OpenCV wants it.
     linear = np.array([[cosine, -sine * mirror], [sine, cosine * mirror]])
@@ -107,7 +118,14 @@ def _recoloured(source: Float32, rng: np.random.Generator) -> Float32:
 
 
 def batch(
-    seen: Sequence[Scene], count: int, side: int, seed: int, step: int, *, plain: bool = False
+    seen: Sequence[Scene],
+    count: int,
+    side: int,
+    seed: int,
+    step: int,
+    *,
+    plain: bool = False,
+    scales: tuple[float, float] = SCALES,
 ) -> tuple[Float32, Float32, Float32]:
     """Crops of one step, each ``(count, 1, side, side)``; the same seed and step give the same.
 
@@ -116,6 +134,61 @@ def batch(
     rng = np.random.default_rng([seed, step])
     weights = np.array([float(scene.mask.sum()) for scene in seen])
     chosen = rng.choice(len(seen), count, p=weights / weights.sum())
-    made = [crop(seen[number], side, rng, plain=plain) for number in chosen]
+    made = [crop(seen[number], side, rng, plain=plain, scales=scales) for number in chosen]
     source, target, mask = (np.stack([one[k] for one in made])[:, None].astype(np.float32) for k in range(3))
     return source, target, mask
+
+
+class Cropped:
+    """Batches of crops as a network takes them, step by step.
+
+    Parameters
+    ----------
+    seen : sequence of Scene
+        To cut from.
+    count, side : int
+        Crops in a batch and the side of a crop in pixels.
+    seed : int
+        The same seed and step give the same batch.
+    device : torch.device
+        Where they are used.
+    plain : bool
+        Only the place varies, as for what is held out.
+    scales : (float, float)
+        How many times larger or smaller pixels may be.
+    """
+
+    # What is held out is looked at by so many batches.
+    LOOKED_AT = 20
+
+    def __init__(
+        self,
+        seen: Sequence[Scene],
+        count: int,
+        side: int,
+        seed: int,
+        device: torch.device,
+        *,
+        plain: bool = False,
+        scales: tuple[float, float] = SCALES,
+    ) -> None:
+        self._seen, self._count, self._side, self._seed = seen, count, side, seed
+        self._device, self._plain, self._scales = device, plain, scales
+
+    def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Source, target and valid pixels, each ``(count, 1, side, side)``."""
+        made = batch(self._seen, self._count, self._side, self._seed, step, plain=self._plain, scales=self._scales)
+        source, target, mask = (torch.as_tensor(part, device=self._device) for part in made)
+        return source.contiguous(memory_format=torch.channels_last), target, mask
+
+    @torch.no_grad()
+    def uncorrelated(self, network: nn.Module) -> float:
+        """By how much the correlation of predictions and targets falls short of 1; 1 where either is constant."""
+        made, wanted = [], []
+        for step in range(self.LOOKED_AT):
+            source, target, mask = self(step)
+            inside = mask.bool()
+            made.append(network(source)[inside].cpu().numpy())
+            wanted.append(target[inside].cpu().numpy())
+        both = np.concatenate(made), np.concatenate(wanted)
+        return 1.0 if min(np.ptp(one) for one in both) == 0 else 1 - float(np.corrcoef(*both)[0, 1])

@@ -1,7 +1,7 @@
-"""The U-Net: any grey image in, a predicted image on the same pixels out.
+"""Networks that predict one image from another, small enough for a processor.
 
-In the manner of CARE (Weigert et al. 2018, doi:10.1038/s41592-018-0216-7), small enough for a processor. Once trained
-it normalises nothing by the image at hand, so that a tile with its surroundings gives what the whole image gives.
+Once trained they normalise nothing by the image at hand, so that a tile with its surroundings gives what the whole
+image gives.
 """
 
 from __future__ import annotations
@@ -17,8 +17,22 @@ class _Twice(nn.Sequential):
             self.extend([nn.Conv2d(wide, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()])
 
 
-class UNet(nn.Module):
-    """Takes ``(N, 1, Y, X)`` of zero mean and unit variance to ``(N, 1, Y, X)``; sides multiples of `multiple`.
+class Predicting(nn.Module):
+    """Takes ``(N, 1, Y, X)`` of zero mean and unit variance to ``(N, 1, Y, X)`` of about 0 to 1."""
+
+    @property
+    def multiple(self) -> int:
+        """What both sides of an image must be multiples of."""
+        raise NotImplementedError
+
+    @property
+    def reach(self) -> int:
+        """How many pixels away an input may be that counts for an output, at most."""
+        raise NotImplementedError
+
+
+class UNet(Predicting):
+    """The U-Net, in the manner of CARE (Weigert et al. 2018, doi:10.1038/s41592-018-0216-7).
 
     Parameters
     ----------
@@ -71,3 +85,78 @@ class UNet(nn.Module):
             x = block(torch.cat([nn.functional.interpolate(x, scale_factor=2.0, mode="nearest"), beside], dim=1))
         made: Tensor = self.out(x)
         return made
+
+
+class _Block(nn.Module):
+    """Two convolutions that begin with changing nothing."""
+
+    def __init__(self, wide: int) -> None:
+        super().__init__()
+        self.within = nn.Sequential(nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, wide, 3, padding=1))
+        nn.init.zeros_(self.within[2].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.within[2].bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The input and what is added to it."""
+        added: Tensor = self.within(x)
+        return x + added
+
+
+class Translator(Predicting):
+    """Residual blocks at a quarter of the resolution (after Johnson et al. 2016, doi:10.1007/978-3-319-46475-6_43).
+
+    What is finer is handed across, as in a U-Net, so that boundaries stay where they are; no layer normalises.
+
+    Parameters
+    ----------
+    channels : int
+        At full resolution; four times as many in the blocks.
+    blocks : int
+        How many.
+    """
+
+    def __init__(self, channels: int = 16, blocks: int = 6) -> None:
+        super().__init__()
+        half, quarter = 2 * channels, 4 * channels
+        self.head = nn.Conv2d(1, channels, 5, padding=2)
+        self.halve = nn.Conv2d(channels, half, 3, stride=2, padding=1)
+        self.halve_again = nn.Conv2d(half, quarter, 3, stride=2, padding=1)
+        self.blocks = nn.ModuleList(_Block(quarter) for _ in range(blocks))
+        self.enlarge = nn.Conv2d(quarter, half, 3, padding=1)
+        self.enlarge_again = nn.Conv2d(half, channels, 3, padding=1)
+        self.out = nn.Conv2d(channels, 1, 5, padding=2)
+
+    @property
+    def multiple(self) -> int:
+        """Four, as the image is halved twice."""
+        return 4
+
+    @property
+    def reach(self) -> int:
+        """Eight pixels for every block, and a few for what leads there and back."""
+        return 8 * len(self.blocks) + 16
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """What the first layers make of images: at full, half and quarter resolution, and after half of the blocks."""
+        found = [self.head(x)]
+        found.append(self.halve(nn.functional.relu(found[0])))
+        found.append(self.halve_again(nn.functional.relu(found[1])))
+        deep = nn.functional.relu(found[2])
+        for block in list(self.blocks)[: len(self.blocks) // 2]:
+            deep = block(deep)
+        return [*found, deep]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The prediction."""
+        return self.translated(x)[0]
+
+    def translated(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The prediction and the features of the image."""
+        found = self.features(x)
+        deep = found[3]
+        for block in list(self.blocks)[len(self.blocks) // 2 :]:
+            deep = block(deep)
+        for layer, beside in ((self.enlarge, found[1]), (self.enlarge_again, found[0])):
+            deep = nn.functional.relu(layer(nn.functional.interpolate(deep, scale_factor=2.0, mode="nearest")) + beside)
+        made: Tensor = 0.5 + self.out(deep)
+        return made, found

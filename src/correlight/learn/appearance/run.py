@@ -5,47 +5,57 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from correlight.errors import ReadError, UsageError
 from correlight.learn import steps
-from correlight.learn.appearance.crops import Scene, batch
-from correlight.learn.appearance.network import UNet
-from correlight.predict.training import Device, Tell, TrainingSettings
+from correlight.learn.appearance.network import Predicting
+from correlight.predict.training import Device, Tell
 
 CHECKPOINT = "training.safetensors"
-_RATE, _WARM_UP, _DECAY = 3e-3, 50, 1e-4
 # Weights are averaged over about this many of the last steps.
 _AVERAGED = 200
-# The held-out part is looked at this often, by so many batches; training ends after so many looks without a gain.
-CHECKED_EVERY, _CHECKED_BATCHES, _PATIENCE = 100, 20, 10
+# The held-out part is looked at this often; training ends after so many looks without a gain.
+CHECKED_EVERY, PATIENCE = 100, 10
 
 
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a run.
+class Lesson(Protocol):
+    """What is learned, from what, and by which errors.
 
-    Parameters
+    Attributes
     ----------
-    channels, levels : int
-        Of the network.
-    side, count : int
-        Side of a crop in pixels, and crops in a batch.
+    network : Predicting
+        What the model is made of in the end.
+    beside : dict of str to Module
+        What only the training needs, such as a discriminator.
+    optimisers : dict of str to Optimizer
+        Of the parameters of all of them.
     """
 
-    channels: int = 16
-    levels: int = 3
-    side: int = 64
-    count: int = 8
+    network: Predicting
+    beside: dict[str, nn.Module]
+    optimisers: dict[str, torch.optim.Optimizer]
+
+    def learn(self, step: int) -> float:
+        """One step downhill; the error that the curve shows."""
+        ...
+
+    def held_out(self, network: Predicting) -> float:
+        """How bad a network is where it has not learned: the lower the better."""
+        ...
+
+    def said(self, value: float) -> str:
+        """Such a number in words, for the line of progress."""
+        ...
 
 
 @dataclass
@@ -74,76 +84,53 @@ def device_for(asked: Device) -> torch.device:
 
 
 class Run:
-    """Network, optimiser, averaged weights, the best of them, and the step: what a checkpoint holds."""
+    """A lesson, averaged weights, the best of them, and the step: what a checkpoint holds.
 
-    def __init__(self, shape: Shape, settings: TrainingSettings) -> None:
-        torch.manual_seed(settings.seed)
-        self._shape, self._settings, self._device = shape, settings, device_for(settings.device)
+    Parameters
+    ----------
+    lesson : Lesson
+        With its networks on the device that trains.
+    last : int
+        Steps at most.
+    """
+
+    def __init__(self, lesson: Lesson, last: int) -> None:
+        self._lesson, self._last = lesson, last
         self.step, self.curves, self.best_step, self.best = 0, Curves(), 0, math.inf
-        self.network = UNet(shape.channels, shape.levels).to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = UNet(shape.channels, shape.levels).to(self._device)
-        self.averaged.load_state_dict(self.network.state_dict())
-        self.kept = UNet(shape.channels, shape.levels)
-        self._optimiser = torch.optim.AdamW(self.network.parameters(), _RATE, weight_decay=_DECAY)
+        self.averaged = deepcopy(lesson.network)
+        self.kept = deepcopy(lesson.network).to("cpu")
+        self._networks = {"network": lesson.network, "averaged": self.averaged, "kept": self.kept, **lesson.beside}
 
-    def train(self, seen: Sequence[Scene], held: Sequence[Scene], folder: Path, tell: Tell) -> str:
+    def train(self, folder: Path, tell: Tell) -> str:
         """Learn until the held-out part gains no more, or all steps are done; say which."""
         self._restore(folder / CHECKPOINT)
-        began, first, last = time.perf_counter(), self.step, self._settings.steps
+        began, first, last = time.perf_counter(), self.step, self._last
         recent: list[float] = []
         while self.step < last:
-            if self.step - self.best_step > _PATIENCE * CHECKED_EVERY:
+            if self.step - self.best_step > PATIENCE * CHECKED_EVERY:
                 return f"stopped after {self.step} steps, {self.step - self.best_step} after the last gain"
-            recent.append(self._learn(seen))
+            self._lesson.network.train()
+            recent.append(self._lesson.learn(self.step))
+            self.step += 1
+            steps.average(self.averaged, self._lesson.network, self.step, _AVERAGED)
             if self.step % CHECKED_EVERY and self.step != last:
                 continue
             self.curves.learned.append((self.step, float(np.mean(recent))))
-            self._look(held)
+            self._look()
             recent.clear()
             self._save(folder / CHECKPOINT)
             left = (last - self.step) * (time.perf_counter() - began) / (self.step - first) / 60
             tell(
-                f"step {self.step} of {last}: error {self.curves.learned[-1][1]:.3f}, held-out correlation "
-                f"{1 - self.curves.held_out[-1][1]:.3f}; {left:.0f} min left at most",
+                f"step {self.step} of {last}: error {self.curves.learned[-1][1]:.3f}, "
+                f"{self._lesson.said(self.curves.held_out[-1][1])}; {left:.0f} min left at most",
                 self.step / last,
             )
         return f"all {last} steps were done; the held-out part gained last at step {self.best_step}"
 
-    def _learn(self, seen: Sequence[Scene]) -> float:
-        self.network.train()
-        value = self._error(seen)
-        at = steps.rate(self.step, self._settings.steps, _RATE, _WARM_UP)
-        steps.take(self._optimiser, self.network, value, at)
-        self.step += 1
-        steps.average(self.averaged, self.network, self.step, _AVERAGED)
-        return float(value.detach())
-
-    def _batch(self, scenes: Sequence[Scene], step: int, *, plain: bool) -> tuple[Tensor, Tensor, Tensor]:
-        made = batch(scenes, self._shape.count, self._shape.side, self._settings.seed + plain, step, plain=plain)
-        source, target, mask = (torch.as_tensor(part, device=self._device) for part in made)
-        return source.contiguous(memory_format=torch.channels_last), target, mask
-
-    def _error(self, scenes: Sequence[Scene]) -> Tensor:
-        """Mean squared error over the variance of the target, so that 1 is what a constant would reach."""
-        source, target, mask = self._batch(scenes, self.step, plain=False)
-        wrong = (self.network(source) - target) ** 2 * mask
-        mean = (target * mask).sum() / mask.sum().clamp(min=1)
-        spread = (((target - mean) ** 2) * mask).sum()
-        share: Tensor = wrong.sum() / spread.clamp(min=1e-3 * float(mask.numel()))
-        return share
-
     @torch.no_grad()
-    def _look(self, held: Sequence[Scene]) -> None:
-        """By how much the correlation of predictions and targets falls short of 1: that is what registers images."""
+    def _look(self) -> None:
         self.averaged.eval()
-        made, wanted = [], []
-        for step in range(_CHECKED_BATCHES):
-            parts = self._batch(held, step, plain=True)
-            inside = parts[2].bool()
-            made.append(self.averaged(parts[0])[inside].cpu().numpy())
-            wanted.append(parts[1][inside].cpu().numpy())
-        both = np.concatenate(made), np.concatenate(wanted)
-        value = 1.0 if min(np.ptp(one) for one in both) == 0 else 1 - float(np.corrcoef(*both)[0, 1])
+        value = self._lesson.held_out(self.averaged)
         self.curves.held_out.append((self.step, value))
         if value < self.best:
             self.best, self.best_step = value, self.step
@@ -152,12 +139,14 @@ class Run:
     def _save(self, path: Path) -> None:
         """Everything to go on from, as numbers under names: no code, and complete or not there."""
         tensors: dict[str, Tensor] = {}
-        for prefix, network in (("network", self.network), ("averaged", self.averaged), ("kept", self.kept)):
+        for prefix, network in self._networks.items():
             tensors |= {f"{prefix}.{name}": one.contiguous().cpu() for name, one in network.state_dict().items()}
-        for number, state in self._optimiser.state_dict()["state"].items():
-            tensors |= {
-                f"optimiser.{number}.{name}": torch.as_tensor(one).contiguous().cpu() for name, one in state.items()
-            }
+        for whose, optimiser in self._lesson.optimisers.items():
+            for number, state in optimiser.state_dict()["state"].items():
+                tensors |= {
+                    f"optimiser of {whose}.{number}.{name}": torch.as_tensor(one).contiguous().cpu()
+                    for name, one in state.items()
+                }
         facts = {"step": self.step, "best_step": self.best_step, "best": self.best}
         curves = {"learned": self.curves.learned, "held_out": self.curves.held_out}
         metadata = {"run": json.dumps({**facts, "curves": curves})}
@@ -170,13 +159,13 @@ class Run:
             with safe_open(path, framework="pt") as stored:
                 tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
                 facts: dict[str, Any] = json.loads(stored.metadata()["run"])
-            for prefix, network in (("network", self.network), ("averaged", self.averaged), ("kept", self.kept)):
+            for prefix, network in self._networks.items():
                 network.load_state_dict(_below(tensors, prefix))
-            known = self._optimiser.state_dict()
-            known["state"] = {
-                number: _below(tensors, f"optimiser.{number}") for number in range(len(list(self.network.parameters())))
-            }
-            self._optimiser.load_state_dict(known)
+            for whose, optimiser in self._lesson.optimisers.items():
+                known = optimiser.state_dict()
+                count = sum(len(group["params"]) for group in known["param_groups"])
+                known["state"] = {number: _below(tensors, f"optimiser of {whose}.{number}") for number in range(count)}
+                optimiser.load_state_dict(known)
             self.step, self.best_step, self.best = facts["step"], facts["best_step"], facts["best"]
             self.curves = Curves(*([tuple(one) for one in facts["curves"][name]] for name in ("learned", "held_out")))
         except (SafetensorError, KeyError, ValueError, RuntimeError) as error:

@@ -1,0 +1,205 @@
+"""Training of the kind ``unpaired``: translation from images of two instruments that need not show the same places.
+
+Contrastive translation (CUT; Park et al. 2020, doi:10.1007/978-3-030-58545-7_19): a discriminator asks that predictions
+look like images of the other instrument, and every place of a prediction must be told by its features from the other
+places of the image that it was made from, so that what was there stays where it was. One network and one discriminator
+serve, where a cycle needs two of each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from scipy.linalg import sqrtm
+from torch import Tensor, nn
+
+from correlight.learn import steps
+from correlight.learn.appearance.adversary import MIDDLE, MOMENTA, RATE, WIDTH, PatchGAN, as_seen
+from correlight.learn.appearance.crops import Cropped, Scene, scenes
+from correlight.learn.appearance.finished import trained
+from correlight.learn.appearance.network import Predicting, Translator
+from correlight.learn.appearance.run import Run, device_for
+from correlight.predict.training import Trained, TrainingPair, TrainingSettings, Workplace, parted
+from correlight.predict.usual import described
+
+_RATE, _WARM_UP = 4e-4, 50
+# Structures have their size: pixels may not be as much larger or smaller as where pairs say what belongs together.
+_SCALES = 0.8, 1.25
+# Places of a crop that are told from each other, numbers that describe each, and how sharply.
+_PLACES, _WIDE, _TEMPERATURE = 64, 64, 0.07
+# As published for the quick variant, which does without translating images of the other instrument into themselves.
+_CONTRASTIVE = 10.0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a training.
+
+    Parameters
+    ----------
+    channels, blocks : int
+        Of the network.
+    side, count : int
+        Side of a crop in pixels, and crops in a batch.
+    """
+
+    channels: int = 16
+    blocks: int = 6
+    side: int = 64
+    count: int = 4
+
+
+def train(pairs: Sequence[TrainingPair], settings: TrainingSettings, place: Workplace) -> Trained:
+    """Train, or go on where an interrupted run in the same folder stopped.
+
+    Parameters
+    ----------
+    pairs : sequence of TrainingPair
+        Images of the two instruments, which need not be registered.
+    settings : TrainingSettings
+        ``own`` may give the sizes of a `Shape`.
+    place : Workplace
+        Receives ``model.onnx`` and the checkpoint.
+
+    Raises
+    ------
+    UsageError
+        If there are too few images, or the device is not there.
+    ReadError
+        If the checkpoint is damaged.
+    """
+    cv2.setNumThreads(1)
+    parts = [parted([pair.alone(role) for pair in pairs]) for role in ("source", "target")]
+    (seen, held), others = ([scenes(some, settings.contrast) for some in part] for part in parts)
+    run = Run(_Unpaired(settings, (seen, held), (others[0], others[1])), settings.steps)
+    why = run.train(place.folder, place.tell)
+    remark = (
+        f"least distance of held-out predictions from held-out images, of texture and structure: {run.best:.3f} (0 is "
+        "alike, and 1 and more as without training); it cannot say whether structures were translated rightly"
+    )
+    curves = {"contrastive error": run.curves.learned, "held out, distance": run.curves.held_out}
+    shown = [(one.name, one.source, other.source) for one, other in zip(parts[0][1], parts[1][1], strict=True)]
+    return trained(run.kept, place, settings, (seen, held), shown, curves, (why, remark))
+
+
+class _Unpaired:
+    """The lesson."""
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        images: tuple[Sequence[Scene], Sequence[Scene]],
+        others: tuple[Sequence[Scene], Sequence[Scene]],
+    ) -> None:
+        shape = Shape(**{name: int(value) for name, value in settings.own.items()})
+        device = device_for(settings.device)
+        torch.manual_seed(settings.seed)
+        self._translator = Translator(shape.channels, shape.blocks)
+        self._translator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network: Predicting = self._translator
+        self._adversary = PatchGAN(1).to(device)
+        widths = [channels * shape.channels for channels in (1, 2, 4, 4)]
+        self._heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(wide, _WIDE), nn.ReLU(), nn.Linear(_WIDE, _WIDE)) for wide in widths
+        ).to(device)
+        self.beside: dict[str, nn.Module] = {"adversary": self._adversary, "heads": self._heads}
+        both = [*self._translator.parameters(), *self._heads.parameters()]
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "network": torch.optim.Adam(both, _RATE, MOMENTA),
+            "adversary": torch.optim.Adam(self._adversary.parameters(), RATE, MOMENTA),
+        }
+        self._steps, self._seed = settings.steps, settings.seed
+        of = shape.count, shape.side
+        self._images, self._others = (
+            Cropped(some[0], *of, settings.seed + number, device, scales=_SCALES)
+            for number, some in ((0, images), (10, others))
+        )
+        self._held = [Cropped(some[1], *of, settings.seed + 1, device, plain=True) for some in (images, others)]
+        self._wanted = _Textures.of([_texture(*parts) for parts in self._held_parts(self._held[1])])
+
+    def learn(self, step: int) -> float:
+        """One step of the discriminator, and one of the network."""
+        (source, _, mask), (_, other, shown) = self._images(step), self._others(step)
+        made, features = self._translator.translated(source)
+        false, real = as_seen(made, mask), as_seen(other, shown)
+        slow = steps.rate(step, self._steps, RATE, _WARM_UP)
+        steps.take(self.optimisers["adversary"], self._adversary, self._adversary.wrong(real, false), slow)
+        kept = self._contrast(features, self._translator.features(false), step)
+        value = self._adversary.not_deceived(false) + _CONTRASTIVE * kept
+        at = steps.rate(step, self._steps, _RATE, _WARM_UP)
+        steps.take(self.optimisers["network"], self._translator, value, at)
+        return float(kept.detach())
+
+    def _contrast(self, image: Sequence[Tensor], made: Sequence[Tensor], step: int) -> Tensor:
+        """How badly places of predictions are told apart by what the image has there; 1 as badly as by chance."""
+        rng = np.random.default_rng([self._seed, step, 3])
+        total = image[0].new_zeros(())
+        for head, before, after in zip(self._heads, image, made, strict=True):
+            count, wide, rows, columns = before.shape
+            places = torch.as_tensor(rng.choice(rows * columns, min(_PLACES, rows * columns), replace=False))
+            keys, queries = (
+                nn.functional.normalize(
+                    head(one.reshape(count, wide, -1)[:, :, places.to(one.device)].transpose(1, 2)), dim=-1
+                )
+                for one in (before.detach(), after)
+            )
+            alike = queries @ keys.transpose(1, 2) / _TEMPERATURE
+            right = torch.arange(len(places), device=alike.device).repeat(count)
+            error = nn.functional.cross_entropy(alike.reshape(-1, len(places)), right)
+            total = total + error / math.log(len(places))
+        return total / len(image)
+
+    def held_out(self, network: Predicting) -> float:
+        """How far textures of predictions are from those of the other instrument, and how badly places are told."""
+        assert isinstance(network, Translator)
+        found, kept = [], []
+        for step in range(Cropped.LOOKED_AT):
+            source, _, mask = self._held[0](step)
+            made, features = network.translated(source)
+            found += [_texture(one, shown) for one, shown in zip(made, mask, strict=True)]
+            kept.append(float(self._contrast(features, network.features(as_seen(made, mask)), step)))
+        return self._wanted.distance(_Textures.of(found)) + float(np.mean(kept))
+
+    @staticmethod
+    def _held_parts(crops: Cropped) -> list[tuple[Tensor, Tensor]]:
+        batches = (crops(step) for step in range(Cropped.LOOKED_AT))
+        return [part for _, target, mask in batches for part in zip(target, mask, strict=True)]
+
+    def said(self, value: float) -> str:
+        """The distance in words."""
+        return f"held-out distance {value:.3f}"
+
+
+def _texture(grey: Tensor, mask: Tensor) -> np.ndarray:
+    """The numbers by which a crop is described (see `correlight.predict.usual`); NaN where hardly a pixel is valid."""
+    values, valid = ((one[0].cpu().numpy()) for one in ((grey - MIDDLE) / WIDTH, mask))
+    if valid.mean() < 0.5:
+        return np.full(14, np.nan)
+    return described(np.ascontiguousarray(values, np.float32), valid > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Textures:
+    """Mean and covariance of descriptions."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[np.ndarray]) -> _Textures:
+        table = np.stack(rows)
+        table = table[np.isfinite(table).all(axis=1)]
+        return cls(table.mean(axis=0), np.cov(table.T))
+
+    def distance(self, other: _Textures) -> float:
+        """Fréchet distance (Heusel et al. 2017, doi:10.48550/arXiv.1706.08500) in deviations, a mean over numbers."""
+        width = np.sqrt(np.diag(self.covariance)) + 1e-3
+        scale = np.outer(width, width)
+        one, two = self.covariance / scale, other.covariance / scale
+        away = (((self.mean - other.mean) / width) ** 2).sum()
+        return float(away + np.trace(one + two - 2 * np.real(sqrtm(one @ two)))) / len(width)
