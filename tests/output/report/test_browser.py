@@ -299,13 +299,64 @@ def test_error_legend_appears_with_its_layer(show):
     assert legend.inner_text().split() == ["Predicted", "error", "20.4", "nm", "40", "nm"]
 
 
-def test_view_can_be_saved_as_it_is_seen(show, tmp_path):
-    viewer = show()
+def saved(viewer: Viewer, folder: Path) -> tuple[str, NDArray[np.int64]]:
+    """The name and the pixels of the view that is saved."""
     with viewer.page.expect_download() as waiting:
         viewer.page.locator("#save").click()
-    waiting.value.save_as(tmp_path / "view.png")
-    saved = cv2.cvtColor(np.asarray(cv2.imread(str(tmp_path / "view.png"), cv2.IMREAD_UNCHANGED)), cv2.COLOR_BGRA2RGBA)
-    assert np.array_equal(saved, viewer.pixels())
+    waiting.value.save_as(folder / "view.png")
+    coded = np.asarray(cv2.imread(str(folder / "view.png"), cv2.IMREAD_UNCHANGED))
+    return waiting.value.suggested_filename, cv2.cvtColor(coded, cv2.COLOR_BGRA2RGBA).astype(np.int64)
+
+
+def test_view_is_saved_as_it_is_seen_without_margins_under_the_names_of_both_images(show, tmp_path):
+    viewer = show()
+    name, picture = saved(viewer, tmp_path)
+    assert name == "stain_on_section_overlay.png"
+    screen = viewer.pixels()
+    edge = [(there - here) // 2 for there, here in zip(screen.shape[:2], picture.shape[:2], strict=True)]
+    assert min(edge) > 0
+    half = picture.shape[0] // 2
+    # What is drawn lies to less than a pixel otherwise.
+    apart = picture[:half] - screen[edge[0] : edge[0] + half, edge[1] : edge[1] + picture.shape[1]]
+    assert np.abs(apart).mean() < 6
+
+
+def test_a_saved_view_has_every_pixel_of_the_report_however_small_it_is_on_the_screen(show, tmp_path):
+    viewer = show()
+    for _ in range(8):
+        viewer.press("#zoom-out", "Enter")
+    assert saved(viewer, tmp_path)[1].shape == (120, 160, 4)
+
+
+def test_scale_bar_ends_above_the_data_bar_of_the_instrument(show):
+    viewer = show()
+    white = (viewer.pixels()[..., :3] == 255).all(axis=-1)
+    rows = [row for row, line in enumerate(white) if b"\1" * 60 in line.astype(np.uint8).tobytes()]
+    zoom = 0.98 * min(length / pixels for length, pixels in zip(white.shape, (120, 160), strict=True))
+    data_bar = (white.shape[0] - 120 * zoom) / 2 + 108 * zoom
+    assert 0 < max(rows) < data_bar
+
+
+def test_several_channels_are_shown_at_once_each_in_its_own_colour(show):
+    viewer = show()
+
+    def green() -> int:
+        pixels = viewer.pixels()
+        return int(np.count_nonzero(pixels[..., 1] > pixels[..., 0] + 60))
+
+    assert green() == 0
+    for mode in ("Overlay", "Swipe", "Side by side", "Checkerboard"):
+        viewer.mode(mode)
+        before = green()
+        viewer.page.get_by_role("checkbox", name="membrane").check()
+        assert viewer.settled(lambda fewer=before: green() > fewer + 500)
+        viewer.page.get_by_role("checkbox", name="membrane").uncheck()
+        assert viewer.settled(lambda as_many=before: green() == as_many)
+    # The same channel by itself has that colour, too.
+    viewer.mode("Overlay")
+    viewer.press("#moving-channel", "ArrowDown")
+    assert viewer.settled(lambda: green() > 500)
+    assert viewer.page.locator("#moving-colour").input_value() == "green"
 
 
 def test_refused_result_stands_side_by_side_with_two_scale_bars(show):

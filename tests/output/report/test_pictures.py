@@ -77,12 +77,10 @@ def test_tint_replaces_grey_in_proportion_to_light():
     assert hidden[0, 2].tolist() == [100, 100, 100]
 
 
-def test_tint_is_green_on_dark_and_magenta_on_bright_ground():
-    fixed = np.tile(np.array([20, 230], np.uint8), (4, 1))
-    moving = np.tile(np.array([255, 0], np.uint8), (4, 1))
-    assert pictures.contrasting_tint(fixed, moving) == "green"
-    assert pictures.contrasting_tint(fixed, moving[:, ::-1]) == "magenta"
-    assert pictures.contrasting_tint(fixed, np.zeros_like(moving)) == "magenta"
+def test_a_channel_has_one_colour_by_its_number():
+    colours = [pictures.colour_of(number) for number in range(7)]
+    assert colours == ["magenta", "green", "cyan", "yellow", "orange", "blue", "magenta"]
+    assert pictures.colour_of(None) == "magenta"
 
 
 def test_signal_is_what_stands_out_from_the_ground():
@@ -209,10 +207,11 @@ def test_one_look_for_every_picture_of_a_pair() -> None:
     spots = np.where(rng.random((40, 40)) > 0.97, 255, 3).astype(np.uint8)
     # Two electron images: both in colour, so that neither hides the other; what agrees is grey.
     both = pictures.look_of(dense, dense)
-    assert both == pictures.Look("magenta", "green", "screen")
-    drawn = pictures.laid_over(dense, dense, None, both)
-    assert np.ptp(drawn, axis=2).max() == 0
+    assert both == pictures.Look("green", "magenta", "screen")
+    for channel in range(6):
+        drawn = pictures.laid_over(dense, dense, None, pictures.look_of(dense, dense, channel=channel))
+        assert np.ptp(drawn, axis=2).max() == 0
     # Spots on a dark ground: the electron image stays grey.
-    assert pictures.look_of(dense, spots)[::2] == ("grey", "bright")
+    assert pictures.look_of(dense, spots, channel=2) == pictures.Look("grey", "cyan", "bright")
     # Stained tissue on bright glass.
     assert pictures.look_of(dense, 255 - spots)[::2] == ("grey", "even")

@@ -187,7 +187,7 @@ def _chosen(
     if len(colours) > len(numbers):
         raise UsageError(f"There are {len(numbers)} channels to colour; got {len(colours)} colours.")
     named = [colour_named(name) for name in colours]
-    usual = [pictures.colour_of(number) for number in numbers]
+    usual = [COLOURS[pictures.colour_of(number)] for number in numbers]
     return _layers(images, True, numbers, [*named, *usual[len(named) :]])
 
 

@@ -100,9 +100,9 @@ def draw_overlay(
 
     A picture of shape ``(Y, X, 3)`` with at most 1600 pixels a side.
 
-    Magenta or green is chosen, whichever stands out more from the grey below it. What is coloured is what stands out
-    from the ground of the registered channel: bright on dark, or dark on bright. A channel without such a ground is
-    shown in green and the fixed image in magenta: what agrees is grey.
+    The colour is that of the channel's number. What is coloured is what stands out from the ground of the registered
+    channel: bright on dark, or dark on bright. Of a channel without such a ground the fixed image is shown in the
+    complementary colour: what agrees is grey.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def draw_overlay(
     if registered is not None:
         covered = None if footprint is None else display.resize_mask(footprint, shape)
         moved = display.stretch(display.plane(registered, channel, shape), covered)
-        drawn = pictures.laid_over(ground, moved, covered, pictures.look_of(ground, moved, covered))
+        drawn = pictures.laid_over(ground, moved, covered, pictures.look_of(ground, moved, covered, channel))
     rows = np.flatnonzero(valid.any(axis=1))
     below = int(rows[-1]) + 1 if len(rows) else None
     drawn = pictures.with_scale_bar(drawn, fixed.grid.extent[1] / shape[1], fixed.grid.frame.symbol, below)

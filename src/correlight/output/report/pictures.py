@@ -15,14 +15,21 @@ from PIL import Image as Drawing
 from PIL import ImageDraw, ImageFont
 
 from correlight.geometry import Grid
-from correlight.images.display import COLOURS, RGB, Grey, resize, resize_mask
+from correlight.images.display import COLOURS, Grey, resize, resize_mask
 
 Colour = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Polygon = list[list[float]]
 
-# Magenta and green stay apart in every common colour vision deficiency, and both stand out from grey.
-TINTS: dict[str, tuple[int, int, int]] = {"magenta": (255, 64, 255), "green": (64, 255, 64)}
+# What makes grey of a colour where two dense images agree, as near as there is one.
+OPPOSITES = {
+    "magenta": "green",
+    "green": "magenta",
+    "cyan": "orange",
+    "yellow": "blue",
+    "orange": "cyan",
+    "blue": "yellow",
+}
 
 _HATCH = (230, 130, 0)
 _FONT = Path(__file__).with_name("DejaVuSans.ttf")
@@ -58,8 +65,8 @@ def tinted(fixed: Grey, moving: Grey, tint: Sequence[int], covered: Mask | None 
     return np.asarray(np.round(grey * (1 - weight) + np.asarray(tint, np.float32) * weight), np.uint8)
 
 
-def in_two_colours(fixed: Grey, moving: Grey, covered: Mask | None = None) -> Colour:
-    """The fixed image in magenta and the moving one in green: grey where both agree, coloured where they do not.
+def in_two_colours(fixed: Grey, moving: Grey, tint: Sequence[int], covered: Mask | None = None) -> Colour:
+    """The moving image in a colour and the fixed one in what is left of white: grey where both agree.
 
     For a moving image that is bright nearly everywhere, which would hide the fixed one under one flat colour.
 
@@ -67,11 +74,15 @@ def in_two_colours(fixed: Grey, moving: Grey, covered: Mask | None = None) -> Co
     ----------
     fixed, moving : (Y, X) arrays of uint8
         On one grid.
+    tint : sequence of three int
+        Red, green and blue of the moving image.
     covered : (Y, X) array of bool, optional
         Where the moving image has pixels; elsewhere the fixed one is grey.
     """
-    green = moving if covered is None else np.where(covered, moving, fixed)
-    return np.dstack([fixed, green, fixed])
+    over = moving if covered is None else np.where(covered, moving, fixed)
+    share = np.asarray(tint, np.float32) / 255
+    mixed = over[..., None] * share + fixed[..., None] * (1 - share)
+    return np.asarray(np.round(mixed), np.uint8)
 
 
 class Look(NamedTuple):
@@ -80,7 +91,7 @@ class Look(NamedTuple):
     Parameters
     ----------
     fixed, moving : str
-        Colours, names in `TINTS` or "grey".
+        Colours, names in `correlight.images.display.COLOURS` or "grey".
     blend : {"bright", "even", "screen"}
         What of the moving image covers the fixed one: bright pixels, all evenly, or both are mixed.
     """
@@ -94,7 +105,7 @@ SIDE_BY_SIDE = Look("grey", "grey", "bright")
 """Two images that are not laid over each other."""
 
 
-def look_of(fixed: Grey, moving: Grey, covered: Mask | None = None) -> Look:
+def look_of(fixed: Grey, moving: Grey, covered: Mask | None = None, channel: int | None = None) -> Look:
     """How two images are shown: what stands out of the moving one in colour, or both in complementary colours.
 
     Parameters
@@ -103,19 +114,26 @@ def look_of(fixed: Grey, moving: Grey, covered: Mask | None = None) -> Look:
         On one grid.
     covered : (Y, X) array of bool, optional
         Where the moving image has pixels.
+    channel : int, optional
+        The number of the moving channel, which determines its colour; None for the colours of a picture.
     """
-    light = signal(moving, covered)
+    light, name = signal(moving, covered), colour_of(channel)
     if is_dense(light, covered):
-        return Look("magenta", "green", "screen")
+        return Look(OPPOSITES[name], name, "screen")
     # An image on a bright ground (stained tissue) has no dark to see through: a viewer lays it on evenly instead.
-    return Look("grey", contrasting_tint(fixed, light), "even" if has_bright_ground(moving, covered) else "bright")
+    return Look("grey", name, "even" if has_bright_ground(moving, covered) else "bright")
+
+
+def colour_of(channel: int | None) -> str:
+    """The colour that a channel of the moving image has in every picture: by its number, so that it stays the same."""
+    return list(COLOURS)[(channel or 0) % len(COLOURS)]
 
 
 def laid_over(fixed: Grey, moving: Grey, covered: Mask | None, look: Look) -> Colour:
     """Two images in the colours that `look_of` says."""
     if look.blend == "screen":
-        return in_two_colours(fixed, moving, covered)
-    return tinted(fixed, signal(moving, covered), TINTS[look.moving], covered)
+        return in_two_colours(fixed, moving, COLOURS[look.moving], covered)
+    return tinted(fixed, signal(moving, covered), COLOURS[look.moving], covered)
 
 
 def is_dense(light: Grey, covered: Mask | None = None) -> bool:
@@ -136,17 +154,6 @@ def has_bright_ground(moving: Grey, covered: Mask | None = None) -> bool:
     """Whether most of the pixels (those covered, if given and any) are brighter than half."""
     counted = moving if covered is None or not covered.any() else moving[covered]
     return float(np.median(counted)) > 128
-
-
-def contrasting_tint(fixed: Grey, moving: Grey) -> str:
-    """The name in `TINTS` that stands out more where the moving image is bright.
-
-    Green is the lighter of the two: it shows on dark ground, magenta on bright ground.
-    """
-    weight = np.asarray(moving, np.float64)
-    total = weight.sum()
-    ground = float((fixed * weight).sum() / total) if total > 0 else float(fixed.mean())
-    return "green" if ground < 100 else "magenta"
 
 
 def hatched(mask: Mask) -> NDArray[np.uint8]:
@@ -278,11 +285,6 @@ def lettering(words: str, size: float) -> Grey:
 def text_width(words: str, size: float) -> float:
     """How wide words of that font are, in pixels."""
     return float(_font(size).getlength(words))
-
-
-def colour_of(channel: int | None) -> RGB:
-    """The colour that a channel of the moving image has in every picture: by its number, so that it stays the same."""
-    return list(COLOURS.values())[(channel or 0) % len(COLOURS)]
 
 
 @cache

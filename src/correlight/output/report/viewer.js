@@ -3,14 +3,17 @@
   const data = JSON.parse(document.getElementById("viewer-data").textContent);
   const byId = (id) => document.getElementById(id);
   const canvas = byId("canvas");
-  const context = canvas.getContext("2d");
-  const TINTS = {
-    grey: [255, 255, 255], magenta: [255, 64, 255], green: [64, 255, 64],
-    cyan: [64, 224, 255], yellow: [255, 232, 64], orange: [255, 160, 48],
-  };
+  const TINTS = { grey: [255, 255, 255], ...data.colours };
   const BACKDROP = "#181818"; // exactly neutral, and painted so that a saved view has it too
   const GAP = 24; // between the two pictures of the side-by-side view, in picture pixels
+  const MOST_SAVED = 64e6; // pixels of a saved view
   const view = { zoom: 1, x: 0, y: 0, fitted: true };
+  // What is drawn on: the canvas, or for a moment the picture that is saved. Lengths are those of the page.
+  const onCanvas = () => ({
+    context: canvas.getContext("2d"), width: canvas.clientWidth, height: canvas.clientHeight,
+    ratio: window.devicePixelRatio || 1,
+  });
+  let paper = onCanvas();
   let flickerShowsMoving = false;
   let flickerTimer = 0;
   let laidOutForSide = false;
@@ -47,6 +50,12 @@
     const colour = byId(`${role}-colour`).value;
     return { ramp, colour, key: [black, white, invert, colour].join() };
   }
+
+  // Further channels of the moving image: each in its own colour, with the contrast that it was stored with.
+  const PLAIN = Uint8ClampedArray.from({ length: 256 }, (_, value) => value);
+  const further = () => [...document.querySelectorAll("input[data-layer]:checked")]
+    .map((box) => Number(box.dataset.layer))
+    .filter((number) => number !== Number(byId("moving-channel").value));
 
   // How a picture is painted: "opaque" covers what lies below, "bright" covers it as far as the pixel is bright.
   function paint(side, source, pick, look, kind, covered) {
@@ -112,12 +121,18 @@
 
   async function load(role) {
     const side = data[role];
-    const { picture } = side.layers[Number(byId(`${role}-channel`).value)];
-    if (sources[role].has(picture)) return;
-    const pixels = await pixelsOf(side.pictures[picture], side.width, side.height);
-    // A decoded picture takes four bytes a pixel, so only the last few are kept.
-    if (sources[role].size >= 3) sources[role].delete(sources[role].keys().next().value);
-    sources[role].set(picture, pixels);
+    const numbers = [Number(byId(`${role}-channel`).value), ...(role === "moving" ? further() : [])];
+    const wanted = new Set(numbers.map((number) => side.layers[number].picture));
+    for (const picture of wanted) {
+      if (!sources[role].has(picture)) {
+        sources[role].set(picture, await pixelsOf(side.pictures[picture], side.width, side.height));
+      }
+    }
+    // A decoded picture takes four bytes a pixel, so only a few are kept beside those that are shown.
+    for (const picture of sources[role].keys()) {
+      if (sources[role].size <= 3 || wanted.has(picture)) continue;
+      sources[role].delete(picture);
+    }
   }
 
   function surfaceOf(role, kind = "opaque") {
@@ -133,6 +148,16 @@
     const surface = paint(side, source, pick, look, kind, role === "moving" ? covered : null);
     painted[role].set(kind, { key, surface });
     return surface;
+  }
+
+  function surfaceOfFurther(number, kind) {
+    const { picture, pick, colour } = data.moving.layers[number];
+    const name = [number, kind].join();
+    const source = sources.moving.get(picture);
+    if (!painted.moving.has(name) && source) {
+      painted.moving.set(name, paint(data.moving, source, pick, { ramp: PLAIN, colour }, kind, covered));
+    }
+    return painted.moving.get(name);
   }
 
   // ---- where things lie -----------------------------------------------------------------------------------------
@@ -154,14 +179,14 @@
     const all = panels();
     const width = Math.max(...all.map((panel) => panel.x + panel.width));
     const height = Math.max(...all.map((panel) => panel.y + panel.height));
-    view.zoom = Math.min(canvas.clientWidth / width, canvas.clientHeight / height) * 0.98;
-    view.x = (canvas.clientWidth - width * view.zoom) / 2;
-    view.y = (canvas.clientHeight - height * view.zoom) / 2;
+    view.zoom = Math.min(paper.width / width, paper.height / height) * 0.98;
+    view.x = (paper.width - width * view.zoom) / 2;
+    view.y = (paper.height - height * view.zoom) / 2;
     view.fitted = true;
     draw();
   }
 
-  function zoomBy(factor, x = canvas.clientWidth / 2, y = canvas.clientHeight / 2) {
+  function zoomBy(factor, x = paper.width / 2, y = paper.height / 2) {
     const next = Math.min(60, Math.max(0.02, view.zoom * factor));
     view.x = x - ((x - view.x) * next) / view.zoom;
     view.y = y - ((y - view.y) * next) / view.zoom;
@@ -180,48 +205,59 @@
   // ---- drawing --------------------------------------------------------------------------------------------------
 
   function inPlane() {
-    const ratio = window.devicePixelRatio || 1;
+    const { context, ratio } = paper;
     context.setTransform(ratio * view.zoom, 0, 0, ratio * view.zoom, ratio * view.x, ratio * view.y);
     context.imageSmoothingEnabled = view.zoom < 2;
     context.imageSmoothingQuality = "high";
   }
 
   function onScreen() {
-    const ratio = window.devicePixelRatio || 1;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    paper.context.setTransform(paper.ratio, 0, 0, paper.ratio, 0, 0);
   }
 
   function clear() {
-    context.fillStyle = BACKDROP;
-    context.fillRect(0, 0, canvas.clientWidth, canvas.clientHeight);
+    paper.context.fillStyle = BACKDROP;
+    paper.context.fillRect(0, 0, paper.width, paper.height);
   }
 
   function put(surface, panel) {
-    if (surface) context.drawImage(surface, panel.x, panel.y, panel.width, panel.height);
+    if (surface) paper.context.drawImage(surface, panel.x, panel.y, panel.width, panel.height);
   }
 
-  const dividerAt = () => (canvas.clientWidth * Number(byId("divider").value)) / 100;
+  // All moving channels that are shown, on a ground of none of them.
+  function putMoving(panel) {
+    put(surfaceOf("moving"), panel);
+    paper.context.globalCompositeOperation = "lighter";
+    for (const number of further()) put(surfaceOfFurther(number, "opaque"), panel);
+    paper.context.globalCompositeOperation = "source-over";
+  }
 
-  function drawOverlay(panel, surface = (kind) => surfaceOf("moving", kind)) {
+  const dividerAt = () => (paper.width * Number(byId("divider").value)) / 100;
+
+  function drawOverlay(panel, surface = (kind) => surfaceOf("moving", kind), others = further()) {
+    const { context } = paper;
     const blend = byId("blend").value;
+    const kind = blend === "bright" ? "bright" : "opaque";
     put(surfaceOf("fixed"), panel);
     context.globalAlpha = Number(byId("opacity").value) / 100;
     if (blend === "screen") context.globalCompositeOperation = "screen";
-    put(surface(blend === "bright" ? "bright" : "opaque"), panel);
+    put(surface(kind), panel);
+    for (const number of others) put(surfaceOfFurther(number, kind), panel);
     context.globalAlpha = 1;
     context.globalCompositeOperation = "source-over";
   }
 
   function drawSwipe(panel) {
+    const { context } = paper;
     put(surfaceOf("fixed"), panel);
     context.save();
     onScreen();
     context.beginPath();
-    context.rect(dividerAt(), 0, canvas.clientWidth, canvas.clientHeight);
+    context.rect(dividerAt(), 0, paper.width, paper.height);
     context.clip();
     clear();
     inPlane();
-    put(surfaceOf("moving"), panel);
+    putMoving(panel);
     context.restore();
   }
 
@@ -235,6 +271,10 @@
     const brush = board.getContext("2d");
     const moving = surfaceOf("moving");
     if (moving) brush.drawImage(moving, 0, 0);
+    brush.globalCompositeOperation = "lighter";
+    for (const surface of further().map((number) => surfaceOfFurther(number, "opaque"))) {
+      if (surface) brush.drawImage(surface, 0, 0);
+    }
     brush.globalCompositeOperation = "destination-in";
     brush.fillStyle = brush.createPattern(stamp, "repeat");
     brush.fillRect(0, 0, panel.width, panel.height);
@@ -243,6 +283,7 @@
   }
 
   function drawOutline() {
+    const { context } = paper;
     for (const [colour, dash] of [["#000", []], ["#fff", [6, 6]]]) {
       context.beginPath();
       for (const line of data.outline) {
@@ -258,6 +299,7 @@
   }
 
   function drawGrid() {
+    const { context } = paper;
     const styles = [["smooth", "#000", 2.4], ["supported", "#000", 3], ["smooth", "#96783c", 1], ["supported", "#ffc800", 1.4]];
     for (const [kind, colour, width] of styles) {
       context.beginPath();
@@ -269,6 +311,7 @@
   }
 
   function tag(words, x, y, align = "left") {
+    const { context } = paper;
     context.font = "13px system-ui, sans-serif";
     const width = context.measureText(words).width + 16;
     const left = align === "right" ? x - width : x;
@@ -284,9 +327,17 @@
     return [5, 2, 1].map((step) => step * power).find((length) => length <= longest * (1 + 1e-9)) || power;
   }
 
+  // An instrument's own data bar stays legible: the scale bar ends above it, wherever it is on the screen.
+  function footOf(panel) {
+    const end = (panel.y + data[panel.role].below * panel.grow) * view.zoom + view.y;
+    const foot = paper.height - 12;
+    return end > 60 ? Math.min(foot, end - 8) : foot;
+  }
+
   function drawScaleBar(side, grow, left, bottom) {
+    const { context } = paper;
     const unitPerScreen = side.unit_per_pixel / (view.zoom * grow);
-    const length = niceLength(Math.max(60, Math.min(180, canvas.clientWidth / 4)) * unitPerScreen);
+    const length = niceLength(Math.max(60, Math.min(180, paper.width / 4)) * unitPerScreen);
     const width = length / unitPerScreen;
     const short = (value) => String(Number(value.toPrecision(6)));
     const words = side.symbol === "µm" && length < 1 ? `${short(length * 1000)} nm` : `${short(length)} ${side.symbol}`;
@@ -302,28 +353,29 @@
   }
 
   function drawNotes(mode, all) {
+    const { context } = paper;
     const name = (role) => `${role === "fixed" ? "Fixed" : "Moving"}: ${data[role].name}`;
-    const width = canvas.clientWidth;
+    const width = paper.width;
     const bars = [];
     if (mode === "swipe") {
       context.fillStyle = "#fff";
-      context.fillRect(dividerAt() - 1, 0, 2, canvas.clientHeight);
+      context.fillRect(dividerAt() - 1, 0, 2, paper.height);
       context.beginPath();
-      context.arc(dividerAt(), canvas.clientHeight / 2, 9, 0, 2 * Math.PI);
+      context.arc(dividerAt(), paper.height / 2, 9, 0, 2 * Math.PI);
       context.fill();
       tag("Fixed", 12, 12);
       tag("Moving", width - 12, 12, "right");
     }
     if (mode === "field") tag(flickerShowsMoving ? "With the field" : "Linear map alone", 12, 12);
     if (byId("show-grid") && byId("show-grid").checked && mode !== "side") {
-      tag(`Grid: displacements × ${data.grid.times}`, width - 12, canvas.clientHeight - 38, "right");
+      tag(`Grid: displacements × ${data.grid.times}`, width - 12, paper.height - 38, "right");
     }
     if (mode === "flicker") tag(name(flickerShowsMoving ? "moving" : "fixed"), 12, 12);
     all.forEach((panel, i) => {
       const left = i ? Math.max(12, panel.x * view.zoom + view.x + 8) : 12;
       if (mode === "side") tag(name(panel.role), Math.max(12, panel.x * view.zoom + view.x + 8), 12);
       if (i === 0 || !data.registered) {
-        bars.push(drawScaleBar(data[panel.role], panel.grow, left, canvas.clientHeight - 12));
+        bars.push(drawScaleBar(data[panel.role], panel.grow, left, footOf(panel)));
       }
     });
     const words = `${name("fixed")}, ${name("moving")}; mode ${mode}; scale bar ${bars.join(", ")}`;
@@ -340,9 +392,11 @@
     else if (mode === "swipe") drawSwipe(all[0]);
     else if (mode === "checker") drawChecker(all[0]);
     else if (mode === "field") {
-      drawOverlay(all[0], (kind) => surfaceOfField(flickerShowsMoving, kind));
-    } else if (mode === "flicker") put(surfaceOf(flickerShowsMoving ? "moving" : "fixed"), all[0]);
-    else all.forEach((panel) => put(surfaceOf(panel.role), panel));
+      drawOverlay(all[0], (kind) => surfaceOfField(flickerShowsMoving, kind), []);
+    } else if (mode === "flicker" && flickerShowsMoving) putMoving(all[0]);
+    else if (mode === "flicker") put(surfaceOf("fixed"), all[0]);
+    else all.forEach((panel) => (panel.role === "moving" ? putMoving(panel) : put(surfaceOf("fixed"), panel)));
+    const { context } = paper;
     const shows = (id) => byId(id) && byId(id).checked;
     if (shows("show-error")) {
       context.globalAlpha = 0.6;
@@ -362,9 +416,9 @@
   // ---- controls -------------------------------------------------------------------------------------------------
 
   function resize() {
-    const ratio = window.devicePixelRatio || 1;
-    canvas.width = Math.round(canvas.clientWidth * ratio);
-    canvas.height = Math.round(canvas.clientHeight * ratio);
+    paper = onCanvas();
+    canvas.width = Math.round(paper.width * paper.ratio);
+    canvas.height = Math.round(paper.height * paper.ratio);
     if (view.fitted) fit();
     else draw();
   }
@@ -400,7 +454,7 @@
   const nearDivider = (x) => modeNow() === "swipe" && Math.abs(x - dividerAt()) < 14;
 
   function moveDivider(x) {
-    byId("divider").value = (100 * x) / canvas.clientWidth;
+    byId("divider").value = (100 * x) / paper.width;
     draw();
   }
 
@@ -448,10 +502,36 @@
   byId("zoom-in").addEventListener("click", () => zoomBy(1.4));
   byId("zoom-out").addEventListener("click", () => zoomBy(1 / 1.4));
   byId("fit").addEventListener("click", fit);
+  // What of the pictures is in view, drawn anew with at least every pixel that the report holds of it.
+  function saved() {
+    const all = panels();
+    const right = Math.max(...all.map((panel) => panel.x + panel.width)) * view.zoom + view.x;
+    const low = Math.max(...all.map((panel) => panel.y + panel.height)) * view.zoom + view.y;
+    const [left, top] = [Math.max(0, view.x), Math.max(0, view.y)];
+    const [width, height] = [Math.min(canvas.clientWidth, right) - left, Math.min(canvas.clientHeight, low) - top];
+    if (!(width > 1 && height > 1)) return canvas;
+    const whole = Math.sqrt(MOST_SAVED / (width * height));
+    const ratio = Math.min(Math.max(paper.ratio, 1 / view.zoom), whole);
+    const sheet = document.createElement("canvas");
+    sheet.width = Math.round(width * ratio);
+    sheet.height = Math.round(height * ratio);
+    const before = { ...view };
+    const divider = byId("divider").value;
+    byId("divider").value = (100 * (dividerAt() - left)) / width;
+    paper = { context: sheet.getContext("2d"), width, height, ratio };
+    Object.assign(view, { x: view.x - left, y: view.y - top });
+    draw();
+    Object.assign(view, before);
+    paper = onCanvas();
+    byId("divider").value = divider;
+    draw();
+    return sheet;
+  }
+
   byId("save").addEventListener("click", () => {
     const link = document.createElement("a");
-    link.download = "view.png";
-    link.href = canvas.toDataURL("image/png");
+    link.download = `${data.file}_${modeNow()}.png`;
+    link.href = saved().toDataURL("image/png");
     link.click();
   });
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
@@ -459,7 +539,13 @@
     if (event.target.name === "mode") { changeMode(); return; }
     if (event.target.id === "speed") startFlicker();
     if (event.target.id === "show-error") byId("error-legend").hidden = !event.target.checked;
-    if (event.target.id.endsWith("-channel")) await load(event.target.id.split("-")[0]);
+    if (event.target.dataset.layer) await load("moving");
+    if (event.target.id.endsWith("-channel")) {
+      const role = event.target.id.split("-")[0];
+      await load(role);
+      // A channel has the same colour wherever it is shown.
+      if (role === "moving") byId("moving-colour").value = data.moving.layers[Number(event.target.value)].colour;
+    }
     draw();
   });
   byId("copy").addEventListener("click", async () => {

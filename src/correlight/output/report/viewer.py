@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import cv2
@@ -52,7 +53,8 @@ def prepare(
         _grey(moving_planes[moving_layers[moving_start]["picture"]]),
     )
     together = registered is not None
-    look = pictures.look_of(ground, light, covered) if together else pictures.SIDE_BY_SIDE
+    used = None if moving.rgb else moving.channels.index(moving_layers[moving_start]["name"])
+    look = pictures.look_of(ground, light, covered, used) if together else pictures.SIDE_BY_SIDE
     still = _still(ground, light, covered, look) if together else None
     bent = together and field.has_field(result)
     return {
@@ -60,6 +62,7 @@ def prepare(
         "aspect": _aspect(fixed_shape, shape, together),
         "fixed": {
             **_frame(fixed.grid, fixed_shape),
+            "below": _end_of(fixed_valid),
             "name": content.file_name(result.fixed, "fixed image"),
             "rgb": fixed.rgb,
             "pictures": coded[: len(fixed_planes)],
@@ -69,6 +72,7 @@ def prepare(
         },
         "moving": {
             **_frame(grid, shape),
+            "below": _end_of(fixed_valid if together else covered),
             "name": content.file_name(result.moving, "moving image"),
             "rgb": moving.rgb,
             "pictures": coded[len(fixed_planes) :],
@@ -82,6 +86,8 @@ def prepare(
         "grid": field.grid_lines(result, fixed.grid, (0, 1), fixed_shape) if bent else None,
         "straight": _straight(result, fixed, moving, moving_layers[moving_start], fixed_shape) if bent else None,
         "look": look._asdict(),
+        "colours": display.COLOURS,
+        "file": _file_of(result),
         "still": None if still is None else display.data_uri(display.encode(still, "jpeg", 80)),
         "field": _field(result, fixed.grid, still) if bent and still is not None else None,
         "hidden_channels": max(0, len(moving.channels) - _MOST_CHANNELS) + max(0, len(fixed.channels) - _MOST_CHANNELS),
@@ -106,13 +112,18 @@ def _planes(
         colours = np.dstack([plane(channel) for channel in range(3)])
         if colours.dtype != np.uint8:
             colours = display.stretch(colours, np.dstack([valid] * 3))
-        layers = [{"name": "RGB", "picture": 0, "pick": None}]
-        layers += [{"name": name, "picture": 0, "pick": index} for index, name in enumerate(image.channels)]
+        layers = [{"name": "RGB", "picture": 0, "pick": None, "colour": "own"}]
+        layers += [
+            {"name": name, "picture": 0, "pick": index, "colour": "own"} for index, name in enumerate(image.channels)
+        ]
         return [colours], layers, 0
     start = image.channels.index(used) if used in image.channels else 0
     chosen = sorted({start, *range(min(len(image.channels), _MOST_CHANNELS - 1))})
     planes = [display.stretch(plane(channel), valid) for channel in chosen]
-    layers = [{"name": image.channels[channel], "picture": i, "pick": None} for i, channel in enumerate(chosen)]
+    layers = [
+        {"name": image.channels[channel], "picture": i, "pick": None, "colour": pictures.colour_of(channel)}
+        for i, channel in enumerate(chosen)
+    ]
     return planes, layers, chosen.index(start)
 
 
@@ -139,6 +150,19 @@ def _frame(grid: Grid, shape: tuple[int, int]) -> dict[str, Any]:
         "symbol": grid.frame.symbol,
         "full_width": grid.shape[1],
     }
+
+
+def _end_of(valid: NDArray[np.bool_]) -> int:
+    """The row below the last that holds a valid pixel: where an instrument's own data bar begins, if there is one."""
+    rows = np.flatnonzero(valid.any(axis=1))
+    return int(rows[-1]) + 1 if len(rows) else len(valid)
+
+
+def _file_of(result: Result) -> str:
+    """How a saved view is called: by both images, in letters that every disk takes."""
+    names = content.file_name(result.moving, "moving"), content.file_name(result.fixed, "fixed")
+    stems = [re.sub(r"(\.ome)?\.[^.]*$", "", name) for name in names]
+    return re.sub(r"[^\w.-]+", "_", f"{stems[0]}_on_{stems[1]}")[:120]
 
 
 def _straight(
@@ -245,8 +269,8 @@ def pose_picture(
     field = laid(np.full(small, 255, np.uint8)) > 127
     covered = laid(valid.astype(np.uint8) * 255) > 127
     there = laid(light)
-    look = look or pictures.look_of(ground, there, covered)
-    drawn, tint = pictures.laid_over(ground, there, covered, look), pictures.TINTS[look.moving]
+    look = look or pictures.look_of(ground, there, covered, channels[1])
+    drawn, tint = pictures.laid_over(ground, there, covered, look), display.COLOURS[look.moving]
     edges, _ = cv2.findContours(field.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(drawn, edges, -1, tint, 1)
     return drawn

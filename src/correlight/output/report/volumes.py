@@ -42,6 +42,8 @@ class Cut:
         Side of a pixel in ``unit``.
     unit : {"micrometre", "pixel"}
         Of the image that the plane belongs to.
+    channel : int or None
+        Number of the moving channel, which determines its colour.
     """
 
     title: str
@@ -50,6 +52,7 @@ class Cut:
     covered: NDArray[np.bool_]
     pixel: float
     unit: Unit
+    channel: int | None
 
 
 def cuts_through(
@@ -93,8 +96,8 @@ def section_cut(
     numbers = (channels[1] or 0, channels[0] or 0) if swapped else (channels[0] or 0, channels[1] or 0)
     alone, other = own[numbers[0], 0], cut[numbers[1], 0]
     if swapped:
-        return Cut("the plane of the section", other, alone, valid[0], onto.spacing[2], onto.unit)
-    return Cut("the plane of the section", alone, other, met[0], onto.spacing[2], onto.unit)
+        return Cut("the plane of the section", other, alone, valid[0], onto.spacing[2], onto.unit, channels[1])
+    return Cut("the plane of the section", alone, other, met[0], onto.spacing[2], onto.unit, channels[1])
 
 
 def orthogonal_cuts(
@@ -105,7 +108,7 @@ def orthogonal_cuts(
     for axis, title, onto in planes_through(fixed.grid, moving.grid, moving_from_fixed):
         ground, light, covered = _plane(fixed, moving, moving_from_fixed, onto, channels)
         sides = ground.squeeze(axis), light.squeeze(axis), covered.squeeze(axis)
-        cuts.append(Cut(title, *sides, float(onto.spacing[2]), onto.unit))
+        cuts.append(Cut(title, *sides, float(onto.spacing[2]), onto.unit, channels[1]))
     return cuts
 
 
@@ -148,7 +151,7 @@ def coloured(cut: Cut) -> NDArray[np.uint8]:
     """A cut in colours, as images in the plane are shown."""
     ground = display.stretch(cut.fixed)
     light = display.stretch(cut.moving, cut.covered if cut.covered.any() else None)
-    return pictures.laid_over(ground, light, cut.covered, pictures.look_of(ground, light, cut.covered))
+    return pictures.laid_over(ground, light, cut.covered, pictures.look_of(ground, light, cut.covered, cut.channel))
 
 
 Shown = list[tuple[str, pictures.Colour]]
