@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.appearance.channels import Channels
+from correlight.appearance.channels import Channels, Group
 from correlight.geometry import Grid
 from correlight.images.image import Float32, Mask
 from correlight.images.plane import Plane, working_planes
@@ -88,7 +89,12 @@ class PlanePair:
 
     def overlay(self, pose: LinearTransform, size: float) -> Overlay:
         """The moving plane laid onto the fixed one at a working size."""
-        return overlay(self.fixed, self.moving, pose, size, self.channels)
+        return replace(overlay(self.fixed, self.moving, pose, size, self.channels), known=self._known)
+
+    @cached_property
+    def _known(self) -> dict[tuple[int, ...], tuple[Group, ...]]:
+        """Features of the fixed plane by its shape: poses of about one scale share a working size."""
+        return {}
 
     def exchanged(self) -> PlanePair:
         """The same planes with fixed and moving exchanged."""
@@ -115,6 +121,8 @@ class Overlay:
         In fractional pixels of that grid.
     trusted : (Y, X) array, optional
         How far a predicted plane is to be trusted, 0 to 1, on that grid.
+    known : dict
+        Features of the fixed plane by its shape, as far as they were computed; overlays of one pair share them.
     """
 
     fixed: Plane
@@ -122,6 +130,7 @@ class Overlay:
     channels: Channels
     places: Places
     trusted: Float32 | None = None
+    known: dict[tuple[int, ...], tuple[Group, ...]] = field(default_factory=dict)
 
     @property
     def samples(self) -> Samples:
@@ -141,12 +150,10 @@ class Overlay:
     def measure(self, name: MeasureName, samples: Samples) -> Measure:
         """The measure of some of the samples."""
         if name == "features":
-            fixed = self.channels(self.fixed.values, self.fixed.mask)
-            moving = self.channels(self.moving.values, self.moving.mask)
             return FeatureCorrelation(
-                [sample_values(group.planes, samples.points / group.stride) for group in fixed],
-                [group.planes for group in moving],
-                [group.stride for group in moving],
+                [sample_values(group.planes, samples.points / group.stride) for group in self._of_fixed()],
+                [group.planes for group in self._of_moving],
+                [group.stride for group in self._of_moving],
             )
         values = sample_values(self.fixed.values[None], samples.points)
         if name == "mutual information":
@@ -154,6 +161,16 @@ class Overlay:
         if name == "weighted squares":
             return self._squares(values[0], samples)
         return NeuralInformation(values, self.moving.values, samples.points)
+
+    def _of_fixed(self) -> tuple[Group, ...]:
+        shape = self.fixed.grid.shape
+        if shape not in self.known:
+            self.known[shape] = self.channels(self.fixed.values, self.fixed.mask)
+        return self.known[shape]
+
+    @cached_property
+    def _of_moving(self) -> tuple[Group, ...]:
+        return self.channels(self.moving.values, self.moving.mask)
 
     def _squares(self, values: Float32, samples: Samples) -> WeightedSquares:
         """Squared differences of grey values that have zero mean and unit variance where both planes are valid."""
