@@ -33,6 +33,8 @@ _GOLDEN = 0.6180339887498949
 _PLASTIC = np.array([0.7548776662466927, 0.5698402909980532])
 # Samples closer than this to the edge of the other image, in working pixels, could leave it.
 _RIM = 3
+# Features of one plane, by what computes them and by the shape that it was brought to.
+Known = dict[tuple[Channels, tuple[int, ...]], tuple[Group, ...]]
 # The checkerboard of blocks for held-out halves has this many fields along each side.
 BLOCKS = 8
 
@@ -92,8 +94,8 @@ class PlanePair:
         return replace(overlay(self.fixed, self.moving, pose, size, self.channels), known=self._known)
 
     @cached_property
-    def _known(self) -> dict[tuple[int, ...], tuple[Group, ...]]:
-        """Features of the fixed plane by its shape: poses of about one scale share a working size."""
+    def _known(self) -> Known:
+        """Poses of about one scale share a working size."""
         return {}
 
     def exchanged(self) -> PlanePair:
@@ -122,7 +124,7 @@ class Overlay:
     trusted : (Y, X) array, optional
         How far a predicted plane is to be trusted, 0 to 1, on that grid.
     known : dict
-        Features of the fixed plane by its shape, as far as they were computed; overlays of one pair share them.
+        Features of the fixed plane by kind and shape, as far as they were computed; overlays of one pair share them.
     """
 
     fixed: Plane
@@ -130,7 +132,7 @@ class Overlay:
     channels: Channels
     places: Places
     trusted: Float32 | None = None
-    known: dict[tuple[int, ...], tuple[Group, ...]] = field(default_factory=dict)
+    known: Known = field(default_factory=dict)
 
     @property
     def samples(self) -> Samples:
@@ -163,10 +165,10 @@ class Overlay:
         return NeuralInformation(values, self.moving.values, samples.points)
 
     def _of_fixed(self) -> tuple[Group, ...]:
-        shape = self.fixed.grid.shape
-        if shape not in self.known:
-            self.known[shape] = self.channels(self.fixed.values, self.fixed.mask)
-        return self.known[shape]
+        kind = self.channels, self.fixed.grid.shape
+        if kind not in self.known:
+            self.known[kind] = self.channels(self.fixed.values, self.fixed.mask)
+        return self.known[kind]
 
     @cached_property
     def _of_moving(self) -> tuple[Group, ...]:
