@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +281,7 @@ class LandmarksPanel(Panel):
 
         return work
 
-    def _registered(self, outcome: Outcome) -> None:
-        super()._registered(outcome)
+    def _registered(self, outcome: Outcome) -> Iterator[None]:
+        yield from super()._registered(outcome)
         self._follow()
         self._update()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import Container, FileEdit, ProgressBar, PushButton
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QComboBox, QLabel, QScrollArea, QVBoxLayout, QWidget
 
 from correlight.napari.changes import Watch
@@ -42,6 +42,10 @@ class Panel(QScrollArea):
         self.view: ResultView | None = None
         self._watch: Watch | None = None
         self._notes: list[str] = []
+        self._steps: Iterator[None] = iter(())
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.timeout.connect(self._next_step)
         self.cancel = PushButton(text="Cancel", enabled=False)
         self.progress = ProgressBar(max=100, visible=False)
         self.message, self.verdict = Words(), Words()
@@ -102,7 +106,7 @@ class Panel(QScrollArea):
 
     # The work.
 
-    def _begin(self, work: Callable[..., Any], done: Callable[[Any], None]) -> None:
+    def _begin(self, work: Callable[..., Any], done: Callable[[Any], Iterator[None]]) -> None:
         for button in self._runners:
             button.enabled = False
         self.cancel.enabled = self.progress.visible = True
@@ -124,18 +128,37 @@ class Panel(QScrollArea):
         self.progress.native.setTextVisible(True)
 
     def _idle(self) -> None:
+        if self._job is not None:
+            self._job.end()
         self._job = None
         for button in self._runners:
             button.enabled = True
         self.cancel.enabled = self.progress.visible = False
         self._unwatched()
 
-    def _ended(self, done: Callable[[Any], None], value: Any) -> None:
+    def _ended(self, done: Callable[[Any], Iterator[None]], value: Any) -> None:
+        """Show what the work came to, step by step, and let the window do what else there is between them."""
+        self._steps = done(value)
+        self.cancel.enabled = False
+        self._next_step()
+
+    def _next_step(self) -> None:
         try:
-            done(value)
+            next(self._steps)
+            self._later.start()
+            return
+        except StopIteration:
+            pass
         except Exception as error:  # the window must stay usable, whatever it was
             self.say(sentence(error))
+        self._steps = iter(())
         self._idle()
+
+    def _finish_steps(self) -> None:
+        """Take all steps that are left, before something else is done with what they show."""
+        while self._later.isActive():
+            self._later.stop()
+            self._next_step()
 
     def _failed(self, sentence_or_nothing: str) -> None:
         self.say(sentence_or_nothing or "Cancelled; nothing was changed or written.")
@@ -155,6 +178,7 @@ class Panel(QScrollArea):
     def _closed(self) -> None:
         if self._job is not None:
             self._job.cancel()
+        self._finish_steps()
 
     def _watched(self, *taken: Taken) -> None:
         """Notice when layers are closed or changed while they are worked on."""
@@ -168,15 +192,16 @@ class Panel(QScrollArea):
 
     # The result.
 
-    def _registered(self, outcome: Outcome) -> None:
+    def _registered(self, outcome: Outcome) -> Iterator[None]:
         happened = "" if self._watch is None else self._watch.said(self._viewer.layers)
         if happened:
             self.say(happened)
             return
         if self.view is not None:
             self.view.close(undo=True)
+            yield
         self.view = ResultView(self._viewer, outcome, self.say)
-        self.view.show()
+        yield from self.view.show()
         self.verdict.value = verdict_in_words(outcome.result)
         self.after.visible = True
         refused = "Nothing was moved, for the result is refused." if outcome.result.status == "refused" else ""
@@ -196,6 +221,7 @@ class Panel(QScrollArea):
             self.view.add_error()
 
     def _undo(self) -> None:
+        self._finish_steps()
         if self.view is not None:
             self.view.close(undo=True)
             self.view, self.after.visible, self.verdict.value = None, False, ""
@@ -208,9 +234,11 @@ class Panel(QScrollArea):
         if not target.name:
             self.say("Name a folder to make first, under result folder.")
             return
-        self._begin(
-            partial(write_outcome, outcome, target), lambda notes: self.say(f"Saved in {target}. {' '.join(notes)}")
-        )
+        self._begin(partial(write_outcome, outcome, target), partial(self._written, target))
+
+    def _written(self, target: Path, notes: Sequence[str]) -> Iterator[None]:
+        self.say(" ".join([f"Saved in {target}.", *notes]))
+        yield
 
     # Words.
 

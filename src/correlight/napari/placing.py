@@ -97,13 +97,13 @@ def is_shown_by_affine(moving_from_fixed: Transform, layers: Sequence[Any]) -> b
     return tilt <= 1e-9 * float(np.abs(linear).max())
 
 
-def lay(layers: Sequence[Any], fixed: Any, moving_grid: Grid, moving_from_fixed: Affine) -> None:
-    """Move layers by their affine transform onto the fixed layer, in whose units they are then.
+def lay(layer: Any, fixed: Any, moving_grid: Grid, moving_from_fixed: Affine) -> None:
+    """Move a layer by its affine transform onto the fixed layer, in whose units it is then.
 
     Parameters
     ----------
-    layers : sequence of napari layers
-        Which show channels of the moving image.
+    layer : napari layer
+        Which shows a channel of the moving image.
     fixed : napari layer
         In the unit of the fixed image (see `in_micrometres`).
     moving_grid : Grid
@@ -116,9 +116,8 @@ def lay(layers: Sequence[Any], fixed: Any, moving_grid: Grid, moving_from_fixed:
     world = np.eye(moving_grid.ndim + 1)
     world[-len(own) :, -len(own) :] = own
     units = (fixed.units[0],) * moving_grid.ndim
-    for layer in layers:
-        # The affine transform ends in the units of the fixed layer, and napari knows one unit per layer.
-        _set(layer, units, moving_grid, world @ moving_from_fixed.inverse().matrix)
+    # The affine transform ends in the units of the fixed layer, and napari knows one unit per layer.
+    _set(layer, units, moving_grid, world @ moving_from_fixed.inverse().matrix)
 
 
 def resampled(

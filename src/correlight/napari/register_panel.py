@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from correlight.napari.result_view import Outcome
 from correlight.napari.side_by_side import SideBySide
 from correlight.napari.start import position_of
 from correlight.napari.texts import limits, numbers
-from correlight.napari.work import sentence
+from correlight.napari.work import load_ahead, sentence
 from correlight.registration.register import register
 
 _ANY = "any"
@@ -44,6 +44,7 @@ class RegisterPanel(Panel):
         self._turn: ByHand | None = None
         self._pair: tuple[Any, Any] = (None, None)
         self._link: tuple[Any, FoundLink] | None = None
+        load_ahead()
         self._make()
         for signal in (self.fixed.changed, self.moving.changed):
             signal.connect(self._chosen)
@@ -246,9 +247,9 @@ class RegisterPanel(Panel):
 
         return work
 
-    def _registered(self, outcome: Outcome) -> None:
+    def _registered(self, outcome: Outcome) -> Iterator[None]:
         self.rank.max = max(1, min(9, len(outcome.result.poses)))
-        super()._registered(outcome)
+        yield from super()._registered(outcome)
         self._changed_view()
 
     def _show_pose(self) -> None:

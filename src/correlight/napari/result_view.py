@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import ref
@@ -104,19 +104,25 @@ class ResultView:
         """The layers in which the registered moving image is seen."""
         return tuple(self._added) or self.moving
 
-    def show(self) -> None:
-        """Lay the moving layers onto the fixed one, unless the result is refused, and listen to keys."""
+    def show(self) -> Iterator[None]:
+        """Lay the moving layers onto the fixed one, unless the result is refused, and listen to keys.
+
+        Every change of a layer is drawn, which takes a while, so that this stops after each for whoever runs it to let
+        the window do something else.
+        """
         grids = self.outcome.fixed.image.grid, self.outcome.moving.image.grid
         for layer in self.outcome.fixed.channels.values():
             in_micrometres(layer, grids[0])
+            yield
         if self.outcome.result.status != "refused":
-            self._lay(self.outcome.result.moving_from_fixed)
+            yield from self._lay(self.outcome.result.moving_from_fixed)
             self.pose = 1
         for layer in self.moving:
             layer.metadata[RESULT] = ref(self)
             if layer.blending.startswith("translucent"):
                 layer.blending = "additive"
         self._listen()
+        yield
         self._look_at_fixed()
 
     def _look_at_fixed(self) -> None:
@@ -146,7 +152,8 @@ class ResultView:
         self.stop_comparing()
         self._drop()
         first = rank == 1 and self.outcome.result.status != "refused"
-        self._lay(self.outcome.result.moving_from_fixed if first else poses[rank - 1].linear)
+        for _ in self._lay(self.outcome.result.moving_from_fixed if first else poses[rank - 1].linear):
+            pass
         self.pose = rank
         pose = poses[rank - 1]
         turn = f"rotation {pose.linear.rotation:.1f}°, " if pose.linear.ndim == 2 else ""
@@ -154,12 +161,15 @@ class ResultView:
         what = "the result" if first else "not refined; Refine this pose makes a result of it"
         self._said(f"Pose {rank} of {len(poses)}: {turn}{hand}, score {pose.score:.3g} ({what}).")
 
-    def _lay(self, transform: Transform) -> None:
+    def _lay(self, transform: Transform) -> Iterator[None]:
+        """Lay the moving layers by a transform, one after the other."""
         self.transform = transform
         image, grid = self.outcome.moving.image, self.outcome.moving.image.grid
         onto = self.outcome.fixed.image
         if isinstance(transform, Affine) and is_shown_by_affine(transform, (*self.moving, self.fixed)):
-            lay(self.moving, self.fixed, grid, transform)
+            for layer in self.moving:
+                lay(layer, self.fixed, grid, transform)
+                yield
             return
         thickness = min((part.grid.spacing[0] for part in (image, onto) if part.ndim == 3), default=1.0)
         source = in_space(image, transform, thickness, "moving")
@@ -170,9 +180,13 @@ class ResultView:
             levels = resampled(source, number, transform, target, order)
             self._added.append(self._add(levels, layer, flat(target)))
             layer.visible = False
-        if isinstance(transform, Affine) and len(self.moving) and self.moving[0].ndim == transform.ndim:
-            # Rightly seen in three dimensions, where whoever wants to see it makes it visible.
-            lay(self.moving, self.fixed, grid, transform)
+            yield
+        if isinstance(transform, Affine):
+            for layer in self.moving:
+                if layer.ndim == transform.ndim:
+                    # Rightly seen in three dimensions, where whoever wants to see it makes it visible.
+                    lay(layer, self.fixed, grid, transform)
+                    yield
 
     def _add(self, levels: list[Any], like: Any, grid: Grid) -> Any:
         options = {} if like.rgb else {"colormap": like.colormap, "contrast_limits": like.contrast_limits}

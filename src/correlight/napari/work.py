@@ -5,7 +5,9 @@ What goes wrong ends in one sentence. What nobody foresaw is written into a file
 
 from __future__ import annotations
 
+import gc
 import logging
+import sys
 import tempfile
 import threading
 import time
@@ -17,12 +19,48 @@ from typing import Any
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QCoreApplication, QObject, Signal
 
+from correlight.appearance.descriptor import shipped
 from correlight.errors import Cancelled, CorrelightError
 
 LOG = Path(tempfile.gettempdir()) / "correlight-napari.log"
 
+# Seconds after which a thread must let others have the interpreter, while there is work beside the window.
+_TURN = 0.001
+
 # Reports that follow each other faster than this many seconds are left out, for nobody could read them.
 _QUICKEST = 0.05
+
+
+class _Room:
+    """Lets the window go on while other threads compute: all share one interpreter, which one of them has at a time."""
+
+    def __init__(self) -> None:
+        self._jobs, self._turn, self._frozen = 0, 0.0, False
+
+    def enter(self) -> None:
+        """Work begins.
+
+        The window waits for the interpreter after every call of Qt, as long as each busy thread may keep it. The
+        garbage collector stops all threads while it looks at everything there is, which takes long in napari; what was
+        there before the work is left to it until later.
+        """
+        if self._jobs == 0:
+            self._turn, self._frozen = sys.getswitchinterval(), gc.get_freeze_count() == 0
+            sys.setswitchinterval(min(_TURN, self._turn))
+            if self._frozen:
+                gc.freeze()
+        self._jobs += 1
+
+    def leave(self) -> None:
+        """Work ended, and what it came to is shown."""
+        self._jobs -= 1
+        if self._jobs == 0:
+            sys.setswitchinterval(self._turn)
+            if self._frozen:
+                gc.unfreeze()
+
+
+_ROOM = _Room()
 
 
 class _Teller(QObject):
@@ -41,7 +79,7 @@ class Job:
     told : callable
         Called with the stage and the fraction done, in the thread of the window, like the next two.
     done : callable
-        Called with what the work returned.
+        Called with what the work returned; `end` is to be called once that is shown.
     failed : callable
         Called with a sentence; an empty one if the work was cancelled.
     """
@@ -61,6 +99,8 @@ class Job:
         self.running = True
         self._worker = create_worker(self._carried_out, _start_thread=False)
         self._worker.returned.connect(self._returned)
+        self._ended = False
+        _ROOM.enter()
         self._worker.start()
         # Whoever closes napari does not wait for the work.
         QCoreApplication.instance().aboutToQuit.connect(self.cancel)
@@ -98,12 +138,33 @@ class Job:
         self._teller.told.disconnect()
         del self._work, self._done, self._failed
         value, error = outcome
-        if self._cancelled.is_set() or isinstance(error, Cancelled):
-            failed("")
-        elif error is not None:
-            failed(sentence(error))
-        else:
-            done(value)
+        try:
+            if self._cancelled.is_set() or isinstance(error, Cancelled):
+                failed("")
+            elif error is not None:
+                failed(sentence(error))
+            else:
+                done(value)
+                return
+        except BaseException:  # nobody is left who would call it
+            self.end()
+            raise
+        self.end()
+
+    def end(self) -> None:
+        """Say that what the work came to is shown; may be called again."""
+        if not self._ended:
+            self._ended = True
+            _ROOM.leave()
+
+
+def load_ahead() -> None:
+    """Load what a registration would load otherwise while the window is in use.
+
+    The system loads the library that runs networks in one piece, for a third of a second, in which no thread computes.
+    """
+    shipped()
+    shipped(quick=True)
 
 
 def sentence(error: BaseException) -> str:
