@@ -70,7 +70,9 @@ def test_the_page_of_conventions_has_examples() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_to_files(page: Path) -> None:
     targets = [target for target, _ in LINK.findall(page.read_text(encoding="utf-8")) if "://" not in target]
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    # The gallery is made while the site is built, from examples/gallery.
+    missing = [target for target in targets if not (page.parent / target).exists() and "gallery/" not in target]
+    assert missing == []
 
 
 # The page on extending names a method of the package that it builds; another test installs that.

@@ -18,8 +18,8 @@ from .conftest import PATIENCE
 
 
 def test_threads_take_short_turns_while_there_is_work(qtbot: Any) -> None:
-    usual, heard = sys.getswitchinterval(), []
-    go = threading.Event()
+    usual, go = sys.getswitchinterval(), threading.Event()
+    heard: list[str] = []
 
     def job(work: Callable[[], Any]) -> Job:
         def waits(progress: Callable[[str, float], None]) -> Any:
