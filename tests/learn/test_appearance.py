@@ -16,7 +16,7 @@ pytest.importorskip("safetensors", reason="training keeps its checkpoints with s
 
 from correlight.errors import ReadError, UsageError  # noqa: E402
 from correlight.learn.appearance.crops import Scene, batch, crop  # noqa: E402
-from correlight.learn.appearance.network import Predicting, Translator, UNet  # noqa: E402
+from correlight.learn.appearance.network import Predicting, Translator, UNet, Upscaler  # noqa: E402
 from correlight.learn.appearance.run import CHECKPOINT, device_for  # noqa: E402
 from correlight.learn.appearance.stain import train  # noqa: E402
 from correlight.predict.facts import ModelFacts, write_facts  # noqa: E402
@@ -66,7 +66,7 @@ def made(pairs: list[TrainingPair], tmp_path_factory: pytest.TempPathFactory) ->
         return trained(pairs, folder), folder
 
 
-@pytest.mark.parametrize("network", [UNet(4, 1), UNet(4, 2), Translator(4, 1)])
+@pytest.mark.parametrize("network", [UNet(4, 1), UNet(4, 2), Translator(4, 1), Upscaler(4, 2)])
 def test_a_network_sees_no_further_than_it_says(network: Predicting) -> None:
     """Weights that let everything through: what is further away than the reach changes nothing, and tiles are exact."""
     torch.manual_seed(1)
@@ -81,14 +81,17 @@ def test_a_network_sees_no_further_than_it_says(network: Predicting) -> None:
         with torch.no_grad():
             return np.asarray(network(torch.as_tensor(cut[None, None]))[0, 0].numpy())
 
-    whole = in_tiles(run, values, network.reach, network.multiple, 10_000)
-    tiled = in_tiles(run, values, network.reach, network.multiple, 4 * network.multiple)
+    def tiles(values: np.ndarray, side: int) -> np.ndarray:
+        return in_tiles(run, values, network.reach, network.multiple, side, network.finer)
+
+    whole, tiled = tiles(values, 10_000), tiles(values, 4 * network.multiple)
+    assert whole.shape == tuple(network.finer * side for side in values.shape)
     assert np.abs(whole).max() > 0.1
     assert np.abs(tiled - whole).max() < 1e-5 * np.abs(whole).max()
     other = values.copy()
     other[0, 0] += 10
-    changed = np.argwhere(np.abs(in_tiles(run, other, network.reach, network.multiple, 10_000) - whole) > 1e-5)
-    assert 0 < changed.max() <= network.reach
+    changed = np.argwhere(np.abs(tiles(other, 10_000) - whole) > 1e-5)
+    assert 0 < changed.max() // network.finer <= network.reach
 
 
 def test_source_and_target_of_a_crop_belong_together(pairs: list[TrainingPair]) -> None:

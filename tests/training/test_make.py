@@ -52,6 +52,16 @@ def write_table(folder: Path, rows: list[str], heads: str = "fixed,moving,transf
     return table
 
 
+class OnDisk:
+    """Pixels that are cut out and not held."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self._pixels, self.shape, self.dtype = pixels, pixels.shape, pixels.dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return np.asarray(self._pixels[key])
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("pairs")
@@ -119,15 +129,6 @@ def test_bands_of_an_image_on_disk_are_the_whole_image(
 ) -> None:
     from correlight.geometry import Grid
     from correlight.output.predicted import write_prediction
-
-    class OnDisk:
-        """Pixels that are cut out and not held."""
-
-        def __init__(self, pixels: np.ndarray) -> None:
-            self._pixels, self.shape, self.dtype = pixels, pixels.shape, pixels.dtype
-
-        def __getitem__(self, key: Any) -> np.ndarray:
-            return np.asarray(self._pixels[key])
 
     monkeypatch.setattr("correlight.output.predicted._ROWS", 32)
     pixels = scene(5, (200, 90))[0][None]

@@ -56,7 +56,7 @@ def predict(
         with progress_bar() as progress:
             unusual = write_prediction(folder / output.name, known, whole, channel, progress)
         unchanged(whole)
-    print(printable(f"{output}: {' x '.join(map(str, whole.grid.shape))}, predicted, not data"))
+    print(printable(f"{output}: {' x '.join(map(str, known.grid_of(whole.grid).shape))}, predicted, not data"))
     print(f"Out-of-distribution score of the image: {unusual:.2f} (up to 1 is usual)")
     tell_findings(whole)
     return ACCEPTED if unusual <= 1 else UNSURE

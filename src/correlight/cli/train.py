@@ -24,8 +24,8 @@ def train(
     source: str | None = None,
     target: str | None = None,
     pixel: float | None = None,
-    shrink: float = 4.0,
-    contrast: Literal["stretched", "normalised", "equalised", "equalised-locally"] = "equalised",
+    shrink: float | None = None,
+    contrast: Literal["stretched", "normalised", "equalised", "equalised-locally"] | None = None,
     steps: Whole = 3000,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     license: str = "CC-BY-4.0",
@@ -38,7 +38,7 @@ def train(
     ----------
     pairs
         CSV with the columns fixed and moving, and any of transform, fixed_channel, moving_channel, fixed_spacing,
-        moving_spacing.
+        moving_spacing; for super-resolution only those of the images that are predicted from.
     as_
         Kind of model.
     output
@@ -52,9 +52,10 @@ def train(
     pixel
         Micrometres per pixel at which the model works.
     shrink
-        Pixels of the source images per pixel of the model, where no pixel size is asked for.
+        Pixels of the source images per pixel of the model, where no pixel size is asked for. Default: 4, or 1 for
+        super-resolution.
     contrast
-        How grey values of the source images are prepared.
+        How grey values of the source images are prepared. Default: equalised, or stretched for super-resolution.
     steps
         Batches to learn from at most.
     device
@@ -68,11 +69,12 @@ def train(
         raise UsageError(f"Steps are counted from 1 and a seed from 0; got {steps} steps and the seed {seed}.")
 
     from correlight.predict.facts import LEAST_SHRINK, MOST_SHRINK, Contrast
+    from correlight.predict.kinds import kind
     from correlight.predict.training import TrainingSettings
     from correlight.training.make import Order, make_model
 
     positive(pixel, "--pixel")
-    if not LEAST_SHRINK <= shrink <= MOST_SHRINK:
+    if shrink is not None and not LEAST_SHRINK <= shrink <= MOST_SHRINK:
         raise UsageError(f"--shrink expects a number from {LEAST_SHRINK:g} to {MOST_SHRINK:g}; got {shrink:g}.")
     ways: dict[str, Contrast] = {
         "stretched": "stretched",
@@ -80,8 +82,10 @@ def train(
         "equalised": "equalised",
         "equalised-locally": "equalised locally",
     }
-    order = Order(pairs, as_, predicts_from, source, target, pixel, shrink, license)
-    settings = TrainingSettings(steps=steps, seed=seed, contrast=ways[contrast], device=device)
+    usual = kind(as_)
+    order = Order(pairs, as_, predicts_from, source, target, pixel, usual.shrink if shrink is None else shrink, license)
+    prepared = usual.contrast if contrast is None else ways[contrast]
+    settings = TrainingSettings(steps=steps, seed=seed, contrast=prepared, device=device)
     notes = make_model(output, order, settings, _told, overwrite=overwrite)
     print(printable(f"Model: {output}; report: {output / 'training.html'}"))
     tell_notes(notes)

@@ -22,7 +22,7 @@ _ROWS = 512
 def write_prediction(
     path: Path, model: Model, image: Image, channel: int | str | None, progress: Progress | None = None
 ) -> float:
-    """Write what a model predicts of an image, on the pixels of the image, as float32 in the units of its targets.
+    """Write what a model predicts of an image, on its pixels or finer ones, as float32 in the units of its targets.
 
     An image that stays on disk is predicted in bands of rows that overlap by as far as the model sees; its contrast is
     prepared by the histogram of the level of it that is looked at as a whole.
@@ -52,16 +52,17 @@ def write_prediction(
     """
     number = image.channel_index(channel)
     whole = Plane.of(image, number)
-    shape = (1, *image.grid.shape)
+    grid = model.grid_of(image.grid)
+    shape = (1, *grid.shape)
     name = f"{model.facts.target} (predicted)"
-    with TiffBands(path, shape, np.dtype(np.float32), image.grid, (name,), pyramid="mean") as file:
+    with TiffBands(path, shape, np.dtype(np.float32), grid, (name,), pyramid="mean") as file:
         bands = _bands(model, image, number, whole) if stays_on_disk(image) else iter([model.predicted(whole)])
         done = 0
         for band in bands:
             file.add(band[None])
             done += len(band)
             if progress is not None:
-                progress("predict", done / shape[1])
+                progress("predict", done / grid.shape[0])
     return model.unusualness(whole)
 
 
@@ -86,9 +87,9 @@ def _bands(model: Model, image: Image, number: int | None, whole: Plane) -> Iter
         part = Plane(values, valid, image.grid.crop((rows.start, 0), (rows.stop, image.grid.shape[1])))
         coarse = part.resized((bottom - top, small.grid.shape[1]))
         given = np.where(coarse.mask, becomes(coarse.values), np.float32(0))
-        made = model.enlarged(given, coarse, part.grid)
+        made, finer = model.enlarged(given, coarse, model.grid_of(part.grid)), model.facts.finer
         last = image.grid.shape[0] if bottom == height else round((first + step) * factor)
-        yield made[round(first * factor) - rows.start : last - rows.start]
+        yield made[(round(first * factor) - rows.start) * finer : (last - rows.start) * finer]
         if last == image.grid.shape[0]:
             return
 

@@ -18,7 +18,7 @@ from correlight.predict.facts import Contrast
 # Grey levels that histograms tell apart, and the sides of the fields that are equalised one by one, in pixels.
 _LEVELS, _FIELD = 1024, 64
 # Mean and deviation of what is spread evenly between 0 and 1.
-_EVEN = 0.5, np.sqrt(1 / 12)
+EVEN = 0.5, float(np.sqrt(1 / 12))
 
 
 def prepared(values: Float32, mask: Mask, contrast: Contrast) -> Float32:
@@ -39,7 +39,7 @@ def prepared(values: Float32, mask: Mask, contrast: Contrast) -> Float32:
     if contrast == "equalised locally":
         filled = np.where(mask, values, np.float32(np.median(values[mask])))
         made = exposure.equalize_adapthist(filled, [min(_FIELD, side) for side in values.shape])
-        return np.where(mask, (made - _EVEN[0]) / _EVEN[1], 0).astype(np.float32)
+        return np.where(mask, (made - EVEN[0]) / EVEN[1], 0).astype(np.float32)
     return np.where(mask, curve(values, mask, contrast)(values), 0).astype(np.float32)
 
 
@@ -66,6 +66,6 @@ def curve(values: Float32, mask: Mask, contrast: Contrast) -> Callable[[Float32]
         return np.zeros_like
     if contrast == "equalised":
         shares, levels = exposure.cumulative_distribution(valid, _LEVELS)  # type: ignore[no-untyped-call]
-        return lambda grey: ((np.interp(grey, levels, shares) - _EVEN[0]) / _EVEN[1]).astype(np.float32)
-    mean, width = (float(valid.mean()), float(valid.std())) if contrast == "normalised" else _EVEN
+        return lambda grey: ((np.interp(grey, levels, shares) - EVEN[0]) / EVEN[1]).astype(np.float32)
+    mean, width = (float(valid.mean()), float(valid.std())) if contrast == "normalised" else EVEN
     return lambda grey: ((grey - mean) / width).astype(np.float32)

@@ -91,6 +91,11 @@ class ModelFacts(_Strict):
     provenance: Mapping[str, Any] = Field(default_factory=dict)
     files: Mapping[str, str]
 
+    @property
+    def finer(self) -> int:
+        """Pixels that a prediction has for every one of the image along either axis: 1, or 4 of super-resolution."""
+        return int(self.settings.get("finer", 1))
+
 
 def read_facts(folder: Path) -> ModelFacts:
     """What the model in a folder states, after its files were compared with their checksums.

@@ -17,8 +17,9 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from correlight.errors import UsageError
 from correlight.images.image import Float32, Mask
+from correlight.predict.facts import Contrast
 
-Pairing = Literal["registered", "unpaired"]
+Pairing = Literal["registered", "unpaired", "alone"]
 
 
 class Mapping(Protocol):
@@ -62,8 +63,13 @@ class Kind:
         ``module:function``.
     source, target : str
         What it usually predicts from, and what.
-    pairing : {"registered", "unpaired"}
-        Whether it learns from pairs that lie on each other, or from images of two instruments of any places.
+    pairing : {"registered", "unpaired", "alone"}
+        Whether it learns from pairs that lie on each other, from images of two instruments of any places, or from
+        images of one instrument.
+    contrast : str
+        How grey values are usually prepared.
+    shrink : float
+        Pixels of the training images that are usually made one.
     """
 
     summary: str
@@ -72,6 +78,8 @@ class Kind:
     source: str = "fixed"
     target: str = "moving"
     pairing: Pairing = "registered"
+    contrast: Contrast = "equalised"
+    shrink: float = 4.0
 
     def loader(self) -> Any:
         """The function that reads the files of a model."""
@@ -100,6 +108,16 @@ KINDS = {
         loads="correlight.predict.network:load",
         trains="correlight.learn.appearance.unpaired:train",
         pairing="unpaired",
+    ),
+    "superres": Kind(
+        "A residual network draws an image on four times finer pixels (super-resolution)",
+        loads="correlight.predict.network:load",
+        trains="correlight.learn.appearance.superres:train",
+        source="image",
+        target="finer image",
+        pairing="alone",
+        contrast="stretched",
+        shrink=1.0,
     ),
     "analogies": Kind(
         "Every pixel is what registered pairs show in the most alike surroundings (image analogies)",

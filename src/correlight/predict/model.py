@@ -39,12 +39,13 @@ class Model:
     folder: str
 
     def apply(self, plane: Plane) -> Plane:
-        """The predicted plane, between 0 and 1, on the grid and with the mask of the given one.
+        """The predicted plane, between 0 and 1, on the grid and with the mask of the given one, or on a finer grid.
 
         Parameters
         ----------
         plane : Plane
-            Grey values between 0 and 1. It is brought to the pixel size of the model and back.
+            Grey values between 0 and 1. It is brought to the pixel size of the model and back; super-resolution gives a
+            plane of four times as many pixels along either axis over the same field.
         """
         return self.apply_with_confidence(plane)[0]
 
@@ -52,13 +53,20 @@ class Model:
         """The same, and how far each pixel is to be trusted, 0 to 1, if the model says so."""
         small = self.at_its_pixels(plane)
         given = prepared(small.values, small.mask, self.facts.contrast)
-        sure = None
+        onto, sure = self.grid_of(plane.grid), None
         if isinstance(self.mapping, Denoising):
             made, trusted = self.mapping.with_confidence(given, small.mask)
-            raw, sure = self._onto(made, small, plane.grid), self._onto(trusted, small, plane.grid)
+            raw, sure = self._onto(made, small, onto), self._onto(trusted, small, onto)
         else:
-            raw = self.enlarged(given, small, plane.grid)
-        return replace(plane, values=stretched(raw, plane.mask), predicted=None), sure
+            raw = self.enlarged(given, small, onto)
+        like = plane.resized((onto.shape[0], onto.shape[1]))
+        return replace(like, values=stretched(raw, like.mask), predicted=None), sure
+
+    def grid_of(self, grid: Grid) -> Grid:
+        """The grid of what is predicted of an image on a grid: the same, or a finer one over the same field."""
+        if self.facts.finer == 1:
+            return grid
+        return grid.resized([side * self.facts.finer for side in grid.shape])
 
     def made_comparable(self, plane: Plane) -> Plane:
         """The image that predictions are compared with, denoised if the model can and the pixel sizes are known."""
@@ -72,9 +80,10 @@ class Model:
         return replace(plane, values=stretched(values, plane.mask))
 
     def predicted(self, plane: Plane) -> Float32:
-        """The same in the units of the targets that were learned, about 0 to 1, on the grid of the plane."""
+        """The same in the units of the targets that were learned, about 0 to 1, as `apply` has it."""
         small = self.at_its_pixels(plane)
-        return self.enlarged(prepared(small.values, small.mask, self.facts.contrast), small, plane.grid)
+        given = prepared(small.values, small.mask, self.facts.contrast)
+        return self.enlarged(given, small, self.grid_of(plane.grid))
 
     def enlarged(self, given: Float32, small: Plane, onto: Grid) -> Float32:
         """The prediction from values that are prepared already, brought to a finer grid of the same field.
@@ -92,7 +101,7 @@ class Model:
 
     def _onto(self, made: Float32, small: Plane, grid: Grid) -> Float32:
         rows, columns = grid.shape
-        smooth = Plane(np.clip(made, 0, 1), np.ones_like(small.mask), small.grid)
+        smooth = Plane(np.clip(made, 0, 1), np.ones(made.shape, bool), small.grid.resized(made.shape))
         return smooth.resized((rows, columns)).values
 
     def unusualness(self, plane: Plane) -> float:
@@ -111,11 +120,12 @@ class Model:
             If it would be enlarged beyond 2**26 pixels.
         """
         shape = shape_for(plane.grid, self.facts.spacing, self.facts.shrink)
-        if math.prod(shape) > max(_MOST, math.prod(plane.grid.shape)):
+        if math.prod(shape) * self.facts.finer**2 > max(_MOST, math.prod(plane.grid.shape)):
+            made = [f"{side * self.facts.finer:,}" for side in shape]
             raise UsageError(
                 f"The model works at pixels so small that an image of {plane.grid.shape[0]} x {plane.grid.shape[1]} "
-                f"pixels becomes one of {shape[0]:,} x {shape[1]:,}, and at most {_MOST:,} are made; use a model of "
-                "larger pixels, or check the pixel size of the image."
+                f"pixels becomes one of {made[0]} x {made[1]}, and at most {_MOST:,} are made; use a model of larger "
+                "pixels, check the pixel size of the image, or crop it."
             )
         return plane.resized(shape)
 

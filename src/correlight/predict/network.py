@@ -26,20 +26,23 @@ class Network:
     Parameters
     ----------
     session : onnxruntime.InferenceSession
-        Takes ``image`` of shape ``(1, 1, Y, X)`` to one output of the same shape.
+        Takes ``image`` of shape ``(1, 1, Y, X)`` to one output of the same shape, or of a finer one.
     reach : int
         How far it sees, in pixels.
     multiple : int
         What both sides of its input must be multiples of.
+    finer : int
+        Pixels that one becomes along either axis.
     """
 
     session: Any
     reach: int
     multiple: int
+    finer: int = 1
 
     def __call__(self, values: Float32, mask: Mask) -> Float32:
         """Predicted values; see `correlight.predict.kinds.Mapping`."""
-        return in_tiles(self._run, values, self.reach, self.multiple, TILE)
+        return in_tiles(self._run, values, self.reach, self.multiple, TILE, self.finer)
 
     def _run(self, values: Float32) -> Float32:
         return np.asarray(self.session.run(None, {"image": values[None, None]})[0][0, 0])
@@ -65,13 +68,15 @@ def load(folder: Path, facts: ModelFacts, threads: int = 1) -> Network:
     path = folder / NETWORK
     try:
         opened = session(path, threads)
-        network = Network(opened, int(facts.settings["reach"]), int(facts.settings["multiple"]))
+        network = Network(opened, int(facts.settings["reach"]), int(facts.settings["multiple"]), facts.finer)
         side = network.multiple
-        fits = network._run(np.zeros((side, side), np.float32)).shape == (side, side)
+        fits = network._run(np.zeros((side, side), np.float32)).shape == (side * network.finer,) * 2
     except Exception as error:  # onnxruntime has no tree of exceptions of its own
         raise ReadError(
             f"{path} was expected to be a network from image to image; running it failed: {error}"
         ) from error
     if not fits:
-        raise ReadError(f"{path} was expected to give an image of the shape that it takes; train the model anew.")
+        raise ReadError(
+            f"{path} was expected to give {network.finer} times the shape that it takes; train the model anew."
+        )
     return network

@@ -10,7 +10,9 @@ from correlight.images.image import Float32
 from correlight.progress import checkpoint
 
 
-def in_tiles(run: Callable[[Float32], Float32], values: Float32, reach: int, multiple: int, tile: int) -> Float32:
+def in_tiles(
+    run: Callable[[Float32], Float32], values: Float32, reach: int, multiple: int, tile: int, finer: int = 1
+) -> Float32:
     """Apply what looks no further than some pixels around each pixel, tile by tile.
 
     Tiles begin at multiples of what the network shrinks by and overlap by as far as it sees, so that every pixel is
@@ -19,7 +21,8 @@ def in_tiles(run: Callable[[Float32], Float32], values: Float32, reach: int, mul
     Parameters
     ----------
     run : callable
-        Takes an array of shape ``(Y, X)``, both multiples of ``multiple``, to one of the same shape.
+        Takes an array of shape ``(Y, X)``, both multiples of ``multiple``, to one of ``finer`` times as many pixels
+        along either axis.
     values : (Y, X) array of float32
         The whole image; beyond it are zeros.
     reach : int
@@ -28,11 +31,13 @@ def in_tiles(run: Callable[[Float32], Float32], values: Float32, reach: int, mul
         What sides must be multiples of.
     tile : int
         Side of what one tile contributes, in pixels.
+    finer : int
+        Pixels that one becomes along either axis.
     """
     rows, columns = values.shape
     margin = -(-reach // multiple) * multiple
     step = max(multiple, tile // multiple * multiple)
-    out = np.empty_like(values)
+    out = np.empty((rows * finer, columns * finer), np.float32)
     for top in range(0, rows, step):
         for left in range(0, columns, step):
             checkpoint()
@@ -43,5 +48,8 @@ def in_tiles(run: Callable[[Float32], Float32], values: Float32, reach: int, mul
             cut = values[first[0] : last[0], first[1] : last[1]]
             filled = np.pad(cut, [(0, -side % multiple) for side in cut.shape])
             made = run(filled)
-            out[top:bottom, left:right] = made[top - first[0] : bottom - first[0], left - first[1] : right - first[1]]
+            here = np.s_[top * finer : bottom * finer, left * finer : right * finer]
+            across = slice((top - first[0]) * finer, (bottom - first[0]) * finer)
+            along = slice((left - first[1]) * finer, (right - first[1]) * finer)
+            out[here] = made[across, along]
     return out

@@ -94,7 +94,7 @@ def _description(folder: Path, facts: ModelFacts, side: int, licence: str) -> di
             {
                 "id": "predicted",
                 "description": "What the other instrument is predicted to show; not data.",
-                "axes": axes({"halo": halo}, facts.target.replace(" ", "_")),
+                "axes": axes({"halo": halo * facts.finer, "scale": 1 / facts.finer}, facts.target.replace(" ", "_")),
                 "test_tensor": _file(folder, _TENSORS[1]),
                 "data": {"type": "float32"},
             }
@@ -129,6 +129,7 @@ def _words(facts: ModelFacts) -> str:
             "Stretched to 0 to 1 between the percentiles 0.5 and 99.5 of the valid pixels, resampled to the pixel size "
             f"of the model ({pixel}; {facts.shrink:g} pixels of the training images), then {facts.contrast}, then "
             "brought to zero mean and unit variance; 0 where there is no image.",
+            *([f"What is predicted has {facts.finer} pixels for every one along either axis."] * (facts.finer > 1)),
             "",
         ]
     )

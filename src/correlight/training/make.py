@@ -15,7 +15,7 @@ from correlight.errors import UsageError
 from correlight.output.report.training import write_training_report
 from correlight.output.target import reserve
 from correlight.predict.facts import ModelFacts, write_facts
-from correlight.predict.kinds import kind
+from correlight.predict.kinds import Kind, kind
 from correlight.predict.model import load
 from correlight.predict.training import (
     LEAST_PAIRS,
@@ -28,8 +28,8 @@ from correlight.predict.training import (
 )
 from correlight.registration.provenance import versions
 from correlight.training.exchangeable import describe
-from correlight.training.pairs import Prepared, Role, prepare
-from correlight.training.table import read_pairs
+from correlight.training.pairs import Prepared, prepare
+from correlight.training.table import Role, read_pairs
 
 # Beside the folder that shall appear: what an interrupted training goes on from.
 _WORK = ".training"
@@ -112,7 +112,7 @@ def make_model(
     """
     chosen = kind(order.kind)
     train = _trainer(order.kind, chosen.trainer)
-    rows = read_pairs(order.table)
+    rows = read_pairs(order.table, order.predicts_from if chosen.pairing == "alone" else None)
     files = [order.table, *(path for row in rows for path in (row.fixed, row.moving))]
     with reserve(out, overwrite=overwrite, inputs=files) as folder:
         ready = prepare(rows, order.predicts_from, order.pixel, order.shrink, tell, chosen.pairing)
@@ -123,7 +123,7 @@ def make_model(
         trained = train(ready.pairs, settings, Workplace(work, tell))
         for name in trained.files:
             shutil.copyfile(work / name, folder / name)
-        write_facts(folder, _facts(order, settings, ready, trained, (chosen.source, chosen.target)))
+        write_facts(folder, _facts(order, settings, ready, trained, chosen))
         write_training_report(folder / "training.html", load(folder).facts, trained, ready.left_out)
         describe(folder, load(folder), ready.pairs[0], order.licence)
     shutil.rmtree(work)
@@ -167,15 +167,15 @@ def _must_be_the_same(path: Path, order: Order, settings: TrainingSettings, pair
     path.write_text(text, encoding="utf-8")
 
 
-def _facts(
-    order: Order, settings: TrainingSettings, ready: Prepared, trained: Trained, usual: tuple[str, str]
-) -> ModelFacts:
+def _facts(order: Order, settings: TrainingSettings, ready: Prepared, trained: Trained, chosen: Kind) -> ModelFacts:
+    # What makes an image finer works on the pixels that the image has, whatever their size.
+    own = chosen.pairing == "alone"
     return ModelFacts(
         kind=order.kind,
-        source=order.source or usual[0],
-        target=order.target or usual[1],
-        spacing=ready.spacing,
-        shrink=order.shrink,
+        source=order.source or chosen.source,
+        target=order.target or chosen.target,
+        spacing=None if own else ready.spacing,
+        shrink=1.0 if own else order.shrink,
         contrast=settings.contrast,
         usual=trained.usual,
         settings=trained.settings,
@@ -184,6 +184,7 @@ def _facts(
             "pairs": ready.records,
             "left out": ready.left_out,
             "predicted from": order.predicts_from,
+            "micrometres per pixel in training": ready.spacing,
             "settings": {name: value for name, value in asdict(settings).items() if name != "own"} | dict(settings.own),
             "remarks": list(trained.remarks),
             "licence": order.licence,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,10 +18,8 @@ from correlight.predict.model import shape_for
 from correlight.predict.training import Tell, TrainingPair
 from correlight.refine.planes import lay
 from correlight.registration.register import register
-from correlight.training.table import Row
+from correlight.training.table import Role, Row
 from correlight.transforms import Affine, Transform
-
-Role = Literal["fixed", "moving"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +66,9 @@ def prepare(
         Pixels of the source images per pixel of the model, where ``pixel`` is not given.
     tell : callable
         Called with words and the fraction that is done.
-    pairing : {"registered", "unpaired"}
-        Whether the two images of a pair are laid on each other.
+    pairing : {"registered", "unpaired", "alone"}
+        Whether the two images of a pair are laid on each other, or left apart; "alone" are images paired with
+        themselves.
 
     Raises
     ------
@@ -88,6 +87,10 @@ def prepare(
             ready.append(_apart(row, images, source, spacing, shrink))
             records.append({**_files(row, images), "registered": "not needed"})
             continue
+        if pairing == "alone":
+            ready.append(_itself(row, images[0], spacing, shrink))
+            records.append({source: _files(row, images)[source], "registered": "not needed"})
+            continue
         found, how = _transform(row, images)
         if found is None:
             left_out.append(f"{row.name} was left out: {how}")
@@ -105,9 +108,8 @@ def _files(row: Row, images: tuple[Image, Image]) -> dict[str, dict[str, Any]]:
 
 
 def _opened(row: Row) -> tuple[Image, Image]:
-    one, other = (
-        read(path, spacing=spacing) for path, spacing in zip((row.fixed, row.moving), row.spacings, strict=True)
-    )
+    one = read(row.fixed, spacing=row.spacings[0])
+    other = one if row.fixed == row.moving else read(row.moving, spacing=row.spacings[1])
     for image, path in ((one, row.fixed), (other, row.moving)):
         if image.ndim != 2:
             raise UsageError(f"Models are trained on flat images; {path} in row {row.number} is a stack.")
@@ -180,6 +182,12 @@ def _apart(row: Row, images: tuple[Image, Image], source: Role, spacing: float |
     """Each plane on pixels of its own, of the size of those of the model."""
     here, there = (plane.resized(shape_for(plane.grid, spacing, shrink)) for plane in _planes(row, images, source))
     return TrainingPair(row.name, here.values, there.values, here.mask, there.mask)
+
+
+def _itself(row: Row, image: Image, spacing: float | None, shrink: float) -> TrainingPair:
+    plane = Plane.of(image, image.channel_index(row.channels[0]))
+    plane = plane.resized(shape_for(plane.grid, spacing, shrink))
+    return TrainingPair(row.name, plane.values, plane.values, plane.mask)
 
 
 def _planes(row: Row, images: tuple[Image, Image], source: Role) -> tuple[Plane, Plane]:

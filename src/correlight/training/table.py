@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from correlight.errors import ReadError
 from correlight.exchange.flat import TABLE_LIMIT
@@ -14,6 +16,8 @@ _COLUMNS = ("fixed", "moving", "transform", "fixed_channel", "moving_channel", "
 _MOST_PAIRS = 10_000
 # What stands in place of a transform where two images lie on each other pixel by pixel.
 REGISTERED = "registered"
+
+Role = Literal["fixed", "moving"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +51,21 @@ class Row:
     @property
     def name(self) -> str:
         """For messages and the report."""
-        return f"{self.fixed.name} with {self.moving.name}"
+        return self.fixed.name if self.fixed == self.moving else f"{self.fixed.name} with {self.moving.name}"
 
 
-def read_pairs(path: str | Path) -> tuple[Row, ...]:
+def read_pairs(path: str | Path, alone: Role | None = None) -> tuple[Row, ...]:
     """The pairs in a CSV with the columns ``fixed`` and ``moving``, and any others that `Row` has.
 
     Paths are relative to the table. The column ``transform`` holds the folder of a result, a transform file, or the
     word ``registered`` for images that lie on each other pixel by pixel; pairs without are registered first.
+
+    Parameters
+    ----------
+    path : str or Path
+        The table.
+    alone : {"fixed", "moving"}, optional
+        The only column of images that counts: each is a pair with itself, on its own pixels.
 
     Raises
     ------
@@ -63,11 +74,22 @@ def read_pairs(path: str | Path) -> tuple[Row, ...]:
     """
     heads, lines = columns_and_rows(path, TABLE_LIMIT, _MOST_PAIRS)
     unknown = [name for name in heads if name not in _COLUMNS]
-    if not {"fixed", "moving"} <= set(heads) or unknown:
+    needed = {"fixed", "moving"} if alone is None else {alone}
+    if not needed <= set(heads) or unknown:
         what = f"unknown: {', '.join(unknown)}" if unknown else f"{path} has {', '.join(heads)}"
-        raise ReadError(f"A table of pairs has the columns {', '.join(_COLUMNS)} (all but two optional); {what}.")
-    rows = (dict(zip(heads, line, strict=True)) for line in lines)
+        optional = "all but two" if alone is None else f"all but {alone}"
+        raise ReadError(f"A table of pairs has the columns {', '.join(_COLUMNS)} ({optional} optional); {what}.")
+    rows: Iterator[dict[str, str]] = (dict(zip(heads, line, strict=True)) for line in lines)
+    if alone is not None:
+        rows = (_with_itself(cells, alone) for cells in rows)
     return tuple(_row(cells, Path(path), number) for number, cells in enumerate(rows, start=1))
+
+
+def _with_itself(cells: dict[str, str], role: Role) -> dict[str, str]:
+    """The cells of an image in place of those of both."""
+    both = {"fixed", "moving"}
+    own = {name.removeprefix(role): text for name, text in cells.items() if name.startswith(role)}
+    return {"transform": REGISTERED, **{part + name: text for part in both for name, text in own.items()}}
 
 
 def _row(cells: dict[str, str], table: Path, number: int) -> Row:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-# Grey values between 0 and 1 as the discriminator takes them: what is spread evenly gets zero mean and unit variance.
-MIDDLE, WIDTH = 0.5, 12**-0.5
+from correlight.predict.contrast import EVEN
+
+# Grey values between 0 and 1 are taken as models take those that are only stretched.
+MIDDLE, WIDTH = EVEN
 # How fast it learns, and the momenta of both optimisers.
 RATE, MOMENTA = 4e-4, (0.5, 0.999)
 

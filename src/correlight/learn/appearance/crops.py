@@ -182,13 +182,35 @@ class Cropped:
         return source.contiguous(memory_format=torch.channels_last), target, mask
 
     @torch.no_grad()
-    def uncorrelated(self, network: nn.Module) -> float:
-        """By how much the correlation of predictions and targets falls short of 1; 1 where either is constant."""
-        made, wanted = [], []
+    def uncorrelated(self, network: nn.Module, *, with_edges: bool = False) -> float:
+        """By how much the correlation of predictions and targets falls short of 1; 1 where either is constant.
+
+        Parameters
+        ----------
+        network : Module
+            Predicts.
+        with_edges : bool
+            Whether the strengths of edges count as much as grey values.
+        """
+        made: list[tuple[Float32, Float32]] = []
+        wanted: list[tuple[Float32, Float32]] = []
         for step in range(self.LOOKED_AT):
             source, target, mask = self(step)
-            inside = mask.bool()
-            made.append(network(source)[inside].cpu().numpy())
-            wanted.append(target[inside].cpu().numpy())
-        both = np.concatenate(made), np.concatenate(wanted)
-        return 1.0 if min(np.ptp(one) for one in both) == 0 else 1 - float(np.corrcoef(*both)[0, 1])
+            for rows, images in ((made, network(source)), (wanted, target)):
+                rows += [_inside(*pair) for pair in zip(images.cpu().numpy(), mask.cpu().numpy(), strict=True)]
+        short = [
+            _short_of_one(*(np.concatenate([row[number] for row in rows]) for rows in (made, wanted)))
+            for number in range(1 + with_edges)
+        ]
+        return float(np.mean(short))
+
+
+def _inside(image: Float32, mask: Float32) -> tuple[Float32, Float32]:
+    """Grey values at the valid pixels of a crop, and the strengths of edges where all pixels around are valid."""
+    edges = np.hypot(*np.gradient(cv2.GaussianBlur(image[0], (0, 0), 1.0)))
+    around = cv2.erode(mask[0], np.ones((7, 7), np.uint8), borderType=cv2.BORDER_REPLICATE) > 0
+    return image[0][mask[0] > 0], edges[around]
+
+
+def _short_of_one(one: Float32, other: Float32) -> float:
+    return 1.0 if not one.size or min(np.ptp(one), np.ptp(other)) == 0 else 1 - float(np.corrcoef(one, other)[0, 1])

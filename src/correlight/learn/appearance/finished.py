@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,28 @@ from correlight.predict.training import Sample, Trained, TrainingSettings, Workp
 from correlight.predict.usual import PART, described, learned
 
 OPSET = 17
-Shown = tuple[str, Float32, Float32]
 # Crops that say what is usual, and samples in the report.
 _LOOKED_AT, _HELD_LOOKED_AT, _SAMPLES = 240, 120, 4
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A held-out part for the report.
+
+    Parameters
+    ----------
+    name : str
+        Of its pair.
+    source, target : (Y, X) array of float32
+        What is predicted from, and what should come out.
+    given : (Y, X) array of float32
+        The source as the network takes it.
+    """
+
+    name: str
+    source: Float32
+    target: Float32
+    given: Float32
 
 
 def trained(
@@ -46,20 +66,22 @@ def trained(
     settings : TrainingSettings
         Of the training.
     scenes : (sequence of Scene, sequence of Scene)
-        What was learned from and what was held out, of the images that are predicted from.
-    shown : sequence of (str, (Y, X) array, (Y, X) array)
-        Name, source and target of what was held out, in the same order.
+        What was learned from and what was held out, as images to predict from will look.
+    shown : sequence of Shown
+        Held-out parts for the report.
     curves, remarks
         For the report.
     """
     network.eval()
     export(network, place.folder / NETWORK)
+    # Of what gives the pixels that it takes nothing need be said.
+    finer = {} if network.finer == 1 else {"finer": network.finer}
     return Trained(
         files=(NETWORK, CHECKPOINT),
         usual=usual(*scenes, settings.seed),
-        settings={"reach": network.reach, "multiple": network.multiple, "opset": OPSET},
+        settings={"reach": network.reach, "multiple": network.multiple, "opset": OPSET, **finer},
         curves=curves,
-        samples=samples(network, shown, scenes[1]),
+        samples=samples(network, shown),
         remarks=remarks,
     )
 
@@ -110,8 +132,10 @@ class _Session:
         return [self._network(torch.as_tensor(given["image"])).numpy()]
 
 
-def samples(network: Predicting, shown: Sequence[Shown], held: Sequence[Scene]) -> list[Sample]:
+def samples(network: Predicting, shown: Sequence[Shown]) -> list[Sample]:
     """What the network makes of the held-out parts."""
-    mapping = Network(_Session(network), network.reach, network.multiple)
-    both = list(zip(shown, held, strict=True))[:_SAMPLES]
-    return [Sample(*images, mapping(scene.source, scene.mask > 0)) for images, scene in both]
+    mapping = Network(_Session(network), network.reach, network.multiple, network.finer)
+    return [
+        Sample(one.name, one.source, one.target, mapping(one.given, np.ones(one.given.shape, bool)))
+        for one in shown[:_SAMPLES]
+    ]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from correlight.predict.contrast import EVEN
+
 
 class _Twice(nn.Sequential):
     def __init__(self, before: int, after: int) -> None:
@@ -18,7 +20,7 @@ class _Twice(nn.Sequential):
 
 
 class Predicting(nn.Module):
-    """Takes ``(N, 1, Y, X)`` of zero mean and unit variance to ``(N, 1, Y, X)`` of about 0 to 1."""
+    """Takes ``(N, 1, Y, X)`` of zero mean and unit variance to ``(N, 1, Y, X)`` of about 0 to 1, or to finer pixels."""
 
     @property
     def multiple(self) -> int:
@@ -29,6 +31,11 @@ class Predicting(nn.Module):
     def reach(self) -> int:
         """How many pixels away an input may be that counts for an output, at most."""
         raise NotImplementedError
+
+    @property
+    def finer(self) -> int:
+        """Pixels that one becomes along either axis."""
+        return 1
 
 
 class UNet(Predicting):
@@ -160,3 +167,53 @@ class Translator(Predicting):
             deep = nn.functional.relu(layer(nn.functional.interpolate(deep, scale_factor=2.0, mode="nearest")) + beside)
         made: Tensor = 0.5 + self.out(deep)
         return made, found
+
+
+class Upscaler(Predicting):
+    """Adds to a cubic interpolation what residual blocks make of the image.
+
+    Pixels are made of channels at the end, as in SRGAN (Ledig et al. 2017, doi:10.1109/CVPR.2017.19), and nothing is
+    normalised (Lim et al. 2017, doi:10.1109/CVPRW.2017.151).
+
+    Parameters
+    ----------
+    channels : int
+        Of every layer.
+    blocks : int
+        How many.
+    """
+
+    def __init__(self, channels: int = 32, blocks: int = 5) -> None:
+        super().__init__()
+        self.head = nn.Conv2d(1, channels, 3, padding=1)
+        self.blocks = nn.Sequential(*(_Block(channels) for _ in range(blocks)))
+        steps: list[nn.Module] = []
+        for _ in range(2):
+            steps += [nn.Conv2d(channels, 4 * channels, 3, padding=1), nn.PixelShuffle(2), nn.ReLU()]
+        self.enlarge = nn.Sequential(*steps)
+        self.out = nn.Conv2d(channels, 1, 3, padding=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]
+
+    @property
+    def multiple(self) -> int:
+        """One: any image."""
+        return 1
+
+    @property
+    def reach(self) -> int:
+        """Two pixels for every block, and a few for what leads there and on."""
+        return 2 * len(self.blocks) + 6
+
+    @property
+    def finer(self) -> int:
+        """Four."""
+        return 4
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The image on finer pixels."""
+        first = nn.functional.relu(self.head(x))
+        added = self.out(self.enlarge(first + self.blocks(first)))
+        smooth = nn.functional.interpolate(x, scale_factor=4.0, mode="bicubic", align_corners=False)
+        made: Tensor = smooth * EVEN[1] + EVEN[0] + added
+        return made

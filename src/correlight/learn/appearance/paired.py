@@ -14,6 +14,7 @@ import torch
 from correlight.learn import steps
 from correlight.learn.appearance.adversary import MOMENTA, RATE, WIDTH, PatchGAN, as_seen
 from correlight.learn.appearance.crops import Scene
+from correlight.learn.appearance.network import Predicting
 from correlight.learn.appearance.registered import Registered, train_registered
 from correlight.predict.training import Trained, TrainingPair, TrainingSettings, Workplace
 
@@ -51,3 +52,10 @@ class _Translated(Registered):
         at = steps.rate(step, self.steps, _RATE, _WARM_UP)
         steps.take(self.optimisers["network"], self.network, value, at)
         return float(away.detach())
+
+    def held_out(self, network: Predicting) -> float:
+        """By how much correlations of grey values and of edges, on average, fall short of 1.
+
+        What grey a grain or a cell has is not always to be known from the other instrument; where it ends is.
+        """
+        return self.held.uncorrelated(network, with_edges=True)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from correlight.learn.appearance.crops import Cropped, Scene, scenes
-from correlight.learn.appearance.finished import trained
+from correlight.learn.appearance.finished import Shown, trained
 from correlight.learn.appearance.network import Predicting, UNet
 from correlight.learn.appearance.run import Lesson, Run, device_for
 from correlight.predict.training import Trained, TrainingPair, TrainingSettings, Workplace, parted
@@ -57,11 +57,11 @@ class Registered:
         self.optimisers: dict[str, torch.optim.Optimizer] = {}
         self.steps = settings.steps
         self.crops = Cropped(seen, shape.count, shape.side, settings.seed, self.device)
-        self._held = Cropped(held, shape.count, shape.side, settings.seed + 1, self.device, plain=True)
+        self.held = Cropped(held, shape.count, shape.side, settings.seed + 1, self.device, plain=True)
 
     def held_out(self, network: Predicting) -> float:
         """By how much the correlation of predictions and targets falls short of 1: that is what registers images."""
-        return self._held.uncorrelated(network)
+        return self.held.uncorrelated(network)
 
     def said(self, value: float) -> str:
         """The correlation in words."""
@@ -100,5 +100,7 @@ def train_registered(
     why = run.train(place.folder, place.tell)
     remark = f"correlation of prediction and target in the held-out part: {1 - run.best:.3f}"
     curves = {error: run.curves.learned, "held out, 1 − correlation": run.curves.held_out}
-    shown = [(pair.name, pair.source, pair.target) for pair in kept_out]
+    shown = [
+        Shown(pair.name, pair.source, pair.target, scene.source) for pair, scene in zip(kept_out, held, strict=True)
+    ]
     return trained(run.kept, place, settings, (seen, held), shown, curves, (why, remark))

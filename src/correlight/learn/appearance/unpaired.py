@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from correlight.learn import steps
 from correlight.learn.appearance.adversary import MIDDLE, MOMENTA, RATE, WIDTH, PatchGAN, as_seen
 from correlight.learn.appearance.crops import Cropped, Scene, scenes
-from correlight.learn.appearance.finished import trained
+from correlight.learn.appearance.finished import Shown, trained
 from correlight.learn.appearance.network import Predicting, Translator
 from correlight.learn.appearance.run import Run, device_for
 from correlight.predict.training import Trained, TrainingPair, TrainingSettings, Workplace, parted
@@ -83,7 +83,10 @@ def train(pairs: Sequence[TrainingPair], settings: TrainingSettings, place: Work
         "alike, and 1 and more as without training); it cannot say whether structures were translated rightly"
     )
     curves = {"contrastive error": run.curves.learned, "held out, distance": run.curves.held_out}
-    shown = [(one.name, one.source, other.source) for one, other in zip(parts[0][1], parts[1][1], strict=True)]
+    shown = [
+        Shown(one.name, one.source, other.source, scene.source)
+        for one, other, scene in zip(parts[0][1], parts[1][1], held, strict=True)
+    ]
     return trained(run.kept, place, settings, (seen, held), shown, curves, (why, remark))
 
 
