@@ -27,7 +27,7 @@ NAMES = (
     "two words",
     'say "hi"',
     "<img src=x onerror=alert(1)>&amp;",
-    "two\nlines",
+    "two\nlines\x1b[2J",
     "日本 µ–",
     "=1+1",
     "x;=1+1;y",
@@ -139,6 +139,9 @@ def test_the_page_shows_every_name_as_it_is_and_leads_to_every_report(home: Path
 def test_a_spreadsheet_does_not_compute_a_name(home: Path) -> None:
     text = (home / "out" / "summary.csv").read_text()
     assert text.count("\n'=1+1,") == 1
+    # Nor does it steer the terminal that it is shown in.
+    assert "\x1b" not in text
+    assert "\\x1b[2J" in text
     # Whatever parts the fields where it is opened: a name may hold a semicolon or a tab.
     for mark in ",;\t":
         cells = [cell for line in csv.reader(text.splitlines(), delimiter=mark) for cell in line]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from correlight.errors import ReadError, WriteError
-from correlight.exchange import ExchangeContext, PointTable
+from correlight.exchange import ExchangeContext, PointTable, files_of
 from correlight.exchange.elastix import read_elastix, read_transformix, write_elastix, write_transformix
 from correlight.exchange.parameters import affine_from_parameters
 from correlight.geometry import Grid
@@ -64,12 +64,15 @@ def test_the_initial_transform_is_applied_first(tmp_path: Path) -> None:
     (tmp_path / "first.txt").write_text(first)
     (tmp_path / "second.txt").write_text(second)
     assert read_elastix(tmp_path / "second.txt")([[1.0, 1.0]]).tolist() == [[2.0, 22.0]]
+    assert files_of(tmp_path / "second.txt") == (tmp_path / "second.txt", tmp_path / "first.txt")
 
 
 def test_a_wrapped_itk_file_is_read(tmp_path: Path) -> None:
     sitk.WriteTransform(sitk.TranslationTransform(2, (3, 4)), str(tmp_path / "a.tfm"))
     (tmp_path / "a.txt").write_text('(Transform "File")\n(TransformFileName "a.tfm")\n')
     assert read_elastix(tmp_path / "a.txt")([[0.0, 0.0]]).tolist() == [[4.0, 3.0]]
+    assert files_of(tmp_path / "a.txt") == (tmp_path / "a.txt", tmp_path / "a.tfm")
+    assert files_of(tmp_path / "a.tfm") == (tmp_path / "a.tfm",)
 
 
 @given(seed=st.integers(0, 10**6), zyx=st.booleans())

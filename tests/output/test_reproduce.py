@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from correlight import cli
 from correlight.errors import UsageError
@@ -17,8 +18,9 @@ from correlight.output.convert import convert
 from correlight.output.from_files import Asked, register_images
 from correlight.output.manifest import write_manifest
 from correlight.output.reproduce import read_recorded
-from correlight.output.start import start_of_result
+from correlight.output.start import checksum_of_start, start_of_result
 from correlight.output.target import reserve_files
+from correlight.parsing import sha256
 from tests.batch.rows import write_couple
 
 # Quick to accept: little is searched.
@@ -163,6 +165,19 @@ def test_a_result_that_another_one_started_from_is_part_of_the_record(
     (home / "runs" / "one" / "overlay.png").write_bytes(b"other")
     assert cli.main(["reproduce", "runs/two"]) == 2
     assert "holds something else" in capsys.readouterr().err
+
+
+def test_a_start_is_all_files_of_its_chain(tmp_path: Path) -> None:
+    last = '(Transform "File")\n(TransformFileName "a.tfm")\n'
+    (tmp_path / "last.txt").write_text(last)
+    sums = set()
+    for shift in (1, 2):
+        sitk.WriteTransform(sitk.TranslationTransform(2, (shift, 0)), str(tmp_path / "a.tfm"))
+        sums |= {checksum_of_start(tmp_path / name) for name in ("last.txt", "a.tfm")}
+    assert len(sums) == 4
+    (tmp_path / "a.tfm").unlink()
+    # What is missing is told by whoever reads it.
+    assert checksum_of_start(tmp_path / "last.txt") == sha256(tmp_path / "last.txt")
 
 
 def test_another_file_of_that_name_is_passed_over(home: Path) -> None:

@@ -32,6 +32,8 @@ WORDS = {
     "doubtful": "doubtful",
     "accepted": "accepted",
 }
+# What is no text: a NUL ends a table for many programs, and others steer the terminal that it is shown in.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # Where a spreadsheet begins to compute: at the start of a cell, and after what parts cells elsewhere.
 _FORMULA = re.compile(r"(^|[;\t\r\n]\s*)(?=[=+\-@\t\r])")
 
@@ -147,7 +149,7 @@ def _cell(value: Any) -> str | float | None:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return _cell(" ".join(value))
-    return _FORMULA.sub(r"\1'", str(value))
+    return _FORMULA.sub(r"\1'", _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", str(value)))
 
 
 def _shown(entry: Entry) -> dict[str, Any]:

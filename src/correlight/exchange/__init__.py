@@ -7,6 +7,7 @@ from typing import cast
 
 from correlight.errors import ReadError
 from correlight.exchange.context import UNKNOWN, ExchangeContext
+from correlight.exchange.elastix import elastix_files
 from correlight.exchange.formats import FORMATS, Content, choose, kind_of, named, read_as, recognise, write_as
 from correlight.exchange.itk import read_itk, write_itk
 from correlight.exchange.matrix import read_matrix, write_matrix
@@ -20,6 +21,7 @@ __all__ = [
     "ExchangeContext",
     "LandmarkTable",
     "PointTable",
+    "files_of",
     "kind_of",
     "read_file",
     "read_itk",
@@ -62,6 +64,22 @@ def read_file(path: str | Path, format: str | None = None, context: ExchangeCont
     """
     entry = recognise(path) if format is None else named(format)
     return read_as(path, entry, context)
+
+
+def files_of(path: str | Path) -> tuple[Path, ...]:
+    """The files that `read_file` reads: this one, and of elastix those that it begins with.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, or the folder of an OME-Zarr.
+
+    Raises
+    ------
+    ReadError
+        If one of them is missing or damaged, or this one of no known format.
+    """
+    return elastix_files(path) if recognise(path).name == "elastix" else (Path(path),)
 
 
 def write_file(

@@ -7,7 +7,7 @@ which is applied first (elastix manual 5.2, section 2.6 and chapter 4).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
@@ -35,6 +35,7 @@ _LINEAR: dict[str, ItkClass] = {
     "AffineTransform": "affine",
 }
 _SPLINES = ("BSplineTransform", "RecursiveBSplineTransform")
+_WRAPS = "File"  # a kind of transform that another file holds
 _LONGEST_CHAIN = 16
 _LONGEST_VALUE = 10_000  # characters of a name or a few numbers
 # Alternatives that begin with different characters: one pass, whatever the text.
@@ -68,17 +69,31 @@ def read_elastix(path: str | Path, context: ExchangeContext = UNKNOWN) -> Transf
     """
     parts: list[Transform] = []
     stated = None
-    here: Path | None = Path(path)
-    while here is not None:
-        if len(parts) == _LONGEST_CHAIN:
-            raise ReadError(f"{path} begins with {_LONGEST_CHAIN} other files or with itself; write one chain.")
-        entries = _entries(here)
+    for here, entries in _chain(Path(path)):
         stated = stated or stated_place({key: _words(entries, key) for key in STATED}, here)
         parts.append(_transform(entries, here))
-        here = _initial(entries, here)
     if len({part.ndim for part in parts}) > 1:
         raise ReadError(f"The transforms that {path} joins differ in dimension.")
     return moved_to_images(compose(parts[::-1]), stated, context, path)
+
+
+def elastix_files(path: str | Path) -> tuple[Path, ...]:
+    """All files that `read_elastix` reads: this one, those that it begins with, and those that they wrap.
+
+    Parameters
+    ----------
+    path : str or Path
+        The last of a chain.
+
+    Raises
+    ------
+    ReadError
+        If one of them is missing or damaged.
+    """
+    files: list[Path] = []
+    for here, entries in _chain(Path(path)):
+        files += (here, *([_wrapped(entries, here)] if _kind(entries) == _WRAPS else []))
+    return tuple(files)
 
 
 def write_elastix(path: str | Path, moving_from_fixed: Transform, context: ExchangeContext = UNKNOWN) -> None:
@@ -277,10 +292,32 @@ def _floats(entries: Mapping[str, str], key: str, path: Path) -> NDArray[np.floa
         raise ReadError(f"The values of {key} in {path} are not all numbers.") from error
 
 
+def _chain(path: Path) -> Iterator[tuple[Path, Mapping[str, str]]]:
+    """A file and its entries, and those of the files that it begins with."""
+    here: Path | None = path
+    for _ in range(_LONGEST_CHAIN):
+        if here is None:
+            return
+        entries = _entries(here)
+        yield here, entries
+        here = _initial(entries, here)
+    if here is not None:
+        raise ReadError(f"{path} begins with {_LONGEST_CHAIN} other files or with itself; write one chain.")
+
+
+def _kind(entries: Mapping[str, str]) -> str:
+    return next(iter(_words(entries, "Transform")), "")
+
+
+def _wrapped(entries: Mapping[str, str], path: Path) -> Path:
+    """The file of ITK that a file of elastix stands for."""
+    return _beside(path, next(iter(_words(entries, "TransformFileName")), ""))
+
+
 def _transform(entries: Mapping[str, str], path: Path) -> Transform:
-    kind = next(iter(_words(entries, "Transform")), "")
-    if kind == "File":
-        return read_itk(_beside(path, next(iter(_words(entries, "TransformFileName")), "")))
+    kind = _kind(entries)
+    if kind == _WRAPS:
+        return read_itk(_wrapped(entries, path))
     sizes = _words(entries, "FixedImageDimension"), _words(entries, "MovingImageDimension")
     if sizes[0] != sizes[1] or sizes[0] not in (["2"], ["3"]):
         raise ReadError(f"Two images of one dimension, 2 or 3, were expected in {path}; got {sizes[0]} and {sizes[1]}.")

@@ -204,11 +204,13 @@ def register_images(asked: Asked, fixed: Image, moving: Image, options: Mapping[
 
 def recorded(asked: Asked, fixed: Image, moving: Image) -> dict[str, Any]:
     """What is asked, as ``result.json`` holds it: all fields, and the SHA-256 of every file among them."""
+    from correlight.output.start import checksum_of_start
+
     sums = {"fixed": fixed.source.get("sha256"), "moving": moving.source.get("sha256")}
     for name in ("fixed_mask", "moving_mask", "start", "predictor", "recipe"):
         given = getattr(asked, name)
         if isinstance(given, Path) or (name == "recipe" and given.endswith(".toml")):
-            sums[name] = sha256(given)
+            sums[name] = checksum_of_start(given) if name == "start" else sha256(given)
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(asked).items()}
     for name, parts in (("fixed_part", asked.fixed_part), ("moving_part", asked.moving_part)):
         plain[name] = {part: value for part, value in parts.items() if value is not None}

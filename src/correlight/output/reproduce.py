@@ -17,6 +17,7 @@ from correlight.output.apply.saved import read_saved
 from correlight.output.from_files import Asked, register_files
 from correlight.output.manifest import changed_since, checksums, named_few, not_listed
 from correlight.output.originals import may_be_recorded, places
+from correlight.output.start import checksum_of_start
 from correlight.parsing import read_json, resolved, sha256
 from correlight.progress import Progress
 from correlight.registration.provenance import versions
@@ -136,7 +137,7 @@ def _sum(role: str, path: Path, asked: Asked) -> str | None:
     if not may_be_recorded(path):
         return None
     if role not in ("fixed", "moving"):
-        return sha256(path)
+        return checksum_of_start(path) if role == "start" else sha256(path)
     # An image may consist of several files, which its reader knows.
     part = asked.fixed_part if role == "fixed" else asked.moving_part
     return str(read(path, **part).source["sha256"])

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
-from correlight.errors import UsageError
+from correlight.errors import ReadError, UsageError
+from correlight.exchange import files_of
 from correlight.images.image import Image
 from correlight.output.apply.saved import placed, read_saved
+from correlight.parsing import sha256
 from correlight.transforms import Affine, Transform
+
+
+def checksum_of_start(path: Path) -> str:
+    """SHA-256 of a start: of the file, of all that a chain of elastix consists of, or of a folder with its files.
+
+    Raises
+    ------
+    ReadError
+        If it is missing, or a part of it.
+    """
+    try:
+        files = files_of(path) if path.is_file() else (path,)
+    except ReadError:
+        # The record of a result, or whatever else only `read_saved` knows.
+        files = (path,)
+    sums = [sha256(file) for file in files]
+    return sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
 def start_of_result(path: Path, fixed: Image, moving: Image) -> tuple[Transform, tuple[str, ...]]:
