@@ -56,12 +56,10 @@ test: $(TESTED) $(TSTAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PATH="$$PATH:$(CURDIR)/$(TVENV)/bin" $(BIN)/pytest -n logical --dist worksteal
-	$(MAKE) package
-	$(MAKE) docs
+# Each of these takes one processor; what one says is shown once it is done.
+	$(MAKE) -j 2 -O $(if $(filter none,$(SCREEN)),,test-napari) package docs
 ifeq ($(SCREEN),none)
 	@echo "The plug-in for napari was not tested: there is no screen, and xvfb-run is not installed."
-else
-	$(MAKE) test-napari
 endif
 
 package: $(TSTAMP)
