@@ -62,6 +62,7 @@ DOORS = {
     "liffile": ("io",),
     "mrcfile": ("io",),
     "nd2": ("io",),
+    "roifile": ("exchange",),
     "jinja2": ("output.report",),
     "PIL": ("output.report",),
     "cyclopts": ("cli",),

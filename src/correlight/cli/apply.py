@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # A script must not go on with what was refused as if nothing had been said.
 _USUAL: Literal["refused"] = "refused"
 # Files that hold places of an image and no pixels, by their endings.
-_PLACES = {".csv": "points", ".geojson": "annotations", ".json": "annotations"}
+_PLACES = {".csv": "points", ".geojson": "annotations", ".json": "annotations", ".roi": "ROIs", ".zip": "ROIs"}
 
 
 def apply(
@@ -48,13 +48,13 @@ def apply(
     transform
         A result folder, its result.json, or a transform file (.tfm, .h5, .txt, .json).
     moving
-        Images in the frame of the moving image, a CSV of images and their positions, a CSV of points, or annotations
-        in GeoJSON (.geojson, .json).
+        Images in the frame of the moving image, a CSV of images and their positions, a CSV of points, annotations in
+        GeoJSON (.geojson, .json), or ROIs of ImageJ (.roi, .zip).
     like
         The fixed image, whose pixels the output has.
     output
         A .tif file (its footprint is written beside it) or a folder; for points a .csv file, for
-        annotations a .geojson file.
+        annotations a .geojson file, for ROIs a .roi or .zip file.
     order
         Interpolation; without it linear, and nearest for channels that hold labels.
     labels

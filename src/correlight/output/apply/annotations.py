@@ -1,4 +1,4 @@
-"""Annotations of one image, such as QuPath exports them, taken to the other."""
+"""Annotations of one image, such as QuPath exports or ROIs of ImageJ, taken to the other."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.exchange.geojson import Annotations, Path2D, read_geojson, write_geojson
+from correlight.exchange.imagej import ENDINGS, read_rois, write_rois
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.output.apply.bent import known_there, led
@@ -49,8 +50,9 @@ class MovedAnnotations:
     notes: tuple[str, ...]
 
     def write(self, path: str | Path) -> None:
-        """Write them as GeoJSON."""
-        write_geojson(path, self.annotations, self.paths, self.left_out)
+        """Write them in the format that they were read from."""
+        writer = write_rois if Path(path).suffix.lower() in ENDINGS else write_geojson
+        writer(path, self.annotations, self.paths, self.left_out)
 
 
 def move_annotations(
@@ -68,7 +70,7 @@ def move_annotations(
     saved : Saved
         The transform with its record.
     path : str or Path
-        A file of GeoJSON.
+        A file of GeoJSON, or of ROIs of ImageJ.
     image : Image
         The fixed image.
     fixed_spacing, moving_spacing : float, optional
@@ -86,7 +88,7 @@ def move_annotations(
     """
     if saved.moving_from_fixed.ndim != 2:
         raise UsageError(
-            "Annotations in GeoJSON lie in a plane, and this transform has three axes; give a table of points instead."
+            "Annotations lie in a plane, and this transform has three axes; give a table of points instead."
         )
     fixed, moving = frames_for(saved, image, fixed_spacing, moving_spacing)
     if moving is None:
@@ -96,7 +98,7 @@ def move_annotations(
                 "the folder of the result in place of the transform alone."
             )
         moving = Grid.of((1, 1))
-    found = read_geojson(path)
+    found = (read_rois if Path(path).suffix.lower() in ENDINGS else read_geojson)(path)
     source, target = (fixed, moving) if points_in == "fixed" else (moving, fixed)
     transform = led(saved.moving_from_fixed, points_in)
     points = np.vstack([one.points for one in found.paths])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from correlight.errors import UsageError
+from correlight.exchange.imagej import ENDINGS
 from correlight.images.image import Image
 from correlight.images.kernel import Order
 from correlight.io import WHOLE, Selection, read, unchanged
@@ -18,7 +19,8 @@ from correlight.output.composite import write_composite
 from correlight.output.moved import Progress, halves, picture_name
 from correlight.output.target import reserve, reserve_files
 
-_PICTURES, _TABLES, _DRAWINGS = (".tif", ".tiff"), (".csv",), (".geojson", ".json")
+_PICTURES, _TABLES = (".tif", ".tiff"), (".csv",)
+_DRAWINGS = (".geojson", ".json"), ENDINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,13 @@ def apply(
         during the registration hold for the same files, and for uncalibrated images of the same shape.
     moving : str or Path
         An image in the frame of the moving image, a ``.csv`` of points (see `correlight.exchange.table`), or a
-        ``.geojson`` or ``.json`` of annotations, in pixels.
+        ``.geojson`` or ``.json`` of annotations in pixels, or ROIs of ImageJ (``.roi``, ``.zip``).
     like : str or Path
         The fixed image, whose pixels the output has.
     out : str or Path
         For an image a ``.tif`` or ``.tiff`` file, beside which ``<name>_footprint.tif`` is written, or a folder that
         receives ``registered.ome.tif`` (``registered.ome.zarr`` above 2 GiB of pixels) and ``footprint.tif``; for
-        points a ``.csv`` file, for annotations a ``.geojson`` or ``.json`` file.
+        points a ``.csv`` file, for annotations a ``.geojson`` or ``.json`` file, for ROIs a ``.roi`` or ``.zip`` file.
     order : {"linear", "nearest"}, optional
         Without it linear, but nearest neighbour for channels that hold labels, and a note says so.
     fixed_spacing, moving_spacing : float, optional
@@ -112,10 +114,13 @@ def apply(
         If the output cannot be written.
     """
     target, kind = Path(out), Path(moving).suffix.lower()
-    endings = {".csv": _TABLES, **dict.fromkeys(_DRAWINGS, _DRAWINGS)}.get(kind, (*_PICTURES, ""))
+    drawings = {ending: family for family in _DRAWINGS for ending in family}
+    endings = {".csv": _TABLES, **drawings}.get(kind, (*_PICTURES, ""))
     if target.suffix.lower() not in endings:
         expected = (
-            "a name ending in .tif or the name of a folder" if "" in endings else f"a name ending in {endings[0]}"
+            "a name ending in .tif or the name of a folder"
+            if "" in endings
+            else f"a name ending in {' or '.join(endings)}"
         )
         raise UsageError(f"As output, {expected} was expected; got {out}.")
     if composite and ("" not in endings or target.suffix):
@@ -178,7 +183,7 @@ def _places(
     stage_axes: StageAxes,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Move a table of points or annotations; the names of those outside, and what is to be said."""
-    if target.suffix.lower() in _DRAWINGS:
+    if target.suffix.lower() not in _TABLES:
         drawn = move_annotations(saved, source, image, fixed_spacing, moving_spacing, points_in)
         drawn.write(target)
         return drawn.outside, drawn.notes
