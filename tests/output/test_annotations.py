@@ -328,7 +328,7 @@ def test_the_command_line_moves_annotations(home: Path, tmp_path: Path, capsys: 
     assert str(out) in told.out
     assert "further corners" in told.err
     assert cli.main(["apply", *where, "-o", str(tmp_path / "a.tif")]) == 2
-    assert "a name ending in .geojson was expected" in capsys.readouterr().err
+    assert "a name ending in .geojson or .json was expected" in capsys.readouterr().err
     assert cli.main(["apply", *where, "-o", str(tmp_path / "b.geojson"), "--moving-scene", "2"]) == 2
     assert "holds annotations, of which there is no part" in capsys.readouterr().err
 

@@ -14,6 +14,7 @@ from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.io import read, write_ome_tiff
 from correlight.output.pair import binning_of, prepare_pair
+from correlight.output.pair_search import find_pair
 from correlight.refine.neural import refine_neural
 from correlight.simulate import pair
 from correlight.transforms import Affine
@@ -180,6 +181,33 @@ def test_what_is_wrong_is_said(options: dict, said: str, light: Image) -> None:
 def test_a_blank_image_is_refused(light: Image) -> None:
     with pytest.raises(UsageError, match="same value"):
         prepare_pair(Image.from_array(np.zeros((300, 300), np.uint8), spacing=SPACING), light)
+
+
+@pytest.mark.slow
+def test_a_field_that_is_turned_is_found_by_the_search_of_all_poses() -> None:
+    both = pair(
+        "cell",
+        12,
+        electron_shape=(160, 160),
+        light_shape=(100, 100),
+        electron_spacing=0.12,
+        light_spacing=0.224,
+        rotation=130.0,
+        mirror=False,
+        stretch=1.0,
+        shear=0.0,
+        least_overlap=0.9,
+        data_bar=False,
+    )
+    assert not prepare_pair(both.fixed, both.moving, moving_channel="reflected", rotation=(-1, 1))
+    made = find_pair(both.fixed, both.moving, moving_channel="reflected", rotation=(-1, 1))
+    assert made
+    assert (made.searched, made.channel) == ("accepted", "reflected")
+    assert "the search of all poses found this one" in made.sentence
+    assert error(made.moving_from_fixed, both.moving_from_fixed, both.fixed.grid) < 2
+    values, covered = warp(both.moving, both.moving.grid, made.moving_from_fixed, both.fixed.grid)
+    np.testing.assert_array_equal(made.moving.valid(), covered)
+    np.testing.assert_array_equal(np.asarray(made.moving.levels[0])[:, covered], values[:, covered])
 
 
 def test_the_command_writes_a_folder_and_ends_with_a_code(

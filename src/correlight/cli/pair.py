@@ -65,7 +65,8 @@ def pair(
 
     from correlight.io import unchanged
     from correlight.io.write import check_type
-    from correlight.output.pair import prepare_pair, write_pair
+    from correlight.output.pair import write_pair
+    from correlight.output.pair_search import find_pair
     from correlight.output.target import reserve
 
     with reserve(output, overwrite=overwrite, inputs=[fixed, moving]) as folder:
@@ -73,7 +74,7 @@ def pair(
         moving_image = opened(moving, moving_spacing, part=parts.of_moving)
         check_type(moving_image.dtype)
         with progress_bar() as progress:
-            made = prepare_pair(
+            made = find_pair(
                 fixed_image,
                 moving_image,
                 ratio=ratio,
@@ -90,7 +91,7 @@ def pair(
         unchanged(moving_image)
     print(made.sentence)
     covered = 100 * made.moving.valid().mean()
-    print(printable(f"Matched by the channel {made.channel}; {covered:.0f} % of the field is covered."))
+    print(printable(f"Found by the channel {made.channel}; {covered:.0f} % of the field is covered."))
     print(printable(f"Folder: {output}"))
     tell_findings(fixed_image, moving_image)
     return ACCEPTED if made else UNSURE

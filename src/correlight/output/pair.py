@@ -76,6 +76,8 @@ class PreparedPair:
     seconds : float
     tried_ratios, tried_rotations : (first, last)
         Fixed pixels per moving pixel, and degrees, between which the field was sought.
+    searched : str or None
+        The verdict on what a search of all poses found, where no place stood out by matching; None without one.
     """
 
     fixed: Image
@@ -90,9 +92,10 @@ class PreparedPair:
     seconds: float
     tried_ratios: tuple[float, float]
     tried_rotations: tuple[float, float]
+    searched: str | None = None
 
     def __bool__(self) -> bool:
-        return self.margin >= _LEAST_MARGIN
+        return self.searched == "accepted" or self.margin >= _LEAST_MARGIN
 
     @property
     def sentence(self) -> str:
@@ -101,14 +104,24 @@ class PreparedPair:
         if self.ratio_claimed is not None:
             off = 100 * (self.ratio_claimed / self.ratio_found - 1)
             found += f"; the files claim {self.ratio_claimed:.4g}, {abs(off):.1f} % {'less' if off < 0 else 'more'}"
+        if self.searched == "accepted":
+            return f"{found}. No place stood out by matching; the search of all poses found this one and accepted it."
         if self:
             return f"{found}."
         ratios, rotations = self.tried_ratios, self.tried_rotations
         return (
             f"{found}. The position is ambiguous: another one scores nearly as well. Only rotations from "
             f"{rotations[0]:g}° to {rotations[1]:g}° and moving pixels {ratios[0]:.3g} to {ratios[1]:.3g} fixed pixels "
-            "wide were tried; if the truth may lie elsewhere, register the two images instead."
+            f"wide were tried by matching; {self._elsewhere}"
         )
+
+    @property
+    def _elsewhere(self) -> str:
+        """What is known of other poses."""
+        if self.searched is None:
+            return "if the truth may lie elsewhere, register the two images instead."
+        found = "found none to accept" if self.searched == "refused" else f"found one that is {self.searched}"
+        return f"the search of all poses {found}."
 
 
 def binning_of(fixed: Grid, moving: Grid, scale: float) -> int:
@@ -230,7 +243,7 @@ def prepare_pair(
     stays = distance(place, better, fixed.grid) < _RUN_AWAY * max(fixed.grid.extent)
     transform = Affine((better if stays else place).matrix)
     report("refine", 1.0)
-    values, footprint = _cut_out(moving, transform, fixed.grid, padding)
+    values, footprint = cut_out(moving, transform, fixed.grid, padding)
     cut = replace(moving, levels=(values,), grid=fixed.grid, mask=footprint, findings=())
     return PreparedPair(
         fixed,
@@ -266,6 +279,7 @@ def write_pair(folder: str | Path, made: PreparedPair, moving: Image, seed: int)
     folder = Path(folder)
     record: dict[str, Any] = {
         "found": bool(made),
+        "found_by": "search" if made.searched == "accepted" else "matching",
         "sentence": made.sentence,
         "ratio_found": made.ratio_found,
         "ratio_claimed": made.ratio_claimed,
@@ -327,7 +341,7 @@ def _margin(poses: list[Pose]) -> float:
     return float(poses[0].score / max(rival, 1e-9))
 
 
-def _cut_out(moving: Image, moving_from_fixed: Affine, onto: Grid, padding: Padding) -> tuple[NDArray[Any], Mask]:
+def cut_out(moving: Image, moving_from_fixed: Affine, onto: Grid, padding: Padding) -> tuple[NDArray[Any], Mask]:
     """Every channel on the fixed grid, padded where the light image ends, and what was really sampled."""
     if padding == "edge":
         index = moving.grid.index(moving_from_fixed(onto.corners()))
