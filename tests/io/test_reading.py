@@ -242,6 +242,11 @@ def test_few_pages_without_meaning_are_channels_and_many_are_not(tmp_path: Path)
     many = read(tiff(tmp_path / "many.tif", pages, metadata=None, photometric="minisblack"))
     np.testing.assert_array_equal(many.levels[0], pages[:1])
     assert many.findings == ("the file holds 9 pages whose meaning it does not state; the first is read",)
+    fifth = read(tmp_path / "many.tif", time=4)
+    assert fifth.findings == ("the file holds 9 pages whose meaning it does not state; number 4 is read",)
+    np.testing.assert_array_equal(np.asarray(fifth.levels[0])[0], tifffile.imread(tmp_path / "many.tif", key=4))
+    with pytest.raises(UsageError, match="There is no page 9"):
+        read(tmp_path / "many.tif", time=9)
 
 
 def test_channel_names_come_from_ome_xml_and_imagej_labels(tmp_path: Path) -> None:

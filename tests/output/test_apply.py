@@ -60,6 +60,16 @@ def test_a_folder_can_receive_the_output(registered: Path) -> None:
     assert all(path.is_file() for path in moved.files)
 
 
+def test_another_file_in_place_of_the_fixed_image_is_said(registered: Path) -> None:
+    fixed = read(registered / "fixed.ome.tif")
+    write_ome_tiff(registered / "copy.ome.tif", 65_535 - np.asarray(fixed.levels[0]), fixed.grid, fixed.channels)
+    where = registered / "out", registered / "moving.ome.tif"
+    assert apply(*where, registered / "fixed.ome.tif", registered / "a.tif").notes == ()
+    (note,) = apply(*where, registered / "copy.ome.tif", registered / "b.tif").notes
+    assert note.startswith("copy.ome.tif is not the fixed image that was registered")
+    assert np.array_equal(tifffile.imread(registered / "a.tif"), tifffile.imread(registered / "b.tif"))
+
+
 def test_labels_keep_their_values_and_their_background(registered: Path) -> None:
     labels = np.zeros((120, 140), np.uint16)
     labels[20:70, 30:90], labels[80:110, 50:120] = 1000, 3

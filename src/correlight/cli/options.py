@@ -36,7 +36,12 @@ Scene = Annotated[
 Series = Annotated[
     Whole | None, Parameter(help="Which series of pages of a TIFF file, from 0; the first that is no preview without.")
 ]
-Time = Annotated[Whole | None, Parameter(help="Which frame of a time series, counted from 0; the first without.")]
+_TIME = (
+    "Which frame of a time series, or page of a file that states no meaning of its pages, from 0; the first without."
+)
+Time = Annotated[Whole | None, Parameter(help=_TIME)]
+FixedTime = Annotated[Whole | None, Parameter(name=("--fixed-time", "--fixed-page"), help=_TIME)]
+MovingTime = Annotated[Whole | None, Parameter(name=("--moving-time", "--moving-page"), help=_TIME)]
 View = Annotated[
     str | None,
     Parameter(help="Which view (angle, phase, illumination), a number from 0 or as V=1,H=0; the first without."),
@@ -99,8 +104,8 @@ class Parts:
     moving_scene: Scene = None
     fixed_series: Series = None
     moving_series: Series = None
-    fixed_time: Time = None
-    moving_time: Time = None
+    fixed_time: FixedTime = None
+    moving_time: MovingTime = None
     fixed_view: View = None
     moving_view: View = None
 

@@ -37,6 +37,7 @@ _OPTIONS = {
     "give the ratio of their pixel sizes": "--ratio",
     "have landmarks made of the transform": "--landmarks N",
     "choose a smaller pixel size to work at": "--at",
+    "the source that it moves; give its name": "--name NAME",
 }
 app = App(
     name="correlight",

@@ -72,7 +72,8 @@ def read(
     level : int
         Level of a pyramid, 0 for full resolution. The smaller ones lie on grids of their own over the same field.
     time : int, optional
-        Which frame of a time series, counted from 0; without it the first, and a finding says so.
+        Which frame of a time series, or which page of a TIFF file that does not state what its pages are, counted from
+        0; without it the first, and a finding says so.
     series : int, optional
         Which series of pages of one shape in a TIFF file, counted from 0; without it the first that is no preview,
         and a finding says so.

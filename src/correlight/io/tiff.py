@@ -166,6 +166,9 @@ def _selected(opened: Opened, whole: Any, series: Any, choice: Selection) -> tup
     """What to cut out of a series of a time series; other axes stay for `_arranged`."""
     axes, path = opened.axes(series), opened.path
     index: list[Any] = [slice(None)] * len(axes)
+    pages = [place for place, axis in enumerate(axes) if axis in "QI" and series.shape[place] > 1]
+    if choice.time is not None and "T" not in axes and pages:
+        return _page(series.shape[pages[0]], pages[0], index, path, choice.time)
     count = series.shape[axes.index("T")] if "T" in axes else 1
     frame, said = time_index(path, count, choice)
     if "T" not in axes:
@@ -180,6 +183,14 @@ def _selected(opened: Opened, whole: Any, series: Any, choice: Selection) -> tup
             said = (f"the file holds {count} frames of a time series; frame {frame} is the first that is there",)
     index[place] = frame
     return index, said
+
+
+def _page(count: int, place: int, index: list[Any], path: str | Path, number: int) -> tuple[list[Any], tuple[str, ...]]:
+    """One of several pages of which the file does not say what they are to each other."""
+    if number >= count:
+        raise UsageError(f"There is no page {number} in {path}; it has {count}, counted from 0.")
+    index[place] = number
+    return index, (f"the file holds {count} pages whose meaning it does not state; number {number} is read",)
 
 
 # ------------------------------------------------------------------------------------------------- their pixels

@@ -14,7 +14,15 @@ from correlight.output.apply.annotations import move_annotations
 from correlight.output.apply.bent import said_of_image
 from correlight.output.apply.moving import move, moved_how
 from correlight.output.apply.points import PointsIn, StageAxes, move_points, write_moved_points
-from correlight.output.apply.saved import Saved, findings_of, other_part, placed, read_saved, unlike_the_record
+from correlight.output.apply.saved import (
+    Saved,
+    findings_of,
+    not_the_fixed,
+    other_part,
+    placed,
+    read_saved,
+    unlike_the_record,
+)
 from correlight.output.composite import write_composite
 from correlight.output.moved import Progress, halves, picture_name
 from correlight.output.target import reserve, reserve_files
@@ -135,6 +143,7 @@ def apply(
             spacings = fixed_spacing, moving_spacing
             outside, said = _places(saved, moving, folder / target.name, fixed_image, *spacings, points_in, stage_axes)
             unchanged(fixed_image)
+        said = (*not_the_fixed(fixed_image, saved.frames), *said)
         return Moved((target,), status, outside, said, findings_of(fixed_image))
     kept = "footprint.tif" if not target.suffix else f"{_stem(target)}_footprint.tif"
     if not target.suffix:
@@ -149,9 +158,11 @@ def apply(
         )
         (seen, fixed), (image, grid) = placed(images, saved, given)
         saved.check_place(fixed)
-        notes: list[str] = []
+        notes = list[str]()
         if saved.frames is not None:
-            notes.extend(unlike_the_record(images[0], fixed, saved.frames.fixed, "fixed"))
+            # Of another field it need not be said as well that it is another file.
+            unlike = unlike_the_record(images[0], fixed, saved.frames.fixed, "fixed")
+            notes.extend(unlike or not_the_fixed(images[0], saved.frames))
             notes.extend(unlike_the_record(images[1], grid, saved.frames.moving, "moving"))
             notes.extend(
                 (*other_part(images[0], saved.frames, "fixed"), *other_part(images[1], saved.frames, "moving"))

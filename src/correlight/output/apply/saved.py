@@ -256,6 +256,15 @@ def unlike_the_record(image: Image, grid: Grid, recorded: Grid, role: str) -> tu
     )
 
 
+def not_the_fixed(image: Image, frames: Frames | None) -> tuple[str, ...]:
+    """What to say where the output gets the pixels of another file than that of the image that was registered."""
+    recorded, found = (None if frames is None else frames.fixed_sha256), image.source.get("sha256")
+    if None in (recorded, found) or recorded == found:
+        return ()
+    name = Path(str(image.source.get("path", "the image"))).name
+    return (f"{name} is not the fixed image that was registered, but another file; it is taken to lie where that lay",)
+
+
 def fixed_grid(image: Image, frames: Frames | None, given: float | None) -> Grid:
     """The grid of the fixed image in the frame of a transform; `given` is a pixel size in place of what is recorded."""
     return image.grid if frames is None else in_frame(image, frames, given, "fixed")
