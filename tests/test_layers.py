@@ -74,6 +74,7 @@ DOORS = {
     "itk": (),
     "matplotlib": ("notebook", "output.figure.write"),
     "pandas": ("notebook",),
+    "xarray": ("images.labelled",),
 }
 LAZY = {"torch"}
 DISTRIBUTIONS = {

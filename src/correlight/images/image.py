@@ -174,7 +174,8 @@ class Image:
         Parameters
         ----------
         pixels : array_like
-            Any integer or float type. Of a picture in colours (``rgb``) the colours may also be last, ``(Y, X, 3)``.
+            Any integer or float type. Of a picture in colours (``rgb``) the colours may also be last, ``(Y, X, 3)``. A
+            `DataArray` of xarray says by itself what its axes are, and where its pixels lie.
         spacing : float or sequence of float, optional
             Micrometres per pixel, array order; without it the grid is uncalibrated.
         channels : sequence of str, optional
@@ -190,6 +191,10 @@ class Image:
             If these are no two to four axes of real numbers, no pixel is valid, or the axes look like those of colours
             last and nothing says that they are.
         """
+        from correlight.images.labelled import image_of, is_labelled
+
+        if is_labelled(pixels):
+            return image_of(pixels, spacing, channels, rgb, mask)
         valid = ~np.ma.getmaskarray(pixels) if isinstance(pixels, np.ma.MaskedArray) else None
         try:
             array = np.ma.getdata(pixels) if isinstance(pixels, np.ma.MaskedArray) else np.asanyarray(pixels)
@@ -256,6 +261,12 @@ class Image:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """All pixels of the full resolution, channels first; they are read from the file if they lie on disk."""
         return np.array(self.levels[0][...], dtype=dtype, copy=copy)
+
+    def to_xarray(self) -> Any:
+        """A `DataArray` of xarray with coordinates in micrometres (`correlight.images.labelled.to_xarray`)."""
+        from correlight.images.labelled import to_xarray
+
+        return to_xarray(self)
 
     @property
     def ndim(self) -> int:
