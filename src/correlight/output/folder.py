@@ -27,6 +27,7 @@ from correlight.output.moved import Progress, halves, must_be_bounded, picture_n
 from correlight.output.report import draw_overlay, write_picture, write_report
 from correlight.output.report.content import NEAREST
 from correlight.output.report.pictures import Colour
+from correlight.output.report.slices import slice_viewer
 from correlight.output.report.volumes import shown_of, still_of, write_volume_report
 from correlight.output.section import is_section, output_grid_in_space
 from correlight.output.target import reserve
@@ -201,7 +202,10 @@ def _write_stacks(
 ) -> None:
     """The same of two stacks, or of a stack and a section, which is written as a flat image."""
     channels = _used_channel(fixed, result.fixed), _used_channel(moving, result.moving)
-    write_volume_report(folder, result, fixed, moving, channels)
+    shown = None
+    if result.status != "refused":
+        shown = slice_viewer(fixed, moving, result.moving_from_fixed, channels)
+    write_volume_report(folder, result, fixed, moving, channels, shown)
     if grid == "none" or result.status == "refused":
         return
     onto = output_grid_in_space(fixed.grid, moving.grid, result.moving_from_fixed, grid)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +21,30 @@ from correlight.registration.result import ImageRecord, Result
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Displacement
 from correlight.transforms.bending import bending
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    binary = os.environ.get("CORRELIGHT_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if not binary:
+        pytest.skip(f"no Chromium found: set CORRELIGHT_CHROMIUM or install one of {', '.join(NAMES)}")
+    with api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=binary, headless=True, args=ARGUMENTS)
+        yield launched
+        launched.close()
+
 
 SHAPE = (120, 160)
 SHIFT = (6, 10)

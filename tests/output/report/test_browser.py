@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,29 +15,6 @@ from numpy.typing import NDArray
 from correlight.output.report import write_report
 
 pytestmark = pytest.mark.browser
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    binary = os.environ.get("CORRELIGHT_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if not binary:
-        pytest.skip(f"no Chromium found: set CORRELIGHT_CHROMIUM or install one of {', '.join(NAMES)}")
-    with api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=binary, headless=True, args=ARGUMENTS)
-        yield launched
-        launched.close()
 
 
 class Viewer:

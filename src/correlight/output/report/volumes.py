@@ -23,7 +23,7 @@ from correlight.transforms import Affine, Transform
 
 # Pixels along the longest side of a slice.
 _LONGEST = 720
-_NAMES = ("across z", "across y", "across x")
+NAMES = ("across z", "across y", "across x")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,20 +114,28 @@ def orthogonal_cuts(
 
 def planes_through(fixed: Grid, moving: Grid, moving_from_fixed: Transform) -> list[tuple[int, str, Grid]]:
     """Three planes of the fixed frame through the middle of what both stacks show: across which axis, title, grid."""
-    fine = fixed.resized([max(1, round(length / _pixel(fixed))) for length in fixed.extent])
-    middle = _middle(fixed, moving, moving_from_fixed)
-    centre = np.clip(np.rint(fine.index(middle[None])[0]), 0, np.asarray(fine.shape) - 1).astype(int)
+    fine, centre = lattice_of(fixed, moving, moving_from_fixed)
     planes = []
-    for axis, name in enumerate(_NAMES):
-        start = [int(centre[axis]) if other == axis else 0 for other in range(3)]
-        stop = [int(centre[axis]) + 1 if other == axis else n for other, n in enumerate(fine.shape)]
-        onto = fine.crop(start, stop)
+    for axis, name in enumerate(NAMES):
+        onto = plane_at(fine, axis, int(centre[axis]))
         planes.append((axis, f"{name} at {content.length(float(onto.origin[axis]), fixed.unit)}", onto))
     return planes
 
 
-def _pixel(grid: Grid) -> float:
-    return max(min(grid.spacing[1:]), max(grid.extent) / _LONGEST)
+def lattice_of(
+    fixed: Grid, moving: Grid, moving_from_fixed: Transform, longest: int = _LONGEST
+) -> tuple[Grid, NDArray[np.intp]]:
+    """The fixed stack in cubes of at most so many along an axis, and the one in the middle of what both stacks show."""
+    pixel = max(min(fixed.spacing[1:]), max(fixed.extent) / longest)
+    fine = fixed.resized([max(1, round(length / pixel)) for length in fixed.extent])
+    middle = _middle(fixed, moving, moving_from_fixed)
+    return fine, np.clip(np.rint(fine.index(middle[None])[0]), 0, np.asarray(fine.shape) - 1).astype(np.intp)
+
+
+def plane_at(fine: Grid, axis: int, number: int) -> Grid:
+    """One slice of a grid of three axes."""
+    start = [number if other == axis else 0 for other in range(3)]
+    return fine.crop(start, [number + 1 if other == axis else n for other, n in enumerate(fine.shape)])
 
 
 def _middle(fixed: Grid, moving: Grid, moving_from_fixed: Transform) -> NDArray[np.float64]:
@@ -183,7 +191,12 @@ def still_of(result: Result, moving: Image, shown: Shown) -> pictures.Colour:
 
 
 def write_volume_report(
-    folder: Path, result: Result, fixed: Image, moving: Image, channels: tuple[int | None, int | None]
+    folder: Path,
+    result: Result,
+    fixed: Image,
+    moving: Image,
+    channels: tuple[int | None, int | None],
+    viewer: dict[str, Any] | None = None,
 ) -> None:
     """Write ``report.html`` and ``overlay.png`` for two stacks.
 
@@ -197,6 +210,8 @@ def write_volume_report(
         Three-dimensional.
     channels : (int or None, int or None)
         The channels used for registration.
+    viewer : dict, optional
+        What the script that leafs through slices draws from (`correlight.output.report.slices`).
 
     Raises
     ------
@@ -212,6 +227,7 @@ def write_volume_report(
         content.describe(result, fixed, moving, has_registered=laid),
         laid=laid,
         field=bent,
+        viewer=viewer,
         section=is_section(fixed.grid) or is_section(moving.grid),
         cuts=[
             {"title": title, "picture": display.data_uri(display.encode(picture, "png"))} for title, picture in shown
