@@ -52,6 +52,9 @@ def describe(folder: Path, model: Model, pair: TrainingPair, licence: str) -> No
     for name, values in zip(_TENSORS, (given, made), strict=True):
         np.save(folder / name, np.asarray(values, np.float32)[None, None])
     described = _description(folder, model.facts, side, licence)
+    # Others must find the same but for rounding, which the format wants stated as a small share of what comes out.
+    tolerance = {"relative_tolerance": 1e-3, "absolute_tolerance": min(1e-3, 0.005 * float(np.abs(made).max()))}
+    described["config"]["bioimageio"] = {"reproducibility_tolerance": [tolerance]}
     (folder / DESCRIPTION).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 

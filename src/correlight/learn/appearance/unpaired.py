@@ -32,6 +32,8 @@ _RATE, _WARM_UP = 4e-4, 50
 _SCALES = 0.8, 1.25
 # Places of a crop that are told from each other, numbers that describe each, and how sharply.
 _PLACES, _WIDE, _TEMPERATURE = 64, 64, 0.07
+# Textures are compared of crops a quarter of which is valid: that much is, of one whose middle is within an image.
+_VALID = 0.2
 # As published for the quick variant, which does without translating images of the other instrument into themselves.
 _CONTRASTIVE = 10.0
 
@@ -122,7 +124,10 @@ class _Unpaired:
             Cropped(some[0], *of, settings.seed + number, device, scales=_SCALES)
             for number, some in ((0, images), (10, others))
         )
-        self._held = [Cropped(some[1], *of, settings.seed + 1, device, plain=True) for some in (images, others)]
+        # What is held out may be narrower than what is learned from.
+        narrow = min(shape.side, *(min(scene.source.shape) for some in (images, others) for scene in some[1]))
+        held = shape.count, max(narrow // self.network.multiple, 1) * self.network.multiple
+        self._held = [Cropped(some[1], *held, settings.seed + 1, device, plain=True) for some in (images, others)]
         self._wanted = _Textures.of([_texture(*parts) for parts in self._held_parts(self._held[1])])
 
     def learn(self, step: int) -> float:
@@ -166,7 +171,9 @@ class _Unpaired:
             made, features = network.translated(source)
             found += [_texture(one, shown) for one, shown in zip(made, mask, strict=True)]
             kept.append(float(self._contrast(features, network.features(as_seen(made, mask)), step)))
-        return self._wanted.distance(_Textures.of(found)) + float(np.mean(kept))
+        made = _Textures.of(found)
+        away = 0.0 if made is None or self._wanted is None else self._wanted.distance(made)
+        return away + float(np.mean(kept))
 
     @staticmethod
     def _held_parts(crops: Cropped) -> list[tuple[Tensor, Tensor]]:
@@ -181,7 +188,7 @@ class _Unpaired:
 def _texture(grey: Tensor, mask: Tensor) -> np.ndarray:
     """The numbers by which a crop is described (see `correlight.predict.usual`); NaN where hardly a pixel is valid."""
     values, valid = ((one[0].cpu().numpy()) for one in ((grey - MIDDLE) / WIDTH, mask))
-    if valid.mean() < 0.5:
+    if valid.mean() < _VALID:
         return np.full(14, np.nan)
     return described(np.ascontiguousarray(values, np.float32), valid > 0)
 
@@ -194,15 +201,18 @@ class _Textures:
     covariance: np.ndarray
 
     @classmethod
-    def of(cls, rows: Sequence[np.ndarray]) -> _Textures:
+    def of(cls, rows: Sequence[np.ndarray]) -> _Textures | None:
+        """Of some descriptions; None where fewer than two are known."""
         table = np.stack(rows)
         table = table[np.isfinite(table).all(axis=1)]
-        return cls(table.mean(axis=0), np.cov(table.T))
+        return None if len(table) < 2 else cls(table.mean(axis=0), np.cov(table.T))
 
     def distance(self, other: _Textures) -> float:
         """Fréchet distance (Heusel et al. 2017, doi:10.48550/arXiv.1706.08500) in deviations, a mean over numbers."""
         width = np.sqrt(np.diag(self.covariance)) + 1e-3
         scale = np.outer(width, width)
-        one, two = self.covariance / scale, other.covariance / scale
+        one, two = (
+            covariance / scale + 1e-3 * np.eye(len(width)) for covariance in (self.covariance, other.covariance)
+        )
         away = (((self.mean - other.mean) / width) ** 2).sum()
         return float(away + np.trace(one + two - 2 * np.real(sqrtm(one @ two)))) / len(width)
