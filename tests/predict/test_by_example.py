@@ -8,7 +8,7 @@ import pytest
 
 from correlight.errors import ReadError, UsageError
 from correlight.images.plane import Plane
-from correlight.learn.by_example import train_analogies, train_dictionaries
+from correlight.learn.by_example import ROUND, train_analogies, train_dictionaries
 from correlight.predict.by_example import ARRAYS
 from correlight.predict.facts import FACTS, read_facts, write_facts
 from correlight.predict.model import load
@@ -135,3 +135,34 @@ def test_targets_of_one_value_are_refused(tmp_path) -> None:
     flat = [one.cut(np.s_[20:, :]) for one in pairs]
     with pytest.raises(UsageError, match="one value everywhere"):
         train_dictionaries(flat, TrainingSettings(), Workplace(tmp_path, lambda words, done: None))
+
+
+def test_a_training_of_dictionaries_that_was_interrupted_goes_on_to_the_same_end(tmp_path) -> None:
+    own = {"side": 6, "step": 3, "atoms": 20, "samples": 200}
+    settings, pairs = TrainingSettings(contrast="normalised", own=own), [pair_of(seed) for seed in range(2)]
+    told: dict[str, list[float]] = {name: [] for name in ("whole", "stopped", "resumed")}
+
+    def train(name: str, until: float) -> None:
+        folder = tmp_path / name.replace("resumed", "stopped")
+        folder.mkdir(exist_ok=True)
+
+        def tell(words: str, done: float) -> None:
+            told[name].append(done)
+            if done > until:
+                raise KeyboardInterrupt
+
+        train_dictionaries(pairs, settings, Workplace(folder, tell))
+
+    train("whole", 1)
+    with pytest.raises(KeyboardInterrupt):
+        train("stopped", 0.4)
+    assert not (tmp_path / "stopped" / ARRAYS).exists()
+    train("resumed", 1)
+    assert len(told["resumed"]) < len(told["whole"]) - 9
+    one, other = (np.load(tmp_path / name / ARRAYS) for name in ("whole", "stopped"))
+    assert np.array_equal(one["atoms"], other["atoms"])
+    assert np.array_equal(one["variances"], other["variances"])
+    round_ = tmp_path / "stopped" / ROUND
+    round_.write_bytes(round_.read_bytes()[:300])
+    with pytest.raises(ReadError, match="was expected to be a checkpoint"):
+        train("resumed", 1)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from correlight.errors import UsageError
+from correlight.errors import ReadError, UsageError
 from correlight.predict.analogies import Analogy, Example
 from correlight.predict.by_example import ARRAYS, Coupled, Quoting, Units, write_arrays
 from correlight.predict.contrast import prepared
-from correlight.predict.dictionaries import JointDictionary, learned, sampled
+from correlight.predict.dictionaries import JointDictionary, Round, learned, sampled
 from correlight.predict.facts import Contrast, Usual
 from correlight.predict.kinds import Mapping
 from correlight.predict.sparse_coding import Coding
@@ -19,6 +23,8 @@ from correlight.predict.training import Sample, Trained, TrainingPair, TrainingS
 from correlight.predict.usual import PART, parts
 from correlight.predict.usual import learned as usual_of
 
+# Where a training of dictionaries keeps what it goes on from.
+ROUND = "round.npz"
 # As the publication has it; settings of a training may say otherwise.
 ATOMS, SAMPLES = 900, 10_000
 # Patches for every atom: a dictionary of as many atoms as patches learns them by heart.
@@ -110,11 +116,40 @@ def train_dictionaries(pairs: Sequence[TrainingPair], settings: TrainingSettings
         atoms,
         coding.sparsity,
         lambda _, done: place.tell(f"dictionary of {atoms} atoms: {done:.0%}", 0.9 * done),
+        keep=partial(_keep, place.folder / ROUND),
+        kept=_kept(place.folder / ROUND, (atoms, patches.shape[1]), (len(patches), atoms)),
     )
     made = JointDictionary(dictionary, coding, np.ones(6)).with_variances(_triples(held, settings.contrast, units))
     write_arrays(place.folder, {"atoms": dictionary, "variances": made.variances})
     own = {"side": coding.side, "step": coding.step, "sparsity": coding.sparsity, "weight": coding.weight}
     return _trained(Coupled(made, units), held, pairs, settings, units, own)
+
+
+def _keep(path: Path, done: Round) -> None:
+    """Write a round completely or not at all."""
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, allow_pickle=False, number=done.number, dictionary=done.dictionary, codes=done.codes)
+    os.replace(part, path)
+
+
+def _kept(path: Path, dictionary: tuple[int, int], codes: tuple[int, int]) -> Round | None:
+    """The round that an interrupted training ended with, if there is one."""
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            done = Round(int(stored["number"]), *(stored[name].astype(np.float32) for name in ("dictionary", "codes")))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ReadError(
+            f"{path} was expected to be a checkpoint of this training ({error}); remove its folder to begin anew."
+        ) from error
+    if done.dictionary.shape != dictionary or done.codes.shape != codes:
+        raise ReadError(
+            f"{path} was expected to hold {dictionary[0]} atoms of {dictionary[1]} numbers and {codes[0]} codes of "
+            "these; remove its folder to begin anew."
+        )
+    return done
 
 
 def _own(settings: TrainingSettings, name: str, usual: Known) -> Known:

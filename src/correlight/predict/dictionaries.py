@@ -8,7 +8,7 @@ dictionary denoises the image that the prediction is to be compared with, and sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -25,6 +25,7 @@ from correlight.progress import Progress
 _FIRST_STEPS, _STEPS = 20, 6
 # The last rounds see all samples; the dictionary has settled by then.
 _ROUNDS = 25
+_KEPT_EVERY = 5
 # The variance of a prediction's error that this share of held-out pixels does not exceed counts as the least.
 _SUREST = 0.05
 
@@ -62,7 +63,34 @@ def sampled(pairs: Sequence[Triple], side: int, count: int, rng: np.random.Gener
     return np.asarray(rng.permutation(stacked)[:count], np.float32)
 
 
-def learned(patches: Float32, atoms: int, sparsity: float, report: Progress = lambda stage, fraction: None) -> Float32:
+@dataclass(frozen=True, eq=False)
+class Round:
+    """Where the learning of a dictionary stands, to go on from.
+
+    Parameters
+    ----------
+    number : int
+        Rounds that are done.
+    dictionary : (K, P) array
+        One atom a row.
+    codes : (N, K) array
+        The state of the codes.
+    """
+
+    number: int
+    dictionary: Float32
+    codes: Float32
+
+
+def learned(
+    patches: Float32,
+    atoms: int,
+    sparsity: float,
+    report: Progress = lambda stage, fraction: None,
+    *,
+    keep: Callable[[Round], None] = lambda done: None,
+    kept: Round | None = None,
+) -> Float32:
     """The dictionary that codes patches most sparsely: codes and atoms minimise equation 8 in turn.
 
     Codes go on where they were, so that few steps suffice after each update of the atoms. Atoms follow from
@@ -80,6 +108,10 @@ def learned(patches: Float32, atoms: int, sparsity: float, report: Progress = la
         λ.
     report : callable
         Told how far it is.
+    keep : callable
+        Given every few rounds what can be gone on from.
+    kept : Round, optional
+        To go on from, of the same patches.
 
     Returns
     -------
@@ -90,12 +122,18 @@ def learned(patches: Float32, atoms: int, sparsity: float, report: Progress = la
     # Constant patches are no directions: they are the last to become atoms.
     first = np.argsort(lengths[:, 0] < 1e-3, kind="stable")[:atoms]
     dictionary = np.asarray(patches[first] / np.maximum(lengths[first], np.float32(1e-6)), np.float32)
+    if kept is not None:
+        dictionary = kept.dictionary.copy()
     codes = Codes(dictionary, len(patches), sparsity)
-    for number in range(_ROUNDS):
+    if kept is not None:
+        codes.resume(kept.codes)
+    for number in range(kept.number if kept is not None else 0, _ROUNDS):
         for _ in range(_STEPS if number else _FIRST_STEPS):
             codes.step(patches)
         _update(dictionary, patches, codes.values, last=number == _ROUNDS - 1)
         codes.use(dictionary)
+        if (number + 1) % _KEPT_EVERY == 0:
+            keep(Round(number + 1, dictionary, codes.state))
         report("dictionary", (number + 1) / _ROUNDS)
     return dictionary
 

@@ -91,6 +91,16 @@ class Codes:
             multipliers[:] = total - copies
 
     @property
+    def state(self) -> Float32:
+        """All that codes of a dictionary that was just taken up depend on, besides it; shape ``(N, K)``."""
+        return self._both
+
+    def resume(self, state: Float32) -> None:
+        """Go on from such a state."""
+        self._both[:] = state
+        self.use(self._atoms)
+
+    @property
     def values(self) -> Float32:
         """The codes, shape ``(N, K)``: most are exactly zero."""
         return self._both - np.clip(self._both, -self._threshold, self._threshold)

@@ -171,8 +171,8 @@ class _Unpaired:
             made, features = network.translated(source)
             found += [_texture(one, shown) for one, shown in zip(made, mask, strict=True)]
             kept.append(float(self._contrast(features, network.features(as_seen(made, mask)), step)))
-        made = _Textures.of(found)
-        away = 0.0 if made is None or self._wanted is None else self._wanted.distance(made)
+        textures = _Textures.of(found)
+        away = 0.0 if textures is None or self._wanted is None else self._wanted.distance(textures)
         return away + float(np.mean(kept))
 
     @staticmethod
@@ -211,8 +211,7 @@ class _Textures:
         """Fréchet distance (Heusel et al. 2017, doi:10.48550/arXiv.1706.08500) in deviations, a mean over numbers."""
         width = np.sqrt(np.diag(self.covariance)) + 1e-3
         scale = np.outer(width, width)
-        one, two = (
-            covariance / scale + 1e-3 * np.eye(len(width)) for covariance in (self.covariance, other.covariance)
-        )
+        ridge = 1e-3 * np.eye(len(width))
+        one, two = (covariance / scale + ridge for covariance in (self.covariance, other.covariance))
         away = (((self.mean - other.mean) / width) ** 2).sum()
         return float(away + np.trace(one + two - 2 * np.real(sqrtm(one @ two)))) / len(width)
