@@ -51,6 +51,16 @@ def test_a_written_view_has_floats_only_and_names_its_source(tmp_path: Path) -> 
     assert affine["sources"] == ["lm"]
     assert all(isinstance(value, float) for value in affine["parameters"])
     assert affine["parameters"] == pytest.approx(VECTOR, abs=1e-12)
+    # What its schema of views requires of a display, and nothing that it does not know.
+    (display,) = (one["imageDisplay"] for one in entry["sourceDisplays"])
+    assert {"color", "contrastLimits", "opacity", "name", "sources"} <= set(display)
+    assert set(entry) == {"uiSelectionGroup", "isExclusive", "sourceDisplays", "sourceTransforms"}
+    assert (display["sources"], display["contrastLimits"]) == (["lm"], [0.0, 65535.0])
+    write_mobie(tmp_path / "a.json", MOVING_FROM_FIXED_3D, ExchangeContext(name="lm", shown=(3, 9)))
+    shown = json.loads((tmp_path / "a.json").read_text())["views"]["correlight"]["sourceDisplays"][0]["imageDisplay"]
+    assert shown["contrastLimits"] == [3.0, 9.0]
+    with pytest.raises(UsageError, match="without blanks"):
+        write_mobie(tmp_path / "a.json", MOVING_FROM_FIXED_3D, ExchangeContext(name="l m"))
     with pytest.raises(UsageError, match="give its name"):
         write_mobie(tmp_path / "a.json", MOVING_FROM_FIXED_3D, ExchangeContext())
 

@@ -39,6 +39,8 @@ class ExchangeContext:
         tables.
     sized : bool
         Whether the shapes of the grids are known and not just their pixel sizes.
+    shown : tuple of float or None
+        Grey values of the moving image that viewers show as black and white, for formats that state them.
     """
 
     fixed: Grid | None = None
@@ -50,6 +52,7 @@ class ExchangeContext:
     moving_origin: tuple[float, ...] | None = None
     unit: Unit | None = None
     sized: bool = True
+    shown: tuple[float, float] | None = None
 
     @property
     def axes(self) -> int | None:

@@ -8,6 +8,7 @@ order of the list. A new view goes into a file of its own (``misc/views/<name>.j
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from correlight.parsing import read_json
 from correlight.transforms import Affine, Transform
 
 _VIEW = "correlight"
+# Grey values that are shown where nothing is known of the image, and what a name must not contain.
+WHOLE_RANGE = 0.0, 65_535.0
+_NAME = re.compile(r"[^;,\\/ ]+")
 
 
 @reads("a view of MoBIE")
@@ -80,7 +84,7 @@ def read_mobie(path: str | Path, context: ExchangeContext = UNKNOWN) -> Affine:
 
 
 def write_mobie(path: str | Path, moving_from_fixed: Transform, context: ExchangeContext) -> None:
-    """Write a view that places the moving source.
+    """Write a view that places the moving source and shows it in addition to what is shown already.
 
     Parameters
     ----------
@@ -89,24 +93,40 @@ def write_mobie(path: str | Path, moving_from_fixed: Transform, context: Exchang
     moving_from_fixed : Affine
         Takes fixed to moving positions.
     context : ExchangeContext
-        ``name`` is the moving source as the dataset calls it.
+        ``name`` is the moving source as the dataset calls it; ``shown`` are its contrast limits, those of 16 bits
+        without.
 
     Raises
     ------
     TransformError
         If the transform is not affine.
     UsageError
-        If the source has no name.
+        If the source has no name, or one that MoBIE does not allow.
     WriteError
         If the file cannot be written.
     """
     affine = require_affine(moving_from_fixed, "MoBIE")
     if not context.name:
         raise UsageError("A view of MoBIE names the source that it moves; give its name.")
+    if not _NAME.fullmatch(context.name):
+        raise UsageError(f"A name without blanks, slashes, commas and semicolons was expected; got {context.name!r}.")
     # MoBIE's own validator asks for floats, which is what tolist gives.
     parameters = xyz_from_affine(affine.inverse()).ravel().tolist()
     move = {"name": _VIEW, "sources": [context.name], "parameters": parameters}
-    view = {"uiSelectionGroup": _VIEW, "isExclusive": False, "sourceTransforms": [{"affine": move}]}
+    display = {
+        "name": context.name,
+        "sources": [context.name],
+        "color": "r=255,g=64,b=255,a=255",
+        "contrastLimits": [float(value) for value in context.shown or WHOLE_RANGE],
+        "opacity": 1.0,
+        "blendingMode": "sum",
+    }
+    view = {
+        "uiSelectionGroup": _VIEW,
+        "isExclusive": False,
+        "sourceDisplays": [{"imageDisplay": display}],
+        "sourceTransforms": [{"affine": move}],
+    }
     try:
         Path(path).write_text(json.dumps({"views": {_VIEW: view}}, indent=2) + "\n", encoding="utf-8", newline="\n")
     except OSError as error:

@@ -23,7 +23,11 @@ from correlight.exchange import (
     write_file,
 )
 from correlight.exchange.formats import BARE, Format, called, choose, named, recognise
+from correlight.exchange.mobie import WHOLE_RANGE
 from correlight.geometry import Grid
+from correlight.images.display import display_range
+from correlight.images.image import Image
+from correlight.images.pyramid import shown_image
 from correlight.io import read
 from correlight.landmarks import LinearModel, fit
 from correlight.landmarks.tables import supposed
@@ -165,6 +169,9 @@ def convert(
         raise UsageError(f"{source} holds landmarks and {entry.title} a transform; choose the kind (model) to fit.")
     if kind in entry.writes:
         entry.must_end(target)
+    if entry.name == "mobie" and context.shown is None:
+        limits = " to ".join(f"{value:g}" for value in WHOLE_RANGE)
+        notes.append(f"the view shows grey values from {limits}; give the moving image for limits of its own")
     inputs = [path for path in (source, fixed, moving, context.into) if path is not None]
     out = Path(target)
     if entry.folder:
@@ -253,12 +260,13 @@ def _with_images(
     Also what is said of images that were chosen from several in a file.
     """
     grids: dict[str, Grid | None] = {}
-    sized, found = True, list[str]()
+    sized, found, shown = True, list[str](), context.shown
     for role, path, spacing, part in zip(("fixed", "moving"), paths, spacings, parts, strict=True):
         grids[role] = None
         if path is not None:
             image = read(path, spacing=spacing, **part)
             grids[role] = image.grid
+            shown = _shown(image) if role == "moving" else shown
             found += [f"{Path(path).name}: {text}" for text in image.findings if text.startswith("the file holds")]
         elif spacing is not None:
             ndim = context.ndim or (2 if len(spacing) == 1 else len(spacing))
@@ -269,8 +277,14 @@ def _with_images(
         if frames is not None:
             grids["fixed"] = grids["fixed"] or frames.fixed
             grids["moving"] = grids["moving"] or frames.moving
-    known = replace(context, fixed=grids["fixed"], moving=grids["moving"], sized=sized)
+    known = replace(context, fixed=grids["fixed"], moving=grids["moving"], sized=sized, shown=shown)
     return known, tuple(dict.fromkeys(found))
+
+
+def _shown(image: Image) -> tuple[float, float] | None:
+    """The grey values between which the first channel of an image is shown."""
+    small = shown_image(image)
+    return display_range(np.asarray(small.levels[0][0]), small.valid())
 
 
 def _unit_supposed(format_name: str | None, context: ExchangeContext, source: str | Path) -> list[str]:
