@@ -290,7 +290,7 @@ def text_width(words: str, size: float) -> float:
 @cache
 def _font(size: float) -> ImageFont.FreeTypeFont:
     """DejaVu Sans with the letters that are drawn, its licence beside it; set in the same way on every machine."""
-    return ImageFont.truetype(_FONT, size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(str(_FONT), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _lighten(picture: Colour, label: Grey, top: int, left: int) -> None:
