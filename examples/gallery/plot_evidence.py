@@ -2,7 +2,7 @@
 Why a result is accepted or refused
 ===================================
 
-Two images of different specimens have nothing in common. The result says so: it is a value like any other, not an error.
+Two images of different specimens have nothing in common. The result says so: it is a value like any other, no error.
 """
 
 import matplotlib.pyplot as plt
@@ -11,8 +11,8 @@ import numpy as np
 from correlight import register
 from correlight.simulate import pair
 
-one = pair("cell", seed=1, electron_shape=(176, 176), light_shape=(128, 128), rotation=0, mirror=False, data_bar=False)
-other = pair("cell", seed=7, electron_shape=(176, 176), light_shape=(128, 128), rotation=0, mirror=False, data_bar=False)
+small = {"electron_shape": (176, 176), "light_shape": (128, 128), "rotation": 0, "mirror": False, "data_bar": False}
+one, other = pair("cell", seed=1, **small), pair("cell", seed=7, **small)
 
 # Limits of the search, which make the example quick.
 limits = {"rotation": (-20, 20), "mirror": False, "stretch": (1, 1), "moving_channel": 0}

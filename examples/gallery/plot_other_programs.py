@@ -2,8 +2,8 @@
 Hand a transform to other programs
 ==================================
 
-A transform becomes a file of ITK or a matrix, and is read back from it. ``correlight convert`` writes those of elastix, BigWarp,
-MoBIE, eC-CLEM and others.
+A transform becomes a file of ITK or a matrix, and is read back from it. ``correlight convert`` writes those of elastix,
+BigWarp, MoBIE, eC-CLEM and others.
 """
 
 import tempfile
@@ -30,8 +30,8 @@ for name in ("moving_from_fixed.tfm", "matrix.json"):
 print((folder / "moving_from_fixed.tfm").read_text())
 
 # %%
-# Transforms are functions: they can be called, inverted and joined. Here the corners of the electron image, in the light
-# image.
+# Transforms are functions: they can be called, inverted and joined. Here the corners of the electron image, in the
+# light image.
 
 corners = fixed.grid.corners()[[0, 1, 3, 2, 0]]
 there = transform(corners)

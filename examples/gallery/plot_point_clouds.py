@@ -2,8 +2,8 @@
 Clouds of points
 ================
 
-Outlines of organelles, segmented in two images, without any known correspondence: coherent point drift lays one cloud on
-the other.
+Outlines of organelles, segmented in two images, without any known correspondence: coherent point drift lays one cloud
+on the other.
 """
 
 import matplotlib.pyplot as plt

@@ -31,8 +31,8 @@ for reason in result.verdict.reasons:
     print("-", reason)
 
 # %%
-# The predicted error is least between the landmarks and grows away from them. Where one more pair would lower it most is
-# one of the pieces of evidence.
+# The predicted error is least between the landmarks and grows away from them. Where one more pair would lower it most
+# is one of the pieces of evidence.
 
 print(next(one.sentence for one in result.verdict.evidence if one.name == "Next landmark"))
 
