@@ -97,7 +97,7 @@ def test_napari_shows_the_store_in_its_colours_and_ranges(
     written = write_composite(tmp_path, images[0], [Moved(images[1], images[1].grid, MOVING_FROM_FIXED)])
     (_, options, _), *_ = reader.napari_get_reader(str(written[0]))(str(written[0]))
     assert options["contrast_limits"] == [[one.low, one.high] for one in how_shown(images)]
-    assert options["name"] == list(channel_names(images))
+    assert [name.removeprefix("composite: ") for name in options["name"]] == list(channel_names(images))
 
 
 def test_bands_are_cut_alike_however_each_image_is_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

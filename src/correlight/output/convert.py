@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,8 @@ def _write(path: Path, content: Content, entry: Format, context: ExchangeContext
         if not isinstance(content, Projective):
             raise
         hint = "or choose the kind (model) affine to write the affine transform that comes nearest"
+        with suppress(UsageError):  # without the images nothing can be said of what it costs
+            hint += f": {simpler(content, 'affine', context)[1].partition('; ')[2]}"
         raise TransformError(f"{str(error).rstrip('.')}, {hint}.") from error
 
 
