@@ -18,7 +18,7 @@ from correlight.images.resample import warp
 from correlight.io import read
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.figure import draw, figure_of
-from correlight.output.figure.marks import Landmarks
+from correlight.output.figure.marks import Landmarks, Words
 from correlight.output.figure.write import painted
 from correlight.output.folder import write_result
 from correlight.output.landmarks import write_landmark_table
@@ -167,6 +167,14 @@ def test_residuals_are_enlarged_by_a_round_number() -> None:
     there = np.array([[0.0, 0], [1000, 0], [0, 1000]])
     assert Landmarks(("a", "b", "c"), there, there + np.array([1.0, 0])).times == 50
     assert Landmarks(("a", "b", "c"), there, there).times == 1
+
+
+@pytest.mark.parametrize("place", [(-30.0, 5.0), (5.0, -40.0), (3.0, 1.0), (58.0, 31.0), (500.0, 500.0)])
+def test_letters_beyond_the_edge_are_cut_off(place: tuple[float, float]) -> None:
+    plain = np.zeros((32, 64, 3), np.uint8)
+    drawn = painted(plain, 0, [Words(*place, "12", 9.0)], (32, 64))
+    assert drawn.shape == plain.shape
+    assert drawn.any() == (place in ((3.0, 1.0), (58.0, 31.0)))
 
 
 def test_images_that_moved_with_their_result_are_found(folder: Path, tmp_path: Path) -> None:

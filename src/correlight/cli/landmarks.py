@@ -75,7 +75,7 @@ def landmarks(
             must_be_bounded(output_pixels(images[0], onto), images[1])
         table = read_pairs(points, images[0].grid, images[1].grid)
         done = from_landmarks(*images, table, model, error=error, noise=noise, without=read_names(without))
-        notes = write_result(folder, done.result, *images, grid=onto)
+        notes = write_result(folder, done.result, *images, grid=onto, landmarks=done)
         write_landmark_table(folder / "landmarks.csv", done)
         for image in images:
             unchanged(image)

@@ -31,6 +31,7 @@ from correlight.output.report.slices import slice_viewer
 from correlight.output.report.volumes import shown_of, still_of, write_volume_report
 from correlight.output.section import is_section, output_grid_in_space
 from correlight.output.target import reserve
+from correlight.registration.from_landmarks import LandmarkResult
 from correlight.registration.result import ImageRecord, Result
 from correlight.registration.stack import as_stacks
 from correlight.transforms import Affine, Projective, Transform
@@ -44,6 +45,7 @@ def write_result(
     *,
     grid: GridChoice = "fixed",
     composite: bool = False,
+    landmarks: LandmarkResult | None = None,
     progress: Progress | None = None,
 ) -> tuple[str, ...]:
     """Write everything that a registration hands over into a folder that exists (see `output.target.reserve`).
@@ -64,6 +66,8 @@ def write_result(
         Grid of ``registered.ome.tif`` as for `correlight.images.resample.output_grid`; "none" leaves the image out.
     composite : bool
         Whether the fixed image and the registered channels are written as one image as well, unless it is refused.
+    landmarks : LandmarkResult, optional
+        Of a result that was made by hand, what came of its landmarks, for the report.
     progress : callable, optional
         Called with the fraction of the rows of the registered image that are written.
 
@@ -96,7 +100,7 @@ def write_result(
         fixed, moving = as_stacks(fixed, moving)
         _write_stacks(folder, result, fixed, moving, grid, orders, told)
     else:
-        _write_pictures(folder, result, fixed, moving, grid, orders, told)
+        _write_pictures(folder, result, fixed, moving, grid, orders, landmarks, told)
     if composite and moves:
         laid = Moved(moving, moving.grid, result.moving_from_fixed, orders)
         write_composite(folder, fixed, [laid], progress=told_after)
@@ -141,6 +145,7 @@ def _write_pictures(
     moving: Image,
     grid: GridChoice,
     orders: Sequence[Order],
+    landmarks: LandmarkResult | None,
     progress: Progress | None,
 ) -> None:
     """The overlay, the report, and the registered image, of two images in two dimensions."""
@@ -149,7 +154,7 @@ def _write_pictures(
     if result.status != "refused":
         registered, footprint = warp(light, light.grid, result.moving_from_fixed, seen.grid, orders)
     write_picture(folder / "overlay.png", _drawn(result, seen, light, registered, footprint))
-    write_report(folder / "report.html", result, seen, light, registered, footprint)
+    write_report(folder / "report.html", result, seen, light, registered, footprint, landmarks)
     if result.status == "refused" or grid == "none":
         return
     del registered, footprint

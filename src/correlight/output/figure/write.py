@@ -90,6 +90,8 @@ def _paint(out: Colour, mark: Mark) -> None:
         letters = lettering(_drawable(mark.text), mark.size)
         top, left = round(mark.y - 0.36 * mark.size - _ascent(mark.size)), round(mark.x)
         first = max(0, -top), max(0, -left)
+        if first[0] >= letters.shape[0] or first[1] >= letters.shape[1]:
+            return
         part = out[max(0, top) :, max(0, left) :][: letters.shape[0] - first[0], : letters.shape[1] - first[1]]
         weight = letters[first[0] :, first[1] :][: part.shape[0], : part.shape[1], None].astype(np.float32) / 255
         part[:] = np.round(part * (1 - weight) + np.asarray(mark.colour, np.float32) * weight)

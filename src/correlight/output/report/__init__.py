@@ -12,7 +12,9 @@ from correlight.errors import UsageError, WriteError
 from correlight.images import display
 from correlight.images.image import Image
 from correlight.output.report import content, pictures, predicted, viewer
+from correlight.output.report import landmarks as by_hand
 from correlight.output.report.page import template
+from correlight.registration.from_landmarks import LandmarkResult
 from correlight.registration.result import Result
 
 __all__ = ["draw_overlay", "write_picture", "write_report"]
@@ -27,6 +29,7 @@ def write_report(
     moving: Image,
     registered: NDArray[Any] | None,
     footprint: NDArray[np.bool_] | None,
+    landmarks: LandmarkResult | None = None,
 ) -> None:
     """Write the report of one registration as a single HTML file that loads nothing from outside.
 
@@ -47,6 +50,8 @@ def write_report(
         result was refused. The report then shows the two images side by side.
     footprint : (Y, X) array of bool or None
         Where the registered image was really sampled; None for everywhere.
+    landmarks : LandmarkResult, optional
+        Of a result that was made by hand, what came of its landmarks.
 
     Raises
     ------
@@ -58,6 +63,10 @@ def write_report(
     _check(fixed, moving, registered, footprint)
     shown = viewer.prepare(result, fixed, moving, registered, footprint)
     bent, look = shown.pop("field"), pictures.Look(**shown["look"])
+    known = None
+    if landmarks is not None and shown["registered"]:
+        known = by_hand.describe(landmarks, fixed.grid, (shown["fixed"]["height"], shown["fixed"]["width"]))
+    shown["landmarks"] = known
     page = template("report.html.j2").render(
         content.describe(result, fixed, moving, has_registered=registered is not None),
         viewer=shown,
@@ -65,6 +74,7 @@ def write_report(
         poses=viewer.pose_rows(result, fixed, moving, look if shown["registered"] else None),
         ignored=viewer.ignored_pictures(result, fixed, moving),
         predicted=predicted.describe(result),
+        landmarks=known,
     )
     _write(Path(path), page.encode("utf-8", "replace"))
 

@@ -310,6 +310,31 @@
     }
   }
 
+  function drawLandmarks() {
+    const { context } = paper;
+    const { there, moved, times } = data.landmarks;
+    const size = 7 / view.zoom;
+    for (const [colour, width] of [["#000", 4.5], ["#ffe840", 2]]) {
+      context.beginPath();
+      there.forEach(([x, y], i) => {
+        context.moveTo(x + size, y);
+        context.arc(x, y, size, 0, 2 * Math.PI);
+        context.moveTo(x, y);
+        context.lineTo(x + times * (moved[i][0] - x), y + times * (moved[i][1] - y));
+      });
+      context.lineWidth = width / view.zoom;
+      context.strokeStyle = colour;
+      context.stroke();
+    }
+  }
+
+  // Numbers are those of the table, as large as all letters.
+  function drawNumbers() {
+    data.landmarks.there.forEach(([x, y], i) => {
+      tag(String(i + 1), x * view.zoom + view.x + 9, y * view.zoom + view.y - 30);
+    });
+  }
+
   function tag(words, x, y, align = "left") {
     const { context } = paper;
     context.font = "13px system-ui, sans-serif";
@@ -407,7 +432,9 @@
     if (!data.registered) all.forEach((panel) => put(layers[`${panel.role}Ignored`], panel));
     if (shows("show-outline")) drawOutline();
     if (shows("show-grid")) drawGrid();
+    if (shows("show-landmarks")) drawLandmarks();
     onScreen();
+    if (shows("show-landmarks")) drawNumbers();
     drawNotes(mode, all);
     const perPixel = (view.zoom * data.fixed.width) / data.fixed.full_width;
     byId("zoom-level").textContent = `${Math.round(100 * perPixel)} %`;
