@@ -17,8 +17,9 @@ from correlight.images.image import Image
 from correlight.images.resample import warp
 from correlight.io import read
 from correlight.landmarks.tables import LandmarkTable, PointTable
-from correlight.output.figure import draw, figure_of
+from correlight.output.figure.from_result import figure_of
 from correlight.output.figure.marks import Landmarks, Words
+from correlight.output.figure.overlay import draw
 from correlight.output.figure.write import painted
 from correlight.output.folder import write_result
 from correlight.output.landmarks import write_landmark_table

@@ -203,4 +203,4 @@ def judged_by_beads(task: Task, fit: BeadFit) -> Judgement:
     fixed, moving = task.pair.fixed.grid, task.pair.moving.grid
     predicted = predict(fit.fitted.estimate.error, fit.transform, fixed, moving)
     evidence = evidence_of(fit.beads, fit.fitted, predicted, fixed, moving)
-    return Judgement(judge(fit.fitted.match, evidence), predicted)
+    return Judgement(judge(fit.fitted.match, evidence), predicted, pairs=fit.beads.matched(fit.fitted.match))

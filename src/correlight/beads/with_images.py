@@ -100,7 +100,7 @@ class BeadAndImageEvidence:
             verdict = beads_and_images(
                 self._images.judge(task, own).verdict, by_beads.verdict, _apart(task, own.transform, fit.transform)
             )
-            return Judgement(verdict, by_beads.predicted_error)
+            return replace(by_beads, verdict=verdict)
         assert isinstance(fit, ImageFit)
         beads = _beads_of(fit)
         by_images = self._images.judge(task, fit)
@@ -108,8 +108,9 @@ class BeadAndImageEvidence:
             return replace(by_images, verdict=beads_and_images(by_images.verdict, refused(beads), float("nan")))
         fitted = bead_fit(task, fit.candidate, beads, BEAD_MODELS)
         apart = _apart(task, fit.transform, fitted.transform)
-        verdict = beads_and_images(by_images.verdict, judged_by_beads(task, fitted).verdict, apart)
-        return replace(by_images, verdict=verdict)
+        by_beads = judged_by_beads(task, fitted)
+        verdict = beads_and_images(by_images.verdict, by_beads.verdict, apart)
+        return replace(by_images, verdict=verdict, pairs=by_beads.pairs)
 
 
 def _apart(task: Task, one: Transform, other: Transform) -> float:

@@ -55,7 +55,7 @@ def figure(
         raise UsageError(f"--longest expects a number of pixels; got {longest}.")
     region = box(roi, "--roi")
 
-    from correlight.output.figure import figure_of
+    from correlight.output.figure.from_result import figure_of
 
     notes = figure_of(
         result,

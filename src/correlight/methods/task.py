@@ -16,7 +16,7 @@ from correlight.appearance.noise import denoised
 from correlight.errors import UsageError
 from correlight.evidence.predicted_error import PredictedError
 from correlight.evidence.verdict import Verdict
-from correlight.geometry import Grid
+from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.progress import Progress
@@ -221,11 +221,14 @@ class Judgement:
         How far off it may be, place by place.
     maps : mapping of str to array
         What else is known place by place, float32 on the grid of the predicted error, by names that files can have.
+    pairs : (Points, Points) or None
+        Places that were matched one by one in the fixed and in the moving image: beads.
     """
 
     verdict: Verdict
     predicted_error: PredictedError
     maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    pairs: tuple[Points, Points] | None = None
 
 
 def models_for(task: Task, allowed: Sequence[LinearModel]) -> tuple[LinearModel, ...]:

@@ -74,6 +74,7 @@ def finish(
         maps=judgement.maps,
         bending=bent,
         predicted=what_was_predicted(pair, fit.candidate),
+        pairs=judgement.pairs,
     )
 
 

@@ -158,6 +158,8 @@ class Result:
         How a map that bends departs from the linear map of the first pose; None of a linear map.
     predicted : Predicted or None
         Of a recipe that predicts one image from the other, what was predicted and by which model.
+    pairs : (Points, Points) or None
+        Places that were matched one by one in the fixed and in the moving image: beads.
     advice : tuple of Advice
         What to try next, the most specific first; empty of an accepted result.
     images : (Image, Image) or None
@@ -184,6 +186,7 @@ class Result:
     maps: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     bending: Bending | None = None
     predicted: Predicted | None = None
+    pairs: tuple[Points, Points] | None = None
     advice: tuple[Advice, ...] = ()
     images: tuple[Image, Image] | None = None
     asked: Mapping[str, Any] | None = None

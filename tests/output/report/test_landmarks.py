@@ -1,6 +1,7 @@
 """The report of a result from landmarks draws them where they lie, and lists how far their partners are off."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def test_places_are_pixels_of_the_picture_and_residuals_lengths_in_the_fixed_ima
     made: tuple[Image, Image, LandmarkResult],
 ) -> None:
     fixed, _, outcome = made
-    shown = describe(outcome, fixed.grid, (SHAPE[0] // 2, SHAPE[1] // 2))
+    shown = describe(outcome.result, outcome, fixed.grid, (SHAPE[0] // 2, SHAPE[1] // 2))
     np.testing.assert_allclose(np.asarray(shown["there"]), (PLACES[:, ::-1] + 0.5) / 2)
     off = np.linalg.norm(np.asarray(shown["moved"]) - shown["there"], axis=1) * 2 * FIXED_SPACING
     for row, length in zip(shown["rows"], off, strict=True):
@@ -49,3 +50,15 @@ def test_the_report_lists_them_and_draws_them(made: tuple[Image, Image, Landmark
     assert re.findall(r'<th scope="row">(.*?)</th>', section) == ["a", "b", "c", "&lt;d&gt;", "e"]
     write_result(tmp_path, outcome.result, fixed, moving, grid="none")
     assert "show-landmarks" not in (tmp_path / "report.html").read_text(encoding="utf-8").partition("<script")[0]
+
+
+def test_beads_that_a_result_rests_on_are_shown_alike(
+    made: tuple[Image, Image, LandmarkResult], tmp_path: Path
+) -> None:
+    fixed, moving, outcome = made
+    pairs = outcome.landmarks.fixed.points, outcome.landmarks.moving.points
+    write_result(tmp_path, replace(outcome.result, pairs=pairs), fixed, moving, grid="none")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Matched beads and residuals" in page
+    section = page.partition('<h2 id="landmarks">')[2].partition("</section>")[0]
+    assert len(re.findall(r'<th scope="row">bead', section)) == len(PLACES)

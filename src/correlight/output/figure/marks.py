@@ -12,14 +12,12 @@ import numpy as np
 
 from correlight.geometry import Points
 from correlight.images.display import RGB
-from correlight.output.report.pictures import length_label, nice_length, text_width
+from correlight.output.report.pictures import enlargement, length_label, nice_length, text_width
 
 WHITE: RGB = (255, 255, 255)
 BAND: RGB = (32, 32, 32)
 _BLACK: RGB = (0, 0, 0)
 _MARKED: RGB = (255, 232, 64)
-# Residuals are shown at most so many times as long as they are, and as a rule this share of the width.
-_MOST_TIMES, _SEEN = 1000.0, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +88,7 @@ class Landmarks:
     @property
     def times(self) -> float:
         """How many times as long as they are residuals are drawn, a round number, so that they can be seen."""
-        lengths = np.linalg.norm(self.moved - self.there, axis=1)
-        typical = float(np.median(lengths[np.isfinite(lengths)])) if np.isfinite(lengths).any() else 0.0
-        extent = float(np.ptp(self.there, axis=0).max()) if len(self.there) > 1 else 0.0
-        if not (typical > 0 and extent > 0):
-            return 1.0
-        return nice_length(min(_MOST_TIMES, max(1.0, _SEEN * extent / typical)))
+        return enlargement(self.there, self.moved)
 
 
 def letter_size(shape: tuple[int, int]) -> float:

@@ -12,7 +12,7 @@ from correlight.errors import UsageError, WriteError
 from correlight.images import display
 from correlight.images.image import Image
 from correlight.output.report import content, pictures, predicted, viewer
-from correlight.output.report import landmarks as by_hand
+from correlight.output.report import landmarks as pairs
 from correlight.output.report.page import template
 from correlight.registration.from_landmarks import LandmarkResult
 from correlight.registration.result import Result
@@ -63,9 +63,10 @@ def write_report(
     _check(fixed, moving, registered, footprint)
     shown = viewer.prepare(result, fixed, moving, registered, footprint)
     bent, look = shown.pop("field"), pictures.Look(**shown["look"])
-    known = None
-    if landmarks is not None and shown["registered"]:
-        known = by_hand.describe(landmarks, fixed.grid, (shown["fixed"]["height"], shown["fixed"]["width"]))
+    known: dict[str, Any] = {}
+    if shown["registered"]:
+        shape = shown["fixed"]["height"], shown["fixed"]["width"]
+        known = pairs.describe(result, landmarks, fixed.grid, shape)
     shown["landmarks"] = known
     page = template("report.html.j2").render(
         content.describe(result, fixed, moving, has_registered=registered is not None),

@@ -1,4 +1,4 @@
-"""The landmarks behind a result that was made by hand, on the overlay and in a table."""
+"""The landmarks or matched beads that a result rests on, on the overlay and in a table."""
 
 from __future__ import annotations
 
@@ -7,28 +7,38 @@ from typing import Any
 import numpy as np
 
 from correlight.geometry import Grid
-from correlight.output.figure.marks import Landmarks
-from correlight.output.report import content
+from correlight.output.report import content, pictures
 from correlight.registration.from_landmarks import LandmarkResult
+from correlight.registration.result import Result
 
 
-def describe(outcome: LandmarkResult, fixed: Grid, shape: tuple[int, int]) -> dict[str, Any]:
-    """What the viewer draws, in pixels of a picture of the fixed image, and the rows of the table.
+def describe(result: Result, outcome: LandmarkResult | None, fixed: Grid, shape: tuple[int, int]) -> dict[str, Any]:
+    """What the viewer draws, in pixels of a picture of the fixed image, and the rows of the table; empty without any.
 
     Parameters
     ----------
-    outcome : LandmarkResult
-        What came of the landmarks.
+    result : Result
+        Whose matched beads are described where no landmarks were set.
+    outcome : LandmarkResult or None
+        What came of landmarks.
     fixed : Grid
         Of the fixed image as it is shown.
     shape : (int, int)
         Rows and columns of the picture.
     """
-    names, places = outcome.landmarks.fixed.names, outcome.landmarks.fixed.points
-    moved = outcome.result.moving_from_fixed.inverse()(outcome.landmarks.moving.points)
+    doubted = set[int]()
+    if outcome is not None:
+        title, names = "Landmarks", outcome.landmarks.fixed.names
+        places, partners = outcome.landmarks.fixed.points, outcome.landmarks.moving.points
+        doubted = {index for suspect in outcome.suspects for index in suspect.pairs}
+    elif result.pairs is not None and len(result.pairs[0]):
+        title, (places, partners) = "Matched beads", result.pairs
+        names = tuple(f"bead {number}" for number in range(1, len(places) + 1))
+    else:
+        return {}
+    moved = result.moving_from_fixed.inverse()(partners)
     onto = fixed.resized(shape)
     there, other = ((onto.index(points) + 0.5)[:, ::-1] for points in (places, moved))
-    doubted = {index for suspect in outcome.suspects for index in suspect.pairs}
     residuals = np.linalg.norm(moved - places, axis=1)
     rows = [
         {
@@ -40,5 +50,5 @@ def describe(outcome: LandmarkResult, fixed: Grid, shape: tuple[int, int]) -> di
         for number, (name, residual) in enumerate(zip(names, residuals, strict=True), start=1)
     ]
     known = np.where(np.isfinite(other), other, there)
-    times = Landmarks(names, there, other).times
-    return {"there": there.tolist(), "moved": known.tolist(), "times": times, "rows": rows}
+    times = pictures.enlargement(there, other)
+    return {"title": title, "there": there.tolist(), "moved": known.tolist(), "times": times, "rows": rows}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image as Drawing
 from PIL import ImageDraw, ImageFont
 
-from correlight.geometry import Grid
+from correlight.geometry import Grid, Points
 from correlight.images.display import COLOURS, Grey, resize, resize_mask
 
 Colour = NDArray[np.uint8]
@@ -37,6 +37,8 @@ _FONT = Path(__file__).with_name("DejaVuSans.ttf")
 _BAND, _BANNER = 32, 14
 # An image whose middle grey value is above this, of 255, is bright nearly everywhere.
 _DENSE = 64
+# Residuals are shown at most so many times as long as they are, and as a rule this share of the width.
+_MOST_TIMES, _SEEN = 1000.0, 0.05
 
 
 def tinted(fixed: Grey, moving: Grey, tint: Sequence[int], covered: Mask | None = None) -> Colour:
@@ -213,6 +215,22 @@ def nice_length(longest: float) -> float:
     """The largest of 1, 2, 5, 10, 20, … (and their decimal fractions) that is not longer than ``longest``."""
     power = 10.0 ** np.floor(np.log10(longest))
     return float(max(step * power for step in (1.0, 2.0, 5.0) if step * power <= longest * (1 + 1e-9)))
+
+
+def enlargement(there: Points, moved: Points) -> float:
+    """How many times as long as they are residuals are drawn, a round number, so that they can be seen.
+
+    Parameters
+    ----------
+    there, moved : (N, 2) arrays
+        Places, and where their partners come to lie.
+    """
+    lengths = np.linalg.norm(moved - there, axis=1)
+    typical = float(np.median(lengths[np.isfinite(lengths)])) if np.isfinite(lengths).any() else 0.0
+    extent = float(np.ptp(there, axis=0).max()) if len(there) > 1 else 0.0
+    if not (typical > 0 and extent > 0):
+        return 1.0
+    return nice_length(min(_MOST_TIMES, max(1.0, _SEEN * extent / typical)))
 
 
 def length_label(length: float, symbol: str) -> str:

@@ -328,8 +328,9 @@
     }
   }
 
-  // Numbers are those of the table, as large as all letters.
+  // Numbers are those of the table, as large as all letters; of more than a few they would hide the images.
   function drawNumbers() {
+    if (data.landmarks.there.length > 60) return;
     data.landmarks.there.forEach(([x, y], i) => {
       tag(String(i + 1), x * view.zoom + view.x + 9, y * view.zoom + view.y - 30);
     });
