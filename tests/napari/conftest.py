@@ -94,7 +94,7 @@ class Ticks:
     """What was computed between two ticks of the event loop of the window, in seconds of processor.
 
     On a busy machine every window waits for other programs, which says nothing about this one, so that no clock is
-    looked at; `benchmarks.napari_gaps` measures what a user sees.
+    looked at; `benchmarks.napari_window` measures what a user sees.
     """
 
     def __init__(self) -> None:

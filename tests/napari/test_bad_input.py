@@ -147,6 +147,7 @@ def test_what_is_chosen_and_typed_survives_renaming_and_new_layers(opened: Open)
     it = opened()
     it.panel.moving.value = it.viewer.layers["light particles"]
     it.panel.moving_size.value = "0.5"
+    assert it.panel.moving.native.toolTip() == "light particles"
     it.viewer.layers["light particles"].name = "beads"
     it.viewer.add_image(np.zeros((4, 4)), name="further")
     assert it.panel.moving.value is it.viewer.layers["beads"]

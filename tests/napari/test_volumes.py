@@ -12,9 +12,11 @@ from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.resample import warp
 from correlight.napari.layer_data import layer_data
+from correlight.napari.layers import LayerImage
+from correlight.napari.outcome import bent
 from correlight.napari.placing import is_shown_by_affine, resampled
 from correlight.transforms import Affine
-from tests.small_pairs import stacks
+from tests.small_pairs import section, stacks
 
 from .conftest import Opened, pixels
 
@@ -39,6 +41,20 @@ def test_colours_come_last_and_large_planes_have_levels() -> None:
     np.testing.assert_array_equal(
         np.asarray(resampled(colours, None, Affine.identity(), colours.grid)[0])[5, 7], colours.levels[0][:, 5, 7]
     )
+
+
+def test_a_section_and_its_stack_are_laid_either_way() -> None:
+    pair = section()
+    flat, stack = (LayerImage(image, {0: None}, 0) for image in (pair.fixed, pair.moving))
+    cut = bent(flat, stack, pair.moving_from_fixed)
+    assert cut.grid == pair.fixed.grid
+    assert cut.levels[0][0].shape == pair.fixed.grid.shape
+    filled = bent(stack, flat, pair.moving_from_fixed.inverse())
+    assert filled.grid == pair.moving.grid
+    # Where the section reaches, a column of the stack meets it in one slice.
+    met = (np.asarray(filled.levels[0][0]) > 0).sum(axis=0)
+    assert (met == 1).mean() > 0.2
+    assert (met > 1).mean() < 0.01
 
 
 def test_a_tilt_out_of_the_slices_is_not_left_to_napari(opened: Open) -> None:

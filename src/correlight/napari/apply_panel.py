@@ -65,8 +65,8 @@ class ApplyPanel(Panel):
         return [(_FILE, None), *((f"{view.moving[0].name} on {view.fixed.name}, as shown", view) for view in shown)]
 
     def _refresh(self, _: Any = None) -> None:
-        for box in (self.found, self.layer, self.onto):
-            offer_again(box)
+        offer_again(self.found)
+        self._offer(self.onto, self.layer)
         if self.found.value is None and len(self.found.choices) > 1 and not _named(self.source.value):
             self.found.value = self.found.choices[1]
 

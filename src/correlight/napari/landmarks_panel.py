@@ -12,13 +12,12 @@ from magicgui.widgets import ComboBox, Container, FileEdit, PushButton
 from correlight.errors import UsageError
 from correlight.exchange import ExchangeContext, write_file
 from correlight.landmarks.tables import LandmarkTable, supposed
-from correlight.napari.compare import compare
 from correlight.napari.layers import Taken, image_of, take
 from correlight.napari.notes import notes_of
+from correlight.napari.outcome import Outcome, outcome_of
 from correlight.napari.pairs import as_html, grid_of, in_pixels, in_units, positions, say_of_pairs
 from correlight.napari.panel import Panel, Words
 from correlight.napari.register_panel import two_layers
-from correlight.napari.result_view import Outcome
 from correlight.napari.texts import LANDMARKS
 from correlight.output.landmarks import read_pairs
 from correlight.output.target import reserve_files
@@ -265,7 +264,7 @@ class LandmarksPanel(Panel):
             progress("fit", 0.0)
             done = from_landmarks(here.image, there.image, table, model)
             progress("fit", 1.0)
-            return Outcome(here, there, done.result, compare(here.image, there.image, done.result), done)
+            return outcome_of(here, there, done.result, progress, done)
 
         return work
 
@@ -277,7 +276,7 @@ class LandmarksPanel(Panel):
             here, there = image_of(fixed, (), "fixed"), image_of(moving, (), "moving")
             start = start_of_pairs(table.fixed.positions(here.image.grid), table.moving.positions(there.image.grid))
             result = register(here.image, there.image, start=start, progress=progress)
-            return Outcome(here, there, result, compare(here.image, there.image, result))
+            return outcome_of(here, there, result, progress)
 
         return work
 

@@ -16,7 +16,8 @@ from qtpy.QtWidgets import QComboBox, QLabel, QScrollArea, QVBoxLayout, QWidget
 from correlight.napari.changes import Watch
 from correlight.napari.layers import Taken, companions, stated_spacing
 from correlight.napari.notes import uncalibrated
-from correlight.napari.result_view import KEYS, Outcome, ResultView
+from correlight.napari.outcome import Outcome
+from correlight.napari.result_view import KEYS, ResultView
 from correlight.napari.texts import COLOURS, coloured, sizes
 from correlight.napari.work import Job, sentence
 from correlight.napari.written import write_outcome
@@ -76,8 +77,10 @@ class Panel(QScrollArea):
         stack.addWidget(self.after.native)
         stack.addStretch()
         for box in inside.findChildren(QComboBox):
-            # Long names of layers shall not push what stands beside them out of the panel.
+            # Long names of layers shall not push what stands beside them out of the panel; whole they are in the tip.
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+            box.setToolTip(box.currentText())
+            box.currentTextChanged.connect(box.setToolTip)
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumSize(*_SIZE)
@@ -100,7 +103,7 @@ class Panel(QScrollArea):
         offer_again(moving)
         if moving.value is fixed.value:
             own = self._companions(fixed.value)
-            other = next((each for each in self._images() if each not in own), None)
+            other = next((each for each in moving.choices if each not in own), None)
             if other is not None:
                 moving.value = other
 

@@ -18,7 +18,9 @@ from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.kernel import Order
 from correlight.images.resample import Chosen, warp
+from correlight.io.content import IN_MEMORY
 from correlight.output.section import filling, flat, is_section
+from correlight.progress import checkpoint
 from correlight.transforms import Affine, Transform
 
 Matrix = NDArray[np.float64]
@@ -149,6 +151,16 @@ def resampled(
     return [_lazily(image, channel, moving_from_fixed, level, order) for level in levels]
 
 
+def computed(levels: list[Any]) -> list[Any]:
+    """The same, with the pixels that are looked at first computed, as long as they fit into memory.
+
+    Called in the thread of the work, for napari waits for pixels in that of the window.
+    """
+    if levels[-1].nbytes > IN_MEMORY:
+        return levels
+    return [*levels[:-1], levels[-1].persist(scheduler="synchronous")]
+
+
 def _lazily(image: Image, channel: int | None, moving_from_fixed: Transform, onto: Grid, order: Order) -> Any:
     import dask.array as da
 
@@ -161,6 +173,7 @@ def _lazily(image: Image, channel: int | None, moving_from_fixed: Transform, ont
     chunks = tuple(_parts(n, side) for n, side in zip(onto.shape, sides, strict=True))
 
     def block(block_info: Any = None) -> Any:
+        checkpoint()
         places = block_info[None]["array-location"][: flat(onto).ndim]
         places = [(0, 1), *places] if section else places
         part = onto.crop([a for a, _ in places], [b for _, b in places])

@@ -11,13 +11,12 @@ from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, PushButton
 from correlight import recipes
 from correlight.errors import UsageError
 from correlight.napari.by_hand import ByHand
-from correlight.napari.compare import compare
 from correlight.napari.layers import companions, image_of, take
 from correlight.napari.linked import FoundLink
 from correlight.napari.notes import BRIGHTNESS, notes_of
+from correlight.napari.outcome import Outcome, outcome_of
 from correlight.napari.pairs import grid_of
 from correlight.napari.panel import Panel, offer_again, prompt
-from correlight.napari.result_view import Outcome
 from correlight.napari.side_by_side import SideBySide
 from correlight.napari.start import position_of
 from correlight.napari.texts import limits, numbers
@@ -243,7 +242,7 @@ class RegisterPanel(Panel):
                 progress=progress,
                 **options,
             )
-            return Outcome(here, there, result, compare(here.image, there.image, result))
+            return outcome_of(here, there, result, progress)
 
         return work
 

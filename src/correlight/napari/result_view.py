@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 from weakref import ref
 
@@ -11,15 +10,11 @@ import numpy as np
 from qtpy.QtCore import QTimer
 
 from correlight.geometry import Grid
-from correlight.images.kernel import Order
-from correlight.images.labels import label_channels
-from correlight.napari.compare import Comparison, checkerboard, left_of
-from correlight.napari.layers import LayerImage
-from correlight.napari.placing import Kept, in_micrometres, is_shown_by_affine, lay, resampled, units_of
+from correlight.napari.compare import checkerboard, left_of
+from correlight.napari.outcome import Outcome, bent
+from correlight.napari.placing import Kept, in_micrometres, is_shown_by_affine, lay, units_of
 from correlight.output.apply.saved import Frames, Saved
-from correlight.output.section import flat, in_space
-from correlight.registration.from_landmarks import LandmarkResult
-from correlight.registration.result import Result
+from correlight.output.section import flat
 from correlight.transforms import Affine, Transform
 
 RESULT = "correlight result"
@@ -29,29 +24,6 @@ KEYS = "Keys: F flicker, C checkerboard, S swipe, 1 to 9 poses."
 
 # Milliseconds for which each image is seen in turn.
 _FLICKER = 500
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What came out of a registration, and what it was made of.
-
-    Parameters
-    ----------
-    fixed, moving : LayerImage
-        The images with the layers that show them.
-    result : Result
-        The result.
-    comparison : Comparison or None
-        Both images on one coarse grid; None of stacks, and where nothing was found.
-    landmarks : LandmarkResult or None
-        The landmarks that the result comes from, where people set it by hand.
-    """
-
-    fixed: LayerImage
-    moving: LayerImage
-    result: Result
-    comparison: Comparison | None = None
-    landmarks: LandmarkResult | None = None
 
 
 def view_of(metadata: Mapping[str, Any]) -> ResultView | None:
@@ -164,21 +136,17 @@ class ResultView:
     def _lay(self, transform: Transform) -> Iterator[None]:
         """Lay the moving layers by a transform, one after the other."""
         self.transform = transform
-        image, grid = self.outcome.moving.image, self.outcome.moving.image.grid
-        onto = self.outcome.fixed.image
+        grid = self.outcome.moving.image.grid
         if isinstance(transform, Affine) and is_shown_by_affine(transform, (*self.moving, self.fixed)):
             for layer in self.moving:
                 lay(layer, self.fixed, grid, transform)
                 yield
             return
-        thickness = min((part.grid.spacing[0] for part in (image, onto) if part.ndim == 3), default=1.0)
-        source = in_space(image, transform, thickness, "moving")
-        target = in_space(onto, transform, thickness, "fixed").grid
-        labels = label_channels(image)
+        ready = self.outcome.bent if transform is self.outcome.result.moving_from_fixed else None
+        laid = ready or bent(self.outcome.fixed, self.outcome.moving, transform)
         for number, layer in self.outcome.moving.channels.items():
-            order: Order = "nearest" if number in labels else "linear"
-            levels = resampled(source, number, transform, target, order)
-            self._added.append(self._add(levels, layer, flat(target)))
+            self._added.append(self._add(laid.levels[number], layer, laid.grid))
+            yield
             layer.visible = False
             yield
         if isinstance(transform, Affine):

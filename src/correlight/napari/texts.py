@@ -54,9 +54,9 @@ def limits(text: str, what: str) -> tuple[float, float] | None:
 
 
 def sizes(values: tuple[float, ...]) -> str:
-    """Pixel sizes as they stand in a field: one number where all are the same."""
+    """Pixel sizes as an empty field shows them: four digits, one number where all are the same."""
     values = values if len(set(values)) > 1 else values[:1]
-    return ", ".join(f"{value:.12g}" for value in values)
+    return ", ".join(f"{value:.4g}" for value in values)
 
 
 def coloured(text: str, colour: str) -> str:

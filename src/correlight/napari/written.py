@@ -9,7 +9,7 @@ from pathlib import Path
 from correlight.errors import UsageError
 from correlight.exchange import ExchangeContext, write_file
 from correlight.exchange.formats import choose
-from correlight.napari.result_view import Outcome
+from correlight.napari.outcome import Outcome
 from correlight.output.apply.saved import Saved
 from correlight.output.folder import result_folder, write_result
 from correlight.output.landmarks import write_landmark_table
