@@ -72,7 +72,7 @@ def test_images_labels_points_and_shapes_follow_an_affine_transform(opened: Open
 
 def test_the_other_way_round(opened: Open, affine: Path) -> None:
     it = opened("Apply a transform")
-    assert (it.panel.onto.value.name, it.panel.layer.value.name) == ("electron", "light reflected")
+    assert (it.panel.onto.value.name, it.panel.layer.value.name) == ("electron", "light chromatin")
     it.panel.direction.value = "fixed to moving"
     choose(it, affine, "electron", "light reflected")
     found = np.asarray(it.viewer.layers["electron"].data_to_world((20, 30)))
