@@ -46,8 +46,8 @@ def scene(number: int, shape: tuple[int, int] = (96, 112)) -> tuple[np.ndarray, 
     return (source + rng.normal(0, 8, shape)).clip(0, 255).astype(np.uint8), target.astype(np.uint8)
 
 
-def write_table(folder: Path, rows: list[str], heads: str = "fixed,moving,transform") -> Path:
-    table = folder / "pairs.csv"
+def write_table(folder: Path, rows: list[str], heads: str = "fixed,moving,transform", name: str = "pairs.csv") -> Path:
+    table = folder / name
     table.write_text("\n".join([heads, *rows]) + "\n")
     return table
 
@@ -228,6 +228,16 @@ def test_an_unknown_kind_or_column_is_said(folder: Path, tmp_path: Path) -> None
         make_model(tmp_path / "model", Order(folder / "pairs.csv", "magic"), TrainingSettings(), silent)
     with pytest.raises(ReadError, match="unknown: colour"):
         read_pairs(write_table(tmp_path, ["a,b,c"], "fixed,moving,colour"))
+
+
+def test_images_apart_keep_their_shapes_and_state_their_pixel_sizes_both(folder: Path) -> None:
+    heads = "fixed,moving,fixed_spacing,moving_spacing"
+    row = read_pairs(write_table(folder, ["em0.tif,small.tif,0.1,0.2"], heads, "apart.csv"))
+    made = prepare(row, "fixed", None, 1.0, silent, "unpaired").pairs[0]
+    assert (made.source.shape, made.target.shape) == ((96, 112), (80, 100))
+    row = read_pairs(write_table(folder, ["em0.tif,small.tif,0.1,"], heads, "apart.csv"))
+    with pytest.raises(UsageError, match="only one image states a pixel size"):
+        prepare(row, "fixed", None, 1.0, silent, "unpaired")
 
 
 @pytest.mark.slow

@@ -180,6 +180,11 @@ def _on_one_grid(
 
 def _apart(row: Row, images: tuple[Image, Image], source: Role, spacing: float | None, shrink: float) -> TrainingPair:
     """Each plane on pixels of its own, of the size of those of the model."""
+    if images[0].grid.calibrated != images[1].grid.calibrated:
+        raise UsageError(
+            f"Of the pair {row.name} only one image states a pixel size, and both are looked at with pixels of one "
+            "size; state it for both in the table, or for neither."
+        )
     here, there = (plane.resized(shape_for(plane.grid, spacing, shrink)) for plane in _planes(row, images, source))
     return TrainingPair(row.name, here.values, there.values, here.mask, there.mask)
 
