@@ -124,6 +124,7 @@ def tables() -> str:
         "correlation is that of grey values where the truth lays them on each other, without its sign.",
         "",
         "```bash",
+        "python -m benchmarks.style train MODEL --as pix2pix --count 40 --steps 1000",
         "python -m benchmarks.style run MODEL ... --count N [--peer simpleitk]",
         "```",
         "",
