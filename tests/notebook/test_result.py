@@ -257,3 +257,17 @@ def test_a_pixel_size_that_nobody_means_is_refused(size) -> None:
 def test_a_refused_result_makes_no_landmarks(refused) -> None:
     with pytest.raises(UsageError, match="was refused"):
         refused.to_landmarks()
+
+
+def test_a_result_draws_a_figure_of_itself(couple, result, refused, tmp_path) -> None:
+    made = result.figure(tmp_path / "a.tif", channels=["0", "2"], colours=["cyan"])
+    drawn = read(made)
+    assert drawn.rgb
+    assert drawn.grid.shape[1] == couple.fixed.grid.shape[1]
+    with pytest.raises(UsageError, match="allow it to be overwritten"):
+        result.figure(made)
+    with pytest.raises(UsageError, match="refused"):
+        refused.figure(tmp_path / "b.png")
+    with pytest.raises(UsageError, match=r"ending in \.png"):
+        result.figure(tmp_path / "b.gif")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]

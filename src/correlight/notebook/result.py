@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -22,8 +23,12 @@ from correlight.landmarks.tables import LandmarkTable
 from correlight.notebook.extras import needed
 from correlight.output.apply.saved import Frames, in_frame
 from correlight.output.asked import GridChoice, check_grid
+from correlight.output.figure.overlay import Region, draw
+from correlight.output.figure.write import must_be_writable
+from correlight.output.figure.write import write as write_figure
 from correlight.output.folder import overlay_of, result_folder, write_result
 from correlight.output.section import in_space, output_grid_in_space
+from correlight.output.target import reserve_files
 from correlight.registration.options import as_image
 from correlight.registration.result import Result
 
@@ -150,6 +155,53 @@ class ResultWithImages(Result):
     def overlay(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """The overlay that a result folder holds, ``(Y, X, 3)``, at most 1600 pixels a side; of stacks a section."""
         return overlay_of(self, *self._both)
+
+    def figure(
+        self,
+        file: str | Path,
+        *,
+        channels: Sequence[str] = (),
+        colours: Sequence[str] = (),
+        region: Region | None = None,
+        longest: int | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Draw the overlay for a publication, as ``correlight figure`` does, at the pixels of the fixed image.
+
+        Parameters
+        ----------
+        file : str or Path
+            Its ending says the format: .png, .tif, .pdf or .svg.
+        channels, colours, region, longest
+            As for `correlight.output.figure.overlay.draw`.
+        overwrite : bool
+            Whether an earlier file is replaced.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        UsageError
+            If the result was refused or is one of stacks, an option does not suit the images, the file exists and may
+            not be replaced, or an array has changed since it was registered.
+        WriteError
+            If it cannot be written.
+        """
+        must_be_writable(Path(file))
+        fixed, moving = self._both
+        beads = None
+        if self.pairs is not None:
+            names = tuple(f"bead {number}" for number in range(1, len(self.pairs[0]) + 1))
+            beads = (names, *self.pairs)
+        shown: dict[str, Any] = {"channels": channels, "colours": colours, "region": region, "longest": longest}
+        used = self.fixed.channel, self.moving.channel
+        drawn = draw(fixed, moving, self.moving_from_fixed, used=used, status=self.status, landmarks=beads, **shown)
+        with reserve_files(file, overwrite=overwrite) as folder:
+            write_figure(folder / Path(file).name, drawn.picture, drawn.offset, drawn.marks, drawn.shape, drawn.grid)
+        return Path(file)
 
     def plot(self, axes: Axes | None = None) -> Axes:
         """Draw the overlay, with the verdict as its title, by Matplotlib.
