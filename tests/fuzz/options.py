@@ -73,6 +73,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--fail-on": ("doubtful", "refused", "never", "sometimes", ""),
         "--exit-zero": ("",),
         "--crate": ("",),
+        "--composite": ("",),
     },
     "apply": {
         **OF_PARTS,
@@ -81,6 +82,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--labels": ("",),
         "--points-in": ("moving", "fixed", "both"),
         "--stage-axes": ("right-down", "left-up", "up"),
+        "--composite": ("",),
         "--fail-on": ("doubtful", "refused", "never", "sometimes", ""),
         "--exit-zero": ("",),
     },
