@@ -118,7 +118,7 @@ def tables() -> str:
         "sections, and as they were before they were made coarser. Errors are medians in % of the width.",
         "",
         "```bash",
-        "python -m benchmarks.superres train MODEL --data FOLDER --left-out deepclem-s9",
+        "python -m benchmarks.superres train MODEL --data FOLDER --left-out deepclem-s9 --steps 300",
         "python -m benchmarks.superres run MODEL --data FOLDER --pairs deepclem-s9 --seeds N",
         "```",
         "",
