@@ -108,6 +108,7 @@ def test_one_without_pixel_size_is_said(opened: Open) -> None:
     it = opened(images=False)
     electron_and(it, NOISE.random((64, 64)))
     it.panel.rotation.value, it.panel.mirror.value = "0, 10", False
+    assert it.panel.moving_size.native.toolTip().startswith("not stated")
     assert "other states none, so the scale was searched too" in start(it)
 
 

@@ -110,7 +110,10 @@ class RegisterPanel(Panel):
         self._pair = pair
         for role, field in (("fixed", self.fixed_size), ("moving", self.moving_size)):
             field.value = ""
-            field.native.setPlaceholderText(prompt(getattr(self, role).value))
+            said = prompt(getattr(self, role).value)
+            field.native.setPlaceholderText(said)
+            # Narrow panels cut it.
+            field.native.setToolTip(said)
             getattr(self, f"{role}_channel").reset_choices()
         self._close_beside()
         self._turn = None
