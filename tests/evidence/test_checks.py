@@ -221,7 +221,9 @@ def test_wrong_poses_that_are_known_are_not_looked_at_again() -> None:
     class Making:
         stride = 1
 
-        def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, /) -> Counting:
+        def __call__(
+            self, fixed: Plane, moving: Plane, least: float, step: float = 0.0, start: Any = None, /
+        ) -> Counting:
             return Counting()
 
     def look(pose: Affine, known: ScoreStatistics | None) -> ScoreStatistics:

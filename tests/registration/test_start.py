@@ -5,7 +5,7 @@ import pytest
 
 from correlight.landmarks import fit
 from correlight.registration.register import register
-from correlight.search.limits import StartPoints, near_start
+from correlight.search.limits import NearStart, StartPoints
 from correlight.search.pose import Pose
 from correlight.simulate import SimulatedPair
 from correlight.transforms import Affine
@@ -40,4 +40,5 @@ def test_a_click_decides_between_poses_that_a_search_cannot_tell_apart(turned: S
     grid = turned.fixed.grid
     right, rival = turned.moving_from_fixed, turned.moving_from_fixed @ Affine.similarity(180.0, source=grid.centre)
     poses = [Pose(rival, 2.0, 1.0), Pose(right, 1.0, 1.0)]
-    assert [pose.moving_from_fixed for pose in near_start(poses, StartPoints(*clicked(turned, 1)), grid)] == [right]
+    near = NearStart.of(StartPoints(*clicked(turned, 1)), grid)
+    assert [near.keeps(pose) for pose in poses] == [False, True]

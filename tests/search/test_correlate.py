@@ -12,6 +12,7 @@ from correlight.appearance.channels import edges, shrunk
 from correlight.images.plane import Plane
 from correlight.search.correlate import ByFeatures, FeatureEngine, MakeEngine, Shift
 from correlight.search.information import MutualInformationEngine
+from correlight.search.limits import NearStart
 from correlight.search.rotation import rotated, shared_part
 from correlight.transforms import Affine
 from tests import phantoms
@@ -73,6 +74,26 @@ def test_a_cut_out_is_found_to_the_pixel(make: MakeEngine, turn: RotationScale, 
         assert shift.fixed_from_moving == pytest.approx(expected, abs=1e-9)
         assert shift.overlap == pytest.approx(1, abs=1e-3)
         assert shift.score > 5
+
+
+@both_engines
+@pytest.mark.parametrize("turn", TURNS.values(), ids=TURNS.keys())
+def test_only_shifts_near_a_start_are_considered(make: MakeEngine, turn: RotationScale) -> None:
+    fixed = texture((90, 110), 0)
+    where = places(turn, (48, 60), (17, 33))
+    expected = matrix_of(where)
+    planes, linear = (plane(fixed), plane(fixed[tuple(where)])), np.linalg.inv(expected)[:2, :2]
+    points = np.array([[5.0, 7.0], [40.0, 50.0]])
+    there = points @ expected[:2, :2].T + expected[:2, 2]
+    near = NearStart(there + np.array([3.0, -4.0]), points, 8.0, True)
+    for shift in make(*planes, LEAST, 0.0, near).best_shifts(linear):
+        assert shift.fixed_from_moving == pytest.approx(expected, abs=1e-9)
+    # The right shift lies too far from this one.
+    far = NearStart(there + np.array([25.0, 0.0]), points, 8.0, True)
+    for shift in make(*planes, LEAST, 0.0, far).best_shifts(linear):
+        laid = points @ shift.fixed_from_moving[:2, :2].T + shift.fixed_from_moving[:2, 2]
+        # Blocks of shifts are four pixels wide.
+        assert np.linalg.norm(laid - far.fixed, axis=1).max() <= 8.0 + 8.0
 
 
 @both_engines

@@ -1,11 +1,13 @@
 """What may be searched, from what files claim, callers know, or nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.search.limits import Limits, StartPoints, claimed_scale, limits_for, near_start, pixel_size
+from correlight.search.limits import Limits, StartPoints, claimed_scale, limits_for, pixel_size
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Projective, Transform
 
@@ -108,8 +110,8 @@ def test_poses_stay_only_where_a_start_lays_the_field() -> None:
         Pose(Affine.of(start.linear, np.array([0.0, 4.0 * step])), score, 1.0)
         for step, score in ((0.0, 1.0), (0.89, 5.0), (0.91, 9.0), (-3.0, 20.0))
     ]
-    assert near_start(poses, start, ELECTRONS) == poses[:2]
-    assert near_start(poses, None, ELECTRONS) == poses
+    assert limits(start=start).kept(poses) == poses[:2]
+    assert limits().kept(poses) == poses
 
 
 def test_the_nearest_turn_within_the_limits() -> None:
@@ -123,25 +125,47 @@ def test_the_nearest_turn_within_the_limits() -> None:
 
 def test_one_click_narrows_nothing_but_the_place() -> None:
     click = StartPoints(np.array([[1.0, 1.5]]), np.array([[3.0, 3.0]]))
-    assert limits(start=click) == limits()
+    assert replace(limits(start=click), start=None) == limits()
     poses = [
         Pose(Affine.similarity(turn, 1.0, mirror, source=(1.0, 1.5), target=(3.0, 3.0 + off)), 1.0, 1.0)
         for turn, mirror, off in ((0.0, False, 0.0), (200.0, True, 0.44), (90.0, False, 0.46))
     ]
     # The field is 3 µm wide, of which a click may be off by 15 %.
-    assert near_start(poses, click, ELECTRONS) == poses[:2]
+    assert limits(start=click).kept(poses) == poses[:2]
 
 
 def test_two_clicks_tell_the_scale_where_the_files_do_not() -> None:
     clicks = StartPoints(np.array([[0.5, 0.5], [1.5, 2.5]]), np.array([[10.0, 10.0], [50.0, 90.0]]))
     found = limits(moving=UNCALIBRATED, start=clicks)
     assert found.scale == pytest.approx((40 / 1.4, 40 * 1.4))
-    assert (found.rotation, found.mirror) == ((0.0, 360.0), (False, True))
+    assert found.mirror == (False, True)
     # Files that state it know it better, and so does the caller.
-    assert limits(start=clicks) == limits()
+    assert limits(start=clicks).scale == limits().scale
     assert limits(moving=UNCALIBRATED, start=clicks, scale=(0.2, 0.5)).scale == pytest.approx((20.0, 50.0))
     close = StartPoints(np.array([[0.5, 0.5], [0.6, 0.5]]), np.array([[10.0, 10.0], [50.0, 90.0]]))
-    assert limits(moving=UNCALIBRATED, start=close) == limits(moving=UNCALIBRATED)
+    assert replace(limits(moving=UNCALIBRATED, start=close), start=None) == limits(moving=UNCALIBRATED)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("rotation", [10.0, 33.0, 200.0])
+def test_two_clicks_limit_the_rotation_of_either_hand(rotation: float, mirror: bool) -> None:
+    pose = Affine.similarity(rotation, 20.0, mirror)
+    here = np.array([[0.2, 0.3], [1.6, 2.6]])
+    found = limits(moving=UNCALIBRATED, start=StartPoints(here, pose(here)))
+    first, last = found.rotations(mirror)
+    assert ((first + last) / 2 - rotation + 180) % 360 - 180 == pytest.approx(0, abs=1e-9)
+    assert 10 < last - first < 60
+    # Clicks that are off by as much as is allowed, across the line through both, lie within.
+    across = np.array([here[1, 1] - here[0, 1], here[0, 0] - here[1, 0]]) / np.linalg.norm(here[1] - here[0])
+    for side in (-1, 1):
+        off = here + 0.149 * 3.0 * side * np.array([-1, 1])[:, None] * across
+        shaky = limits(moving=UNCALIBRATED, start=StartPoints(here, pose(off)))
+        nearest, _ = shaky.nearest(rotation, 20.0, mirror)
+        assert nearest == pytest.approx(rotation)
+    # What the caller says holds for both hands, and clicks close together leave the rotation open.
+    assert limits(start=StartPoints(here, pose(here)), rotation=(5.0, 9.0)).rotations(mirror) == (5.0, 9.0)
+    close = StartPoints(here[:1] + np.array([[0.0, 0.0], [0.6, 0.0]]), pose(here))
+    assert limits(start=close).rotations(mirror) == (0.0, 360.0)
 
 
 def test_two_clicks_tell_the_turn_of_either_hand() -> None:
@@ -153,7 +177,7 @@ def test_two_clicks_tell_the_turn_of_either_hand() -> None:
     mirrored = Affine.of(linear, there[0] - linear @ here[0])
     turned = Affine.similarity(60.0, 2.0, source=here[0], target=there[0])
     poses = [Pose(transform, 1.0, 1.0) for transform in (straight, mirrored, turned)]
-    assert near_start(poses, StartPoints(here, there), ELECTRONS) == poses[:2]
+    assert limits(start=StartPoints(here, there)).kept(poses) == poses[:2]
 
 
 @pytest.mark.parametrize("moving", [np.zeros((0, 2)), np.zeros((2, 2)), np.zeros(2)])

@@ -13,7 +13,7 @@ from correlight.beads.point_matching import STRETCH
 from correlight.evidence.predicted_error import predict
 from correlight.methods.protocols import Dimension, MethodSettings, Serves
 from correlight.methods.task import NOTHING_FOUND, Candidate, Fit, Judgement, Task, models_for
-from correlight.search.limits import near_start
+from correlight.search.limits import NearStart
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel
 
 WITHOUT_SECTIONS: frozenset[Dimension] = frozenset({"2-D", "3-D"})
@@ -121,10 +121,11 @@ class ConstellationSearch:
         search = self._settings.search(task)
         of_fixed, of_moving = lively_channels(task)
         pairs = [(one, other) for one in of_fixed for other in of_moving]
+        start = None if task.start is None else NearStart.of(task.start, task.pair.fixed.grid)
         candidates = []
         for number, channels in enumerate(pairs):
             beads = search(*channels)
-            near = near_start(list(beads.poses), task.start, task.pair.fixed.grid)
+            near = [pose for pose in beads.poses if start is None or start.keeps(pose)]
             poses = tuple(pose for pose in near if pose.overlap >= task.limits.least_overlap)
             nothing = NOTHING_FOUND if beads.poses else beads.matching.reason
             candidates.append(BeadCandidate(channels, poses, beads, nothing=nothing))

@@ -54,8 +54,8 @@ class PoseLimits:
         low, high = self.limits.scale
         if strength[0] > strength[-1] * (1 + 4 * stretch) or pose.mirrored not in self.limits.mirror:
             return False
-        if pose.ndim == 2 and self.limits.rotation[1] - self.limits.rotation[0] < 360:
-            nearest, _ = self.limits.nearest(pose.rotation, pose.scale)
+        if pose.ndim == 2 and self._span(pose.mirrored) < 360:
+            nearest, _ = self.limits.nearest(pose.rotation, pose.scale, pose.mirrored)
             if abs((nearest - pose.rotation + 180) % 360 - 180) > _BEYOND:
                 return False
         if not self._turned(pose.linear[None])[0] <= _NEAR_ROTATION + _BEYOND:
@@ -69,12 +69,17 @@ class PoseLimits:
     def share_of_rotations(self, ndim: int) -> float:
         """Share of all rotations that is allowed."""
         if ndim == 2:
-            return min(1.0, (self.limits.rotation[1] - self.limits.rotation[0]) / 360)
+            return min(1.0, max(self._span(mirror) for mirror in self.limits.mirror) / 360)
         if self.near is None:
             return 1.0
         # Of rotations drawn evenly, those by less than an angle.
         angle = np.deg2rad(_NEAR_ROTATION + _BEYOND)
         return float((angle - np.sin(angle)) / np.pi)
+
+    def _span(self, mirror: bool) -> float:
+        """Degrees between the limits of poses that are mirrored or not."""
+        first, last = self.limits.rotations(mirror)
+        return last - first
 
     def _turned(self, linear: NDArray[np.float64]) -> NDArray[np.float64]:
         """Degrees between the rotation of each ``(D, D)`` matrix and the known one; none where none is known."""

@@ -100,7 +100,8 @@ def score_statistics(
     poses : sequence of Pose
         As in `ScoreStatistics`.
     engine, limits, workers
-        As in the search: wrong poses may overlap as little as the right one, and are compared on as fine pixels.
+        As in the search: wrong poses may overlap as little as the right one, and are compared on as fine pixels. They
+        may lie anywhere, also where a start says where the right one lies.
     known : ScoreStatistics, optional
         Of a pose of the same images; if it lies nearly alike, its wrong poses are not considered again.
     """
@@ -110,10 +111,13 @@ def score_statistics(
     def scores(mirror: bool) -> list[float]:
         """Of one handedness, the right one's first; turns that share features one after the other."""
         judge = engine(small, other, limits.least_overlap)
+        near = limits.start and limits.start.in_pixels(small.grid, other.grid)
+        at_pose = judge if near is None else engine(small, other, limits.least_overlap, 0.0, near)
         turns = [rest + quarter for rest in np.arange(0, 90, _NULL_STEP) for quarter in np.arange(0, 360, 90)][1:]
         nearly = [] if mirror else list(_NEARLY)
-        asked = nearly if known_wrong is not None else nearly + turns
-        return [_score(judge, linear.rotation + turn, linear.mirrored is not mirror) for turn in asked]
+        asked = [(at_pose, turn) for turn in nearly]
+        asked += [] if known_wrong is not None else [(judge, turn) for turn in turns]
+        return [_score(engine, linear.rotation + turn, linear.mirrored is not mirror) for engine, turn in asked]
 
     known_wrong = known.wrong if known is not None and known.tells_of(linear) else None
     own_hand, other_hand = in_threads(scores, (False, True), min(workers, 2))

@@ -16,7 +16,6 @@ from correlight.refine.linear import refine
 from correlight.refine.planes import PlanePair
 from correlight.refine.samples import LinearTransform, distance
 from correlight.search.correlate import ByFeatures, MakeEngine
-from correlight.search.limits import near_start
 from correlight.search.pose import Pose
 from correlight.search.poses import PoseSearch
 from correlight.search.ranking import distinct
@@ -110,7 +109,7 @@ def find(task: Task, engine: MakeEngine, hypotheses: int) -> PlaneCandidate:
                 continue
             candidate = candidates[number]
             told = partial(_part_done, task.report, (number + (0 if common else last + 1)) / 2, last + 1)
-            poses = near_start(search.ranked(told, common_scales=common), task.start, candidate.fixed.grid)
+            poses = task.limits.kept(search.ranked(told, common_scales=common))
             poses = _hypotheses(candidate, poses[:hypotheses], task, refined[number])
             candidate = replace(candidate, poses=tuple(search.rescored(poses)))
             if candidate.margin >= _UNAMBIGUOUS and not (all(one.complete for one in searches) and number == last):

@@ -15,6 +15,7 @@ from scipy import fft
 from correlight.appearance.channels import Channels
 from correlight.images.image import Float32
 from correlight.images.plane import Plane
+from correlight.search.limits import NearStart
 from correlight.search.rotation import (
     Matrix,
     SplitRotation,
@@ -68,14 +69,19 @@ class Engine(Protocol):
 
 
 class MakeEngine(Protocol):
-    """Makes the engine for a fixed and a moving working plane, a least overlap, and the step of rotations (0: any)."""
+    """Makes the engine for a fixed and a moving working plane, a least overlap, and the step of rotations (0: any).
+
+    With a start, in pixels of both planes, only shifts near it are allowed.
+    """
 
     @property
     def stride(self) -> int:
         """Pixels of the working planes per pixel that the engine compares: the larger, the finer they should be."""
         ...
 
-    def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, /) -> Engine:
+    def __call__(
+        self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, start: NearStart | None = None, /
+    ) -> Engine:
         """The engine."""
         ...
 
@@ -102,11 +108,13 @@ class ByFeatures:
         default_factory=WeakKeyDictionary, init=False, repr=False, compare=False
     )
 
-    def __call__(self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, /) -> FeatureEngine:
+    def __call__(
+        self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, start: NearStart | None = None, /
+    ) -> FeatureEngine:
         """The engine for two planes."""
         of_fixed = self._kept.setdefault(fixed, {}) if self.stride > 1 else {}
         kept = of_fixed, self._kept.setdefault(moving, {})
-        return FeatureEngine(fixed, moving, self.channels, least_overlap, self.stride, kept, step)
+        return FeatureEngine(fixed, moving, self.channels, least_overlap, self.stride, kept, step, start)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +200,8 @@ class FeatureEngine:
         Channels of the two rotated planes that are known already; new ones are added.
     step : float
         Degrees between the rotations whose channels are computed; 0: those of every rotation are.
+    start : NearStart, optional
+        In pixels of both planes; shifts that are not near it are not considered.
 
     Notes
     -----
@@ -207,8 +217,10 @@ class FeatureEngine:
         stride: int = 1,
         kept: tuple[_FeatureCache, _FeatureCache] | None = None,
         step: float = 0.0,
+        start: NearStart | None = None,
     ) -> None:
         self._fixed, self._moving, self._channels, self._step = fixed, moving, channels, step
+        self._start = start
         self._cached_of_fixed, self._cached_of_moving = kept or ({}, {})
         self._stride = stride
         self._areas = [np.count_nonzero(plane.mask) / stride**2 for plane in (fixed, moving)]
@@ -232,6 +244,8 @@ class FeatureEngine:
         split = split_rotation(inverse_of(moving_from_fixed), self._step)
         maps, overlap, (fixed, moving) = self._score_maps(split)
         smaller = self._smaller(split)
+        if self._start is not None:
+            maps *= self._near(self._start, fixed, moving)
         shifts = []
         total = maps[0]
         for count in range(1, len(maps) + 1):
@@ -320,6 +334,19 @@ class FeatureEngine:
         # A sum of products of noise has a variance of area times both energies.
         weights = np.where(overlap >= least_area, 1 / np.sqrt(area * energies[0] * energies[1]), np.float32(0))
         return overlap, weights
+
+    def _near(self, start: NearStart, fixed: _View, moving: _View) -> Float32:
+        """1 at shifts near a start and 0 at all others, in steps of blocks."""
+        places = ((moving.canvas_from_image, start.moving), (fixed.canvas_from_image, start.fixed))
+        there, here = (points @ matrix[:2, :2].T + matrix[:2, 2] for matrix, points in places)
+        limit = max(self._fixed.values.shape) / self._stride
+        shifts = [np.arange(count) * _BLOCK for count in self._blocks]
+        rows, columns = (
+            self._stride * np.where(shift >= limit, shift - size, shift)
+            for shift, size in zip(shifts, self._shape, strict=True)
+        )
+        allowed = start.shifts(there - here, rows, columns, slack=_BLOCK * self._stride)
+        return np.repeat(np.repeat(allowed, _BLOCK, axis=0), _BLOCK, axis=1).astype(np.float32)
 
     def _laid(self, row: int, column: int, fixed: _View, moving: _View) -> Matrix:
         """Pixels of the moving working image to those of the fixed one, for a place in the score map."""

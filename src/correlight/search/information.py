@@ -10,6 +10,7 @@ from scipy import fft
 from correlight.images.image import Float32
 from correlight.images.plane import Plane
 from correlight.search.correlate import MOST_SCALED, Shift
+from correlight.search.limits import NearStart
 from correlight.search.rotation import Matrix, canvas, inverse_of
 
 # Intensity levels of the fixed and the moving image. Six against three separated poses as well as finer ones, and
@@ -35,11 +36,16 @@ class MutualInformationEngine:
         Shifts with a smaller common area, as a fraction of the smaller field, are not considered.
     step : float
         Levels are rotated with the image at no cost; other than 0, rotations may also scale by a few percent.
+    start : NearStart, optional
+        In pixels of both planes; shifts that are not near it are not considered.
     """
 
     stride = 1
 
-    def __init__(self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, /) -> None:
+    def __init__(
+        self, fixed: Plane, moving: Plane, least_overlap: float, step: float = 0.0, start: NearStart | None = None, /
+    ) -> None:
+        self._start = start
         self._moving_shape = moving.values.shape
         self._fixed_shape = np.array(fixed.values.shape)
         self._smaller = max(1, min(int(np.count_nonzero(plane.mask)) for plane in (fixed, moving)))
@@ -69,6 +75,13 @@ class MutualInformationEngine:
         information -= _x_log_x(counts.sum(axis=1)).sum(axis=0) + _x_log_x(counts.sum(axis=0)).sum(axis=0)
         information /= area
         score = _peaks(information, area >= self._least_area)
+        if self._start is not None:
+            there = self._start.moving @ canvas_from_moving[:2, :2].T + canvas_from_moving[:2, 2]
+            rows, columns = (
+                np.where(np.arange(size) >= own, np.arange(size) - size, np.arange(size))
+                for size, own in zip(self._shape, self._fixed_shape, strict=True)
+            )
+            score[~self._start.shifts(there - self._start.fixed, rows, columns)] = -np.inf
         peak = int(np.argmax(score))
         place = np.array(divmod(peak, self._shape[1]))
         shift = np.eye(3)

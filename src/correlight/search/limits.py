@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid, Points
@@ -67,8 +69,91 @@ class StartPoints:
         here, there = (float(np.linalg.norm(points[1] - points[0])) for points in (self.fixed, self.moving))
         return there / here if here > _CLICKS_APART * max(fixed.extent) and there > 0 else None
 
+    def rotations(self, fixed: Grid) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """Degrees between which the rotation lies by two places: of images as they are, and of mirrored ones.
+
+        None where they leave it open: one place, or two that are closer together than both may be off.
+        """
+        if len(self.fixed) < 2:
+            return None
+        here, there = (points[1] - points[0] for points in (self.fixed, self.moving))
+        off = 2 * _CLICK_SHIFT * max(fixed.extent) / float(np.linalg.norm(here))
+        if off >= 1:
+            return None
+        half = float(np.degrees(np.arcsin(off)))
+        middles = (_angle(here * (1, -1 if mirrored else 1), there) for mirrored in (False, True))
+        plain, mirrored = ((middle - half, middle + half) for middle in middles)
+        return plain, mirrored
+
+
+def _angle(one: Points, other: Points) -> float:
+    """Degrees by which one vector (y, x) is rotated to point along another, as `Affine.similarity` counts them."""
+    across = one[0] * other[1] - one[1] * other[0]
+    return float(np.degrees(np.arctan2(across, one @ other)))
+
 
 Start = Transform | StartPoints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NearStart:
+    """Where a start lays places of the fixed image, and how far from there a pose may lay them.
+
+    Parameters
+    ----------
+    fixed, moving : (N, 2) arrays
+        The places, each in the unit of its image, or all in pixels of one size.
+    most : float
+        How far, in the unit of the first.
+    all_of_them : bool
+        Whether that holds for every place, as for those that somebody set, or for their mean.
+    """
+
+    fixed: Points
+    moving: Points
+    most: float
+    all_of_them: bool
+
+    @classmethod
+    def of(cls, start: Start, fixed: Grid) -> NearStart:
+        """What a start says of the places that were set in both images, or of a lattice over the fixed one."""
+        wide = max(fixed.extent)
+        if isinstance(start, StartPoints):
+            return cls(start.fixed, start.moving, _CLICK_SHIFT * wide, True)
+        points = fixed.lattice(4)
+        return cls(points, start(points), _START_SHIFT * wide, False)
+
+    def keeps(self, pose: Pose) -> bool:
+        """Whether a pose lays the places near enough."""
+        apart = np.linalg.norm(pose.moving_from_fixed(self.fixed) - self.moving, axis=1)
+        return bool(self._of_all(apart) / pose.linear.scale <= self.most)
+
+    def in_pixels(self, fixed: Grid, moving: Grid) -> NearStart:
+        """The same in pixels of two images whose pixels have one size under the poses that are compared."""
+        most = self.most / pixel_size(fixed)
+        return NearStart(fixed.index(self.fixed), moving.index(self.moving), most, self.all_of_them)
+
+    def exchanged(self) -> NearStart:
+        """The same of the exchanged images, in pixels."""
+        return NearStart(self.moving, self.fixed, self.most, self.all_of_them)
+
+    def shifts(self, apart: Points, rows: Points, columns: Points, slack: float = 0.0) -> NDArray[np.bool_]:
+        """Which shifts bring the places near enough, ``(R, C)``.
+
+        Parameters
+        ----------
+        apart : (N, 2) array
+            From each fixed place to its moving one without a shift, in pixels.
+        rows, columns : (R,) and (C,) arrays
+            The shifts along either axis.
+        slack : float
+            How much further they may lie.
+        """
+        away = np.hypot(apart[:, 0, None, None] + rows[:, None], apart[:, 1, None, None] + columns)
+        return np.asarray(self._of_all(away) <= self.most + slack)
+
+    def _of_all(self, apart: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(apart.max(axis=0) if self.all_of_them else apart.mean(axis=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +176,10 @@ class Limits:
         Whether only scales in the middle of a wide range are tried.
     last_resort : bool
         Whether these poses are searched only because nothing was accepted among the usual ones.
+    mirrored_rotation : tuple of float, optional
+        The rotation of mirrored poses, where that is another.
+    start : NearStart, optional
+        Where poses lay places, if a start says so.
     """
 
     scale: tuple[float, float]
@@ -100,6 +189,12 @@ class Limits:
     finer: float = 1.0
     common_scales: bool = False
     last_resort: bool = False
+    mirrored_rotation: tuple[float, float] | None = None
+    start: NearStart | None = None
+
+    def rotations(self, mirror: bool) -> tuple[float, float]:
+        """First and last angle in degrees of poses that are mirrored or not."""
+        return self.mirrored_rotation if mirror and self.mirrored_rotation is not None else self.rotation
 
     def for_less_overlap(self, least: float) -> Limits:
         """The same with less in common, in the middle of a wide range of scales only.
@@ -130,9 +225,13 @@ class Limits:
         middle = np.sqrt(self.scale[0] * self.scale[1])
         return bool(abs(np.log(scale / middle)) <= np.log(COMMON_SCALES))
 
-    def nearest(self, rotation: float, scale: float) -> tuple[float, float]:
+    def kept(self, poses: Sequence[Pose]) -> list[Pose]:
+        """The poses that lay places near where a start lays them; all without a start."""
+        return [pose for pose in poses if self.start is None or self.start.keeps(pose)]
+
+    def nearest(self, rotation: float, scale: float, mirror: bool = False) -> tuple[float, float]:
         """The rotation (in [0, 360)) and scale within the limits that come nearest to those given."""
-        first, last = self.rotation
+        first, last = self.rotations(mirror)
         if last - first < 360:
             half = (last - first) / 2
             off = (rotation - first - half + 180) % 360 - 180
@@ -180,7 +279,7 @@ def limits_for(
         The two images.
     start : Transform or StartPoints, optional
         An approximate ``moving_from_fixed``; rotation and scale stay near it, and its handedness is kept. Of clicks
-        only the scale is kept, where they determine it.
+        the scale is kept, where they determine it, and the rotation of either handedness.
     rotation : (first, last), optional
         Degrees.
     scale : (least, greatest), optional
@@ -198,9 +297,10 @@ def limits_for(
     units = other / one
     hands = (False, True) if mirror else (False,)
     angles = (0.0, 360.0)
-    around, near = None, _START_SCALE
+    around, near, mirrored = None, _START_SCALE, None
     if isinstance(start, StartPoints):
         around, near = start.scale(fixed), _CLICK_SCALE
+        angles, mirrored = start.rotations(fixed) or (angles, None)
     elif start is not None:
         middle = touching(start, fixed.centre)
         around, hands = middle.scale, (middle.mirrored,)
@@ -218,19 +318,11 @@ def limits_for(
         # Images of very unlike pixel counts most likely show fields of like size.
         fields = max(moving.shape) / max(fixed.shape)
         spans = (min(unknown_scale[0], fields / 2) * units, max(unknown_scale[1], fields * 2) * units)
-    return Limits(spans, rotation or angles, hands, least_overlap)
-
-
-def near_start(poses: list[Pose], start: Start | None, fixed: Grid) -> list[Pose]:
-    """The poses that lay the fixed field, or each clicked place, near where a start lays it; all without a start."""
-    if start is None:
-        return poses
-    clicked = isinstance(start, StartPoints)
-    points = start.fixed if isinstance(start, StartPoints) else fixed.lattice(4)
-    there = start.moving if isinstance(start, StartPoints) else start(points)
-
-    def shift(pose: Pose) -> float:
-        apart = np.linalg.norm(pose.moving_from_fixed(points) - there, axis=1)
-        return float((apart.max() if clicked else apart.mean()) / pose.linear.scale / max(fixed.extent))
-
-    return [pose for pose in poses if shift(pose) <= (_CLICK_SHIFT if clicked else _START_SHIFT)]
+    return Limits(
+        spans,
+        rotation or angles,
+        hands,
+        least_overlap,
+        mirrored_rotation=None if rotation is not None else mirrored,
+        start=None if start is None else NearStart.of(start, fixed),
+    )

@@ -148,12 +148,15 @@ def scales_of(limits: Limits, level: SearchLevel) -> list[float]:
 
 def candidates_at(limits: Limits, level: SearchLevel, scale: float) -> list[RotationScale]:
     """Every rotation, mirrored or not, at one scale."""
-    first, last = limits.rotation
-    span = min(last - first, 360.0)
-    count = int(np.ceil(span / level.rotation_step))
-    angles = first + np.linspace(0, span, count + 1) if count else np.array([first])
-    angles = angles[:-1] if span == 360 else angles
-    return [RotationScale(float(angle) % 360, scale, mirror) for mirror in limits.mirror for angle in angles]
+    found = []
+    for mirror in limits.mirror:
+        first, last = limits.rotations(mirror)
+        span = min(last - first, 360.0)
+        count = int(np.ceil(span / level.rotation_step))
+        angles = first + np.linspace(0, span, count + 1) if count else np.array([first])
+        angles = angles[:-1] if span == 360 else angles
+        found += [RotationScale(float(angle) % 360, scale, mirror) for angle in angles]
+    return found
 
 
 class PoseSearch:
@@ -300,7 +303,9 @@ class PoseSearch:
     def evaluate(self, level: SearchLevel, candidates: Sequence[RotationScale], progress: Fraction) -> list[ScoredPose]:
         """The best shifts of each candidate. One engine serves all candidates of a scale, and is dropped after them."""
         # A neighbour of a candidate at the limit would lie outside it.
-        asked = dict.fromkeys(RotationScale(*self._limits.nearest(t.rotation, t.scale), t.mirror) for t in candidates)
+        asked = dict.fromkeys(
+            RotationScale(*self._limits.nearest(t.rotation, t.scale, t.mirror), t.mirror) for t in candidates
+        )
         by_scale: dict[float, list[RotationScale]] = defaultdict(list)
         for candidate in asked:
             if (level, candidate) not in self._known:
@@ -343,7 +348,10 @@ class PoseSearch:
         # The smaller field is the one that is rotated: it needs the smaller canvas.
         swapped = moving.values.size > fixed.values.size
         step = 0.0 if level.new_features else self._schedule.coarse.rotation_step
-        engine = self._engine(*((moving, fixed) if swapped else (fixed, moving)), self._limits.least_overlap, step)
+        start = self._limits.start and self._limits.start.in_pixels(fixed.grid, moving.grid)
+        start = start.exchanged() if start is not None and swapped else start
+        both = (moving, fixed) if swapped else (fixed, moving)
+        engine = self._engine(*both, self._limits.least_overlap, step, start)
         asked = []
         for candidate in candidates:
             # Planes have pixels of one size at the scale of the engine; the engine applies the rest.
