@@ -33,12 +33,26 @@ def test_coordinates_are_positions_in_micrometres() -> None:
     [
         {},
         {"y": np.arange(20), "x": np.arange(30)},
-        {"y": 0.1 * np.arange(20)},
         {"x": ("x", np.arange(30.0), {"units": "px"})},
     ],
 )
 def test_without_coordinates_in_a_unit_there_is_no_pixel_size(coords: dict[str, Any]) -> None:
     assert not Image.from_array(labelled(**coords)).grid.calibrated
+
+
+def test_pixels_that_were_cut_out_or_binned_stay_pixels_in_their_place() -> None:
+    whole = labelled(y=np.arange(20), x=np.arange(30))
+    cases = [
+        (whole.isel(y=slice(4, 15), x=slice(5, 25)), (1.0, 1.0), (4.0, 5.0)),
+        (whole[::2, ::3], (2.0, 3.0), (0.0, 0.0)),
+        (whole.coarsen(y=2, x=2).mean(), (2.0, 2.0), (0.5, 0.5)),
+        (labelled(y=("y", 10 + 2.0 * np.arange(20), {"units": "pixel"}), x=np.arange(30)), (2.0, 1.0), (10.0, 0.0)),
+    ]
+    for array, spacing, origin in cases:
+        grid = Image.from_array(array).grid
+        assert (grid.unit, grid.spacing, grid.origin) == ("pixel", spacing, origin)
+    image = Image.from_array(np.zeros((20, 30)) + np.eye(20, 30))
+    assert Image.from_array(image.to_xarray().isel(y=slice(3, 9))).grid.origin == (3.0, 0.0)
 
 
 def test_axes_may_stand_in_any_order_and_name_their_channels() -> None:
@@ -48,9 +62,15 @@ def test_axes_may_stand_in_any_order_and_name_their_channels() -> None:
     np.testing.assert_array_equal(np.asarray(image), np.moveaxis(array.values, -1, 0))
     picture = Image.from_array(labelled((20, 30, 3), ("y", "x", "rgb")))
     assert picture.rgb
-    lines = {"z": 2.0 * np.arange(4), "y": np.arange(20.0), "x": np.arange(30.0)}
+    micrometres = {"units": "µm"}
+    lines = {
+        axis: (axis, step * np.arange(count), micrometres)
+        for axis, step, count in (("z", 2.0, 4), ("y", 1.0, 20), ("x", 1.0, 30))
+    }
     stack = Image.from_array(labelled((1, 4, 20, 30), ("t", "z", "y", "x"), **lines))
-    assert (stack.grid.shape, stack.grid.spacing) == ((4, 20, 30), (2.0, 1.0, 1.0))
+    assert (stack.grid.shape, stack.grid.spacing, stack.grid.calibrated) == ((4, 20, 30), (2.0, 1.0, 1.0), True)
+    flat = {**lines, "z": ("z", [7.0], micrometres)}
+    assert Image.from_array(labelled((1, 20, 30), ("z", "y", "x"), **flat)).grid.spacing == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +81,8 @@ def test_axes_may_stand_in_any_order_and_name_their_channels() -> None:
         (labelled(y=np.arange(20.0)[::-1], x=np.arange(30.0)), "grow by even steps"),
         (labelled(y=np.arange(20.0) ** 2, x=np.arange(30.0)), "grow by even steps"),
         (labelled(y=("y", np.arange(20.0), {"units": "degrees"}), x=np.arange(30.0)), "'degrees'"),
+        (labelled(y=0.1 * np.arange(20)), "got y in µm, x in pixels"),
+        (labelled(y=0.1 * np.arange(20), x=np.arange(30)), "got y in µm, x in pixels"),
     ],
 )
 def test_what_is_not_understood_is_said(array: Any, said: str) -> None:
@@ -76,6 +98,11 @@ def test_there_and_back() -> None:
     assert back.y.attrs["units"] == "µm"
     masked = Image.from_array(np.ma.masked_less(array.values[0], 0.5)).to_xarray()
     np.testing.assert_array_equal(masked.valid, array.values[0] >= 0.5)
+    np.testing.assert_array_equal(Image.from_array(masked).mask, array.values[0] >= 0.5)
+    picture = Image.from_array(np.random.default_rng(1).random((20, 30, 3)), 0.5, rgb=True)
+    again = Image.from_array(picture.to_xarray())
+    assert (again.rgb, again.grid) == (True, picture.grid)
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(picture))
 
 
 def test_a_registration_takes_them_and_gives_them_in_the_frame_of_the_fixed_one() -> None:

@@ -188,6 +188,13 @@ def test_apply_lays_channels_of_several_files_into_one_image(folder: Path, capsy
         np.testing.assert_array_equal(one.levels[0], read(folder / "composite.ome.tif").levels[0])
     assert cli.main(["apply", str(folder), files[0], *like, str(home / "moved.tif")]) == 2
     assert "written beside what is moved into a folder" in capsys.readouterr().err
+    # An image that is called like the whole is not replaced by it.
+    (home / "Composite.ome.tif").write_bytes((home / "moving.ome.tif").read_bytes())
+    assert cli.main(["apply", str(folder), str(home / "Composite.ome.tif"), files[0], *like, str(home / "two")]) == 0
+    np.testing.assert_array_equal(
+        read(home / "two" / "Composite_2.ome.tif").levels[0], read(folder / "registered.ome.tif").levels[0]
+    )
+    assert len(read(home / "two" / "composite.ome.tif").channels) == 1 + 2 + 1
 
 
 def test_a_refused_result_has_none(images: tuple[Image, Image], tmp_path: Path) -> None:

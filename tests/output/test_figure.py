@@ -15,7 +15,7 @@ from correlight.errors import ReadError, UsageError
 from correlight.images import display
 from correlight.images.image import Image
 from correlight.images.resample import warp
-from correlight.io import read
+from correlight.io import read, write_ome_tiff
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.figure.from_result import figure_of
 from correlight.output.figure.marks import Landmarks, Words
@@ -162,6 +162,13 @@ def test_landmarks_are_drawn_with_their_residuals(folder: Path, images: tuple[Im
     changed = (pictures[0] != pictures[1]).any(axis=-1)
     for row, column in fixed.grid.index(places).round().astype(int):
         assert changed[max(0, row - 12) : row + 12, max(0, column - 12) : column + 12].any()
+    table = tmp_path / "out" / "landmarks.csv"
+    table.write_text(table.read_text().replace("a,", "z,"))
+    assert "landmarks.csv is not as it was when the landmarks were fitted" in figure_of(
+        tmp_path / "out", tmp_path / "c.png"
+    )
+    table.unlink()
+    assert "landmarks.csv is gone since the landmarks were fitted" in figure_of(tmp_path / "out", tmp_path / "d.png")
 
 
 def test_residuals_are_enlarged_by_a_round_number() -> None:
@@ -223,3 +230,25 @@ def test_a_figure_too_large_for_memory_is_refused(images: tuple[Image, Image], m
     monkeypatch.setattr("correlight.output.figure.overlay.MOST_PIXELS", 1000)
     with pytest.raises(UsageError, match="choose a part of the image"):
         draw(*images, MOVING_FROM_FIXED)
+
+
+def test_an_image_is_never_replaced_by_its_figure(folder: Path, tmp_path: Path) -> None:
+    for role in ("fixed", "moving"):
+        image = tmp_path / f"{role}.tif"
+        shutil.copy(folder / f"{role}.ome.tif", image)
+        before = image.read_bytes()
+        with pytest.raises(UsageError, match="would replace"):
+            figure_of(folder / "out", image, overwrite=True, **{role: image})  # type: ignore[arg-type]
+        assert image.read_bytes() == before
+
+
+def test_what_a_figure_shows_that_the_result_did_not_is_said(folder: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(folder, home)
+    image = read(home / "fixed.ome.tif")
+    pixels = np.asarray(image.levels[0])[:, ::-1].copy()
+    write_ome_tiff(home / "β.ome.tif", pixels, image.grid, ["β-catenin"])
+    notes = figure_of(home / "out", tmp_path / "a.png", fixed=home / "β.ome.tif")
+    assert f"{home / 'β.ome.tif'} is not the fixed image that was registered" in notes
+    assert any("has no β" in note for note in notes)
+    assert not any("has no β" in note for note in figure_of(home / "out", tmp_path / "a.svg", fixed=home / "β.ome.tif"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -163,3 +164,25 @@ def test_an_output_of_another_kind_is_refused(home: Path, tmp_path: Path, capsys
     assert moved(home, "affine", tmp_path / "out.roi") == 2
     assert "holds one ROI" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_what_has_no_position_is_left_out_and_named(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(home / "affine", tmp_path / "affine")
+    shutil.copy(home / "fixed.ome.tif", tmp_path)
+    shutil.copy(home / "moving.ome.tif", tmp_path)
+    rois = [*ROIS[:1], roi("POLYGON", [[40, 30], [110, 30]], "two corners"), roi("NOROI", None, "nothing")]
+    roifile.roiwrite(tmp_path / "set.zip", rois, mode="w")
+    assert moved(tmp_path, "affine", tmp_path / "out.zip") == 0
+    assert len(roifile.roiread(tmp_path / "out.zip")) == 1
+    assert "2 of the annotations: two corners, nothing" in capsys.readouterr().err
+
+
+def test_an_archive_that_states_far_too_much_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.roi", b"\0" * (257 * 2**20))
+    with pytest.raises(ReadError) as refused:
+        read_rois(tmp_path / "bomb.zip")
+    assert str(refused.value).count("bomb.zip") == 1
+    assert "257 MiB" in str(refused.value)

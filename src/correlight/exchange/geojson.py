@@ -80,6 +80,8 @@ class Annotations:
         Whether a feature brings measurements along, which belong to the image that they were made in.
     unknown : tuple of str
         Members that are kept without being understood.
+    without : tuple of str
+        What is left out, as no position of it is understood.
     """
 
     content: Any
@@ -88,6 +90,7 @@ class Annotations:
     ellipses: int
     measured: bool
     unknown: tuple[str, ...]
+    without: tuple[str, ...] = ()
 
 
 @dataclass

@@ -48,7 +48,7 @@ def read_rois(path: str | Path) -> Annotations:
     """
     roifile = _package(path)
     names, rois, paths, unknown = list[str](), list[Any](), list[Path2D](), dict[str, None]()
-    ellipses = 0
+    ellipses, without = 0, list[str]()
     try:
         for name, coded in _files(Path(path)):
             roi = roifile.ImagejRoi.frombytes(coded)
@@ -56,7 +56,10 @@ def read_rois(path: str | Path) -> Annotations:
             ellipses += kind == "OVAL" or roi.subtype.name == "ELLIPSE"
             if roi.subtype.name in ("TEXT", "IMAGE"):
                 unknown[f"the {roi.subtype.name.lower()} of {roi.name or name}"] = None
-            paths.extend(_paths(roi, len(rois)))
+            found = list(_paths(roi, len(rois)))
+            if not found:
+                without.append(roi.name or name)
+            paths.extend(found)
             names.append(name)
             rois.append(roi)
     except (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError, zipfile.BadZipFile) as error:
@@ -64,7 +67,7 @@ def read_rois(path: str | Path) -> Annotations:
     if not paths:
         raise ReadError(f"Expected {_EXPECTED}, but {path} holds none that has positions; save them again.")
     said = tuple(roi.name or name for roi, name in zip(rois, names, strict=True))
-    return Annotations((rois, names), tuple(paths), said, ellipses, False, tuple(unknown))
+    return Annotations((rois, names), tuple(paths), said, ellipses, False, tuple(unknown), tuple(without))
 
 
 def write_rois(path: str | Path, annotations: Annotations, moved: Sequence[Path2D], left_out: set[int]) -> None:
@@ -130,12 +133,17 @@ def _files(path: Path) -> Iterator[tuple[str, bytes]]:
             return
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if entry.filename.lower().endswith(".roi")]
-            if len(entries) > _MOST or sum(entry.file_size for entry in entries) > _LIMIT:
-                raise ReadError(f"{path} holds more ROIs than can be meant ({len(entries)}); split it.")
+            size = sum(entry.file_size for entry in entries)
+            if len(entries) > _MOST or size > _LIMIT:
+                raise ReadError(
+                    f"{path} holds {len(entries)} ROIs of {size / 2**20:.0f} MiB, more than can be meant; split it."
+                )
             for entry in entries:
                 with archive.open(entry) as file:
                     # What an archive states of its sizes need not be so.
                     yield Path(entry.filename).name, _bounded(file.read(_LIMIT + 1), path)
+    except ReadError:
+        raise
     except OSError as error:
         raise ReadError(f"{path} cannot be read: {error.strerror or error}.") from error
 

@@ -6,7 +6,7 @@ A `DataArray` is known by what it has, so that xarray is needed only to make one
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,15 +43,17 @@ def image_of(
 ) -> Image:
     """An image of an array with named axes; parameters as for `Image.from_array`, which take precedence.
 
-    Axes are called y and x, perhaps z, c or channel, and s or rgb for the colours of a picture. The coordinates of y, x
-    and z are those of the centres of pixels, in micrometres unless their attribute ``units`` says nm, mm or pixel;
-    without coordinates, or with plain numbers 0, 1, 2, ..., the image states no pixel size. Positions are those of the
-    coordinates, also where these do not begin at 0.
+    Axes are called y and x, perhaps z, c or channel, and s or rgb for the colours of a picture; one slice is a flat
+    image. The coordinates of y, x and z are those of the centres of pixels: in micrometres, unless their attribute
+    ``units`` says nm, mm or pixel. Without it, coordinates that grow by a whole number count pixels, as ``arange`` does
+    and what is cut out of it or binned. Positions are those of the coordinates, also where these do not begin at 0. A
+    coordinate ``valid`` over all axes of space is the mask.
 
     Raises
     ------
     UsageError
-        If an axis has another name and more than one place, or coordinates are not even, fall, or have another unit.
+        If an axis has another name and more than one place, or coordinates are not even, fall, have another unit, or
+        are in micrometres for some axes only.
     """
     names = [_AXES.get(str(name).lower(), "") for name in array.dims]
     extra = [str(dim) for dim, name in zip(array.dims, names, strict=True) if not name or names.count(name) > 1]
@@ -59,7 +61,8 @@ def image_of(
     if extra or not {"y", "x"} <= set(names):
         axes = ", ".join(map(str, array.dims))
         raise UsageError(f"Axes called y and x, perhaps z, c or rgb, were expected; got {axes}; choose or rename them.")
-    array = array.isel({dim: 0 for dim, name in zip(array.dims, names, strict=True) if not name})
+    single = {dim for dim, name in zip(array.dims, names, strict=True) if not name or name == "z"}
+    array = array.isel({dim: 0 for dim in single if array.sizes[dim] == 1})
     named = {_AXES[str(dim).lower()]: dim for dim in array.dims}
     order = [named[name] for name in "sczyx" if name in named]
     pixels = np.asarray(array.transpose(*order).values)
@@ -71,18 +74,28 @@ def image_of(
     if channels is None and not rgb:
         channels = _names(array, named)
     space = [axis for axis in "zyx" if axis in named]
+    if mask is None and "valid" in array.coords and set(array.coords["valid"].dims) == {named[axis] for axis in space}:
+        mask = np.asarray(array.coords["valid"].transpose(*(named[axis] for axis in space)).values, bool)
     lines = [_line(array, str(named[axis])) for axis in space]
-    if spacing is not None or None in lines:
+    if spacing is not None:
         return Image.from_array(pixels, spacing, channels, rgb, mask)
-    known = [line for line in lines if line is not None]
-    image = Image.from_array(pixels, [step for _, step in known], channels, rgb, mask)
-    origin = tuple(first for first, _ in known)
+    if len({line.counts for line in lines}) > 1:
+        told = ", ".join(f"{named[axis]} in {line.unit}" for axis, line in zip(space, lines, strict=True))
+        raise UsageError(
+            f"Coordinates of all axes in micrometres, or of all in pixels, were expected; got {told}. Give all axes "
+            "coordinates in one unit, or the pixel size."
+        )
+    steps, firsts = (tuple(getattr(line, name) for line in lines) for name in ("step", "first"))
+    if lines[0].counts:
+        image = Image.from_array(pixels, None, channels, rgb, mask)
+        return replace(image, grid=replace(image.grid, spacing=steps, origin=firsts))
+    image = Image.from_array(pixels, steps, channels, rgb, mask)
     source = {**image.source, "spacing_source": "the coordinates of the array"}
-    return replace(image, grid=replace(image.grid, origin=origin), source=source)
+    return replace(image, grid=replace(image.grid, origin=firsts), source=source)
 
 
 def to_xarray(image: Image) -> Any:
-    """A `DataArray` of the pixels of an image, channels first, with coordinates in micrometres.
+    """A `DataArray` of the pixels of an image, channels (or ``rgb``) first, with coordinates in micrometres.
 
     Where not every pixel is valid, a coordinate ``valid`` says which are.
 
@@ -106,7 +119,9 @@ def to_xarray(image: Image) -> Any:
     if image.mask is not None:
         coordinates["valid"] = (axes, image.valid())
     about = {key: str(image.source[key]) for key in ("path", "moved_by") if key in image.source}
-    return DataArray(np.asarray(image), dims=("c", *axes), coords=coordinates, attrs=about)
+    if image.rgb:
+        coordinates["rgb"] = coordinates.pop("c")
+    return DataArray(np.asarray(image), dims=("rgb" if image.rgb else "c", *axes), coords=coordinates, attrs=about)
 
 
 def _names(array: Any, named: dict[str, Any]) -> list[str] | None:
@@ -118,24 +133,37 @@ def _names(array: Any, named: dict[str, Any]) -> list[str] | None:
     return [str(array.name)] if single else None
 
 
-def _line(array: Any, dim: str) -> tuple[float, float] | None:
-    """The first coordinate of an axis and the step to the next, in micrometres; None where no size is stated."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The first coordinate of an axis and the step to the next, in pixels if it counts those, else in micrometres."""
+
+    first: float
+    step: float
+    counts: bool
+
+    @property
+    def unit(self) -> str:
+        return "pixels" if self.counts else "µm"
+
+
+def _line(array: Any, dim: str) -> _Line:
+    """Where the pixels lie along an axis."""
     if dim not in array.coords:
-        return None
+        return _Line(0.0, 1.0, True)
     line = array.coords[dim]
     values: NDArray[Any] = np.asarray(line.values)
     unit = str(line.attrs.get("units", line.attrs.get("unit", ""))).strip().lower()
-    if unit in _PIXELS or len(values) < 2:
-        return None
-    if not unit and values.dtype.kind in "iu" and np.array_equal(values, np.arange(len(values))):
-        return None
     if values.dtype.kind not in "iuf":
         raise UsageError(f"Numbers were expected as coordinates of {dim}; got {values.dtype}.")
-    if unit and unit not in _MICROMETRES:
+    if unit and unit not in _MICROMETRES and unit not in _PIXELS:
         raise UsageError(f"The coordinates of {dim} were expected in µm, nm, mm or pixels; got {unit!r}.")
     steps = np.diff(values.astype(float))
-    step = float(np.median(steps))
+    step = float(np.median(steps)) if steps.size else 0.0
     if not (step > 0 and np.abs(steps - step).max() <= _EVEN * step):
         raise UsageError(f"Coordinates that grow by even steps were expected along {dim}; sort and resample the array.")
+    first, step = float(values[0]), float(values[-1] - values[0]) / (len(values) - 1)
+    # Of pixels that were binned the first lies between two.
+    if unit in _PIXELS or (not unit and step == round(step) and 2 * first == round(2 * first)):
+        return _Line(first, step, True)
     scale = _MICROMETRES.get(unit, 1.0)
-    return float(values[0]) * scale, float(values[-1] - values[0]) / (len(values) - 1) * scale
+    return _Line(first * scale, step * scale, False)

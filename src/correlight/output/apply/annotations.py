@@ -206,4 +206,7 @@ def _kept(found: Annotations) -> list[str]:
         notes.append("measurements stay as they are: they belong to the image that they were made in")
     if found.unknown:
         notes.append(f"stated, not understood, and kept as it stands: {', '.join(found.unknown)[:200]}")
+    if found.without:
+        names = ", ".join(found.without)[:200]
+        notes.append(f"left out, as no position is understood, {len(found.without)} of the annotations: {names}")
     return notes

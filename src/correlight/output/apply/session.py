@@ -27,6 +27,7 @@ from correlight.output.apply.points import SIGNS, StageAxes
 from correlight.output.apply.saved import Frames, as_recorded, findings_of, other_part, read_saved
 from correlight.output.apply.saved import fixed_grid as grid_of_fixed
 from correlight.output.apply.table import Member
+from correlight.output.composite import NAME as COMPOSITE
 from correlight.output.composite import Moved, write_composite
 from correlight.output.moved import Progress
 from correlight.output.target import reserve
@@ -297,7 +298,8 @@ def _names(members: tuple[Member, ...]) -> Iterator[str]:
     stems = [member.path.name.removesuffix(member.path.suffix).removesuffix(".ome") for member in members]
     # A number must not make a name that another image has by itself.
     taken = {_alike(stem) for stem in stems}
-    used: set[str] = set()
+    # Nor may an image be taken for all of them together.
+    used = {_alike(COMPOSITE)}
     for stem in stems:
         name, number = stem, 1
         while _alike(name) in used or (number > 1 and _alike(name) in taken):

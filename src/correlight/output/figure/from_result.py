@@ -15,10 +15,11 @@ from correlight.errors import ReadError
 from correlight.io import unchanged
 from correlight.output.apply.saved import placed, read_saved
 from correlight.output.figure.overlay import Region, draw
-from correlight.output.figure.write import must_be_writable, write
+from correlight.output.figure.write import PICTURES, must_be_writable, not_in_the_font, write
+from correlight.output.manifest import listed_in
 from correlight.output.originals import original
 from correlight.output.target import reserve_files
-from correlight.parsing import read_json
+from correlight.parsing import read_json, sha256
 
 _RECORD, _TABLE = "result.json", "landmarks.csv"
 
@@ -79,7 +80,15 @@ def figure_of(
     pair = replace(ground, grid=ground_grid), replace(light, grid=light_grid)
     used = content["fixed"].get("channel"), content["moving"].get("channel")
     table = record.with_name(_TABLE)
-    with reserve_files(target, overwrite=overwrite, inputs=[record]) as folder:
+    notes = [
+        f"{image.source['path']} is not the {role} image that was registered"
+        for role, image in zip(("fixed", "moving"), given, strict=True)
+        if image.source["sha256"] != content[role]["sha256"]
+    ]
+    if with_landmarks:
+        notes += _changed_landmarks(table)
+    images = [image.source["path"] for image in given]
+    with reserve_files(target, overwrite=overwrite, inputs=[record, *images]) as folder:
         drawn = draw(
             *pair,
             saved.moving_from_fixed,
@@ -94,7 +103,21 @@ def figure_of(
         write(folder / target.name, drawn.picture, drawn.offset, drawn.marks, drawn.shape, drawn.grid)
         for image in given:
             unchanged(image)
-    return drawn.notes
+    if target.suffix.lower() in PICTURES and (unknown := not_in_the_font(drawn.marks)):
+        notes.append(
+            f"the font of pictures has no {', '.join(unknown)}, so ? stands for it; PDF and SVG hold every letter"
+        )
+    return (*notes, *drawn.notes)
+
+
+def _changed_landmarks(table: Path) -> list[str]:
+    """What to say of the landmarks of a result that are not what they were fitted to."""
+    listed = (listed_in(table.parent) or {}).get(table.name)
+    known = listed.get("sha256") if isinstance(listed, dict) else None
+    if known is None or (table.is_file() and sha256(table) == known):
+        return []
+    what = "is not as it was when" if table.is_file() else "is gone since"
+    return [f"{table.name} {what} the landmarks were fitted"]
 
 
 def _read_landmarks(path: Path) -> tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]:

@@ -109,9 +109,19 @@ def _ascent(size: float) -> float:
     return 0.03 * size + math.ceil(0.01 * size)
 
 
+def not_in_the_font(marks: Sequence[Mark]) -> list[str]:
+    """The letters among words that the font of pictures does not have."""
+    words = "".join(mark.text for mark in marks if isinstance(mark, Words))
+    return list(dict.fromkeys(letter for letter in words if not _has(letter)))
+
+
+def _has(letter: str) -> bool:
+    return letter in "µ°" or " " <= letter <= "~"
+
+
 def _drawable(text: str) -> str:
     """Words in letters that the font of pictures has."""
-    return "".join(letter if letter in "µ°" or " " <= letter <= "~" else "?" for letter in text)
+    return "".join(letter if _has(letter) else "?" for letter in text)
 
 
 def _write_vectors(path: Path, picture: Colour, offset: int, marks: Sequence[Mark], shape: tuple[int, int]) -> None:
