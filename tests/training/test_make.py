@@ -131,14 +131,18 @@ def test_bands_of_an_image_on_disk_are_the_whole_image(
     from correlight.output.predicted import write_prediction
 
     monkeypatch.setattr("correlight.output.predicted._ROWS", 32)
-    pixels = scene(5, (200, 90))[0][None]
+    pixels = scene(5, (200, 90))[0][None].astype(np.float32)
+    pixels[0, 60:70, 20:40] = np.nan
     both: dict[str, list[Any]] = {"held": [pixels], "disk": [OnDisk(pixels), pixels]}
     for name, levels in both.items():
         image = Image(levels, Grid.of((200, 90)), ("em",))
         write_prediction(tmp_path / f"{name}.tif", load(model), image, None)
     held, disk = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("held", "disk"))
-    assert np.ptp(held) > 0.02
-    assert np.abs(held - disk).max() < 1e-5
+    # What the image does not show, nobody can predict.
+    assert np.array_equal(np.isnan(held), np.isnan(pixels[0]))
+    assert np.array_equal(np.isnan(disk), np.isnan(pixels[0]))
+    assert np.ptp(held[~np.isnan(held)]) > 0.02
+    assert np.nanmax(np.abs(held - disk)) < 1e-5
 
 
 @needs_torch

@@ -305,6 +305,8 @@ class Image:
         if channel is None and len(self.channels) == 1:
             return 0
         known = ", ".join(f"{i} ({name})" for i, name in enumerate(self.channels))
+        if channel is None:
+            raise UsageError(f"One of the channels must be chosen; this image has {known}.")
         raise UsageError(f"There is no channel {channel!r}; this image has {known}.")
 
     def channel_name(self, channel: int | None) -> str:

@@ -24,6 +24,8 @@ def write_prediction(
 ) -> float:
     """Write what a model predicts of an image, on its pixels or finer ones, as float32 in the units of its targets.
 
+    Pixels that are not valid, such as those of a data bar, become NaN.
+
     An image that stays on disk is predicted in bands of rows that overlap by as far as the model sees; its contrast is
     prepared by the histogram of the level of it that is looked at as a whole.
 
@@ -57,9 +59,13 @@ def write_prediction(
     name = f"{model.facts.target} (predicted)"
     with TiffBands(path, shape, np.dtype(np.float32), grid, (name,), pyramid="mean") as file:
         bands = _bands(model, image, number, whole) if stays_on_disk(image) else iter([model.predicted(whole)])
-        done = 0
+        done, finer = 0, model.facts.finer
         for band in bands:
-            file.add(band[None])
+            rows = slice(done // finer, (done + len(band)) // finer)
+            _, valid = _read(image, number, rows, 0.0, 1.0)
+            # What the image does not show, nobody can predict.
+            known = valid.repeat(finer, axis=0).repeat(finer, axis=1)
+            file.add(np.where(known, band, np.float32(np.nan))[None])
             done += len(band)
             if progress is not None:
                 progress("predict", done / grid.shape[0])
