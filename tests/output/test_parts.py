@@ -15,7 +15,7 @@ import tifffile
 from correlight import cli
 from correlight.errors import ReadError
 from correlight.images.image import Image
-from correlight.output import pair as pairs
+from correlight.output import pair_search
 from correlight.output.apply import Member, apply, apply_session
 from correlight.output.pair import PreparedPair
 from correlight.registration.result import Result
@@ -66,7 +66,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return PreparedPair(fixed, cut, truth, 1.2, None, moving.channels[0], 9.0, 1, "grey", 1.0, *tried)
 
     monkeypatch.setitem(sys.modules, "correlight.registration.register", SimpleNamespace(register=register))
-    monkeypatch.setattr(pairs, "prepare_pair", prepare)
+    monkeypatch.setattr(pair_search, "find_pair", prepare)
     return seen
 
 

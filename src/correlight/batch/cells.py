@@ -83,6 +83,7 @@ COLUMNS: dict[str, Callable[[str, str], Any]] = {
     "mirror": _yes_or_no,
     "pose": _whole,
     "grid": grid_choice,
+    "composite": _yes_or_no,
     "seed": _whole,
 }
 """What reads a cell, by the name of its column."""
