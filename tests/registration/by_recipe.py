@@ -1,5 +1,7 @@
 """What each recipe serves, a small pair that it is for, and the task that `register` would make of that pair."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from correlight.images.image import Image
@@ -8,7 +10,7 @@ from correlight.methods.task import ImagePair, Task
 from correlight.recipes import Recipe
 from correlight.registration.options import Methods, dimension_of
 from correlight.registration.stack import prepared_stacks
-from correlight.search.limits import Limits, pixel_sizes
+from correlight.search.limits import Limits, NearStart, pixel_sizes
 from correlight.transforms import Affine
 from tests.small_models import PREDICTING, cell_and_negative
 from tests.small_pairs import Couple, cell_with_beads, organelles, section, stacks, stacks_of_beads
@@ -66,6 +68,8 @@ def task_of(
     """The task that the methods of a recipe get."""
     appearance = Methods.of(recipe).appearance
     images = prepared(pair.fixed, pair.moving)
+    if start is not None and pair.fixed.ndim == pair.moving.ndim == 2:
+        limits = replace(limits, start=NearStart.of(start, pair.fixed.grid))
     return Task(
         ImagePair(*images, appearance=appearance.appearance if appearance is not None else None),
         limits,
