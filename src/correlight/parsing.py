@@ -99,6 +99,12 @@ def is_plain_name(name: str) -> bool:
     return bool(name) and name not in (".", "..") and not any(c in "/\\:\0" or ord(c) < 32 for c in name)
 
 
+def stem_of(path: str | Path) -> str:
+    """The name of a file without its ending, ``.ome`` before that included."""
+    name = Path(path).name
+    return name.removesuffix(Path(name).suffix).removesuffix(".ome")
+
+
 def sha256(path: str | Path) -> str:
     """Checksum of a file, or of the names and contents of all files in a folder."""
     path = Path(path)

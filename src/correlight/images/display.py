@@ -24,6 +24,8 @@ _THUMBNAIL = 256
 _PERCENTILES = 0.5, 99.8
 
 RGB = tuple[int, int, int]
+GREY: RGB = (255, 255, 255)
+"""The colour of an image that is shown in grey values."""
 COLOURS: dict[str, RGB] = {
     "magenta": (255, 64, 255),
     "green": (64, 255, 64),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.geometry import Grid
-from correlight.images.display import Shown
+from correlight.images.display import GREY, Shown
 from correlight.images.image import Pixels
 from correlight.images.pyramid import Cascade, Smaller
 from correlight.io.write import SMALL, bands_of
@@ -94,7 +94,7 @@ class ZarrBands:
 
         self.path, self.grid, self.channels, self.dtype = Path(path), grid, tuple(channels), dtype
         low, high = _window(dtype)
-        self.shown = tuple(shown) or (Shown((255, 255, 255), low, high),) * shape[0]
+        self.shown = tuple(shown) or (Shown(GREY, low, high),) * shape[0]
         count = max(0, math.ceil(math.log2(max(shape[-2:]) / SMALL)))
         self._cascade = Cascade(shape, dtype, pyramid, count, CHUNK)
         self._group = zarr.open_group(str(path), mode="w", zarr_format=3)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.geometry import Grid
-from correlight.images.display import COLOURS, RGB, Shown, display_range, display_shape, resize_mask, shrunk
+from correlight.images.display import COLOURS, GREY, RGB, Shown, display_range, display_shape, resize_mask, shrunk
 from correlight.images.image import CoarseMask, Image, Mask
 from correlight.images.pyramid import Smaller, shown_image
 from correlight.images.resample import Orders
@@ -24,11 +24,11 @@ from correlight.io.write import TILE, TiffBands, bands_of, holds_type
 from correlight.io.write_zarr import ZarrBands
 from correlight.output.moved import Progress, fits_in_a_file, moved_bands
 from correlight.output.section import filling, flat, is_section
+from correlight.parsing import stem_of
 from correlight.transforms import Transform
 
 NAME = "composite"
 _LONGEST = 1600  # pixels of a plane that its display range is found from
-_GREY: RGB = (255, 255, 255)
 _OWN: tuple[RGB, RGB, RGB] = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 
 
@@ -123,7 +123,7 @@ def channel_names(images: Sequence[Image]) -> tuple[str, ...]:
     for number, image in enumerate(images):
         path = image.source.get("path")
         role = "fixed" if number == 0 else "moving"
-        stem = role if path is None else re.sub(r"(\.ome)?\.[^.]*$", "", Path(str(path)).name)
+        stem = role if path is None else stem_of(str(path))
         for name in image.channels:
             alone = re.fullmatch(r"channel \d+", name) is not None and len(image.channels) == 1
             said = stem if alone else f"{stem}: {name}"
@@ -145,7 +145,7 @@ def how_shown(images: Sequence[Image]) -> tuple[Shown, ...]:
     out = list[Shown]()
     for number, image in enumerate(images):
         ranges = _ranges(image)
-        own = _OWN if image.rgb else (_GREY,) if number == grey else [next(colours) for _ in ranges]
+        own = _OWN if image.rgb else (GREY,) if number == grey else [next(colours) for _ in ranges]
         out.extend(Shown(colour, *limits) for colour, limits in zip(own, ranges, strict=True))
     return tuple(out)
 

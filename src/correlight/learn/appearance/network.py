@@ -6,6 +6,10 @@ image gives.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +21,28 @@ class _Twice(nn.Sequential):
         super().__init__()
         for wide in (before, after):
             self.extend([nn.Conv2d(wide, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()])
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """Sizes of a training of a network of blocks.
+
+    Parameters
+    ----------
+    channels, blocks : int
+        Of the network.
+    side, count : int
+        Side of a crop in pixels, and crops in a batch.
+    """
+
+    channels: int
+    blocks: int
+    side: int
+    count: int
+
+    def asked(self, own: Mapping[str, Any]) -> BlockShape:
+        """The same with the sizes that a caller gives."""
+        return replace(self, **{name: int(value) for name, value in own.items()})
 
 
 class Predicting(nn.Module):

@@ -11,7 +11,6 @@ the instrument would show on finer pixels what it shows on these four times as l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -24,7 +23,7 @@ from correlight.learn import steps
 from correlight.learn.appearance.adversary import MIDDLE, MOMENTA, RATE, WIDTH, PatchGAN, as_seen
 from correlight.learn.appearance.crops import Cropped, Scene, scenes
 from correlight.learn.appearance.finished import Shown, trained
-from correlight.learn.appearance.network import Predicting, Upscaler
+from correlight.learn.appearance.network import BlockShape, Predicting, Upscaler
 from correlight.learn.appearance.run import Run, device_for
 from correlight.predict.training import Trained, TrainingPair, TrainingSettings, Workplace, parted
 
@@ -36,24 +35,8 @@ _FROM, _ADVERSARY = 1 / 3, 0.01
 _SCALES = 0.6, 1.0
 # Coarser images are blurred first by up to so many of the finer pixels, and get noise of up to so much.
 _BLUR, _NOISE = 2.0, 0.02
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a training.
-
-    Parameters
-    ----------
-    channels, blocks : int
-        Of the network.
-    side, count : int
-        Side of a coarse crop in pixels, and crops in a batch.
-    """
-
-    channels: int = 32
-    blocks: int = 5
-    side: int = 16
-    count: int = 8
+# The side is that of a coarse crop.
+_USUAL = BlockShape(channels=32, blocks=5, side=16, count=8)
 
 
 def train(pairs: Sequence[TrainingPair], settings: TrainingSettings, place: Workplace) -> Trained:
@@ -64,7 +47,7 @@ def train(pairs: Sequence[TrainingPair], settings: TrainingSettings, place: Work
     pairs : sequence of TrainingPair
         Images, each paired with itself.
     settings : TrainingSettings
-        ``own`` may give the sizes of a `Shape`.
+        ``own`` may give the sizes of a `BlockShape`.
     place : Workplace
         Receives ``model.onnx`` and the checkpoint.
 
@@ -125,7 +108,7 @@ class _Finer:
     """The lesson: an absolute error, and later a discriminator that shall not tell what was drawn from images."""
 
     def __init__(self, settings: TrainingSettings, seen: Sequence[Scene], held: Sequence[Scene]) -> None:
-        shape = Shape(**{name: int(value) for name, value in settings.own.items()})
+        shape = _USUAL.asked(settings.own)
         self._device = device_for(settings.device)
         torch.manual_seed(settings.seed)
         self.network: Predicting = Upscaler(shape.channels, shape.blocks).to(self._device)

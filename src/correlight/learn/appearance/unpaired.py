@@ -22,7 +22,7 @@ from correlight.learn import steps
 from correlight.learn.appearance.adversary import MIDDLE, MOMENTA, RATE, WIDTH, PatchGAN, as_seen
 from correlight.learn.appearance.crops import Cropped, Scene, scenes
 from correlight.learn.appearance.finished import Shown, trained
-from correlight.learn.appearance.network import Predicting, Translator
+from correlight.learn.appearance.network import BlockShape, Predicting, Translator
 from correlight.learn.appearance.run import Run, device_for
 from correlight.predict.training import Trained, TrainingPair, TrainingSettings, Workplace, parted
 from correlight.predict.usual import described
@@ -36,24 +36,7 @@ _PLACES, _WIDE, _TEMPERATURE = 64, 64, 0.07
 _VALID = 0.2
 # As published for the quick variant, which does without translating images of the other instrument into themselves.
 _CONTRASTIVE = 10.0
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a training.
-
-    Parameters
-    ----------
-    channels, blocks : int
-        Of the network.
-    side, count : int
-        Side of a crop in pixels, and crops in a batch.
-    """
-
-    channels: int = 16
-    blocks: int = 6
-    side: int = 64
-    count: int = 4
+_USUAL = BlockShape(channels=16, blocks=6, side=64, count=4)
 
 
 def train(pairs: Sequence[TrainingPair], settings: TrainingSettings, place: Workplace) -> Trained:
@@ -64,7 +47,7 @@ def train(pairs: Sequence[TrainingPair], settings: TrainingSettings, place: Work
     pairs : sequence of TrainingPair
         Images of the two instruments, which need not be registered.
     settings : TrainingSettings
-        ``own`` may give the sizes of a `Shape`.
+        ``own`` may give the sizes of a `BlockShape`.
     place : Workplace
         Receives ``model.onnx`` and the checkpoint.
 
@@ -101,7 +84,7 @@ class _Unpaired:
         images: tuple[Sequence[Scene], Sequence[Scene]],
         others: tuple[Sequence[Scene], Sequence[Scene]],
     ) -> None:
-        shape = Shape(**{name: int(value) for name, value in settings.own.items()})
+        shape = _USUAL.asked(settings.own)
         device = device_for(settings.device)
         torch.manual_seed(settings.seed)
         self._translator = Translator(shape.channels, shape.blocks)

@@ -26,6 +26,7 @@ from correlight.output.apply.saved import (
 from correlight.output.composite import write_composite
 from correlight.output.moved import Progress, halves, picture_name
 from correlight.output.target import reserve, reserve_files
+from correlight.parsing import stem_of
 
 _PICTURES, _TABLES = (".tif", ".tiff"), (".csv",)
 _DRAWINGS = (".geojson", ".json"), ENDINGS
@@ -145,7 +146,7 @@ def apply(
             unchanged(fixed_image)
         said = (*not_the_fixed(fixed_image, saved.frames), *said)
         return Moved((target,), status, outside, said, findings_of(fixed_image))
-    kept = "footprint.tif" if not target.suffix else f"{_stem(target)}_footprint.tif"
+    kept = "footprint.tif" if not target.suffix else f"{stem_of(target)}_footprint.tif"
     if not target.suffix:
         reserved = reserve(target, overwrite=overwrite, inputs=inputs)
     else:
@@ -202,7 +203,3 @@ def _places(
     write_moved_points(target, moved)
     names = zip(moved.table.names, moved.inside, strict=True)
     return tuple(name for name, inside in names if not inside), moved.notes
-
-
-def _stem(target: Path) -> str:
-    return target.name.removesuffix(target.suffix).removesuffix(".ome")

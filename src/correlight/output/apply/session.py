@@ -31,6 +31,7 @@ from correlight.output.composite import NAME as COMPOSITE
 from correlight.output.composite import Moved, write_composite
 from correlight.output.moved import Progress
 from correlight.output.target import reserve
+from correlight.parsing import stem_of
 from correlight.transforms import Transform
 
 SUMMARY = "applied.csv"
@@ -295,7 +296,7 @@ def _names(members: tuple[Member, ...]) -> Iterator[str]:
 
     No two names differ by the case of their letters only, or by how accents are spelled, which some disks take for one.
     """
-    stems = [member.path.name.removesuffix(member.path.suffix).removesuffix(".ome") for member in members]
+    stems = [stem_of(member.path) for member in members]
     # A number must not make a name that another image has by itself.
     taken = {_alike(stem) for stem in stems}
     # Nor may an image be taken for all of them together.

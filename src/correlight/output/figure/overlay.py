@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images import display
-from correlight.images.display import COLOURS, RGB, Grey
+from correlight.images.display import COLOURS, GREY, RGB, Grey
 from correlight.images.image import Image, Mask
 from correlight.images.pyramid import shown_image
 from correlight.images.resample import Chosen, Resampling
@@ -24,12 +23,12 @@ from correlight.output.figure import marks
 from correlight.output.figure.marks import Landmarks, Mark
 from correlight.output.report import pictures
 from correlight.output.report.pictures import Colour
+from correlight.parsing import stem_of
 from correlight.transforms import Affine, Transform
 
 Region = tuple[int, int, int, int]
 MOST_PIXELS = 2**27  # of a figure: a third of a gigabyte in memory
 _SMALL = 1600  # pixels of a side on which it is decided how an image is shown
-_GREY: RGB = (255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +124,7 @@ def draw(
     if fixed.ndim != 2 or moving_from_fixed.ndim != 2:
         raise UsageError("A figure is drawn of images in the plane, and this result is one of stacks.")
     onto = _pixels(fixed.grid, region, longest)
-    ground = _layers((fixed, moving), False, [_number(fixed, used[0])], [_GREY])[0]
+    ground = _layers((fixed, moving), False, [_number(fixed, used[0])], [GREY])[0]
     lights = _chosen((fixed, moving), used[1], channels, colours)
     if len(lights) == 1 and lights[0].dense:
         ground = replace(ground, colour=_opposite(lights[0].colour))
@@ -157,7 +156,7 @@ def colour_named(name: str) -> RGB:
     if name in COLOURS:
         return COLOURS[name]
     if name in ("grey", "gray", "white"):
-        return _GREY
+        return GREY
     if re.fullmatch(r"#[0-9a-fA-F]{6}", name):
         return int(name[1:3], 16), int(name[3:5], 16), int(name[5:], 16)
     raise UsageError(f"A colour is {', '.join(COLOURS)}, grey or #RRGGBB; got {name!r}.")
@@ -214,7 +213,7 @@ def _layers(
         grey = display.between(plane, *limits)
         inverted = moved and pictures.has_bright_ground(grey, valid)
         dense = moved and pictures.is_dense(255 - grey if inverted else grey, valid)
-        name = Path(str(image.source.get("path", "colours"))).stem if number is None else names[number]
+        name = stem_of(str(image.source.get("path", "colours"))) if number is None else names[number]
         # Of two dense images nothing is inverted: what agrees is grey.
         out.append(_Layer(number, name, colour, limits, inverted and not dense, dense))
     return out
@@ -250,7 +249,7 @@ def _mixed(
     """Rows of both images in colours; a moving pixel covers the fixed one as far as it is bright."""
     colours = [np.asarray(layer.colour, np.float32) for layer in lights]
     below: NDArray[np.float32] = grey[..., None].astype(np.float32)
-    if ground.colour != _GREY:
+    if ground.colour != GREY:
         tint = np.where(covered[..., None], np.asarray(ground.colour, np.float32) / 255, np.float32(1))
         mixed = below * tint + weights[0] * colours[0]
     else:

@@ -14,6 +14,7 @@ from correlight.images import display
 from correlight.images.image import Image
 from correlight.images.resample import Chosen, warp
 from correlight.output.report import content, field, pictures
+from correlight.parsing import stem_of
 from correlight.registration.result import Result
 from correlight.search.pose import Pose
 from correlight.transforms import Affine, Matrix
@@ -161,7 +162,7 @@ def _end_of(valid: NDArray[np.bool_]) -> int:
 def _file_of(result: Result) -> str:
     """How a saved view is called: by both images, in letters that every disk takes."""
     names = content.file_name(result.moving, "moving"), content.file_name(result.fixed, "fixed")
-    stems = [re.sub(r"(\.ome)?\.[^.]*$", "", name) for name in names]
+    stems = [stem_of(name) for name in names]
     return re.sub(r"[^\w.-]+", "_", f"{stems[0]}_on_{stems[1]}")[:120]
 
 
