@@ -16,6 +16,22 @@ class UsageError(CorrelightError, ValueError):
     """The call makes no sense as asked: an option out of range, a grid that does not fit its image."""
 
 
+class NothingToChooseError(UsageError):
+    """A part of a file was asked for, and the file does not hold several of the kind.
+
+    Parameters
+    ----------
+    message : str
+        The sentence.
+    part : str
+        What was asked for: "scene", "series", "time" or "view".
+    """
+
+    def __init__(self, message: str, part: str) -> None:
+        super().__init__(message)
+        self.part = part
+
+
 class ReadError(CorrelightError, OSError):
     """A file is missing, truncated, of an unknown kind, or holds nothing that can be registered."""
 

@@ -48,6 +48,13 @@ def test_a_table_is_read_however_it_was_saved(text: str, encoding: str, tmp_path
     assert asked_of(row.cells, tmp_path).fixed == tmp_path / "a.tif"
 
 
+def test_a_part_is_chosen_of_both_files_or_of_one(tmp_path: Path) -> None:
+    cells = {"fixed": "a.czi", "moving": "b.czi", "scene": "2", "time": "0", "moving_scene": "wide", "fixed_series": "1"}
+    asked = asked_of(cells, tmp_path)
+    assert (asked.part, asked.fixed_part) == ({"scene": "2", "time": 0}, {"series": 1})
+    assert asked.moving_part == {"scene": "wide"}
+
+
 def test_a_decimal_comma_is_one_where_semicolons_part_the_fields(tmp_path: Path) -> None:
     (row,) = read_table(written(tmp_path, "fixed;moving;Fixed spacing\na.tif;b.tif;0,25\n")).rows
     assert asked_of(row.cells, tmp_path).fixed_spacing == (0.25,)

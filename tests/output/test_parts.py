@@ -95,6 +95,48 @@ def test_a_part_of_each_file_is_chosen_and_said(
     assert record["moving"]["part"] == {"series": 1}
 
 
+@pytest.mark.parametrize("command", ["register", "pair"])
+def test_one_choice_concerns_both_files_and_that_of_one_file_goes_before(
+    command: str, home: Path, seen: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, *IMAGES, "-o", "out", "--series", "1", "--page", "1", "--moving-time", "0"]) == 0
+    assert np.array_equal(seen["fixed"].levels[0][0], texture(SHAPE, 4))
+    assert np.array_equal(seen["moving"].levels[0][0], texture(MOVING_SHAPE, 7))
+    assert [line.rpartition("; ")[2] for line in capsys.readouterr().err.splitlines()] == [
+        "number 1 is read.",
+        "number 1 is read.",
+        "number 1 is read.",
+        "number 0 is read.",
+    ]
+    record = json.loads((home / "out" / ("pair.json" if command == "pair" else "result.json")).read_text())
+    assert record["fixed"]["part"] == {"series": 1, "time": 1}
+    assert record["moving"]["part"] == {"series": 1, "time": 0}
+
+
+def test_one_choice_concerns_the_file_that_holds_several(
+    home: Path, seen: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tifffile.imwrite("alone.tif", texture(SHAPE, 4))
+    for images, role in ((("alone.tif", IMAGES[1]), "moving"), ((IMAGES[0], "alone.tif"), "fixed")):
+        assert cli.main(["register", *images, "-o", role, "--scene", "detail", "--time", "1"]) == 0
+        record = json.loads((home / role / "result.json").read_text())
+        parts = {which: record["asked"][f"{which}_part"] for which in ("fixed", "moving")}
+        assert parts == {"fixed": {}, "moving": {}, role: {"scene": "detail", "time": 1}}
+        assert "part" not in record["asked"]
+    capsys.readouterr()
+    for option, value, words in (
+        ("--scene", "attic", f"no scene 'attic' in {IMAGES[1]}; it has 0 (overview"),
+        ("--view", "1", "no choice of a view in alone.tif"),
+    ):
+        assert cli.main(["register", "alone.tif", IMAGES[1], "-o", "none", option, value]) == 2
+        said = capsys.readouterr().err
+        assert words in said
+        assert said.count("\n") == 1
+    assert cli.main(["register", "alone.tif", "alone.tif", "-o", "none", "--page", "3"]) == 2
+    assert "no frame 3 in alone.tif; it has 1, counted from 0" in capsys.readouterr().err
+    assert not (home / "none").exists()
+
+
 def test_what_is_read_without_being_asked_for_is_said(
     home: Path, seen: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +175,8 @@ def test_landmarks_are_set_in_the_part_that_is_chosen(home: Path, capsys: pytest
 def test_features_of_the_part_that_is_chosen(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["features", IMAGES[0], "-o", "a.npy", "--scene", "1", "--time", "1"]) == 0
     assert capsys.readouterr().err.splitlines() == NOTES[:2]
+    assert cli.main(["features", IMAGES[0], "-o", "c.npy", "--scene", "1", "--page", "1"]) == 0
+    assert np.array_equal(np.load(home / "a.npy"), np.load(home / "c.npy"))
     tifffile.imwrite(home / "alone.tif", texture(SHAPE, 4))
     assert cli.main(["features", "alone.tif", "-o", "b.npy"]) == 0
     assert np.array_equal(np.load(home / "a.npy"), np.load(home / "b.npy"))
@@ -152,6 +196,31 @@ def test_apply_moves_the_part_that_is_chosen(
     said = "note that series 1 of moving.ome.tif was registered, and the first image is used here."
     assert said in capsys.readouterr().err
     assert not np.array_equal(tifffile.imread(home / "other.tif"), registered)
+    common = ["--scene", "1", "--time", "1", "--moving-time", "0"]
+    assert cli.main([*sides, "-o", "common.tif", *common]) == 0
+    assert np.array_equal(tifffile.imread(home / "common.tif"), registered)
+    assert cli.main(["apply", "out", IMAGES[1], IMAGES[1], *sides[3:], "-o", "many", *common]) == 0
+    assert np.array_equal(tifffile.imread(home / "many" / "moving_2.ome.tif"), registered)
+    (home / "points.csv").write_text("name,unit,y,x\na,pixel,40,50\n")
+    assert cli.main(["apply", "out", "points.csv", *sides[3:], "-o", "there.csv", "--scene", "1"]) == 0
+    capsys.readouterr()
+    assert cli.main([*sides, "-o", "none.tif", "--view", "2"]) == 2
+    assert "no choice of a view in" in capsys.readouterr().err
+    assert not (home / "none.tif").exists()
+
+
+def test_apply_to_many_says_that_another_fixed_image_is_given(
+    home: Path, seen: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["register", *IMAGES, "-o", "out"]) == 0
+    tifffile.imwrite("other.tif", texture(SHAPE, 9), ome=True, metadata={"PhysicalSizeX": 0.02, "PhysicalSizeY": 0.02})
+    capsys.readouterr()
+    for like, words in (
+        ("other.tif", "note that other.tif is not the fixed image that was registered, but another file"),
+        (IMAGES[0], f"note on {IMAGES[0]}: the file holds 2 images"),
+    ):
+        assert cli.main(["apply", "out", IMAGES[1], IMAGES[1], "--like", like, "-o", f"of_{like}"]) == 0
+        assert words in capsys.readouterr().err
 
 
 def test_apply_moves_parts_of_many(home: Path, seen: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

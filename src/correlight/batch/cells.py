@@ -32,12 +32,14 @@ def asked_of(cells: Mapping[str, str], home: Path) -> Asked:
     UsageError
         If a cell cannot be understood.
     """
-    given: dict[str, Any] = {"fixed_part": {}, "moving_part": {}}
+    given: dict[str, Any] = {"fixed_part": {}, "moving_part": {}, "part": {}}
     for name, text in cells.items():
         value = COLUMNS[name](text, f"The column {name}")
         role, _, part = name.partition("_")
         if name in _FILES:
             given[name] = home / value
+        elif name in _PARTS:
+            given["part"][name] = value
         elif part in _PARTS:
             given[f"{role}_part"][part] = value
         elif name == "recipe" and value.endswith(".toml"):
@@ -71,8 +73,9 @@ def _yes_or_no(text: str, column: str) -> bool:
 
 COLUMNS: dict[str, Callable[[str, str], Any]] = {
     **dict.fromkeys(_FILES, _file),
-    **{f"{role}_{part}": _text for role in ("fixed", "moving") for part in ("channel", "scene", "view")},
-    **{f"{role}_{part}": _whole for role in ("fixed", "moving") for part in ("series", "time")},
+    **{f"{role}_channel": _text for role in ("fixed", "moving")},
+    **{f"{role}{part}": _text for role in ("", "fixed_", "moving_") for part in ("scene", "view")},
+    **{f"{role}{part}": _whole for role in ("", "fixed_", "moving_") for part in ("series", "time")},
     **{f"{role}_spacing": spacings for role in ("fixed", "moving")},
     "recipe": _text,
     "model": _text,

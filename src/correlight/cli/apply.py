@@ -74,7 +74,7 @@ def apply(
     from correlight.output.apply import apply as run
     from correlight.output.apply import holds_session
 
-    chosen = Selection(**parts.of_fixed), Selection(**parts.of_moving)
+    chosen = Selection(**parts.of_fixed), Selection(**parts.of_moving), Selection(**parts.of_both)
     if len(moving) > 1 or (moving[0].suffix.lower() == ".csv" and holds_session(moving[0])):
         spacings_given = fixed_spacing, moving_spacing
         status = _apply_many(
@@ -95,6 +95,7 @@ def apply(
             moving_spacing=moving_spacing,
             fixed_part=chosen[0],
             moving_part=chosen[1],
+            part=chosen[2],
             points_in=points_in,
             stage_axes=stage_axes,
             composite=composite,
@@ -126,6 +127,7 @@ def _apply_many(
     moving_spacing: float | None,
     fixed_part: Selection,
     moving_part: Selection,
+    part: Selection,
     composite: bool,
     overwrite: bool,
 ) -> str | None:
@@ -136,7 +138,7 @@ def _apply_many(
         members = tuple(
             Member(path, moving_spacing, offset=(0.0, 0.0), labels=labels, part=moving_part) for path in moving
         )
-    elif moving_part.anything:
+    elif moving_part.anything or part.anything:
         raise UsageError(
             f"Which parts of the images in {moving[0]} are meant belongs into its columns scene, series, time and view."
         )
@@ -153,6 +155,7 @@ def _apply_many(
             order="nearest" if labels else order,
             fixed_spacing=fixed_spacing,
             fixed_part=fixed_part,
+            part=part,
             stage_axes=stage_axes,
             composite=composite,
             overwrite=overwrite,
@@ -164,7 +167,8 @@ def _apply_many(
             print(printable(str(entry.file)))
         tell_notes([*([entry.sentence.removesuffix(".")] if entry.sentence else []), *entry.notes])
         tell_found(entry.findings)
-    tell_notes(_doubts(transform, done.status))
+    tell_notes([*done.notes, *_doubts(transform, done.status)])
+    tell_found(done.findings)
     return done.status
 
 

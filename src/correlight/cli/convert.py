@@ -90,6 +90,7 @@ def convert(
         moving_spacing=spacings(moving_spacing, "--moving-spacing"),
         fixed_part=parts.of_fixed,
         moving_part=parts.of_moving,
+        part=parts.of_both,
         context=ExchangeContext(
             name=name,
             ndim=dimensions,

@@ -64,11 +64,17 @@ def landmarks(
     from correlight.output.folder import write_result
     from correlight.output.landmarks import read_names, read_pairs, write_landmark_table
     from correlight.output.moved import must_be_bounded, output_pixels
+    from correlight.output.parts import Common
     from correlight.output.target import reserve
     from correlight.registration.from_landmarks import from_landmarks
 
     with reserve(output, overwrite=overwrite, inputs=[points, fixed, moving]) as folder:
-        images = opened(fixed, fixed_spacing, part=parts.of_fixed), opened(moving, moving_spacing, part=parts.of_moving)
+        common = Common(parts.of_both)
+        images = (
+            opened(fixed, fixed_spacing, part=parts.of_fixed, common=common),
+            opened(moving, moving_spacing, part=parts.of_moving, common=common),
+        )
+        common.must_be_heeded()
         if onto != "none":
             check_type(images[1].dtype)
         if isinstance(onto, float):

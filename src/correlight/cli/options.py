@@ -30,22 +30,18 @@ def _whole(kind: object, tokens: Sequence[Token]) -> int:
 
 Whole = Annotated[int, Parameter(converter=_whole)]
 Signed = Parameter(allow_leading_hyphen=True)
-Scene = Annotated[
-    str | None, Parameter(help="Which of several images in the file, by 0-based number or name; the first without.")
-]
-Series = Annotated[
-    Whole | None, Parameter(help="Which series of pages of a TIFF file, from 0; the first that is no preview without.")
-]
+_SCENE = "Which of several images in the file, by 0-based number or name; the first without."
+_SERIES = "Which series of pages of a TIFF file, from 0; the first that is no preview without."
 _TIME = (
     "Which frame of a time series, or page of a file that states no meaning of its pages, from 0; the first without."
 )
-Time = Annotated[Whole | None, Parameter(help=_TIME)]
+_VIEW = "Which view (angle, phase, illumination), a number from 0 or as V=1,H=0; the first without."
+Scene = Annotated[str | None, Parameter(help=_SCENE)]
+Series = Annotated[Whole | None, Parameter(help=_SERIES)]
+Time = Annotated[Whole | None, Parameter(name=("--time", "--page"), help=_TIME)]
 FixedTime = Annotated[Whole | None, Parameter(name=("--fixed-time", "--fixed-page"), help=_TIME)]
 MovingTime = Annotated[Whole | None, Parameter(name=("--moving-time", "--moving-page"), help=_TIME)]
-View = Annotated[
-    str | None,
-    Parameter(help="Which view (angle, phase, illumination), a number from 0 or as V=1,H=0; the first without."),
-]
+View = Annotated[str | None, Parameter(help=_VIEW)]
 FailOn = Annotated[
     terminal.FailOn | None,
     Parameter(help="The least verdict that ends with exit code 3 rather than 0."),
@@ -58,6 +54,11 @@ Composite = Annotated[
 Crate = Annotated[
     bool, Parameter(negative="", help="Describe the folder as an RO-Crate as well (ro-crate-metadata.json).")
 ]
+
+
+def _of_both(words: str) -> str:
+    """The help of an option for two files, from that for one."""
+    return f"Of both files, as far as they hold several: {words[0].lower()}{words[1:]}"
 
 
 @Parameter(name="*")
@@ -86,10 +87,12 @@ class Part:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Parts:
-    """Which parts of the two files a command reads: the same options in every command, for each of the two.
+    """Which parts of the two files a command reads: the same options in every command, for both or each of the two.
 
     Parameters
     ----------
+    scene, series, time, view : str or int or None
+        The same as of each file, of whichever holds several.
     fixed_scene, moving_scene : str or None
         Which of several images in a file.
     fixed_series, moving_series : int or None
@@ -100,6 +103,10 @@ class Parts:
         Which view.
     """
 
+    scene: Annotated[Scene, Parameter(help=_of_both(_SCENE))] = None
+    series: Annotated[Series, Parameter(help=_of_both(_SERIES))] = None
+    time: Annotated[Time, Parameter(help=_of_both(_TIME))] = None
+    view: Annotated[View, Parameter(help=_of_both(_VIEW))] = None
     fixed_scene: Scene = None
     moving_scene: Scene = None
     fixed_series: Series = None
@@ -108,6 +115,11 @@ class Parts:
     moving_time: MovingTime = None
     fixed_view: View = None
     moving_view: View = None
+
+    @property
+    def of_both(self) -> dict[str, Any]:
+        """What both files are read by as far as they hold several images (`correlight.output.parts`)."""
+        return {"scene": self.scene, "series": self.series, "time": self.time, "view": self.view}
 
     @property
     def of_fixed(self) -> dict[str, Any]:

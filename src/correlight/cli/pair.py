@@ -67,11 +67,14 @@ def pair(
     from correlight.io.write import check_type
     from correlight.output.pair import write_pair
     from correlight.output.pair_search import find_pair
+    from correlight.output.parts import Common
     from correlight.output.target import reserve
 
     with reserve(output, overwrite=overwrite, inputs=[fixed, moving]) as folder:
-        fixed_image = opened(fixed, fixed_spacing, part=parts.of_fixed)
-        moving_image = opened(moving, moving_spacing, part=parts.of_moving)
+        common = Common(parts.of_both)
+        fixed_image = opened(fixed, fixed_spacing, part=parts.of_fixed, common=common)
+        moving_image = opened(moving, moving_spacing, part=parts.of_moving, common=common)
+        common.must_be_heeded()
         check_type(moving_image.dtype)
         with progress_bar() as progress:
             made = find_pair(

@@ -114,6 +114,7 @@ def register(
         moving_spacing=spacings(moving_spacing, "--moving-spacing"),
         fixed_part=parts.of_fixed,
         moving_part=parts.of_moving,
+        part=parts.of_both,
         fixed_mask=fixed_mask,
         moving_mask=moving_mask,
         roi=box(roi, "--roi"),

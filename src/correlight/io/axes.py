@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.errors import ReadError, UsageError
+from correlight.errors import NothingToChooseError, ReadError, UsageError
 
 _SHOWN = 20  # images of a file that are listed by name
 
@@ -94,13 +94,13 @@ def refuse_unknown(path: Path, choice: Selection, known: Sequence[str]) -> None:
 
     Raises
     ------
-    UsageError
+    NothingToChooseError
         If something else is asked for.
     """
     for name in ("scene", "series", "time", "view"):
         if getattr(choice, name) is not None and name not in known:
             instead = f"choose by {' or '.join(known)}" if known else "it holds a single image"
-            raise UsageError(f"There is no choice of a {name} in {path}; {instead}.")
+            raise NothingToChooseError(f"There is no choice of a {name} in {path}; {instead}.", name)
 
 
 def choose_scene(path: Path, names: Sequence[str], choice: Choice) -> tuple[int, tuple[str, ...]]:
@@ -118,7 +118,7 @@ def choose_scene(path: Path, names: Sequence[str], choice: Choice) -> tuple[int,
     Raises
     ------
     UsageError
-        If there is no such scene.
+        If there is no such scene; a `NothingToChooseError` if there is only one.
     """
     wanted = choice.scene
     telling = ["" if name == str(number) else name for number, name in enumerate(names)]
@@ -134,7 +134,8 @@ def choose_scene(path: Path, names: Sequence[str], choice: Choice) -> tuple[int,
         listed = f", {known}" if any(telling) else ""
         said = (f"the file holds {len(names)} images{listed}; {which} is read",) if len(names) > 1 else ()
         return number or 0, said
-    raise UsageError(f"There is no scene {wanted!r} in {path}; it has {known}.")
+    sentence = f"There is no scene {wanted!r} in {path}; it has {known}."
+    raise UsageError(sentence) if len(names) > 1 else NothingToChooseError(sentence, "scene")
 
 
 def choose_level(path: Path, count: int, choice: Choice) -> int:
@@ -156,10 +157,11 @@ def time_index(path: Path, count: int, choice: Choice) -> tuple[int, tuple[str, 
     Raises
     ------
     UsageError
-        If the series has no such frame.
+        If the series has no such frame; a `NothingToChooseError` if there is only one.
     """
     if choice.time is not None and choice.time >= count:
-        raise UsageError(f"There is no frame {choice.time} in {path}; it has {count}, counted from 0.")
+        sentence = f"There is no frame {choice.time} in {path}; it has {count}, counted from 0."
+        raise UsageError(sentence) if count > 1 else NothingToChooseError(sentence, "time")
     which = "the first" if choice.time is None else f"number {choice.time}"
     said = (f"the file holds {count} frames of a time series; {which} is read",) if count > 1 else ()
     return choice.time or 0, said

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from correlight.errors import UsageError
+from correlight.errors import NothingToChooseError, UsageError
 from correlight.io.axes import Choice, index_of, is_count
 
 NAMES = {
@@ -98,5 +98,6 @@ def _asked(path: Path, counts: Mapping[str, int], several: list[str], wanted: in
         entries = [(match[1], int(match[2])) for match in matches if match]
     for axis, number in entries:
         if number >= counts.get(axis, 1):
-            raise UsageError(f"There is no view {axis}={number} in {path}; its further axes are {known}, from 0.")
+            sentence = f"There is no view {axis}={number} in {path}; its further axes are {known}, from 0."
+            raise UsageError(sentence) if several else NothingToChooseError(sentence, "view")
     return dict(entries)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from correlight.errors import ReadError, UsageError
+from correlight.errors import NothingToChooseError, ReadError, UsageError
 from correlight.geometry import level_factor
 from correlight.io import calibration
 from correlight.io.axes import FIRST, Selection, choose_level, is_count, time_index
@@ -126,7 +126,8 @@ def _chosen_series(opened: Opened, choice: Selection) -> tuple[int, tuple[str, .
         elif is_count(str(value)) and int(value) < len(series):
             wanted.append(int(value))
         else:
-            raise UsageError(f"There is no {what} {value!r} in {opened.path}; it has {known}.")
+            sentence = f"There is no {what} {value!r} in {opened.path}; it has {known}."
+            raise UsageError(sentence) if len(series) > 1 else NothingToChooseError(sentence, what)
     if len(set(wanted)) > 1:
         raise UsageError(f"Scene {choice.scene!r} and series {choice.series} of {opened.path} are not the same image.")
     if wanted:

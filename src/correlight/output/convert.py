@@ -29,12 +29,12 @@ from correlight.geometry import Grid
 from correlight.images.display import display_range
 from correlight.images.image import Image
 from correlight.images.pyramid import shown_image
-from correlight.io import read
 from correlight.landmarks import LinearModel, fit
 from correlight.landmarks.tables import supposed
 from correlight.output.apply import read_saved
 from correlight.output.apply.saved import holds_result
 from correlight.output.nearest import LANDMARKS_PER_AXIS, in_landmarks, simpler
+from correlight.output.parts import Common
 from correlight.output.target import reserve, reserve_files
 from correlight.transforms import Projective, Transform
 from correlight.transforms.bending import bends
@@ -79,6 +79,7 @@ def convert(
     moving_spacing: tuple[float, ...] | None = None,
     fixed_part: Mapping[str, Any] | None = None,
     moving_part: Mapping[str, Any] | None = None,
+    part: Mapping[str, Any] | None = None,
     context: ExchangeContext = UNKNOWN,
     model: LinearModel | None = None,
     landmarks: int | None = None,
@@ -101,6 +102,8 @@ def convert(
     fixed_part, moving_part : mapping, optional
         Which part of a file that holds several images: ``scene``, ``series``, ``time`` and ``view`` as for
         `correlight.io.read`.
+    part : mapping, optional
+        The same of either image, where its file holds several and nothing is said of it alone.
     context : ExchangeContext
         Name of the moving image, number of axes, dataset to write into, unit, and the origins of images that have
         lost them.
@@ -130,7 +133,7 @@ def convert(
         If the output cannot be written.
     """
     parts = (fixed_part or {}, moving_part or {})
-    context, found = _with_images(source, context, (fixed, moving), (fixed_spacing, moving_spacing), parts)
+    context, found = _with_images(source, context, (fixed, moving), (fixed_spacing, moving_spacing), parts, Common(part))
     content, notes = _read(source, read_as, context), []
     if isinstance(content, LandmarkTable) and content.left_out:
         what = "landmark is" if content.left_out == 1 else "landmarks are"
@@ -257,6 +260,7 @@ def _with_images(
     paths: tuple[str | Path | None, str | Path | None],
     spacings: tuple[tuple[float, ...] | None, tuple[float, ...] | None],
     parts: tuple[Mapping[str, Any], Mapping[str, Any]],
+    common: Common,
 ) -> tuple[ExchangeContext, tuple[str, ...]]:
     """The context with what is known of the images: from themselves, from numbers, or from the record beside.
 
@@ -267,7 +271,7 @@ def _with_images(
     for role, path, spacing, part in zip(("fixed", "moving"), paths, spacings, parts, strict=True):
         grids[role] = None
         if path is not None:
-            image = read(path, spacing=spacing, **part)
+            image = common.read(path, part, spacing=spacing)
             grids[role] = image.grid
             shown = _shown(image) if role == "moving" else shown
             found += [f"{Path(path).name}: {text}" for text in image.findings if text.startswith("the file holds")]
@@ -275,6 +279,7 @@ def _with_images(
             ndim = context.ndim or (2 if len(spacing) == 1 else len(spacing))
             grids[role] = Grid.of((1,) * ndim, spacing, unit="micrometre")
             sized = False
+    common.must_be_heeded()
     if None in grids.values() and holds_result(source):
         frames = read_saved(source).frames
         if frames is not None:

@@ -15,6 +15,7 @@ from correlight.progress import Progress
 
 if TYPE_CHECKING:
     from correlight.images.image import Image
+    from correlight.output.parts import Common
     from correlight.registration.result import Result
     from correlight.search.limits import Start
 
@@ -33,6 +34,8 @@ class Asked:
         Micrometres per pixel, in place of what the files state.
     fixed_part, moving_part : mapping
         Which scene, series, frame and view of a file that holds several images, as `correlight.io.read` takes them.
+    part : mapping
+        The same of either file, where it holds several and nothing is said of it alone.
     fixed_mask, moving_mask : Path, optional
         Images whose zeros are left out.
     start : Path, optional
@@ -55,6 +58,7 @@ class Asked:
     moving_spacing: float | Sequence[float] | None = None
     fixed_part: Mapping[str, Any] = field(default_factory=dict)
     moving_part: Mapping[str, Any] = field(default_factory=dict)
+    part: Mapping[str, Any] = field(default_factory=dict)
     fixed_mask: Path | None = None
     moving_mask: Path | None = None
     roi: tuple[int, int, int, int] | None = None
@@ -112,11 +116,13 @@ def opened(
     spacing: float | Sequence[float] | None = None,
     mask: Path | None = None,
     part: Mapping[str, Any] | None = None,
+    common: Common | None = None,
 ) -> Image:
     """The image in a file, or the part of it that was chosen, without what a mask excludes."""
-    from correlight.io import read, read_mask
+    from correlight.io import read_mask
+    from correlight.output.parts import Common
 
-    image = read(path, spacing=spacing, **(part or {}))
+    image = (common or Common()).read(path, part, spacing=spacing)
     if mask is None:
         return image
     return image.with_mask(read_mask(mask, image.grid.shape), f"pixels outside the given mask {mask.name} are ignored")
@@ -154,10 +160,16 @@ def register_files(
     from correlight.io.write import check_type
     from correlight.output.folder import write_result
     from correlight.output.moved import must_be_bounded, output_pixels
+    from correlight.output.parts import Common
+    from correlight.registration.provenance import part_of
 
     told = progress or (lambda stage, fraction: None)
-    fixed = opened(asked.fixed, asked.fixed_spacing, asked.fixed_mask, asked.fixed_part)
-    moving = opened(asked.moving, asked.moving_spacing, asked.moving_mask, asked.moving_part)
+    common = Common(asked.part)
+    fixed = opened(asked.fixed, asked.fixed_spacing, asked.fixed_mask, asked.fixed_part, common)
+    moving = opened(asked.moving, asked.moving_spacing, asked.moving_mask, asked.moving_part, common)
+    common.must_be_heeded()
+    # A record says of each file what was read.
+    asked = replace(asked, fixed_part=part_of(fixed), moving_part=part_of(moving), part={})
     if asked.grid != "none":
         check_type(moving.dtype)
     if isinstance(asked.grid, float):
@@ -212,8 +224,7 @@ def recorded(asked: Asked, fixed: Image, moving: Image) -> dict[str, Any]:
         if isinstance(given, Path) or (name == "recipe" and given.endswith(".toml")):
             sums[name] = checksum_of_start(given) if name == "start" else sha256(given)
     plain = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(asked).items()}
-    for name, parts in (("fixed_part", asked.fixed_part), ("moving_part", asked.moving_part)):
-        plain[name] = {part: value for part, value in parts.items() if value is not None}
+    del plain["part"]
     return {**plain, "sha256": sums}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.metadata import version
 from platform import python_version
+from typing import Any
 
 from correlight.images.image import Image
 from correlight.registration.result import ImageRecord
@@ -28,8 +29,13 @@ def image_record(image: Image, channel: int | None) -> ImageRecord:
         channel=image.channel_name(channel),
         channels=image.channels,
         findings=image.findings,
-        part={name: image.source[name] for name in PARTS if name in image.source},
+        part=part_of(image),
     )
+
+
+def part_of(image: Image) -> dict[str, Any]:
+    """Which part of its file an image is, by what was asked for."""
+    return {name: image.source[name] for name in PARTS if name in image.source}
 
 
 def peak_memory_mb() -> float:

@@ -9,13 +9,14 @@ from correlight.errors import UsageError
 from correlight.exchange.imagej import ENDINGS
 from correlight.images.image import Image
 from correlight.images.kernel import Order
-from correlight.io import WHOLE, Selection, read, unchanged
+from correlight.io import WHOLE, Selection, unchanged
 from correlight.output.apply.annotations import move_annotations
 from correlight.output.apply.bent import said_of_image
 from correlight.output.apply.moving import move, moved_how
 from correlight.output.apply.points import PointsIn, StageAxes, move_points, write_moved_points
 from correlight.output.apply.saved import (
     Saved,
+    about_the_fixed,
     findings_of,
     not_the_fixed,
     other_part,
@@ -25,6 +26,7 @@ from correlight.output.apply.saved import (
 )
 from correlight.output.composite import write_composite
 from correlight.output.moved import Progress, halves, picture_name
+from correlight.output.parts import Common
 from correlight.output.target import reserve, reserve_files
 from correlight.parsing import stem_of
 
@@ -68,6 +70,7 @@ def apply(
     moving_spacing: float | None = None,
     fixed_part: Selection = WHOLE,
     moving_part: Selection = WHOLE,
+    part: Selection = WHOLE,
     points_in: PointsIn = "moving",
     stage_axes: StageAxes = "right-down",
     composite: bool = False,
@@ -96,6 +99,8 @@ def apply(
         Micrometres per pixel, in place of what files and record say.
     fixed_part, moving_part : Selection, optional
         Which scene, series, frame or view of each file; the first without.
+    part : Selection, optional
+        The same of either file, where it holds several and nothing is said of it alone.
     points_in : {"moving", "fixed"}
         The image that points or annotations were seen in; they come out in the other one.
     stage_axes : {"right-down", "right-up", "left-down", "left-up"}
@@ -136,11 +141,12 @@ def apply(
         raise UsageError(
             f"A composite shows images, and is written beside what is moved into a folder; got {moving} and {out}."
         )
-    saved, inputs = read_saved(transform), (transform, moving, like)
+    saved, inputs, common = read_saved(transform), (transform, moving, like), Common(part.stated)
     status = None if saved.frames is None else saved.frames.status
     if "" not in endings:
         with reserve_files(target, overwrite=overwrite, inputs=inputs) as folder:
-            fixed_image = read(like, spacing=fixed_spacing, **fixed_part.stated)
+            fixed_image = common.read(like, fixed_part.stated, spacing=fixed_spacing)
+            common.must_be_heeded()
             spacings = fixed_spacing, moving_spacing
             outside, said = _places(saved, moving, folder / target.name, fixed_image, *spacings, points_in, stage_axes)
             unchanged(fixed_image)
@@ -154,16 +160,15 @@ def apply(
     with reserved as folder:
         given = fixed_spacing, moving_spacing
         images = (
-            read(like, spacing=fixed_spacing, **fixed_part.stated),
-            read(moving, spacing=moving_spacing, **moving_part.stated),
+            common.read(like, fixed_part.stated, spacing=fixed_spacing),
+            common.read(moving, moving_part.stated, spacing=moving_spacing),
         )
+        common.must_be_heeded()
         (seen, fixed), (image, grid) = placed(images, saved, given)
         saved.check_place(fixed)
         notes = list[str]()
         if saved.frames is not None:
-            # Of another field it need not be said as well that it is another file.
-            unlike = unlike_the_record(images[0], fixed, saved.frames.fixed, "fixed")
-            notes.extend(unlike or not_the_fixed(images[0], saved.frames))
+            notes.extend(about_the_fixed(images[0], fixed, saved.frames))
             notes.extend(unlike_the_record(images[1], grid, saved.frames.moving, "moving"))
             notes.extend(
                 (*other_part(images[0], saved.frames, "fixed"), *other_part(images[1], saved.frames, "moving"))

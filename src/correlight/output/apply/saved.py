@@ -15,7 +15,7 @@ from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.output.section import in_space, is_section
 from correlight.parsing import is_plain_name, is_regular, read_json
-from correlight.registration.provenance import PARTS
+from correlight.registration.provenance import part_of
 from correlight.transforms import Transform
 
 _RECORD, _ERRORS = "result.json", "predicted_error.tif"
@@ -265,6 +265,11 @@ def not_the_fixed(image: Image, frames: Frames | None) -> tuple[str, ...]:
     return (f"{name} is not the fixed image that was registered, but another file; it is taken to lie where that lay",)
 
 
+def about_the_fixed(image: Image, grid: Grid, frames: Frames) -> tuple[str, ...]:
+    """What to say where it is not the fixed image that was registered: another field or, failing that, another file."""
+    return unlike_the_record(image, grid, frames.fixed, "fixed") or not_the_fixed(image, frames)
+
+
 def fixed_grid(image: Image, frames: Frames | None, given: float | None) -> Grid:
     """The grid of the fixed image in the frame of a transform; `given` is a pixel size in place of what is recorded."""
     return image.grid if frames is None else in_frame(image, frames, given, "fixed")
@@ -279,17 +284,12 @@ def findings_of(*images: Image) -> tuple[str, ...]:
 def other_part(image: Image, frames: Frames, role: Literal["fixed", "moving"]) -> tuple[str, ...]:
     """What to say of the registered file if another part of it is read now than was registered."""
     _, sha256, recorded = _recorded(frames, role)
-    part = part_of(image)
+    part = _as_text(part_of(image))
     if sha256 is None or image.source.get("sha256") != sha256 or part == recorded:
         return ()
     here, there = (", ".join(f"{name} {value}" for name, value in which.items()) for which in (part, recorded))
     name = Path(str(image.source.get("path", "the file"))).name
     return (f"{there or 'the first image'} of {name} was registered, and {here or 'the first image'} is used here",)
-
-
-def part_of(image: Image) -> dict[str, str]:
-    """Which part of its file an image is, where one was asked for; numbers as text, as the command line has them."""
-    return {name: str(image.source[name]) for name in PARTS if name in image.source}
 
 
 def _recorded(frames: Frames, role: Literal["fixed", "moving"]) -> tuple[Grid, str | None, dict[str, str]]:
@@ -298,7 +298,12 @@ def _recorded(frames: Frames, role: Literal["fixed", "moving"]) -> tuple[Grid, s
         if role == "fixed"
         else (frames.moving, frames.moving_sha256, frames.moving_part)
     )
-    return grid, sha256, {name: str(value) for name, value in part.items()}
+    return grid, sha256, _as_text(part)
+
+
+def _as_text(part: Mapping[str, Any]) -> dict[str, str]:
+    """A part of a file with its numbers as text, as the command line has them."""
+    return {name: str(value) for name, value in part.items()}
 
 
 def in_frame(image: Image, frames: Frames, given: float | None, role: Literal["fixed", "moving"]) -> Grid:
@@ -317,7 +322,7 @@ def in_frame(image: Image, frames: Frames, given: float | None, role: Literal["f
                 f"none for the {role} image."
             )
         return image.grid
-    same_file = sha256 is not None and image.source.get("sha256") == sha256 and part_of(image) == part
+    same_file = sha256 is not None and image.source.get("sha256") == sha256 and _as_text(part_of(image)) == part
     if same_file or (image.grid.unit != recorded.unit and image.grid.shape == recorded.shape):
         return recorded
     if image.grid.unit == recorded.unit:

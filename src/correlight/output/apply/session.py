@@ -21,15 +21,16 @@ from correlight.exchange.table import cell
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.kernel import Order
-from correlight.io import WHOLE, Selection, read, unchanged
+from correlight.io import WHOLE, Selection, unchanged
 from correlight.output.apply.moving import How, move, moved_how
 from correlight.output.apply.points import SIGNS, StageAxes
-from correlight.output.apply.saved import Frames, as_recorded, findings_of, other_part, read_saved
+from correlight.output.apply.saved import Frames, about_the_fixed, as_recorded, findings_of, other_part, read_saved
 from correlight.output.apply.saved import fixed_grid as grid_of_fixed
 from correlight.output.apply.table import Member
 from correlight.output.composite import NAME as COMPOSITE
 from correlight.output.composite import Moved, write_composite
 from correlight.output.moved import Progress
+from correlight.output.parts import Common
 from correlight.output.target import reserve
 from correlight.parsing import stem_of
 from correlight.transforms import Transform
@@ -84,10 +85,16 @@ class AppliedSession:
         One per image, in the order of the table.
     status : str or None
         Verdict on the registration behind the transform.
+    notes : tuple of str
+        What a user should know of the fixed image: it is another file or part than the one that was registered.
+    findings : tuple of str
+        What was found on reading it, with the name of its file.
     """
 
     images: tuple[Applied, ...]
     status: str | None
+    notes: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
 
 def apply_session(
@@ -99,6 +106,7 @@ def apply_session(
     order: Order | None = None,
     fixed_spacing: float | None = None,
     fixed_part: Selection = WHOLE,
+    part: Selection = WHOLE,
     stage_axes: StageAxes = "right-down",
     composite: bool = False,
     overwrite: bool = False,
@@ -124,6 +132,8 @@ def apply_session(
         Micrometres per pixel of the fixed image, in place of what file and record say.
     fixed_part : Selection, optional
         Which scene, series, frame or view of its file; the first without.
+    part : Selection, optional
+        The same of every file that holds several, where nothing is said of it alone.
     stage_axes : {"right-down", "right-up", "left-down", "left-up"}
         Which way the coordinates of the stage grow on the screen, x first.
     composite : bool
@@ -157,13 +167,13 @@ def apply_session(
         )
     frames = saved.frames
     paths = [member.path for member in members]
-    done, laid = list[Applied](), list[Moved]()
+    done, laid, common = list[Applied](), list[Moved](), Common(part.stated)
     with reserve(out, overwrite=overwrite, inputs=[transform, like, *inputs, *paths]) as folder:
-        fixed_image = read(like, spacing=fixed_spacing, **fixed_part.stated)
+        fixed_image = common.read(like, fixed_part.stated, spacing=fixed_spacing)
         fixed = grid_of_fixed(as_recorded(fixed_image, saved, "fixed"), frames, fixed_spacing)
-        reference = _reference(members, frames)
+        reference = _reference(members, frames, common)
         for member, name in zip(members, _names(members), strict=True):
-            whole = member.read()
+            whole = member.read(common)
             image = as_recorded(whole, saved, "moving")
             grid = _place(image, member, reference, frames, SIGNS[stage_axes])
             told = None if progress is None else _share(progress, len(done), len(members) + composite)
@@ -176,6 +186,7 @@ def apply_session(
             done.append(replace(moved, notes=notes, findings=findings_of(whole)))
             # Before the next one is read, so that no more than one image is held at a time.
             unchanged(whole)
+        common.must_be_heeded()
         if all(entry.file is None for entry in done):
             raise UsageError(
                 f"None of the {len(done)} images lies on {like}, so nothing was written; check that the transform "
@@ -187,7 +198,8 @@ def apply_session(
             write_composite(folder, replace(seen, grid=fixed), laid, progress=told)
         unchanged(fixed_image)
         _summarise(folder / SUMMARY, done, _told_apart(paths))
-    return AppliedSession(tuple(done), frames.status)
+    about = (*about_the_fixed(fixed_image, fixed, frames), *other_part(fixed_image, frames, "fixed"))
+    return AppliedSession(tuple(done), frames.status, about, findings_of(fixed_image))
 
 
 def _share(progress: Progress, number: int, count: int) -> Progress:
@@ -224,12 +236,12 @@ class _Reference:
     stage: tuple[float, float] | None = None
 
 
-def _reference(members: tuple[Member, ...], frames: Frames) -> _Reference:
+def _reference(members: tuple[Member, ...], frames: Frames, common: Common) -> _Reference:
     """The row of the image that was registered, known by its checksum, or the stage position in its file."""
     if not any(member.magnification or member.stage for member in members):
         return _Reference()
     for member in members:
-        image = member.read()
+        image = member.read(common)
         if frames.moving_sha256 is not None and image.source.get("sha256") == frames.moving_sha256:
             return _Reference(member.magnification, member.stage or _stage_in(image))
     return _Reference()

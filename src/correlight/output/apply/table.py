@@ -9,7 +9,8 @@ from correlight.errors import ReadError
 from correlight.exchange.flat import FARTHEST, TABLE_LIMIT
 from correlight.exchange.spreadsheet import columns_and_rows, names_of, number_of
 from correlight.images.image import Image
-from correlight.io import WHOLE, Selection, calibration, read
+from correlight.io import WHOLE, Selection, calibration
+from correlight.output.parts import Common
 from correlight.parsing import open_regular, plain
 
 _COLUMNS = ("image", "spacing", "magnification", "offset_y", "offset_x", "stage_y", "stage_x", "unit", "labels",
@@ -52,9 +53,9 @@ class Member:
     labels: bool = False
     part: Selection = WHOLE
 
-    def read(self) -> Image:
-        """The image, or the part of the file that is meant."""
-        return read(self.path, spacing=self.spacing, **self.part.stated)
+    def read(self, common: Common) -> Image:
+        """The image, or the part of the file that is meant, by a choice of its own or the common one."""
+        return common.read(self.path, self.part.stated, spacing=self.spacing)
 
 
 def holds_session(path: str | Path) -> bool:
