@@ -49,7 +49,14 @@ def test_a_table_is_read_however_it_was_saved(text: str, encoding: str, tmp_path
 
 
 def test_a_part_is_chosen_of_both_files_or_of_one(tmp_path: Path) -> None:
-    cells = {"fixed": "a.czi", "moving": "b.czi", "scene": "2", "time": "0", "moving_scene": "wide", "fixed_series": "1"}
+    cells = {
+        "fixed": "a.czi",
+        "moving": "b.czi",
+        "scene": "2",
+        "time": "0",
+        "moving_scene": "wide",
+        "fixed_series": "1",
+    }
     asked = asked_of(cells, tmp_path)
     assert (asked.part, asked.fixed_part) == ({"scene": "2", "time": 0}, {"series": 1})
     assert asked.moving_part == {"scene": "wide"}

@@ -133,7 +133,9 @@ def convert(
         If the output cannot be written.
     """
     parts = (fixed_part or {}, moving_part or {})
-    context, found = _with_images(source, context, (fixed, moving), (fixed_spacing, moving_spacing), parts, Common(part))
+    context, found = _with_images(
+        source, context, (fixed, moving), (fixed_spacing, moving_spacing), parts, Common(part)
+    )
     content, notes = _read(source, read_as, context), []
     if isinstance(content, LandmarkTable) and content.left_out:
         what = "landmark is" if content.left_out == 1 else "landmarks are"
