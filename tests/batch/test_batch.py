@@ -89,6 +89,16 @@ def test_every_row_is_named_with_what_became_of_it(home: Path) -> None:
     assert [row["times"] for row in content["results"] if row["name"] == "twice"] == [2]
 
 
+def test_the_summary_says_what_to_try_next(home: Path) -> None:
+    with (home / "out" / "summary.csv").open(newline="", encoding="utf-8") as file:
+        told = list(csv.DictReader(file))
+    page = (home / "out" / "summary.html").read_text()
+    for line, row in zip(told, summary(home)["results"], strict=True):
+        assert line["advice"] == " ".join(row["advice"])
+        assert bool(line["advice"]) == (line["status"] == "refused")
+        assert all(sentence in page for sentence in row["advice"])
+
+
 def test_a_result_is_that_of_register_byte_for_byte(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(home)
     options = [word for name, text in NARROW.items() if name != "mirror" for word in (f"--{name}", text)]

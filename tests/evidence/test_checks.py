@@ -94,6 +94,18 @@ def test_one_bad_finding_keeps_a_result_from_being_accepted(change: dict[str, An
     assert verdict.reasons
 
 
+def test_a_doubtful_result_with_nothing_against_it_says_that_what_favours_it_is_weak() -> None:
+    verdict = judge(replace(CLEAR, wrong_ratio=1.36, margin=1.16, wrong_poses=7.0))
+    assert verdict.status == "doubtful"
+    assert all(one.favours for one in verdict.evidence)
+    said, *weakest = verdict.reasons
+    assert said.startswith("Nothing speaks against this result, but what speaks for it is too weak (confidence 0.")
+    assert weakest == [
+        "The pose scores 1.4 times as much as the best of 0 deliberately wrong poses.",
+        "It scores 1.2 times as much as the best rival pose.",
+    ]
+
+
 def test_a_pose_that_stands_far_out_outweighs_a_measure_that_follows_a_vignette() -> None:
     vignette = replace(CLEAR, margin=2.6, second_measure=0.2, measures=0.04)
     verdict = judge(vignette)

@@ -51,6 +51,8 @@ class Figures:
         Moving pixels per fixed pixel.
     fixed_channel, moving_channel : str
         Channels used for registration.
+    advice : tuple of str
+        What to try next, where the result is not accepted.
     """
 
     status: Literal["accepted", "doubtful", "refused"]
@@ -67,6 +69,7 @@ class Figures:
     scale_claimed: FiniteFloat | None
     fixed_channel: str
     moving_channel: str
+    advice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,7 @@ def figures_of(result: Result) -> Figures:
         _rounded(result.scale_claimed),
         result.fixed.channel,
         result.moving.channel,
+        tuple(one.sentence for one in result.advice),
     )
 
 

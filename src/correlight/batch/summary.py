@@ -116,7 +116,7 @@ def _doubt(entry: Entry) -> tuple[int, float, str]:
 def _flat(entry: Entry) -> dict[str, Any]:
     """A row as it stands in JSON and CSV."""
     figures = asdict(entry.record.figures) if entry.record is not None else {}
-    nothing: dict[str, Any] = {"reasons": (), "confidence": None, "mirrored": None}
+    nothing: dict[str, Any] = {"reasons": (), "advice": (), "confidence": None, "mirrored": None}
     row = entry.row
     return {
         "name": row.name,
@@ -162,6 +162,7 @@ def _shown(entry: Entry) -> dict[str, Any]:
         "times": row.times,
         "files": f"{row.cells.get('moving', '')} on {row.cells.get('fixed', '')}",
         "sentences": [entry.sentence] if entry.sentence else [],
+        "advice": (),
         "notes": record.notes if record is not None else (),
         **dict.fromkeys(("report", "confidence", "error", "rotation", "mirrored", "scale"), ""),
     }
@@ -170,6 +171,7 @@ def _shown(entry: Entry) -> dict[str, Any]:
     figures, home = record.figures, f"{RESULTS}/{row.folder}"
     return shown | {
         "sentences": [*shown["sentences"], *figures.reasons],
+        "advice": figures.advice,
         "report": f"{home}/report.html",
         "thumbnail": f"{home}/{THUMBNAIL}",
         "confidence": f"{figures.confidence:.2f}",

@@ -96,7 +96,7 @@ def verdict_of(evidence: Sequence[Evidence], confidence: float, status: Status, 
     """A verdict whose reasons are the sentences of its evidence.
 
     What is accepted gives its three strongest reasons and its weak sides; what is not accepted gives only what is
-    against it.
+    against it. Where nothing is, all of it together was too weak: then that is said, and what is nearest to its limit.
 
     Parameters
     ----------
@@ -111,8 +111,18 @@ def verdict_of(evidence: Sequence[Evidence], confidence: float, status: Status, 
     """
     against = tuple(one.sentence for one in evidence if not one.favours)
     support = tuple(one.sentence for one in evidence if one.favours)
-    reasons = (*support[:3], *against) if status == "accepted" else against or support
+    reasons = (*support[:3], *against) if status == "accepted" else against
+    if status != "accepted" and not against and not first:
+        said = f"Nothing speaks against this result, but what speaks for it is too weak (confidence {confidence:.2f})."
+        weakest = sorted((one for one in evidence if np.isfinite(one.value)), key=_to_spare)[:2]
+        reasons = (said, *(one.sentence for one in weakest))
     return Verdict(status, confidence, (*first, *reasons), tuple(evidence))
+
+
+def _to_spare(one: Evidence) -> float:
+    """How far beyond its limit a finding is that favours a result, as a factor."""
+    small, large = sorted((abs(one.value), abs(one.limit)))
+    return large / small if small > 0 else np.inf
 
 
 def more_cautious(one: Verdict, other: Verdict, agreement: Evidence, most: float) -> Verdict:
