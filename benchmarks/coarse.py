@@ -4,6 +4,7 @@
 to ``benchmarks/results/coarse.md``: the rank of the first pose that is right to 8 % of the width in the list of all
 candidates, its score over the best wrong one, and its rank by the first group of channels alone. Scales are searched
 within 30 % of the truth, so that a comparison of settings takes minutes. Seconds are processor seconds of one thread.
+With ``--network FILE`` the learned features are those of another quick descriptor than the shipped one.
 With ``--protocol overlap`` both images are windows with 15 to 30 % in common, and with ``--protocol stretch`` one of
 them is stretched by 1.1 to 1.5, which ``--undone`` undoes as nearly as the search tries it.
 """
@@ -25,8 +26,10 @@ from benchmarks.overlap import draw_overlapping
 from benchmarks.protocol import Draw, Pair, draw, load_pairs
 from benchmarks.stretch import Stretched, draw_stretched
 from correlight.appearance import APPEARANCES
+from correlight.appearance.channels import Channels, Group, directions, group, joined, shrunk
+from correlight.appearance.descriptor import STRIDE, Descriptor, load
 from correlight.appearance.noise import denoised
-from correlight.images.image import Image
+from correlight.images.image import Float32, Image, Mask
 from correlight.images.plane import Plane
 from correlight.registration.stated import SMALLEST_OVERLAP
 from correlight.search.correlate import ByFeatures
@@ -57,12 +60,15 @@ def main() -> None:
     parser.add_argument("--protocol", choices=_DRAWS, default="free")
     parser.add_argument("--undone", action="store_true", help="undo the stretch as nearly as the search tries it")
     parser.add_argument("--channels", choices=sorted(APPEARANCES), default="descriptor and edges")
+    parser.add_argument("--network", type=Path, help="quick descriptor, instead of the shipped one")
     parser.add_argument("--size", type=int, default=72, help="side in pixels that are compared")
     parser.add_argument("--rotation-step", type=float, default=7.5)
     parser.add_argument("--scale-step", type=float, default=0.15)
     parser.add_argument("--out", type=Path, default=RESULTS / "coarse.md")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
+    name = asked.channels if asked.network is None else f"{asked.channels}, {asked.network.parent.name}"
+    engine = _engine(asked.channels, asked.network)
     level = SearchLevel(asked.size, asked.rotation_step, asked.scale_step, 1)
     if not asked.out.exists():
         asked.out.write_text(f"# The first level of the search\n\n{__doc__}\n{_HEAD}")
@@ -70,9 +76,9 @@ def main() -> None:
         if asked.pairs and pair.name not in asked.pairs.split(","):
             continue
         for seed in range(asked.seeds):
-            rank, ratio, seconds, first = _one(_DRAWS[asked.protocol](pair, seed), asked.channels, level, asked.undone)
+            rank, ratio, seconds, first = _one(_DRAWS[asked.protocol](pair, seed), engine, level, asked.undone)
             line = (
-                f"| {asked.channels} | {asked.size} | {asked.rotation_step:g} | {asked.scale_step:g} | {pair.name} | "
+                f"| {name} | {asked.size} | {asked.rotation_step:g} | {asked.scale_step:g} | {pair.name} | "
                 f"{seed} | {rank} | {ratio:.2f} | {seconds:.1f} | {first} | "
                 f"{asked.protocol}{', undone' if asked.undone else ''} |"
             )
@@ -81,7 +87,26 @@ def main() -> None:
                 file.write(line + "\n")
 
 
-def _one(drawn: Draw, channels: str, level: SearchLevel, undone: bool) -> tuple[str, float, float, str]:
+def _engine(channels: str, network: Path | None) -> ByFeatures:
+    if network is None:
+        return ByFeatures(APPEARANCES[channels].search, APPEARANCES[channels].stride)
+    alone = described_by(load(network))
+    known = {"descriptor": alone, "descriptor and edges": joined(alone, shrunk(directions, STRIDE))}
+    if channels not in known:
+        raise SystemExit(f"--network is for the channels {' or '.join(known)}; got {channels}.")
+    return ByFeatures(known[channels], STRIDE)
+
+
+def described_by(network: Descriptor) -> Channels:
+    """The planes of a descriptor as one group of channels."""
+
+    def features(values: Float32, mask: Mask) -> tuple[Group, ...]:
+        return (group(*network.planes(values, mask), STRIDE),)
+
+    return features
+
+
+def _one(drawn: Draw, engine: ByFeatures, level: SearchLevel, undone: bool) -> tuple[str, float, float, str]:
     """Rank of the first right pose counted from 1, its score over the best wrong one, seconds, and the other rank."""
     assert drawn.moving_from_fixed is not None
     fixed, moving = (plane_of(pixels) for pixels in (drawn.fixed, drawn.moving))
@@ -101,9 +126,8 @@ def _one(drawn: Draw, channels: str, level: SearchLevel, undone: bool) -> tuple[
     limits = Limits((truth.scale / _RANGE, truth.scale * _RANGE))
     if isinstance(drawn, Cropped):
         limits = replace(limits, least_overlap=SMALLEST_OVERLAP)
-    appearance = APPEARANCES[channels]
     began = time.process_time()
-    search = PoseSearch(fixed, moving, limits, ByFeatures(appearance.search, appearance.stride), 1)
+    search = PoseSearch(fixed, moving, limits, engine, 1)
     candidates = [candidate for one in scales_of(limits, level) for candidate in candidates_at(limits, level, one)]
     found = search.evaluate(level, candidates, lambda done: None)
     seconds = time.process_time() - began

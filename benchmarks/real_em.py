@@ -9,25 +9,23 @@ them by the features of each descriptor, and prints the score over the best of 4
 from __future__ import annotations
 
 import argparse
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from benchmarks.coarse import plane_of
+from benchmarks.coarse import described_by, plane_of
 from benchmarks.protocol import Pair, draw, load_pairs
-from correlight.appearance.channels import Group, group
 from correlight.appearance.descriptor import STRIDE, Descriptor, load
 from correlight.evidence.null_poses import score_statistics
-from correlight.images.image import Float32, Mask
 from correlight.search.correlate import ByFeatures
 from correlight.search.limits import Limits
 from correlight.search.pose import Pose
 
 _LEAST_OVERLAP = 0.35
 # A quarter of the usual scenes, so that both runs together take minutes.
-_SIMULATED, _DRAWN = 15, 60
+_SIMULATED, _SKETCHED, _DRAWN = 15, 10, 60
 
 
 def main() -> None:
@@ -46,10 +44,8 @@ def main() -> None:
     if asked.command == "train":
         from correlight.learn.descriptor.train import Settings, train
 
-        pictures = tuple(asked.pictures)
-        train(
-            asked.out, Settings(asked.steps, simulated=_SIMULATED, drawn=_DRAWN, pictures=pictures, photographs=False)
-        )
+        few = Settings(asked.steps, simulated=_SIMULATED, sketched=_SKETCHED, drawn=_DRAWN, photographs=False)
+        train(asked.out, replace(few, pictures=tuple(asked.pictures)))
         return
     cv2.setNumThreads(1)
     networks = [load(path) for path in asked.descriptors]
@@ -69,13 +65,9 @@ def ratio(pair: Pair, seed: int, network: Descriptor) -> float:
     truth = drawn.moving_from_fixed
     assert truth is not None
     fixed, moving = (plane_of(pixels) for pixels in (drawn.fixed, drawn.moving))
-    engine = ByFeatures(partial(_features, network), STRIDE)
+    engine = ByFeatures(described_by(network), STRIDE)
     limits = Limits((1.0, 1.0), least_overlap=_LEAST_OVERLAP)
     return score_statistics(fixed, moving, truth, [Pose(truth, 1.0, 1.0)], engine, limits, 1).ratio
-
-
-def _features(network: Descriptor, values: Float32, mask: Mask) -> tuple[Group, ...]:
-    return (group(*network.planes(values, mask), STRIDE),)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
 from correlight.appearance.descriptor import STRIDE, load, prepared  # noqa: E402
 from correlight.errors import UsageError  # noqa: E402
-from correlight.learn.descriptor import scenes  # noqa: E402
+from correlight.learn.descriptor import scenes, sketches  # noqa: E402
 from correlight.learn.descriptor.export import export, initial_weights  # noqa: E402
 from correlight.learn.descriptor.modality import colour, record  # noqa: E402
 from correlight.learn.descriptor.network import Descriptor  # noqa: E402
@@ -34,10 +34,11 @@ def brief() -> Iterator[None]:
         patch.setattr("correlight.learn.descriptor.train._CHECKED_BATCHES", 1)
         patch.setattr("correlight.learn.descriptor.train._UNSEEN_DRAWN", 4)
         patch.setattr("correlight.learn.descriptor.train._UNSEEN_SIMULATED", 1)
+        patch.setattr("correlight.learn.descriptor.train._UNSEEN_SKETCHED", 0)
         yield
 
 
-SMALL = Settings(steps=6, size=3, simulated=1, drawn=12, kinds=("cell", "grains"))
+SMALL = Settings(steps=6, size=3, simulated=1, sketched=1, drawn=12, kinds=("cell", "grains"))
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +153,7 @@ def test_the_same_seed_gives_the_same_weights(trained: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_learning_lowers_the_loss_and_can_go_on_from_earlier_weights(tmp_path: Path) -> None:
     """Six specimens over and over: a network that learns anything at all learns those."""
-    settings = Settings(steps=12, size=4, simulated=0, drawn=6, kinds=(), photographs=False)
+    settings = Settings(steps=12, size=4, simulated=0, sketched=0, drawn=6, kinds=(), photographs=False)
     first = quiet(tmp_path / "one", settings)
     log = [json.loads(line) for line in (first.parent / "log.jsonl").read_text().splitlines()]
     second = quiet(tmp_path / "two", settings, start=first)
@@ -162,7 +163,7 @@ def test_learning_lowers_the_loss_and_can_go_on_from_earlier_weights(tmp_path: P
 
 def test_other_settings_do_not_continue_a_run(trained: Path) -> None:
     with pytest.raises(UsageError, match="other settings"):
-        quiet(trained.parent, Settings(steps=7, size=3, simulated=1, drawn=12, kinds=("cell", "grains")))
+        quiet(trained.parent, Settings(steps=7, size=3, simulated=1, sketched=1, drawn=12, kinds=("cell", "grains")))
 
 
 @pytest.mark.slow
@@ -172,7 +173,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
         "t._SAVED_EVERY, t._CHECKED_BATCHES, t._UNSEEN_DRAWN = 2, 1, 4\n"
         "import correlight.learn.descriptor.export as e; e._LOOKED_AT = 3\n"
         "import correlight.learn.descriptor.quantise as q; q._LOOKED_AT = 1\n"
-        "s = t.Settings(steps=int(sys.argv[2]), size=2, simulated=0, drawn=8, kinds=(), photographs=False)\n"
+        "s = t.Settings(steps=int(sys.argv[2]), size=2, kinds=(), sketched=0, drawn=8, photographs=False)\n"
         "t.train(Path(sys.argv[1]), s, workers=0, report=lambda line: print(line, flush=True))\n"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path), "8"]
@@ -192,3 +193,14 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 def test_a_network_before_any_training_can_be_exported(tmp_path: Path, drawings: list[scenes.Scene]) -> None:
     path = export(Descriptor(), tmp_path / "descriptor.onnx", drawings, 0, {"steps": 0})
     assert load(path).typical > 0
+
+
+def test_sketches_are_drawings_of_every_kind_and_none_of_them_is_empty() -> None:
+    made = list(sketches.sketched(1, seed=0))
+    assert len({scene.name for scene in made}) == len(made) == len(sketches.KINDS)
+    assert np.array_equal(made[0].pixels, next(sketches.sketched(1, seed=0)).pixels)
+    for scene in made:
+        assert scene.materials is not None
+        assert scene.pixels.max() == len(scene.materials) - 1 > 0
+        # There is something to see.
+        assert np.bincount(scene.pixels.ravel()).max() < 0.99 * scene.pixels.size

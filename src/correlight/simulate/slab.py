@@ -113,9 +113,9 @@ def slab_pair(
     (48, 64)
     """
     rng = np.random.default_rng([seed, 91])
-    body = _body(rng, outline)
-    pits = _pits(np.random.default_rng([seed, 92]), body)
-    other = pits if inside is None else _pits(np.random.default_rng([inside, 93]), body)
+    body = specimen_body(rng, outline)
+    pits = pits_in(np.random.default_rng([seed, 92]), body)
+    other = pits if inside is None else pits_in(np.random.default_rng([inside, 93]), body)
     shape, step = (3 * width // 4, width), _FIXED_FIELD / width
     specimen_from_fixed = _framed(rng, shape, step)
     scale, mirror = 2.0 ** rng.uniform(-1, 1), bool(rng.random() < 0.5)
@@ -134,8 +134,8 @@ def _framed(rng: Rng, shape: tuple[int, int], step: float, rotation: float = 0.0
     return Affine.of(turn.linear, rng.uniform(-0.05, 0.05, 2) - turn.linear @ middle)
 
 
-def _filled(outlines: list[Points]) -> Mask:
-    """What outlines in widths enclose, as pixels of a picture."""
+def filled(outlines: list[Points]) -> Mask:
+    """What outlines in widths enclose, as pixels of a picture of 800 x 800 that is 1.6 widths wide."""
     drawn = np.zeros((_PIXELS, _PIXELS), np.uint8)
     for outline in outlines:
         pixels = np.rint((outline / _SIDE + 0.5) * _PIXELS).astype(np.int32)
@@ -143,8 +143,8 @@ def _filled(outlines: list[Points]) -> Mask:
     return drawn > 0
 
 
-def _body(rng: Rng, outline: Outline) -> Mask:
-    """Where the specimen is."""
+def specimen_body(rng: Rng, outline: Outline) -> Mask:
+    """Where the specimen is, as pixels of a picture of 800 x 800 that is 1.6 widths wide."""
     if outline == "core":
         whole = [polar((0, 0), 0.36 * wobble(rng, 240, 0.08, 2, 9))]
     elif outline == "ribbon":
@@ -167,11 +167,11 @@ def _body(rng: Rng, outline: Outline) -> Mask:
     for _ in range(rng.integers(4, 10)):
         place = edge[rng.integers(len(edge))] * rng.uniform(0.98, 1.04)
         bites.append(blob(rng, place, float(np.exp(rng.uniform(np.log(0.012), np.log(0.07)))), 0.3, rng.uniform(1, 2)))
-    return _filled(whole) & ~_filled(bites)
+    return filled(whole) & ~filled(bites)
 
 
-def _pits(rng: Rng, body: Mask) -> list[tuple[Points, float]]:
-    """Outlines of pits and cracks inside, each with how well it shows in either image."""
+def pits_in(rng: Rng, body: Mask) -> list[tuple[Points, float]]:
+    """Outlines in widths of pits and cracks inside, each with how well it shows in either image, 0 to 1."""
     inside = np.argwhere(cv2.erode(body.astype(np.uint8), np.ones((9, 9), np.uint8)))
     made = []
     for place in inside[rng.integers(0, len(inside), rng.integers(4, 14))]:
@@ -185,7 +185,7 @@ def _under_backscatter(rng: Rng, body: Mask, pits: list[tuple[Points, float]]) -
     """A bright even face in a dark rough mount, pits dark, one side brighter by charging."""
     surroundings = 0.15 + 0.06 * _rough(rng, 12)
     picture = np.where(body, 0.8 + 0.04 * _rough(rng, 160), surroundings)
-    picture[_filled([outline for outline, _ in pits])] = 0.1
+    picture[filled([outline for outline, _ in pits])] = 0.1
     edge = cv2.GaussianBlur(body.astype(np.float32), (0, 0), 4) * ~body
     return np.asarray(picture + rng.uniform(0, 0.8) * edge, np.float32)
 
@@ -201,7 +201,7 @@ def _otherwise(rng: Rng, body: Mask, pits: list[tuple[Points, float]]) -> Float3
     picture[rim] += rng.choice([-0.2, 0.2])
     seen = [outline for outline, shows in pits if shows < 0.8]
     if seen:
-        picture[_filled(seen)] = rng.choice([0.05, 0.95], p=[0.75, 0.25])
+        picture[filled(seen)] = rng.choice([0.05, 0.95], p=[0.75, 0.25])
     return np.asarray(picture, np.float32)
 
 

@@ -38,7 +38,9 @@ def colour(rng: Rng, scene: Scene, warp: Warp) -> Float32:
     if scene.materials is None:
         seen = _mapped(rng, warp(np.asarray(scene.pixels, np.float32)))
     else:
-        seen = _painted(rng, scene, warp)
+        seen = (_textured if rng.random() < 0.12 else _painted)(rng, scene, warp)
+    if rng.random() < 0.08:
+        seen = _relief(rng, seen)
     if rng.random() < 0.3:
         seen = seen * (1 - rng.uniform(0.6, 1.0) * _patches(rng, seen.shape))
     return _stretched(_blurred(seen, _optics(rng)))
@@ -82,6 +84,26 @@ def _painted(rng: Rng, scene: Scene, warp: Warp) -> Float32:
         amount = rng.uniform(0, 0.35, count).astype(np.float32)[names]
         seen = seen + warp(amount[scene.pixels]) * noise(rng, seen.shape, float(np.exp(rng.uniform(-0.7, 1.2))))
     return np.asarray(seen, np.float32)
+
+
+def _textured(rng: Rng, scene: Scene, warp: Warp) -> Float32:
+    """Structures told apart by their texture alone, all equally bright: by how coarse it is, and how strong."""
+    assert scene.materials is not None
+    names = scene.materials[:, 0].astype(int)
+    shown = []
+    for size in np.exp(rng.uniform(np.log([0.5, 1.5]), np.log([1.5, 6.0]))):
+        strength = rng.random(int(names.max()) + 1).astype(np.float32) ** 2
+        strong = warp(strength[names][scene.pixels])
+        shown.append(strong * noise(rng, strong.shape, float(size)))
+    return np.asarray(np.sum(shown, axis=0), np.float32)
+
+
+def _relief(rng: Rng, seen: Float32) -> Float32:
+    """Lit from one side, as differential interference contrast and detectors at an angle show thickness."""
+    smooth = _blurred(seen, float(rng.uniform(0.5, 2.0)))
+    angle = rng.uniform(0, 2 * np.pi)
+    slope = np.sin(angle) * cv2.Sobel(smooth, cv2.CV_32F, 0, 1) + np.cos(angle) * cv2.Sobel(smooth, cv2.CV_32F, 1, 0)
+    return np.asarray(slope + rng.uniform(0, 0.3) * smooth, np.float32)
 
 
 def _mapped(rng: Rng, grey: Float32) -> Float32:
@@ -155,7 +177,9 @@ def record(rng: Rng, seen: Float32) -> tuple[Float32, Mask]:
     if rng.random() < 0.15:
         image = image + _dust(rng, seen.shape)
     image = image - min(0.0, float(image.min()))
-    if rng.random() < 0.5:
+    if rng.random() < 0.1:
+        image = _few_counts(rng, image)
+    elif rng.random() < 0.5:
         photons = float(np.exp(rng.uniform(np.log(3), np.log(200))))
         image = (rng.poisson(np.clip(image, 0, 3) * photons) / photons).astype(np.float32)
     spread = max(float(image.std()), 1e-3)
@@ -167,6 +191,14 @@ def record(rng: Rng, seen: Float32) -> tuple[Float32, Mask]:
         image = np.clip(image, low, max(float(high), float(low) + 1e-3))
     image = np.rint(255 * _stretched(image)).astype(np.float32) / np.float32(255)
     return _framed(rng, image) if rng.random() < 0.25 else (image, np.ones(image.shape, bool))
+
+
+def _few_counts(rng: Rng, image: Float32) -> Float32:
+    """A map of few counts above a background, as an element's X-rays give, denoised as it is before any search."""
+    counts = float(np.exp(rng.uniform(np.log(0.05), np.log(2.0))))
+    counted = rng.poisson(np.clip(image + rng.uniform(0, 0.5), 0, 3) * counts).astype(np.float32)
+    # Pixels are made a third as wide as the blur that the counts require.
+    return _stretched(_blurred(counted, float(rng.uniform(2.5, 3.5))))
 
 
 def _framed(rng: Rng, image: Float32) -> tuple[Float32, Mask]:

@@ -107,12 +107,29 @@ def drawn(count: int, seed: int) -> Iterator[Scene]:
             added = _LAYERS[kind](rng, index, last)
             names += [name] * added
             last += added
-        used, compact = np.unique(index, return_inverse=True)
-        table = np.zeros((len(used), 4), np.float32)
-        table[:, 0] = np.array(names)[used]
-        palette = rng.random((len(_LAYERS) + 1, 3))
-        table[:, 1:] = np.clip(palette[table[:, 0].astype(int)] + rng.normal(0, 0.12, (len(used), 3)), 0, 1)
-        yield Scene(f"drawn-{number}", compact.reshape(index.shape).astype(np.uint16), table)
+        yield drawing(rng, f"drawn-{number}", index, names)
+
+
+def drawing(rng: Rng, name: str, index: NDArray[np.int32], names: Sequence[int]) -> Scene:
+    """A scene of materials at random.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Draws what stains and detectors would show of each.
+    name : str
+        Of the scene.
+    index : (Y, X) array of int
+        Which piece lies there.
+    names : sequence of int
+        Of each piece, the number of what it is made of: pieces of one material look alike, though not quite.
+    """
+    used, compact = np.unique(index, return_inverse=True)
+    _, kinds = np.unique(np.asarray(names)[used], return_inverse=True)
+    palette = rng.random((int(kinds.max()) + 1, 3))
+    look = np.clip(palette[kinds] + rng.normal(0, 0.12, (len(used), 3)), 0, 1)
+    table = np.column_stack([kinds, look]).astype(np.float32)
+    return Scene(name, compact.reshape(index.shape).astype(np.uint16), table)
 
 
 def _tiles(rng: Rng, index: NDArray[np.int32], last: int) -> int:
@@ -123,8 +140,8 @@ def _tiles(rng: Rng, index: NDArray[np.int32], last: int) -> int:
     weight = rng.normal(0, 0.15 * side / count**0.5, count).astype(np.float32)
     small = side // 2
     y, x = np.mgrid[:small, :small].astype(np.float32) * 2
-    y += _cloud(rng, small, rng.uniform(4, 20)) * rng.uniform(0, 8)
-    x += _cloud(rng, small, rng.uniform(4, 20)) * rng.uniform(0, 8)
+    y += cloud(rng, small, rng.uniform(4, 20)) * rng.uniform(0, 8)
+    x += cloud(rng, small, rng.uniform(4, 20)) * rng.uniform(0, 8)
     nearest = np.zeros((small, small), np.int32)
     best = np.full((small, small), np.inf, np.float32)
     for number, (site, own) in enumerate(zip(sites, weight, strict=True)):
@@ -173,9 +190,9 @@ def _curves(rng: Rng, index: NDArray[np.int32], last: int) -> int:
 
 def _clouds(rng: Rng, index: NDArray[np.int32], last: int) -> int:
     """Regions where a random smooth field is high: domains, voids, stained areas."""
-    field = _cloud(rng, index.shape[0], np.exp(rng.uniform(np.log(5), np.log(60))))
+    field = cloud(rng, index.shape[0], np.exp(rng.uniform(np.log(5), np.log(60))))
     if rng.random() < 0.5:
-        field = field + 0.5 * _cloud(rng, index.shape[0], np.exp(rng.uniform(np.log(3), np.log(10))))
+        field = field + 0.5 * cloud(rng, index.shape[0], np.exp(rng.uniform(np.log(3), np.log(10))))
     high, higher = np.quantile(field, np.sort(rng.uniform(0.5, 0.97, 2)))
     index[field > high] = last + 1
     index[field > higher] = last + 2
@@ -201,7 +218,7 @@ def _specks(rng: Rng, index: NDArray[np.int32], last: int) -> int:
 _LAYERS = (_tiles, _clouds, _blobs, _curves, _specks)
 
 
-def _cloud(rng: Rng, side: int, sigma: float) -> Float32:
+def cloud(rng: Rng, side: int, sigma: float) -> Float32:
     """A smooth random field with mean 0 and standard deviation 1."""
     # Drawn no finer than it needs to be.
     coarse = min(side, max(8, int(np.ceil(side * 2 / sigma))))

@@ -125,9 +125,10 @@ def _wrong(rng: Rng) -> Matrix:
 
 
 def _bend(rng: Rng) -> Float32:
-    """A smooth displacement of up to a few pixels, shape ``(2, 144, 144)``."""
-    amount = np.float32(rng.uniform(0, 1.5))
-    return amount * np.stack([noise(rng, (VIEW, VIEW), 20.0) for _ in range(2)])
+    """A smooth displacement of up to a few pixels, shape ``(2, 144, 144)``; the shorter its waves, the less."""
+    size = 20.0 if rng.random() < 0.7 else float(rng.uniform(10, 40))
+    amount = np.float32(rng.uniform(0, 0.075 * size))
+    return amount * np.stack([noise(rng, (VIEW, VIEW), size) for _ in range(2)])
 
 
 def _view(seen: Float32, middle: Matrix, linear_xy: Matrix, bend: Float32) -> Float32:

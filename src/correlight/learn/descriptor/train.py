@@ -25,6 +25,7 @@ from correlight.learn.descriptor.export import export, initial_weights
 from correlight.learn.descriptor.network import Descriptor
 from correlight.learn.descriptor.quantise import quantise
 from correlight.learn.descriptor.scenes import Scene
+from correlight.learn.descriptor.sketches import sketched
 from correlight.learn.descriptor.task import TEMPLATE, VIEW, Batch, batch, loss, scores
 from correlight.simulate.specimen import SpecimenKind
 
@@ -35,8 +36,8 @@ _RATE, _WARM_UP, _DECAY = 2e-3, 200, 1e-4
 _AVERAGED = 500
 _TEMPERATURE = 25.0
 _SAVED_EVERY, _CHECKED_EVERY, _CHECKED_BATCHES = 200, 1000, 24
-# Specimens never learned from: random drawings, and simulated ones of each kind.
-_UNSEEN_DRAWN, _UNSEEN_SIMULATED = 24, 6
+# Specimens never learned from: random drawings, and simulated ones and sketches of each kind.
+_UNSEEN_DRAWN, _UNSEEN_SIMULATED, _UNSEEN_SKETCHED = 24, 6, 3
 _RIM = (VIEW - TEMPLATE) // 2 // STRIDE
 
 
@@ -52,8 +53,8 @@ class Settings:
         Specimens in a batch.
     seed : int
         Of everything.
-    simulated, drawn : int
-        Simulated specimens of each kind, and random drawings.
+    simulated, sketched, drawn : int
+        Simulated specimens and sketches of each kind, and random drawings.
     kinds : tuple of str
         Kinds of simulated specimen.
     pictures : tuple of str
@@ -66,6 +67,7 @@ class Settings:
     size: int = 8
     seed: int = 0
     simulated: int = 60
+    sketched: int = 40
     drawn: int = 240
     kinds: tuple[str, ...] = get_args(SpecimenKind)
     pictures: tuple[str, ...] = ()
@@ -108,6 +110,7 @@ def train(
     unseen = [
         *scenery.drawn(_UNSEEN_DRAWN, settings.seed + 1),
         *scenery.simulated(settings.kinds, _UNSEEN_SIMULATED, settings.seed + 1),
+        *sketched(_UNSEEN_SKETCHED, settings.seed + 1),
     ]
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -121,6 +124,10 @@ def train(
     began, first = time.perf_counter(), run.step
     recent: list[tuple[float, float]] = []
     with (out / "log.jsonl").open("a") as log:
+        if run.step == 0:
+            # What the weights at the start can do already.
+            log.write(json.dumps({"step": 0, "won_unseen": round(run.check(unseen), 4)}) + "\n")
+            log.flush()
         for made in _batches(training, settings, range(run.step, settings.steps), workers):
             recent.append(run.learn(made))
             if run.step % _SAVED_EVERY and run.step != settings.steps:
@@ -229,6 +236,7 @@ def _scenes(out: Path, settings: Settings, report: Report) -> list[Scene]:
         pictures += scenery.of_files(Path(place))
     drawings = [
         *_kept(out / "scenes", settings, report),
+        *sketched(settings.sketched, settings.seed),
         *scenery.drawn(settings.drawn, settings.seed),
     ]
     # However many there are of each, about a third of what is seen are pictures.
