@@ -94,7 +94,7 @@ def pixels_per_pixel(pair: Couple) -> float:
     return pair.moving_from_fixed.scale * one / other
 
 
-def close_around(pair: Couple, degrees: float = 6.0, share: float = 0.02) -> Limits:
+def close_around(pair: Couple, degrees: float = 0.5, share: float = 0.004) -> Limits:
     """Limits with the truth in their middle; a narrow search is a quick one."""
     scale, angle = pair.moving_from_fixed.scale, rotation_of(pair.moving_from_fixed)
     return Limits((scale * (1 - share), scale * (1 + share)), (angle - degrees, angle + degrees), (False,))

@@ -86,7 +86,7 @@ def test_every_option_is_taken_or_refused_in_one_sentence(recipe: str, dimension
 def around(pair: Couple, taken: frozenset[str]) -> dict[str, Any]:
     """The limits that a recipe takes, all at once, close around the truth: a narrow search is a quick one."""
     scale, angle = pixels_per_pixel(pair), rotation_of(pair.moving_from_fixed)
-    options = {"rotation": (angle - 6, angle + 6), "scale": (0.98 * scale, 1.02 * scale), "mirror": False}
+    options = {"rotation": (angle - 0.5, angle + 0.5), "scale": (0.996 * scale, 1.004 * scale), "mirror": False}
     return {name: value for name, value in options.items() if name in taken}
 
 
