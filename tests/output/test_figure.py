@@ -20,13 +20,15 @@ from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.figure.from_result import figure_of
 from correlight.output.figure.marks import Landmarks, Words
 from correlight.output.figure.overlay import draw
+from correlight.output.figure.slices import in_the_plane
 from correlight.output.figure.write import painted
 from correlight.output.folder import write_result
-from correlight.output.landmarks import write_landmark_table
+from correlight.output.landmarks import read_pairs, write_landmark_table
 from correlight.output.target import reserve
 from correlight.registration.from_landmarks import from_landmarks
 from correlight.transforms import Affine
 from tests.known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, known_result, write_images
+from tests.stack_and_section import known, stack_and_section, stack_from_section
 
 MAGENTA, GREEN = (255, 64, 255), (64, 255, 64)
 
@@ -210,6 +212,7 @@ def test_images_that_moved_with_their_result_are_found(folder: Path, tmp_path: P
         (["-o", "a.png", "--channels", "DAPI"], "no channel 'DAPI'"),
         (["-o", "a.png", "--roi", "0,9999,0,5"], "does not lie in"),
         (["-o", "a.png", "--longest", "0"], "--longest"),
+        (["-o", "a.png", "--slice", "0"], "both images are flat"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_written(
@@ -252,3 +255,66 @@ def test_what_a_figure_shows_that_the_result_did_not_is_said(folder: Path, tmp_p
     assert f"{home / 'β.ome.tif'} is not the fixed image that was registered" in notes
     assert any("has no β" in note for note in notes)
     assert not any("has no β" in note for note in figure_of(home / "out", tmp_path / "a.svg", fixed=home / "β.ome.tif"))
+
+
+def test_beads_of_a_result_folder_are_drawn(folder: Path, images: tuple[Image, Image], tmp_path: Path) -> None:
+    fixed, moving = images
+    places = fixed.grid.points(np.array([[30.0, 40], [80, 60], [60, 90]]))
+    partners = MOVING_FROM_FIXED(places) + np.array([[0.0, 2], [0, 0], [1, 1]])
+    with reserve(tmp_path / "out") as place:
+        write_result(place, replace(known_result(fixed, moving), pairs=(places, partners)), fixed, moving, grid="none")
+    table = read_pairs(tmp_path / "out" / "beads.csv", fixed.grid, moving.grid)
+    np.testing.assert_array_equal(table.fixed.points, places)
+    np.testing.assert_array_equal(table.moving.points, partners)
+    assert (table.fixed.unit, table.moving.unit) == ("micrometre", "pixel")
+    notes = figure_of(tmp_path / "out", tmp_path / "a.png")
+    assert "times as long" in notes[-1]
+    figure_of(tmp_path / "out", tmp_path / "b.png", with_landmarks=False)
+    drawn, plain = (np.asarray(Picture.open(tmp_path / name)).astype(int) for name in ("a.png", "b.png"))
+    changed = (drawn != plain).any(axis=-1)
+    for row, column in fixed.grid.index(places).round().astype(int):
+        assert changed[max(0, row - 12) : row + 12, max(0, column - 12) : column + 12].any()
+
+
+def test_of_stacks_a_slice_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stack, _ = stack_and_section()
+    moved = Affine.of(np.eye(3), np.array([0.8, 0, 0]))
+    paths = [tmp_path / f"{role}.ome.tif" for role in ("fixed", "moving")]
+    for path in paths:
+        write_ome_tiff(path, stack.levels[0], stack.grid, stack.channels)
+    fixed, moving = (read(path) for path in paths)
+    with reserve(tmp_path / "out") as place:
+        write_result(place, known(fixed, moving, moved), fixed, moving, grid="none")
+    out = tmp_path / "a.png"
+    assert cli.main(["figure", str(tmp_path / "out"), "-o", str(out), "--slice", "3", "--channels", "dye"]) == 0
+    assert "slice 3 of the 20 of the fixed stack is drawn, counted from 0" in capsys.readouterr().err
+    drawn = np.asarray(Picture.open(out))
+    # Two slices of 0.4 µm deeper in the same stack.
+    here, there = (display.stretch(np.asarray(stack.levels[0][0, number])) for number in (3, 5))
+    size = here.shape
+    pictured = drawn[20:100, : size[1]].astype(float)
+    both = np.corrcoef(pictured.max(axis=-1).ravel(), np.maximum(here, there)[20:100].ravel())[0, 1]
+    assert both > 0.9
+    assert figure_of(tmp_path / "out", tmp_path / "b.png")[0].startswith("slice 8 of the 20")
+    assert "does not reach this slice" in figure_of(tmp_path / "out", tmp_path / "c.png", slice_number=19)[1]
+    with pytest.raises(UsageError, match="no slice 20 of the fixed stack; it has 20"):
+        figure_of(tmp_path / "out", tmp_path / "d.png", slice_number=20)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_section_in_a_stack_is_drawn(swapped: bool) -> None:
+    stack, section = stack_and_section(tilt=0.0)
+    transform = stack_from_section(tilt=0.0)
+    pair = (stack, section, transform.inverse()) if swapped else (section, stack, transform)
+    *planes, between, notes = in_the_plane(*pair)
+    one, other = (np.asarray(image.levels[0][0], float) for image in planes)
+    assert bool(notes) is swapped
+    assert between.matrix == pytest.approx(np.eye(3))
+    seen = planes[1].valid()
+    assert np.corrcoef(one[seen], other[seen])[0, 1] > 0.95
+
+
+def test_no_finer_pixels_are_drawn_than_there_are_and_it_is_said(images: tuple[Image, Image]) -> None:
+    drawn = draw(*images, MOVING_FROM_FIXED, longest=5000)
+    assert drawn.shape[1] == SHAPE[1]
+    assert f"the figure has {SHAPE[1]} pixels along its longer side, as no finer ones are drawn" in drawn.notes

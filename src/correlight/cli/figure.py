@@ -24,6 +24,7 @@ def figure(
     colours: str | None = None,
     roi: str | None = None,
     longest: Whole | None = None,
+    slice_: Annotated[Whole | None, Parameter(name="--slice")] = None,
     without_landmarks: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="", help="Replace an earlier figure.")] = False,
 ) -> int:
@@ -47,9 +48,11 @@ def figure(
     roi
         Y0,Y1,X0,X1: the part of the fixed image to show, in pixels (ends excluded).
     longest
-        Pixels along the longer side; without it, those of the fixed image.
+        Pixels along the longer side, at most those of the fixed image, which it has without.
+    slice_
+        Which slice of the fixed stack, from 0; the one in the middle of what both show without.
     without_landmarks
-        Leave out the landmarks that were set by hand, and their residuals.
+        Leave out the landmarks that were set by hand, or the beads that match, and their residuals.
     """
     if longest is not None and longest < 1:
         raise UsageError(f"--longest expects a number of pixels; got {longest}.")
@@ -66,6 +69,7 @@ def figure(
         colours=_listed(colours),
         region=region,
         longest=longest,
+        slice_number=slice_,
         with_landmarks=not without_landmarks,
         overwrite=overwrite,
     )

@@ -24,9 +24,11 @@ from correlight.notebook.extras import needed
 from correlight.output.apply.saved import Frames, in_frame
 from correlight.output.asked import GridChoice, check_grid
 from correlight.output.figure.overlay import Region, draw
+from correlight.output.figure.slices import in_the_plane
 from correlight.output.figure.write import must_be_writable
 from correlight.output.figure.write import write as write_figure
 from correlight.output.folder import overlay_of, result_folder, write_result
+from correlight.output.landmarks import bead_names
 from correlight.output.section import in_space, output_grid_in_space
 from correlight.output.target import reserve_files
 from correlight.registration.options import as_image
@@ -164,6 +166,7 @@ class ResultWithImages(Result):
         colours: Sequence[str] = (),
         region: Region | None = None,
         longest: int | None = None,
+        slice_number: int | None = None,
         overwrite: bool = False,
     ) -> Path:
         """Draw the overlay for a publication, as ``correlight figure`` does, at the pixels of the fixed image.
@@ -174,6 +177,8 @@ class ResultWithImages(Result):
             Its ending says the format: .png, .tif, .pdf or .svg.
         channels, colours, region, longest
             As for `correlight.output.figure.overlay.draw`.
+        slice_number : int, optional
+            Of stacks, which slice of the fixed one, from 0; the one in the middle of what both show without.
         overwrite : bool
             Whether an earlier file is replaced.
 
@@ -185,20 +190,19 @@ class ResultWithImages(Result):
         Raises
         ------
         UsageError
-            If the result was refused or is one of stacks, an option does not suit the images, the file exists and may
+            If the result was refused, an option does not suit the images, the file exists and may
             not be replaced, or an array has changed since it was registered.
         WriteError
             If it cannot be written.
         """
         must_be_writable(Path(file))
-        fixed, moving = self._both
+        *planes, between, _ = in_the_plane(*self._both, self.moving_from_fixed, slice_number)
         beads = None
-        if self.pairs is not None:
-            names = tuple(f"bead {number}" for number in range(1, len(self.pairs[0]) + 1))
-            beads = (names, *self.pairs)
+        if self.pairs is not None and self.moving_from_fixed.ndim == 2:
+            beads = (bead_names(len(self.pairs[0])), *self.pairs)
         shown: dict[str, Any] = {"channels": channels, "colours": colours, "region": region, "longest": longest}
         used = self.fixed.channel, self.moving.channel
-        drawn = draw(fixed, moving, self.moving_from_fixed, used=used, status=self.status, landmarks=beads, **shown)
+        drawn = draw(planes[0], planes[1], between, used=used, status=self.status, landmarks=beads, **shown)
         with reserve_files(file, overwrite=overwrite) as folder:
             write_figure(folder / Path(file).name, drawn.picture, drawn.offset, drawn.marks, drawn.shape, drawn.grid)
         return Path(file)

@@ -45,6 +45,7 @@ _WHAT = {
     "composite": "The fixed image and every registered channel, as the channels of one image",
     "footprint.tif": "1 where the registered image was sampled from valid pixels, 0 where it was not",
     "predicted_error.tif": "The predicted error on a coarse grid over the fixed image; NaN where it is unknown",
+    "beads.csv": "The beads of both images that match, with what the transform leaves between them",
     "field_displacement.tif": "How far a smooth field moves places beyond the linear map",
     "field_evidence.tif": "How far a smooth field rests on the images, 1, or on smoothness alone, 0",
     "overlay.png": "Both images on top of each other, with a scale bar",

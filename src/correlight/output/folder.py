@@ -23,6 +23,7 @@ from correlight.io import unchanged
 from correlight.io.write import write_tiff
 from correlight.output.asked import GridChoice
 from correlight.output.composite import Moved, write_composite
+from correlight.output.landmarks import BEADS, write_bead_table
 from correlight.output.moved import Progress, halves, must_be_bounded, picture_name, write_moved, write_moved_volume
 from correlight.output.report import draw_overlay, write_picture, write_report
 from correlight.output.report.content import NEAREST
@@ -96,6 +97,8 @@ def write_result(
     write_tiff(folder / "predicted_error.tif", result.predicted_error.values, result.predicted_error.grid)
     for name, values in result.maps.items():
         write_tiff(folder / f"{name}.tif", values, result.predicted_error.grid, name.replace("_", " "))
+    if result.pairs is not None and len(result.pairs[0]) and result.status != "refused":
+        write_bead_table(folder / BEADS, result)
     if result.moving_from_fixed.ndim == 3:
         fixed, moving = as_stacks(fixed, moving)
         _write_stacks(folder, result, fixed, moving, grid, orders, told)

@@ -13,6 +13,10 @@ from correlight.exchange.formats import recognise
 from correlight.exchange.table import cell
 from correlight.geometry import Grid
 from correlight.registration.from_landmarks import LandmarkResult
+from correlight.registration.result import Result
+
+BEADS = "beads.csv"
+"""The file in a result folder that lists the matched beads."""
 
 
 def read_pairs(path: str | Path, fixed: Grid, moving: Grid) -> LandmarkTable:
@@ -58,6 +62,33 @@ def write_landmark_table(path: str | Path, outcome: LandmarkResult) -> None:
             figures = [f"{value:.6g}" if np.isfinite(value) else "" for value in measured]
             units = [table.fixed.unit, table.moving.unit]
             writer.writerow([cell(name), *units, *numbers, *figures, "yes" if index in doubted else "no"])
+
+
+def write_bead_table(path: str | Path, result: Result) -> None:
+    """Write the matched beads that a result rests on: a table of landmarks, with what the transform leaves of each.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    assert result.pairs is not None
+    places, partners = result.pairs
+    left = np.linalg.norm(result.moving_from_fixed.inverse()(partners) - places, axis=1)
+    axes = "zyx"[-places.shape[1] :]
+    heads = ["name", "fixed_unit", "moving_unit", *(f"{role}_{axis}" for role in ("fixed", "moving") for axis in axes)]
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*heads, "residual"])
+        for name, place, partner, residual in zip(bead_names(len(places)), places, partners, left, strict=True):
+            numbers = [repr(float(value) + 0.0) for value in (*place, *partner)]
+            figure = f"{residual:.6g}" if np.isfinite(residual) else ""
+            writer.writerow([name, result.fixed.unit, result.moving.unit, *numbers, figure])
+
+
+def bead_names(count: int) -> tuple[str, ...]:
+    """What matched beads are called."""
+    return tuple(f"bead {number}" for number in range(1, count + 1))
 
 
 def read_names(text: str | None) -> tuple[str, ...]:

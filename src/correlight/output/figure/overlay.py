@@ -122,7 +122,7 @@ def draw(
     if status == "refused":
         raise UsageError("The registration was refused, so there is no overlay to draw.")
     if fixed.ndim != 2 or moving_from_fixed.ndim != 2:
-        raise UsageError("A figure is drawn of images in the plane, and this result is one of stacks.")
+        raise UsageError("A figure is drawn of images in the plane, and these are stacks; choose a slice of them.")
     onto = _pixels(fixed.grid, region, longest)
     ground = _layers((fixed, moving), False, [_number(fixed, used[0])], [GREY])[0]
     lights = _chosen((fixed, moving), used[1], channels, colours)
@@ -135,6 +135,8 @@ def draw(
     bar = marks.scale_bar((rows, columns), onto.spacing[1], onto.frame.symbol, last, offset)
     shown: list[Mark] = [*above, *bar]
     notes = [f"one pixel of the figure is {onto.spacing[1]:.4g} {onto.frame.symbol}"]
+    if longest is not None and longest > max(onto.shape):
+        notes.append(f"the figure has {max(onto.shape)} pixels along its longer side, as no finer ones are drawn")
     if landmarks is not None:
         found = _on_picture(landmarks, moving_from_fixed, onto)
         shown += marks.landmarks(found, (rows, columns), offset)

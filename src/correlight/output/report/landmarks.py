@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from correlight.geometry import Grid
+from correlight.output.landmarks import bead_names
 from correlight.output.report import content, pictures
 from correlight.registration.from_landmarks import LandmarkResult
 from correlight.registration.result import Result
@@ -33,7 +34,7 @@ def describe(result: Result, outcome: LandmarkResult | None, fixed: Grid, shape:
         doubted = {index for suspect in outcome.suspects for index in suspect.pairs}
     elif result.pairs is not None and len(result.pairs[0]):
         title, (places, partners) = "Matched beads", result.pairs
-        names = tuple(f"bead {number}" for number in range(1, len(places) + 1))
+        names = bead_names(len(places))
     else:
         return {}
     moved = result.moving_from_fixed.inverse()(partners)

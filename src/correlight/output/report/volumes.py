@@ -128,7 +128,7 @@ def lattice_of(
     """The fixed stack in cubes of at most so many along an axis, and the one in the middle of what both stacks show."""
     pixel = max(min(fixed.spacing[1:]), max(fixed.extent) / longest)
     fine = fixed.resized([max(1, round(length / pixel)) for length in fixed.extent])
-    middle = _middle(fixed, moving, moving_from_fixed)
+    middle = middle_of_both(fixed, moving, moving_from_fixed)
     return fine, np.clip(np.rint(fine.index(middle[None])[0]), 0, np.asarray(fine.shape) - 1).astype(np.intp)
 
 
@@ -138,7 +138,7 @@ def plane_at(fine: Grid, axis: int, number: int) -> Grid:
     return fine.crop(start, [number + 1 if other == axis else n for other, n in enumerate(fine.shape)])
 
 
-def _middle(fixed: Grid, moving: Grid, moving_from_fixed: Transform) -> NDArray[np.float64]:
+def middle_of_both(fixed: Grid, moving: Grid, moving_from_fixed: Transform) -> NDArray[np.float64]:
     """A place in the middle of what both stacks show; on a section, where the moving image is one."""
     if is_section(moving):
         places = moving_from_fixed.inverse()(moving.lattice(9)[::9])
