@@ -309,6 +309,7 @@ def test_a_section_in_a_stack_is_drawn(swapped: bool) -> None:
     *planes, between, notes = in_the_plane(*pair)
     one, other = (np.asarray(image.levels[0][0], float) for image in planes)
     assert bool(notes) is swapped
+    assert isinstance(between, Affine)
     assert between.matrix == pytest.approx(np.eye(3))
     seen = planes[1].valid()
     assert np.corrcoef(one[seen], other[seen])[0, 1] > 0.95

@@ -23,7 +23,7 @@ from correlight.transforms import Affine, Transform
 _VIEW = "correlight"
 # Grey values that are shown where nothing is known of the image, and what a name must not contain.
 WHOLE_RANGE = 0.0, 65_535.0
-_NAME = re.compile(r"[^;,\\/ ]+")
+_NAME = re.compile(r"[^;,\\/\s\x00-\x1f\x7f]+")
 
 
 @reads("a view of MoBIE")
