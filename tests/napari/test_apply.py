@@ -18,7 +18,7 @@ from correlight.napari.files import write_transform as write_layer
 from correlight.transforms import Affine, Chain
 from correlight.transforms.field import with_sampled_field
 
-from .conftest import Opened, couple
+from .conftest import PATIENCE, Opened, couple
 
 Open = Callable[..., Opened]
 
@@ -53,6 +53,7 @@ def choose(it: Opened, path: Path, name: str, onto: str = "electron") -> None:
     it.panel.layer.value = it.viewer.layers[name]
     it.panel.onto.value = it.viewer.layers[onto]
     it.click(it.panel.apply)
+    it.wait()
 
 
 def test_images_labels_points_and_shapes_follow_an_affine_transform(opened: Open, affine: Path) -> None:
@@ -80,7 +81,7 @@ def test_the_other_way_round(opened: Open, affine: Path) -> None:
     np.testing.assert_allclose(found, couple().moving_from_fixed(here)[0], atol=1e-6)
 
 
-def test_a_field_makes_layers_block_by_block(opened: Open, bent: Path) -> None:
+def test_a_field_makes_new_layers(opened: Open, bent: Path) -> None:
     it = opened("Apply a transform")
     grid = couple().moving.grid
     units = {"scale": grid.spacing, "units": ("micrometer",) * 2}
@@ -91,7 +92,8 @@ def test_a_field_makes_layers_block_by_block(opened: Open, bent: Path) -> None:
         choose(it, bent, name)
         assert not it.viewer.layers[name].visible, it.panel.message.value
     image = it.viewer.layers["light chromatin on electron"]
-    assert type(image.data).__module__.startswith("dask")
+    # Nothing is left to compute in the window.
+    assert isinstance(image.data, np.ndarray)
     assert image.data.shape == couple().fixed.grid.shape
     assert set(np.unique(np.asarray(it.viewer.layers["nuclei on electron"].data))) == {0, 7}
     found = np.asarray(it.viewer.layers["spots on electron"].data_to_world((0, 0)))
@@ -106,6 +108,7 @@ def test_transforms_are_written_for_other_tools_and_bad_ones_said(opened: Open, 
     it.panel.source.value = affine
     it.panel.target.value = tmp_path / "matrix.json"
     it.click(it.panel.write)
+    it.wait()
     found = read_transform(tmp_path / "matrix.json")
     assert isinstance(found, Affine)
     np.testing.assert_allclose(found.matrix, couple().moving_from_fixed.matrix, atol=1e-9)
@@ -113,6 +116,7 @@ def test_transforms_are_written_for_other_tools_and_bad_ones_said(opened: Open, 
     it.panel.onto.value = it.viewer.layers["electron"]
     it.panel.layer.value = it.viewer.layers["light reflected"]
     it.click(it.panel.apply)
+    it.wait()
     assert "none.tfm" in it.panel.message.value
     assert "not foreseen" not in it.panel.message.value
     volume = Grid.of((4, 32, 32), 0.1, unit="micrometre")
@@ -133,9 +137,11 @@ def test_a_result_on_the_screen_is_applied_without_being_saved(opened: Open, tmp
     assert panel.found.native.currentText() == "light chromatin on electron, as shown"
     panel.layer.value, panel.onto.value = it.viewer.layers["nuclei"], it.viewer.layers["electron"]
     it.click(panel.apply)
+    it.qtbot.waitUntil(lambda: panel._job is None, timeout=PATIENCE)
     np.testing.assert_allclose(it.viewer.layers["nuclei"].affine.affine_matrix, registered.affine.affine_matrix)
     panel.target.value = tmp_path / "found.tfm"
     it.click(panel.write)
+    it.qtbot.waitUntil(lambda: panel._job is None, timeout=PATIENCE)
     found: Any = it.panel.view.transform
     written = read_transform(tmp_path / "found.tfm")
     np.testing.assert_allclose(written(grid.corners()), found(grid.corners()), atol=1e-6)
@@ -188,5 +194,6 @@ def test_a_transform_opens_in_the_panel(opened: Open, affine: Path, tmp_path: Pa
     (tmp_path / "result.json").write_text("{")
     it.viewer.open(str(tmp_path / "result.json"), plugin="correlight")
     it.click(it.panel.apply)
+    it.wait()
     assert "result.json" in it.panel.message.value
     assert "not foreseen" not in it.panel.message.value

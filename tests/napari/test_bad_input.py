@@ -123,7 +123,7 @@ def test_pixels_painted_in_place_meanwhile(opened: Open) -> None:
     taken[3:9, 3:9] = 0
     try:
         it.wait()
-        assert "electron was changed while it was registered" in it.panel.message.value
+        assert "electron was changed meanwhile" in it.panel.message.value
         assert it.panel.view is None
     finally:
         taken[3:9, 3:9] = was

@@ -81,7 +81,4 @@ class Watch:
 
 
 def _said(name: str, what: str) -> str:
-    return (
-        f"The layer {name} was {what} while it was registered, so nothing is shown; start again with them as they "
-        "are now."
-    )
+    return f"The layer {name} was {what} meanwhile, so nothing is shown; start again with the layers as they are now."

@@ -57,8 +57,8 @@ class Comparison:
 
 
 def compare(fixed: Image, moving: Image, result: Result) -> Comparison | None:
-    """Make both comparable; None of stacks, and where nothing was found."""
-    if fixed.ndim != 2 or moving.ndim != 2 or result.status == "refused":
+    """Make both comparable; None of stacks."""
+    if fixed.ndim != 2 or moving.ndim != 2:
         return None
     grid = fixed.grid
     factor = max(1, -(-max(grid.shape) // _SIDE))

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.images.image import Image, Pixels
+from correlight.napari.colours import ramp
 from correlight.napari.layers import KEY, Opened
 from correlight.napari.placing import units_of
+from correlight.output.report.pictures import colour_of
 
 LayerData = tuple[Any, dict[str, Any], str]
 """Pixels, points or shapes, what napari is to do with them, and the kind of layer."""
-
-# Of the channels, one after the other.
-_COLOURS = ("gray", "green", "magenta", "cyan", "yellow", "blue", "red")
 
 
 def layer_data(image: Image, name: str) -> list[LayerData]:
@@ -50,7 +49,7 @@ def layer_data(image: Image, name: str) -> list[LayerData]:
             "blending": "additive" if several else "translucent",
             # Channels are laid onto other images, of which something should be seen through them.
             "opacity": 0.6 if several else 1.0,
-            "colormap": _COLOURS[number % len(_COLOURS)] if several else "gray",
+            "colormap": ramp(colour_of(number)) if several else "gray",
             "multiscale": large,
             "metadata": {KEY: Opened(image, number)},
         }

@@ -9,9 +9,11 @@ from typing import Any
 from correlight.geometry import Grid
 from correlight.images.kernel import Order
 from correlight.images.labels import label_channels
+from correlight.napari.colours import look
 from correlight.napari.compare import Comparison, compare
 from correlight.napari.layers import LayerImage
 from correlight.napari.placing import computed, is_shown_by_affine, resampled
+from correlight.output.report.pictures import Look
 from correlight.output.section import flat, in_space
 from correlight.progress import watched
 from correlight.registration.from_landmarks import LandmarkResult
@@ -45,6 +47,8 @@ class Outcome:
         The images with the layers that show them.
     result : Result
         The result.
+    look : Look
+        The colours in which the report shows both images.
     comparison : Comparison or None
         Both images on one coarse grid; None of stacks, and where nothing was found.
     bent : Bent or None
@@ -56,6 +60,7 @@ class Outcome:
     fixed: LayerImage
     moving: LayerImage
     result: Result
+    look: Look
     comparison: Comparison | None = None
     bent: Bent | None = None
     landmarks: LandmarkResult | None = None
@@ -81,16 +86,26 @@ def outcome_of(
     landmarks : LandmarkResult, optional
         The landmarks that the result comes from.
     """
-    comparison, laid = compare(fixed.image, moving.image, result), None
+    if result.status == "refused":
+        return Outcome(fixed, moving, result, look(moving.image, result.moving.channel, None), landmarks=landmarks)
+    comparison = compare(fixed.image, moving.image, result)
+    shown = look(moving.image, result.moving.channel, comparison)
     layers = (*moving.channels.values(), next(iter(fixed.channels.values())))
     transform = result.moving_from_fixed
-    if result.status != "refused" and not is_shown_by_affine(transform, layers):
+    if is_shown_by_affine(transform, layers):
+        laid = None
+    else:
         laid = bent(fixed, moving, transform)
+        ready: dict[int | None, list[Any]] = {}
         with watched(progress) as report:
-            for count, (number, levels) in enumerate(laid.levels.items()):
-                report("lay", count / len(laid.levels))
-                laid = Bent(laid.grid, {**laid.levels, number: computed(levels)})
-    return Outcome(fixed, moving, result, comparison, laid, landmarks)
+
+            def told(part: float) -> None:
+                report("lay", (len(ready) + part) / len(laid.levels))
+
+            for number, levels in laid.levels.items():
+                ready[number] = computed(levels, told)
+        laid = Bent(laid.grid, ready)
+    return Outcome(fixed, moving, result, shown, comparison, laid, landmarks)
 
 
 def bent(fixed: LayerImage, moving: LayerImage, moving_from_fixed: Transform) -> Bent:

@@ -11,7 +11,7 @@ from typing import Any
 
 from magicgui.widgets import Container, FileEdit, ProgressBar, PushButton
 from qtpy.QtCore import QEvent, Qt, QTimer
-from qtpy.QtWidgets import QComboBox, QLabel, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QLabel, QMainWindow, QScrollArea, QVBoxLayout, QWidget
 
 from correlight.napari.changes import Watch
 from correlight.napari.layers import Taken, companions, stated_spacing
@@ -85,6 +85,18 @@ class Panel(QScrollArea):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumSize(*_SIZE)
         self.setWidget(inside)
+
+    def _main_window(self) -> Any:
+        """The window of napari; the panel itself where it was taken out of it."""
+        window: Any = self
+        while window.parentWidget() is not None:
+            window = window.parentWidget()
+        return window
+
+    def _canvas(self) -> QWidget | None:
+        """What of the window of napari draws the layers."""
+        window = self._main_window()
+        return window.centralWidget() if isinstance(window, QMainWindow) else None
 
     # Layers.
 
@@ -203,7 +215,7 @@ class Panel(QScrollArea):
         if self.view is not None:
             self.view.close(undo=True)
             yield
-        self.view = ResultView(self._viewer, outcome, self.say)
+        self.view = ResultView(self._viewer, outcome, self.say, self._canvas())
         yield from self.view.show()
         self.verdict.value = verdict_in_words(outcome.result)
         self.after.visible = True

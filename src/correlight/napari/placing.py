@@ -7,7 +7,7 @@ view; the layer that they come from is kept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,14 +151,29 @@ def resampled(
     return [_lazily(image, channel, moving_from_fixed, level, order) for level in levels]
 
 
-def computed(levels: list[Any]) -> list[Any]:
+def computed(levels: list[Any], report: Callable[[float], None]) -> list[Any]:
     """The same, with the pixels that are looked at first computed, as long as they fit into memory.
 
     Called in the thread of the work, for napari waits for pixels in that of the window.
+
+    Parameters
+    ----------
+    levels : list of dask arrays
+        Full resolution first.
+    report : callable
+        Called with the fraction done.
     """
-    if levels[-1].nbytes > IN_MEMORY:
+    from dask.array.core import slices_from_chunks
+
+    last = levels[-1]
+    if last.nbytes > IN_MEMORY:
         return levels
-    return [*levels[:-1], levels[-1].persist(scheduler="synchronous")]
+    out = np.empty(last.shape, last.dtype)
+    places = slices_from_chunks(last.chunks)
+    for done, place in enumerate(places):
+        report(done / len(places))
+        out[place] = last[place].compute(scheduler="synchronous")
+    return [*levels[:-1], out]
 
 
 def _lazily(image: Image, channel: int | None, moving_from_fixed: Transform, onto: Grid, order: Order) -> Any:

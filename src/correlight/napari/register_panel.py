@@ -140,13 +140,6 @@ class RegisterPanel(Panel):
         self.window_beside.refresh()
         self.window_beside.show()
 
-    def _main_window(self) -> Any:
-        """The window of napari, also where the panel was taken out of it."""
-        window: Any = self
-        while window.parentWidget() is not None:
-            window = window.parentWidget()
-        return window
-
     def _close_beside(self) -> None:
         if self.window_beside is not None and self.window_beside.open:
             self.window_beside.close()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from weakref import ref
 
 import numpy as np
+from napari.layers import Image
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QWidget
 
 from correlight.geometry import Grid
+from correlight.napari.colours import to_change
 from correlight.napari.compare import checkerboard, left_of
 from correlight.napari.outcome import Outcome, bent
 from correlight.napari.placing import Kept, in_micrometres, is_shown_by_affine, lay, units_of
@@ -42,6 +46,18 @@ def results_of(layers: Iterable[Any]) -> list[ResultView]:
     return found
 
 
+@contextmanager
+def _undrawn(canvas: QWidget | None) -> Iterator[None]:
+    """Draw what changes in the block after it."""
+    if canvas is not None:
+        canvas.setUpdatesEnabled(False)
+    try:
+        yield
+    finally:
+        if canvas is not None:
+            canvas.setUpdatesEnabled(True)
+
+
 class ResultView:
     """Shows one outcome in a viewer, and takes it away again.
 
@@ -53,14 +69,19 @@ class ResultView:
         What to show.
     said : callable
         Called with a sentence about what is seen.
+    canvas : QWidget, optional
+        Where the layers are drawn.
     """
 
-    def __init__(self, viewer: Any, outcome: Outcome, said: Callable[[str], None]) -> None:
-        self.viewer, self.outcome, self._said = viewer, outcome, said
+    def __init__(
+        self, viewer: Any, outcome: Outcome, said: Callable[[str], None], canvas: QWidget | None = None
+    ) -> None:
+        self.viewer, self.outcome, self._said, self._canvas = viewer, outcome, said, canvas
         self.fixed = next(iter(outcome.fixed.channels.values()))
         self.moving = tuple(outcome.moving.channels.values())
         self._kept = [Kept.of(layer) for layer in (*outcome.fixed.channels.values(), *self.moving)]
         self._added: list[Any] = []
+        self._looks: list[tuple[Any, str, Any]] = []
         self.pose = 0
         self.transform: Transform | None = None
         self._timer = QTimer()
@@ -69,7 +90,8 @@ class ResultView:
         self._over: Any = None
         self._way = ""
         self._hidden: list[Any] = []
-        self._bound: list[tuple[Any, str, Any]] = []
+        self._keys: dict[str, Callable[[], None]] = {}
+        self._heard: list[Any] = []
 
     @property
     def shown(self) -> tuple[Any, ...]:
@@ -87,12 +109,11 @@ class ResultView:
             in_micrometres(layer, grids[0])
             yield
         if self.outcome.result.status != "refused":
+            yield from self._colour()
             yield from self._lay(self.outcome.result.moving_from_fixed)
             self.pose = 1
         for layer in self.moving:
             layer.metadata[RESULT] = ref(self)
-            if layer.blending.startswith("translucent"):
-                layer.blending = "additive"
         self._listen()
         yield
         self._look_at_fixed()
@@ -123,6 +144,9 @@ class ResultView:
             return
         self.stop_comparing()
         self._drop()
+        if not self._looks:
+            for _ in self._colour():
+                pass
         first = rank == 1 and self.outcome.result.status != "refused"
         for _ in self._lay(self.outcome.result.moving_from_fixed if first else poses[rank - 1].linear):
             pass
@@ -132,6 +156,19 @@ class ResultView:
         hand = "mirrored" if pose.linear.mirrored else "not mirrored"
         what = "the result" if first else "not refined; Refine this pose makes a result of it"
         self._said(f"Pose {rank} of {len(poses)}: {turn}{hand}, score {pose.score:.3g} ({what}).")
+
+    def _colour(self) -> Iterator[None]:
+        """Give the layers the colours of the report, and let the fixed ones be seen through the moving ones."""
+        sides = self.outcome.fixed.channels, self.outcome.moving.channels
+        colours = dict(to_change(self.outcome.look, *sides))
+        for layer in dict.fromkeys((*colours, *self.moving)):
+            colormap = colours.get(layer)
+            self._looks.append((layer, layer.blending, layer.colormap if colormap is not None else None))
+            if layer in self.moving and layer.blending.startswith("translucent"):
+                layer.blending = "additive"
+            if colormap is not None:
+                layer.colormap = colormap
+            yield
 
     def _lay(self, transform: Transform) -> Iterator[None]:
         """Lay the moving layers by a transform, one after the other."""
@@ -145,8 +182,7 @@ class ResultView:
         ready = self.outcome.bent if transform is self.outcome.result.moving_from_fixed else None
         laid = ready or bent(self.outcome.fixed, self.outcome.moving, transform)
         for number, layer in self.outcome.moving.channels.items():
-            self._added.append(self._add(laid.levels[number], layer, laid.grid))
-            yield
+            yield from self._add(laid.levels[number], layer, laid.grid)
             layer.visible = False
             yield
         if isinstance(transform, Affine):
@@ -156,9 +192,10 @@ class ResultView:
                     lay(layer, self.fixed, grid, transform)
                     yield
 
-    def _add(self, levels: list[Any], like: Any, grid: Grid) -> Any:
+    def _add(self, levels: list[Any], like: Any, grid: Grid) -> Iterator[None]:
+        """Add a layer like another one, in steps that are short."""
         options = {} if like.rgb else {"colormap": like.colormap, "contrast_limits": like.contrast_limits}
-        return self.viewer.add_image(
+        layer = Image(
             levels if len(levels) > 1 else levels[0],
             multiscale=len(levels) > 1,
             name=f"{like.name} registered",
@@ -170,6 +207,14 @@ class ResultView:
             affine=self.fixed.affine.affine_matrix[-grid.ndim - 1 :, -grid.ndim - 1 :],
             **options,
         )
+        yield
+        # Widgets and shaders of the layer are made now, and what it looks like is drawn in the turn after the next.
+        with _undrawn(self._canvas):
+            self.viewer.add_layer(layer)
+            self._added.append(layer)
+            self._hear(layer)
+            yield
+        yield
 
     def _drop(self) -> None:
         for layer in self._added:
@@ -180,6 +225,7 @@ class ResultView:
                 if kept.layer in self.moving:
                     # Seen again only where it was, for napari warns of a tilted layer that is seen in the plane.
                     kept.put_back()
+        self._heard = [holder for holder in self._heard if holder not in self._added]
         self._added = []
 
     def add_error(self) -> Any:
@@ -283,17 +329,27 @@ class ResultView:
         keys: dict[str, Callable[[], None]] = {"F": self.flicker, "C": self.checkerboard, "S": self.swipe}
         for rank in range(1, min(9, len(self.outcome.result.poses)) + 1):
             keys[str(rank)] = lambda rank=rank: self.show_pose(rank)  # type: ignore[misc]
-        # The keys of the active layer come before those of the viewer, and 1 and 2 mean something to images.
-        for holder in (self.viewer, *self.outcome.fixed.channels.values(), *self.moving):
-            for key, act in keys.items():
-                self._bound.append((holder, key, holder.bind_key(key, lambda _, act=act: act(), overwrite=True)))
+        self._keys = keys
+        for holder in (self.viewer, *self.outcome.fixed.channels.values(), *self.moving, *self._added):
+            self._hear(holder)
+
+    def _hear(self, holder: Any) -> None:
+        """Listen to keys.
+
+        Those of the active layer come before those of the viewer, and 1 and 2 mean something to images.
+        """
+        for key, act in self._keys.items():
+            holder.bind_key(key, lambda _, act=act: act(), overwrite=True)
+        if self._keys:
+            self._heard.append(holder)
 
     def close(self, *, undo: bool = False) -> None:
         """Take away keys and what compares; if asked for, also put all layers back to where they were."""
         self.stop_comparing()
-        for holder, key, _ in self._bound:
-            holder.bind_key(key, None)
-        self._bound = []
+        for holder in self._heard:
+            for key in self._keys:
+                holder.bind_key(key, None)
+        self._heard = []
         for layer in self.moving:
             layer.metadata.pop(RESULT, None)
         self.transform = None
@@ -302,3 +358,8 @@ class ResultView:
             for kept in self._kept:
                 if kept.layer in self.viewer.layers:
                     kept.put_back()
+            for layer, blending, colormap in self._looks:
+                layer.blending = blending
+                if colormap is not None:
+                    layer.colormap = colormap
+            self._looks = []

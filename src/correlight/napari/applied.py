@@ -1,0 +1,224 @@
+"""What a transform makes of a layer of images, labels, points or shapes, computed in the thread of the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from correlight.errors import UsageError
+from correlight.geometry import Grid
+from correlight.images.image import Image
+from correlight.napari.layer_data import LayerData
+from correlight.napari.layers import Taken, image_of, micrometres, take
+from correlight.napari.placing import computed, is_shown_by_affine, resampled, units_of
+from correlight.output.apply.bent import led, said_of_image, said_of_points
+from correlight.output.apply.saved import Saved
+from correlight.progress import watched
+from correlight.transforms import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class Stated:
+    """What a layer states of itself, taken down before work on it begins in another thread.
+
+    Parameters
+    ----------
+    taken : Taken
+        The layer with its pixels; of points and shapes there are none.
+    kind : str
+        "image", "labels", "points" or "shapes".
+    shape : tuple of int
+        Of the pixels, along the axes of space.
+    scale, translate : array
+        As the layer states them.
+    factors : tuple of float or None
+        Micrometres per unit of the layer; None where it counts in no length.
+    data : array or list of array
+        Places of points, corners of shapes.
+    looks : dict
+        How the layer looks.
+    """
+
+    taken: Taken
+    kind: str
+    shape: tuple[int, ...]
+    scale: Any
+    translate: Any
+    factors: tuple[float, ...] | None
+    data: Any
+    looks: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What the layer is called."""
+        return self.taken.names[0]
+
+    @property
+    def ndim(self) -> int:
+        """Axes of space."""
+        return len(self.shape)
+
+    @classmethod
+    def of(cls, layer: Any) -> Stated:
+        """Take down what a layer states now.
+
+        Raises
+        ------
+        UsageError
+            As for `correlight.napari.layers.take`, of an image.
+        """
+        kind = type(layer).__name__.lower()
+        levels: tuple[Any, ...] = ()
+        looks: dict[str, Any] = {}
+        data: Any = None
+        if kind in ("image", "labels"):
+            levels = tuple(layer.data) if layer.multiscale else (layer.data,)
+            shape = tuple(int(n) for n in np.shape(levels[0])[: layer.ndim])
+        else:
+            shape = (1,) * int(layer.ndim)
+        if kind == "image":
+            taken = take(layer, "moving")
+            looks = {} if layer.rgb else {"colormap": layer.colormap, "contrast_limits": layer.contrast_limits}
+        else:
+            taken = Taken((layer,), (levels or (None,),), (layer.name,), False, None, ())
+        if kind == "points":
+            data = np.array(layer.data, float)
+            looks = {"size": np.array(layer.size), "symbol": np.array(layer.symbol)}
+        elif kind == "shapes":
+            data = [np.array(one, float) for one in layer.data]
+            # A box that is bent is no box any more.
+            kinds = ["polygon" if each in ("rectangle", "ellipse") else each for each in layer.shape_type]
+            looks = {"shape_type": kinds}
+        return cls(
+            taken, kind, shape, np.array(layer.scale), np.array(layer.translate), micrometres(layer), data, looks
+        )
+
+    def placed(self, recorded: Grid | None) -> Grid:
+        """The grid of the layer in the frame of a transform: as it states, or as the registration recorded it.
+
+        Parameters
+        ----------
+        recorded : Grid or None
+            The grid of the image that was registered; None where there is no record.
+
+        Raises
+        ------
+        UsageError
+            If the frame counts micrometres and neither says how large a pixel is.
+        """
+        wanted: Literal["micrometre", "pixel"] = "micrometre" if self.factors is not None else "pixel"
+        if recorded is not None:
+            wanted = recorded.unit
+        if wanted == "pixel":
+            return Grid.of(self.shape, 1.0)
+        if self.factors is not None:
+            factors = np.asarray(self.factors)
+            return Grid.of(self.shape, self.scale * factors, self.translate * factors, unit="micrometre")
+        assert recorded is not None
+        if recorded.shape[-self.ndim :] == self.shape or self.data is not None:
+            return Grid.of(self.shape, recorded.spacing[-self.ndim :], unit="micrometre")
+        raise UsageError(
+            f"The transform counts micrometres, and {self.name} states no pixel size and has another shape than the "
+            "image that was registered; set its scale and its units (right-click the layer, or layer.units in the "
+            "console)."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Applied:
+    """A layer under a transform.
+
+    Parameters
+    ----------
+    found : Transform
+        Takes places of the layer to places of the image that it is moved onto.
+    here, there : Grid
+        Of the layer and of the image, in the frames of the transform.
+    made : layer data or None
+        A new layer; None where the layer itself can be shown by its affine transform.
+    notes : tuple of str
+        Sentences about what is to be known of it.
+    """
+
+    found: Transform
+    here: Grid
+    there: Grid
+    made: LayerData | None
+    notes: tuple[str, ...]
+
+
+def applied(
+    layer: Stated, onto: Stated, saved: Saved, progress: Callable[[str, float], None], *, to_fixed: bool
+) -> Applied:
+    """Take a layer through a transform, in the thread of the work.
+
+    Parameters
+    ----------
+    layer, onto : Stated
+        What is moved, and the image that it is moved onto.
+    saved : Saved
+        The transform with the record of its frames.
+    progress : callable
+        Called with "resample" and the fraction done; may raise `correlight.errors.Cancelled`.
+    to_fixed : bool
+        Whether the layer is of the moving frame.
+
+    Raises
+    ------
+    UsageError
+        If the layers do not suit the transform.
+    """
+    found = led(saved.moving_from_fixed, "moving" if to_fixed else "fixed")
+    if not found.ndim == layer.ndim == onto.ndim:
+        raise UsageError(
+            f"The transform is one of {found.ndim} axes, {layer.name} has {layer.ndim} and {onto.name} {onto.ndim}; "
+            "choose layers of as many axes."
+        )
+    frames = saved.frames
+    here = layer.placed(None if frames is None else frames.moving if to_fixed else frames.fixed)
+    there = onto.placed(None if frames is None else frames.fixed if to_fixed else frames.moving)
+    notes: tuple[str, ...] = ()
+    if frames is not None and frames.status == "refused":
+        notes = ("The result was refused: it says nothing about where they lie.",)
+    if is_shown_by_affine(found, (layer, onto)):
+        return Applied(found, here, there, None, notes)
+    back = saved.moving_from_fixed if to_fixed else led(saved.moving_from_fixed, "moving")
+    name = f"{layer.name} on {onto.name}"
+    with watched(progress) as report:
+        report("resample", 0.0)
+        data, options, said = _bent(layer, here, there, found, back, partial(report, "resample"))
+    options |= {"name": name, "scale": there.spacing, "translate": there.origin, "units": units_of(there)}
+    return Applied(found, here, there, (data, options, layer.kind), (*notes, *(f"Note that {note}." for note in said)))
+
+
+def _bent(
+    layer: Stated, here: Grid, there: Grid, found: Transform, back: Transform, report: Callable[[float], None]
+) -> tuple[Any, dict[str, Any], tuple[str, ...]]:
+    """The data and looks of a new layer, and what is to be said of it."""
+    if layer.kind == "points":
+        places = here.points(layer.data)
+        moved = found(places)
+        # Where a field does not lead, there is no point to show.
+        led_there = np.isfinite(moved).all(axis=1)
+        looks = {name: values[led_there] for name, values in layer.looks.items()}
+        return there.index(moved[led_there]), looks, said_of_points(found, places, moved)
+    if layer.kind == "shapes":
+        corners = [there.index(found(here.points(one))) for one in layer.data]
+        if not all(np.isfinite(one).all() for one in corners):
+            raise UsageError(
+                f"Corners of {layer.name} lie where the field of the transform does not lead; remove them."
+            )
+        return corners, dict(layer.looks), ()
+    if layer.kind == "labels":
+        image = Image((np.asarray(layer.taken.levels[0][0])[None],), here, ("labels",))
+        [labels, *_] = computed(resampled(image, 0, back, there, "nearest")[:1], report)
+        return labels, {}, said_of_image(back, there, "the image")
+    shown = image_of(layer.taken, here.spacing if here.calibrated else (), "moving")
+    levels = computed(resampled(shown.image, shown.chosen, back, there), report)
+    several = len(levels) > 1
+    looks = {**layer.looks, "multiscale": several, "rgb": layer.taken.rgb, "blending": "additive"}
+    return (levels if several else levels[0]), looks, said_of_image(back, there, "the image")
