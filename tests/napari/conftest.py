@@ -27,8 +27,9 @@ def _screen() -> None:
 
 @pytest.fixture(autouse=True)
 def _home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Settings of whoever runs the tests neither count nor change."""
+    """Settings of whoever runs the tests neither count nor change, and only the thread of the window changes layers."""
     monkeypatch.setenv("NAPARI_CONFIG", str(tmp_path / "settings.yaml"))
+    monkeypatch.setenv("NAPARI_ENSURE_PLUGIN_MAIN_THREAD", "True")
 
 
 @cache

@@ -12,6 +12,7 @@ pytest.importorskip("pytestqt", reason="pytest-qt is not installed; make test-na
 
 from correlight.errors import UsageError
 from correlight.exchange import read_transform, write_transform
+from correlight.exchange.formats import recognise
 from correlight.geometry import Grid
 from correlight.napari.files import transform_reader, write_result_folder
 from correlight.napari.files import write_transform as write_layer
@@ -103,6 +104,25 @@ def test_a_field_makes_new_layers(opened: Open, bent: Path) -> None:
     assert found.shape == (2,)
 
 
+def test_what_is_cancelled_or_closed_meanwhile_changes_nothing(opened: Open, bent: Path) -> None:
+    it = opened("Apply a transform")
+    before = list(it.viewer.layers)
+    it.panel.source.value, it.panel.layer.value = bent, it.viewer.layers["light chromatin"]
+    it.panel.onto.value = it.viewer.layers["electron"]
+    it.click(it.panel.apply)
+    assert not it.panel.apply.enabled
+    it.click(it.panel.cancel)
+    it.wait()
+    assert "Cancelled" in it.panel.message.value
+    assert list(it.viewer.layers) == before
+    assert all(layer.visible for layer in before)
+    it.click(it.panel.apply)
+    it.viewer.layers.remove("light chromatin")
+    it.wait()
+    assert "light chromatin was closed meanwhile" in it.panel.message.value
+    assert list(it.viewer.layers) == [before[0], *before[2:]]
+
+
 def test_transforms_are_written_for_other_tools_and_bad_ones_said(opened: Open, affine: Path, tmp_path: Path) -> None:
     it = opened("Apply a transform")
     it.panel.source.value = affine
@@ -112,6 +132,12 @@ def test_transforms_are_written_for_other_tools_and_bad_ones_said(opened: Open, 
     found = read_transform(tmp_path / "matrix.json")
     assert isinstance(found, Affine)
     np.testing.assert_allclose(found.matrix, couple().moving_from_fixed.matrix, atol=1e-9)
+    for tool, name in (("trakem2", "patch.xml"), ("mobie", "view.json"), ("bigwarp", "landmarks.csv")):
+        it.panel.tool.value, it.panel.target.value = tool, tmp_path / name
+        it.click(it.panel.write)
+        it.wait()
+        assert it.panel.message.value.startswith(f"Written as {tool}"), it.panel.message.value
+        assert recognise(tmp_path / name).name == tool
     it.panel.source.value = tmp_path / "none.tfm"
     it.panel.onto.value = it.viewer.layers["electron"]
     it.panel.layer.value = it.viewer.layers["light reflected"]

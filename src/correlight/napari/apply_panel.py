@@ -13,17 +13,20 @@ from napari.layers import Layer
 from qtpy.QtCore import QEvent
 
 from correlight.errors import UsageError
+from correlight.exchange import FORMATS
 from correlight.napari.applied import Applied, Stated, applied
+from correlight.napari.pairs import grid_of
 from correlight.napari.panel import Panel, offer_again
 from correlight.napari.placing import Kept, in_micrometres
 from correlight.napari.result_view import results_of
-from correlight.napari.written import write_found
+from correlight.napari.written import Sides, write_converted, write_found
 from correlight.output.apply import read_saved
 from correlight.output.apply.saved import Saved
-from correlight.output.convert import convert
 from correlight.transforms import Affine
 
-_FILE = "a file"
+_FILE, _BY_NAME = "a file", "by the name of the file"
+# What holds no transform, and cannot be made of one.
+_POINTS = ("table", "transformix")
 _TO_FIXED, _TO_MOVING = "moving to fixed", "fixed to moving"
 _KINDS = ("Image", "Labels", "Points", "Shapes")
 
@@ -45,11 +48,16 @@ class ApplyPanel(Panel):
         self.onto = ComboBox(choices=self._images, label="onto the image")
         self.direction = ComboBox(choices=(_TO_FIXED, _TO_MOVING), label="direction")
         self.target = FileEdit(mode="w", label="write transform to")
+        tools = [
+            (_BY_NAME, None),
+            *((entry.title, entry.name) for entry in FORMATS.values() if entry.name not in _POINTS),
+        ]
+        self.tool = ComboBox(choices=tools, label="format")
         self.write = PushButton(text="Write for another tool")
         self.apply, self.back = PushButton(text="Apply"), PushButton(text="Take back")
         before = [self.found, self.source, self.layer, self.onto, self.direction]
         self.source.choose_btn.text = self.target.choose_btn.text = "Choose"
-        self._lay_out([*before, self.target, self.write], [self.apply, self.back])
+        self._lay_out([*before, self.target, self.tool, self.write], [self.apply, self.back])
         self._runners.append(self.write)
         self._kept: list[Kept] = []
         self._added: list[Any] = []
@@ -146,18 +154,28 @@ class ApplyPanel(Panel):
         source, target = Path(self.source.value), Path(self.target.value)
         if not _named(target):
             raise UsageError("Name the file to write; its ending says the format, such as .tfm, .txt, .json or .xml.")
-        chosen, shown = self._chosen(), self.found.value is not None
+        chosen, shown, tool = self._chosen(), self.found.value is not None, self.tool.value
+
+        sides = self._sides()
+        name = self.found.value.moving[0].name if shown else None
 
         def work(progress: Callable[[str, float], None]) -> str:
             progress("write", 0.0)
             if shown:
-                return f"Written as {write_found(chosen(), target)}: {target}."
-            done = convert(source, target, overwrite=True)
-            return " ".join([f"Written as {done.format}: {target}.", *(f"Note that {note}." for note in done.notes)])
+                return f"Written as {write_found(chosen(), target, tool, name)}: {target}."
+            return write_converted(source, target, tool, sides)
 
         self._unwatched()
         self.say("")
         self._begin(work, self._said)
+
+    def _sides(self) -> Sides | None:
+        """The layers that are chosen as the two images of a transform; None where there are not two images."""
+        layers = self.onto.value, self.layer.value
+        if not all(layer in self._images() for layer in layers):
+            return None
+        fixed, moving = layers if self.direction.value == _TO_FIXED else layers[::-1]
+        return Sides((fixed.name, moving.name), (grid_of(fixed), grid_of(moving)))
 
     def _said(self, sentence: str) -> Iterator[None]:
         self.say(sentence)

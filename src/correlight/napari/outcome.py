@@ -92,19 +92,17 @@ def outcome_of(
     shown = look(moving.image, result.moving.channel, comparison)
     layers = (*moving.channels.values(), next(iter(fixed.channels.values())))
     transform = result.moving_from_fixed
-    if is_shown_by_affine(transform, layers):
-        laid = None
-    else:
-        laid = bent(fixed, moving, transform)
-        ready: dict[int | None, list[Any]] = {}
+    laid = None
+    if not is_shown_by_affine(transform, layers):
+        lazy, ready = bent(fixed, moving, transform), dict[int | None, list[Any]]()
         with watched(progress) as report:
 
             def told(part: float) -> None:
-                report("lay", (len(ready) + part) / len(laid.levels))
+                report("lay", (len(ready) + part) / len(lazy.levels))
 
-            for number, levels in laid.levels.items():
+            for number, levels in lazy.levels.items():
                 ready[number] = computed(levels, told)
-        laid = Bent(laid.grid, ready)
+        laid = Bent(lazy.grid, ready)
     return Outcome(fixed, moving, result, shown, comparison, laid, landmarks)
 
 
