@@ -11,10 +11,12 @@ import tifffile
 
 from correlight import cli
 from correlight.errors import UsageError
+from correlight.exchange import write_transform
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.io import read
 from correlight.landmarks import estimate
+from correlight.landmarks.synthetic import untouched
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.apply import apply
 from correlight.registration.from_landmarks import from_landmarks
@@ -261,3 +263,37 @@ def test_landmarks_off_their_image_are_said(images: tuple[Image, Image]) -> None
     fixed = np.concatenate([fixed, far])
     result = from_landmarks(*images, table(fixed, MOVING_FROM_FIXED(fixed)), "similarity").result
     assert any("2 landmarks lie outside the fixed image (13, 14)" in reason for reason in result.verdict.reasons)
+
+
+def test_landmarks_made_of_a_transform_are_no_evidence_until_they_are_moved(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_transform(home / "a.tfm", MOVING_FROM_FIXED)
+    sides = ["--fixed", "fixed.ome.tif", "--moving", "moving.ome.tif"]
+    assert cli.main(["convert", "a.tfm", "pairs.csv", "--to", "bigwarp", "--landmarks", "4", *sides]) == 0
+    assert cli.main([*COMMAND]) == 3
+    record = json.loads((home / "out" / "result.json").read_text())
+    assert (record["status"], record["predicted_error"]["median"]) == ("doubtful", None)
+    assert any(reason.startswith("All landmarks were made of a transform") for reason in record["reasons"])
+    with (home / "pairs.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    rng = np.random.default_rng(3)
+    for kept, status in ((7, "doubtful"), (0, "accepted")):
+        moved = [[*row[:4], *(float(cell) + rng.normal(scale=0.005) for cell in row[4:])] for row in rows]
+        with (home / "pairs.csv").open("w", newline="") as file:
+            csv.writer(file, quoting=csv.QUOTE_ALL).writerows([*rows[:kept], *moved[kept:]])
+        cli.main([*COMMAND, "--overwrite"])
+        record = json.loads((home / "out" / "result.json").read_text())
+        told = [reason for reason in record["reasons"] if "were made of a transform" in reason]
+        assert record["status"] == status
+        assert [reason.partition(" of the ")[0] for reason in told] == ["7"] * (kept > 0)
+        assert record["model_reason"].startswith(f"{len(rows) - kept} pairs of landmarks were set by hand")
+
+
+def test_landmarks_set_by_hand_are_never_taken_for_made_ones() -> None:
+    fixed = np.array([[2.0, 2], [2, 30], [30, 2], [30, 30], [10, 20]])
+    names = tuple(f"computed {number}" for number in range(1, 6))
+    assert untouched(names, fixed, fixed + 1).all()
+    assert not untouched(tuple("abcde"), fixed, fixed + 1).any()
+    assert not untouched(names, fixed, MOVING_FROM_FIXED(fixed) + np.arange(10).reshape(5, 2) ** 2 / 100).any()
+    assert not untouched(names[:3], fixed[:3], fixed[:3]).any()

@@ -38,6 +38,7 @@ def judge(
     fixed: Grid,
     moving: Grid,
     linear: Affine,
+    computed: int = 0,
 ) -> Verdict:
     """Weigh what the landmarks say.
 
@@ -55,6 +56,8 @@ def judge(
         The two images.
     linear : Affine
         The fit without its bending.
+    computed : int
+        How many of the landmarks were made of a transform and moved by nobody since.
 
     Notes
     -----
@@ -65,6 +68,8 @@ def judge(
     symbol, width = fixed.frame.symbol, max(fixed.extent)
     known = np.isfinite(predicted.median)
     evidence = [_redundancy(found)]
+    if computed:
+        evidence.append(_by_hand(len(names), computed))
     if known:
         evidence.append(_left_out(found, symbol, width))
         evidence.append(_size(predicted, symbol, width))
@@ -117,6 +122,15 @@ def _redundancy(found: Estimate) -> Evidence:
             f"{len(found.fixed)} landmarks just determine the transform, so a wrong one would go unnoticed; set more."
         )
     return Evidence("Landmarks to spare", count, 0.5, found.degrees_of_freedom > 0, said)
+
+
+def _by_hand(count: int, computed: int) -> Evidence:
+    which = "All landmarks were" if computed == count else f"{computed} of the {count} landmarks were"
+    said = (
+        f"{which} made of a transform, which they repeat whether it is right or not; move each to where the images show "
+        "its place, or delete it."
+    )
+    return Evidence("Set by hand", count - computed, count, False, said)
 
 
 def _left_out(found: Estimate, symbol: str, width: float) -> Evidence:

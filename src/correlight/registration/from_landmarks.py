@@ -20,6 +20,7 @@ from correlight.landmarks import Estimate, LandmarkModel, SplineEstimate, Suspec
 from correlight.landmarks.choose import choose_model
 from correlight.landmarks.expected import Noise
 from correlight.landmarks.nearness import nearness
+from correlight.landmarks.synthetic import untouched
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.methods.task import Candidate, Fit, ImagePair, Judgement
 from correlight.registration.finish import finish
@@ -131,7 +132,11 @@ def from_landmarks(
     wrong = suspects(fixed_points, moving_points, found.model)
     linear = _nearest_linear(found)
     predicted = predict(found.error, found.moving_from_fixed, fixed.grid, moving.grid)
-    verdict = judge(found, wrong, names, predicted, fixed.grid, moving.grid, linear)
+    computed = int(untouched(names, fixed_points, moving_points).sum())
+    if computed:
+        # How they scatter says nothing of how far the transform is off.
+        predicted = replace(predicted, values=np.full_like(predicted.values, np.nan))
+    verdict = judge(found, wrong, names, predicted, fixed.grid, moving.grid, linear, computed)
     verdict = asked_of_images(verdict, fixed, moving, linear, fixed_points, moving_points)
     off = off_image(found, names, fixed.grid, moving.grid)
     verdict = replace(verdict, reasons=(*verdict.reasons, *off))
@@ -140,7 +145,7 @@ def from_landmarks(
     candidate = Candidate(
         (fixed.usable_channels[0], moving.usable_channels[0]), (Pose(linear, 1.0, float(np.mean(covered))),)
     )
-    reason = f"{len(names)} pairs of landmarks were set by hand; {reason}"
+    reason = f"{len(names) - computed} pairs of landmarks were set by hand; {reason}"
     fit = Fit(candidate, _transform(found, fixed.grid), linear, found.model, reason)
     seconds = time.perf_counter() - began
     maps = _evidence(found, predicted) if isinstance(found, SplineEstimate) else {}
