@@ -577,3 +577,17 @@ def test_what_was_refused_is_no_success_for_a_script(
     like = ["--like", str(registered / "fixed.ome.tif"), "-o", str(registered / ("new" if many else "new.ome.tif"))]
     assert cli.main(["apply", str(registered / "out"), *given, *like]) == code
     assert ("was " + status in capsys.readouterr().err) is (status != "accepted")
+
+
+def test_a_label_image_without_labels_is_moved_and_said(registered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tiff(registered / "none.tif", np.zeros((120, 140), np.uint8), Grid.of((120, 140)))
+    sides = ["--like", str(registered / "fixed.ome.tif"), "-o"]
+    for out, images in (("a.tif", ["none.tif"]), ("many", ["none.tif", "moving.ome.tif"])):
+        paths = [str(registered / name) for name in images]
+        assert cli.main(["apply", str(registered / "out"), *paths, *sides, str(registered / out)]) == 0
+        assert "note on none.tif: every pixel is 0" in capsys.readouterr().err
+    footprint = tifffile.imread(registered / "out" / "footprint.tif")
+    for made in ("a.tif", "many/none.ome.tif"):
+        assert not tifffile.imread(registered / made).any()
+    for made in ("a_footprint.tif", "many/none_footprint.tif"):
+        assert np.array_equal(tifffile.imread(registered / made), footprint)

@@ -109,6 +109,24 @@ def test_the_centre_of_an_oval_and_of_a_box_lies_where_a_point_there_goes(home: 
         np.testing.assert_allclose(made[name].mean(axis=0), expected, atol=0.01)
 
 
+@pytest.mark.parametrize("arc", [8, 30, 1000])
+def test_rounded_corners_stay_round(arc: int, tmp_path: Path) -> None:
+    """ImageJ states the diameter of the corners, and cuts it to the sides."""
+    made = roi("RECT", None, "box", left=20, top=30, right=60, bottom=50, version=228, rounded_rect_arc_size=arc)
+    roifile.roiwrite(tmp_path / "box.roi", made)
+    held = read_rois(tmp_path / "box.roi")
+    (outline,) = held.paths
+    y, x = outline.points.T
+    area = abs(np.sum(y[:-1] * x[1:] - y[1:] * x[:-1])) / 2
+    assert area == pytest.approx(40 * 20 - (4 - np.pi) * min(arc, 40) * min(arc, 20) / 4, rel=1e-3)
+    # From the outer corner of the first pixel to its centre.
+    assert outline.points.min(axis=0) == pytest.approx((29.5, 19.5))
+    assert outline.points.max(axis=0) == pytest.approx((49.5, 59.5))
+    write_rois(tmp_path / "again.roi", held, [outline], set())
+    (again,) = read_rois(tmp_path / "again.roi").paths
+    assert again.points == pytest.approx(outline.points, abs=1e-4)
+
+
 def test_lines_follow_a_field(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert moved(home, "bent", tmp_path / "out.zip", "fixed") == 0
     made = {one.name: one for one in roifile.roiread(tmp_path / "out.zip")}

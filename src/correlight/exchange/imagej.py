@@ -181,11 +181,25 @@ def _areas(roi: Any) -> list[NDArray[np.float64]]:
     left, top, width, height = float(roi.left), float(roi.top), float(roi.right - roi.left), float(roi.bottom - roi.top)
     if roi.subpixelrect:
         left, top, width, height = float(roi.xd), float(roi.yd), float(roi.widthd), float(roi.heightd)
+    rounding = float(roi.rounded_rect_arc_size)
+    if roi.roitype.name == "RECT" and rounding > 0:
+        return [_rounded(width, height, rounding) + [left, top]]
     if roi.roitype.name == "RECT":
         return [np.array([[0, 0], [0, 1], [1, 1], [1, 0]]) * [width, height] + [left, top]]
     angle = np.linspace(0, 2 * np.pi, _AROUND, endpoint=False)
     circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     return [(circle + 1) / 2 * [width, height] + [left, top]]
+
+
+def _rounded(width: float, height: float, diameter: float) -> NDArray[np.float64]:
+    """The outline of a rectangle whose corners are quarters of circles, or of ellipses where a side is too short."""
+    angle = np.linspace(0, np.pi / 2, _AROUND // 4 + 1)
+    radii = np.minimum(diameter, [width, height]) / 2
+    quarter = (1 - np.stack([np.cos(angle), np.sin(angle)], axis=1)) * radii
+    # From the left side to the top, and on through the other corners in the same sense.
+    there, size = quarter, np.array([width, height])
+    right, below = there * [-1, 1] + [width, 0], there * [1, -1] + [0, height]
+    return np.vstack([there, right[::-1], size - there, below[::-1]])
 
 
 def _rebuilt(roi: Any, parts: Sequence[Path2D]) -> Any:
@@ -203,7 +217,7 @@ def _rebuilt(roi: Any, parts: Sequence[Path2D]) -> Any:
         setattr(out, name, getattr(shape, name))
     out.options = roi.options | roifile.ROI_OPTIONS.SUB_PIXEL_RESOLUTION
     out.version = max(roi.version, shape.version)
-    out.multi_coordinates, out.shape_roi_size = None, 0
+    out.multi_coordinates, out.shape_roi_size, out.rounded_rect_arc_size = None, 0, 0
     out.subtype = roifile.ROI_SUBTYPE.UNDEFINED
     out.roitype = roifile.ROI_TYPE.POLYGON if area else roifile.ROI_TYPE[kind]
     if kind == "LINE" and not area:

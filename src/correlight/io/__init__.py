@@ -55,6 +55,7 @@ def read(
     time: int | None = None,
     series: int | None = None,
     view: int | str | None = None,
+    blank: bool = False,
 ) -> Image:
     """Read an image with its pixel size, channel names and validity mask.
 
@@ -80,6 +81,8 @@ def read(
     view : int or str, optional
         Which view of a file that has several (an angle, a phase, an illumination), counted from 0; where there are
         several such axes, letters with numbers, "V=1,H=0".
+    blank : bool
+        Whether an image is taken of which every pixel is the same, as a label image without labels is; a finding says so.
 
     Returns
     -------
@@ -125,7 +128,9 @@ def read(
     in_memory = isinstance(whole_pixels, np.ndarray)
     levels = (whole_pixels,) if in_memory else with_small_level((whole_pixels, *content.levels))
     pixels, small = levels[0], np.asarray(levels[-1])
-    _check_pixels(path, pixels, small)
+    same = _check_pixels(path, pixels, small)
+    if same is not None and not blank:
+        raise ReadError(f"Expected an image, but {path} is blank: every pixel is {same}; choose another image.")
     ndim = len(pixels.shape) - 1
     if given is not None and len(given) not in (1, ndim):
         raise UsageError(f"The spacing of {path.name} needs 1 or {ndim} numbers; got {len(given)}.")
@@ -136,7 +141,7 @@ def read(
         factor = np.asarray(content.shrunk)
         shift = (factor - 1) / 2 * np.asarray(grid.spacing) / factor
         grid = replace(grid, origin=tuple((np.asarray(grid.origin) + shift).tolist()))
-    mask, findings = validity(path, content, small)
+    mask, findings = validity(path, content, small) if same is None else (None, (f"every pixel is {same}",))
     whole = None if mask is None else mask if len(levels) == 1 else CoarseMask(mask, grid.shape)
     stamps = tuple(stamp(file) for file in dict.fromkeys((path, *content.files)))
     if measured(path) != before:
@@ -183,8 +188,8 @@ def _given(spacing: float | Sequence[float]) -> tuple[float, ...]:
     return tuple(np.atleast_1d(as_pixel_size(spacing)).ravel().tolist())
 
 
-def _check_pixels(path: Path, pixels: Pixels, small: NDArray[Any]) -> None:
-    """Refuse what shows nothing, judged by a level that is in memory."""
+def _check_pixels(path: Path, pixels: Pixels, small: NDArray[Any]) -> Any:
+    """Refuse what is no image, judged by a level that is in memory; of a blank one, what every pixel is."""
     height, width = pixels.shape[-2:]
     if min(height, width) < SMALLEST:
         raise ReadError(
@@ -199,8 +204,7 @@ def _check_pixels(path: Path, pixels: Pixels, small: NDArray[Any]) -> None:
     else:
         low = small.min(axis=tuple(range(1, small.ndim)))
         high = small.max(axis=tuple(range(1, small.ndim)))
-    if not np.any(high > low):
-        raise ReadError(f"Expected an image, but {path} is blank: every pixel is {low[0]}; choose another image.")
+    return None if np.any(high > low) else low[0]
 
 
 def _placed(shape: tuple[int, ...], spacing: Any, content: Content) -> tuple[Grid, tuple[str, ...]]:

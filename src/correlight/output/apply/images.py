@@ -161,7 +161,7 @@ def apply(
         given = fixed_spacing, moving_spacing
         images = (
             common.read(like, fixed_part.stated, spacing=fixed_spacing),
-            common.read(moving, moving_part.stated, spacing=moving_spacing),
+            common.read(moving, moving_part.stated, spacing=moving_spacing, blank=True),
         )
         common.must_be_heeded()
         (seen, fixed), (image, grid) = placed(images, saved, given)

@@ -55,7 +55,7 @@ class Member:
 
     def read(self, common: Common) -> Image:
         """The image, or the part of the file that is meant, by a choice of its own or the common one."""
-        return common.read(self.path, self.part.stated, spacing=self.spacing)
+        return common.read(self.path, self.part.stated, spacing=self.spacing, blank=True)
 
 
 def holds_session(path: str | Path) -> bool:
