@@ -127,8 +127,8 @@ def _redundancy(found: Estimate) -> Evidence:
 def _by_hand(count: int, computed: int) -> Evidence:
     which = "All landmarks were" if computed == count else f"{computed} of the {count} landmarks were"
     said = (
-        f"{which} made of a transform, which they repeat whether it is right or not; move each to where the images show "
-        "its place, or delete it."
+        f"{which} made of a transform, which they repeat whether it is right or not; move each to where the images "
+        "show its place, or delete it."
     )
     return Evidence("Set by hand", count - computed, count, False, said)
 

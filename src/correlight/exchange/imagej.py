@@ -183,7 +183,7 @@ def _areas(roi: Any) -> list[NDArray[np.float64]]:
         left, top, width, height = float(roi.xd), float(roi.yd), float(roi.widthd), float(roi.heightd)
     rounding = float(roi.rounded_rect_arc_size)
     if roi.roitype.name == "RECT" and rounding > 0:
-        return [_rounded(width, height, rounding) + [left, top]]
+        return [_rounded(width, height, rounding) + np.array([left, top])]
     if roi.roitype.name == "RECT":
         return [np.array([[0, 0], [0, 1], [1, 1], [1, 0]]) * [width, height] + [left, top]]
     angle = np.linspace(0, 2 * np.pi, _AROUND, endpoint=False)

@@ -82,7 +82,8 @@ def read(
         Which view of a file that has several (an angle, a phase, an illumination), counted from 0; where there are
         several such axes, letters with numbers, "V=1,H=0".
     blank : bool
-        Whether an image is taken of which every pixel is the same, as a label image without labels is; a finding says so.
+        Whether an image is taken of which every pixel is the same, as a label image without labels is; a finding says
+        so.
 
     Returns
     -------

@@ -60,8 +60,8 @@ def landmarks_of(moving_from_fixed: Transform, fixed: Grid, moving: Grid, per_ax
 def untouched(names: Sequence[str], fixed: Points, moving: Points) -> NDArray[np.bool_]:
     """Which landmarks were made of a transform and moved by nobody since.
 
-    They are called as `landmarks_of` calls them, and more of them lie exactly on one affine transform than determine it.
-    Those of a map that bends, or of a projective one, are not told from landmarks that were moved.
+    They are called as `landmarks_of` calls them, and more of them lie exactly on one affine transform than determine
+    it. Those of a map that bends, or of a projective one, are not told from landmarks that were moved.
 
     Parameters
     ----------
