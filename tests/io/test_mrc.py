@@ -329,8 +329,8 @@ def test_of_a_stack_of_volumes_one_is_read(tmp_path: Path) -> None:
     with mrcfile.new(tmp_path / "a.mrc") as file:
         file.set_data(pixels)
         file.voxel_size = 50.0
-    for number, choice in ((0, {}), (2, {"time": 2})):
-        image = read(tmp_path / "a.mrc", **choice)
+    for number, time in ((0, None), (2, 2)):
+        image = read(tmp_path / "a.mrc", time=time)
         np.testing.assert_array_equal(image.levels[0][0], pixels[number])
         assert image.grid.spacing == pytest.approx((0.005, 0.005, 0.005))
         assert any("the file holds 3 volumes in a stack" in text for text in image.findings)

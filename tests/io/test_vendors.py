@@ -307,8 +307,7 @@ def test_nd2_loops_in_any_order(loops: dict[str, int], tmp_path: Path, monkeypat
     kind = type("Loops", (FakeNd2,), {"loops": loops, "calibrated": (True, True, True)})
     monkeypatch.setitem(sys.modules, "nd2", SimpleNamespace(ND2File=kind))  # type: ignore[arg-type]
     path = made(tmp_path / "a.nd2", b"\xda\xce\xbe\x0a" + bytes(300))
-    time = {"time": 2} if "T" in loops else {}
-    image = read(path, scene=1, **time)
+    image = read(path, scene=1, time=2 if "T" in loops else None)
     expected = 1 + 20 * ("T" in loops)
     plane = image.levels[0][:, 0] if "Z" in loops else image.levels[0]
     np.testing.assert_array_equal(plane, PAIR + expected)
