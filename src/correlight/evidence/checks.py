@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from correlight.evidence.predicted_error import PredictedError, coarser_pixel, p
 from correlight.evidence.witnesses import above_displaced, apart_from_outline, of_detail
 from correlight.geometry import Grid, Points
 from correlight.images.plane import Plane
+from correlight.progress import in_threads
 from correlight.refine.choose import Choice, Untaken
 from correlight.refine.linear import improved, refine
 from correlight.refine.planes import PlanePair
@@ -79,13 +82,24 @@ def independent_fits(pair: Comparison, choice: Choice) -> IndependentFits:
         The refined transform and the fits to its halves.
     """
     found, level = choice.transform, (pair.weighing,)
-    exchanged = pair.exchanged()
-    back = refine(exchanged, found.inverse(), choice.model, measure=choice.measure, levels=(exchanged.weighing,))
-    other = None
-    if "features" in pair.measures:
+
+    def backward() -> LinearTransform:
+        exchanged = pair.exchanged()
+        levels = (exchanged.weighing,)
+        return refine(exchanged, found.inverse(), choice.model, measure=choice.measure, levels=levels).inverse()
+
+    def by_other_measure() -> LinearTransform | None:
+        if "features" not in pair.measures:
+            return None
         measure: MeasureName = "features" if choice.measure == "mutual information" else "mutual information"
-        other = refine(pair, found, choice.model, measure=measure, levels=level)
-    return IndependentFits(found, choice.halves, back.inverse(), other, choice.untaken, local_misfit(pair, choice))
+        return refine(pair, found, choice.model, measure=measure, levels=level)
+
+    def local() -> float:
+        return local_misfit(pair, choice)
+
+    tasks: tuple[Callable[[], Any], ...] = (backward, by_other_measure, local)
+    back, other, misfit = in_threads(lambda task: task(), tasks, len(tasks))
+    return IndependentFits(found, choice.halves, back, other, choice.untaken, misfit)
 
 
 def local_misfit(pair: Comparison, choice: Choice) -> float:

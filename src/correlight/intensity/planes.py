@@ -24,6 +24,8 @@ from correlight.search.stretch import FOLLOWED, StretchedPose, StretchSearch
 # Of results that score so many times as much as rivals and as wrong poses, none was wrong (640 results, 375 of them
 # wrong).
 _UNAMBIGUOUS = 1.5
+# Of poses that score so many times as much as the next before they are refined, only few rivals are refined as well.
+_CLEAR, _FEW = 2.0, 3
 # Working sizes at which hypotheses are refined before the best of them is refined to the end.
 _HYPOTHESIS_LEVELS = (128,)
 # Working size at which channels are compared at a pose that beads gave.
@@ -34,6 +36,9 @@ _STRETCH_LEVELS = (64, 128)
 _STRETCHES_REFINED = 12
 # Without a rival, a pose counts as if one had scored this share of it.
 _SCORE_OF_NO_RIVAL = 0.4
+# Of 307 results that scored less than this times as much as deliberately wrong poses, none was right.
+_LOST = 1.0
+_ALL_LOST = "Deliberately wrong poses score more than the best pose that was found."
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +55,8 @@ class PlaneCandidate(Candidate):
         Of the best pose, if it was compared with wrong ones already.
     found_by : Candidate, optional
         Where the poses come from, if not from these channels.
+    search : PoseSearch, optional
+        What found them.
     """
 
     fixed: Plane
@@ -57,6 +64,12 @@ class PlaneCandidate(Candidate):
     engine: MakeEngine
     scores: ScoreStatistics | None = None
     found_by: Candidate | None = None
+    search: PoseSearch | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the best pose was compared with deliberately wrong ones, and scores less."""
+        return self.scores is not None and self.scores.ratio < _LOST
 
     @property
     def margin(self) -> float:
@@ -110,15 +123,26 @@ def find(task: Task, engine: MakeEngine, hypotheses: int) -> PlaneCandidate:
             candidate = candidates[number]
             told = partial(_part_done, task.report, (number + (0 if common else last + 1)) / 2, last + 1)
             poses = task.limits.kept(search.ranked(told, common_scales=common))
-            poses = _hypotheses(candidate, poses[:hypotheses], task, refined[number])
-            candidate = replace(candidate, poses=tuple(search.rescored(poses)))
+            poses = _hypotheses(candidate, poses[: _worth_refining(poses, hypotheses)], task, refined[number])
+            candidate = replace(candidate, poses=tuple(search.rescored(poses)), search=search)
             if candidate.margin >= _UNAMBIGUOUS and not (all(one.complete for one in searches) and number == last):
                 candidate = candidate.with_scores(task, candidate.poses[0].moving_from_fixed)
                 assert candidate.scores is not None
                 if candidate.scores.ratio >= _UNAMBIGUOUS:
                     return candidate
             candidates[number] = candidate
-    return max(candidates, key=lambda candidate: candidate.margin)
+    best = max(candidates, key=lambda candidate: candidate.margin)
+    if not (task.limits.last_resort and best.poses):
+        return best
+    # Nothing is refined that would be refused for this alone: something was refused before.
+    best = best.with_scores(task, best.poses[0].moving_from_fixed)
+    return replace(best, poses=(), nothing=_ALL_LOST) if best.lost else best
+
+
+def _worth_refining(poses: list[Pose], most: int) -> int:
+    """How many of ranked poses are refined."""
+    clear = len(poses) > 1 and poses[0].score >= _CLEAR * poses[1].score
+    return min(most, _FEW) if clear else most
 
 
 def _part_done(report: Progress, number: float, count: int, done: float) -> None:
@@ -155,9 +179,9 @@ def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float
     within : tuple of float
         Least and greatest stretch.
     """
+    assert candidate.search is not None
     channels, limits = task.pair.compared_by.refine, task.limits.for_stretch(within[1])
-    plain = PoseSearch(candidate.fixed, candidate.moving, limits, candidate.engine, task.workers, task.pair.working)
-    search = StretchSearch(plain, within)
+    search = StretchSearch(candidate.search.within(limits), within)
 
     def exact(one: StretchedPose) -> StretchedPose:
         """With what an affine fit adds: stretches are tried in coarse steps."""
@@ -166,8 +190,9 @@ def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float
 
     tried = search.tried(partial(task.report, "search"))[:_STRETCHES_REFINED]
     found = in_threads(exact, tried, task.workers)
-    # A smaller stretch the usual search has followed already.
-    held = [one for one in found if one.stretch.factor >= FOLLOWED and one.score > 0]
+    # A smaller stretch the usual search has followed already, and the right one makes images more alike.
+    least = max(0.0, candidate.poses[0].score)
+    held = [one for one in found if one.stretch.factor >= FOLLOWED and one.score > least]
     return max(held, key=lambda one: one.score, default=None)
 
 

@@ -77,8 +77,7 @@ class ImageRefinement:
         if asked != ELASTIC:
             return self._linear(task, candidate, models_for(task, self._settings.models))
         fit = self._straight(task, candidate)
-        scores = fit.candidate.scores if isinstance(fit.candidate, PlaneCandidate) else None
-        lost = scores is not None and scores.ratio < 1
+        lost = isinstance(fit.candidate, PlaneCandidate) and fit.candidate.lost
         return with_field(fit, _other_channels(task, fit.candidate), lost=lost)
 
     def with_field(self, task: Task, fit: Fit) -> ImageFit | None:
@@ -118,10 +117,10 @@ class ImageRefinement:
         top = candidate.poses[0].moving_from_fixed
         candidate = candidate.with_scores(task, top)
         pair = candidate.compared(task.pair.compared_by.refine, task.seed)
-        assert candidate.scores is not None
-        lost = candidate.scores.ratio < 1
-        choice = choose(pair, top, models[:1] if lost else models, self._measures(pair))
-        if lost and len(models) > 1:
+        # What is refused all the same is shown as it was found, and no time is spent on how well it can be known.
+        most = 1 if candidate.lost else None
+        choice = choose(pair, top, models[:most], self._measures(pair)[:most])
+        if candidate.lost and len(models) > 1:
             choice = replace(choice, reason="deliberately wrong poses score more, so no richer model was tried")
         return ImageFit(candidate, choice.transform, choice.transform, choice.model, choice.reason, choice, pair)
 

@@ -245,10 +245,12 @@ class _Trial:
         """Fits to the two halves, from a start moved aside by what the pair says."""
         pair, ndim = self._pair, self._pair.fixed_grid.ndim
         aside = pair.aside * pair.pixel(start, self._level) * np.ones(ndim)
-        even, odd = (
-            _followed(pair, beside, model, self.measure, (self._level,), half)
-            for half, beside in enumerate(start @ Affine.of(np.eye(ndim), side * aside) for side in (-1, 1))
-        )
+
+        def fitted(half: int) -> LinearTransform:
+            beside = start @ Affine.of(np.eye(ndim), (2 * half - 1) * aside)
+            return _followed(pair, beside, model, self.measure, (self._level,), half)
+
+        even, odd = in_threads(fitted, (0, 1), 2)
         return even, odd
 
     def unsure(self, model: LinearModel) -> float:

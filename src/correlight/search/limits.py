@@ -220,6 +220,11 @@ class Limits:
         least, greatest = max(self.scale[0], scale / _NEAR_FOUND), min(self.scale[1], scale * _NEAR_FOUND)
         return replace(self, scale=(least, greatest))
 
+    def scored_as(self, other: Limits) -> bool:
+        """Whether a rotation and a scale have the same best shifts, ranked alike, within these limits and others."""
+        one, two = ((each.scale, each.least_overlap, each.finer, each.start) for each in (self, other))
+        return one == two
+
     def is_common(self, scale: float) -> bool:
         """Whether a scale lies in the middle of the range."""
         middle = np.sqrt(self.scale[0] * self.scale[1])

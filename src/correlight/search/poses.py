@@ -245,6 +245,19 @@ class PoseSearch:
         search._null_scores = self._null_scores
         return search
 
+    def within(self, limits: Limits) -> PoseSearch:
+        """A search of the same images within other limits; what was scored already serves again where it would be so.
+
+        Parameters
+        ----------
+        limits : Limits
+            Which poses are possible.
+        """
+        search = PoseSearch(self.fixed, self.moving, limits, self._engine, self._workers, self._planes)
+        if limits.scored_as(self._limits):
+            search._known = self._known
+        return search
+
     def scored(self, candidates: Sequence[RotationScale]) -> list[ScoredPose]:
         """The best shifts of candidates on the first level."""
         return self.evaluate(self._schedule.coarse, candidates, lambda done: None)
