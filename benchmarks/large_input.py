@@ -153,12 +153,12 @@ def images_read(folder: Path) -> str:
     return ", ".join(" and ".join(f"{level.shape[-1]:,}" for level in image.levels) for image in images) + " columns"
 
 
-def simulate(folder: Path, plan: Plan, parts: Sequence[str]) -> tuple[Affine, Grid]:
+def simulate(folder: Path, plan: Plan, parts: Sequence[str], rotation: float = 25.0) -> tuple[Affine, Grid]:
     """Write the images that the parts need; the truth between them, and where the fixed pixels lie."""
     couple = pair(
         "cell",
         seed=5,
-        rotation=25.0,
+        rotation=rotation,
         mirror=False,
         stretch=1.0,
         electron_spacing=FIELD / plan.drawn_fixed,
