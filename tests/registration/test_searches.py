@@ -1,10 +1,17 @@
 """Searches of recipes keep to the limits and to the start that they are given, wherever the truth lies."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from correlight.appearance import APPEARANCES
 from correlight.images.image import Image
+from correlight.intensity.planes import PlaneCandidate
+from correlight.intensity.search import FeatureSearch, PoseSettings
 from correlight.methods.protocols import Dimension
+from correlight.methods.task import ImagePair, Task
 from correlight.recipes import Recipe, load
 from correlight.registration.options import Methods
 from correlight.registration.register import register
@@ -89,3 +96,17 @@ def test_clouds_keep_to_a_start_and_to_their_handedness(ndim: int) -> None:
     kept = register(pair.fixed, mirrored, "point-clouds", mirror=False)
     assert not kept.poses[0].linear.mirrored
     assert not kept
+
+
+def test_what_wrong_poses_outscore_is_refined_only_where_nothing_was_refused_before() -> None:
+    """The right pose lies outside the limits; the search of a last resort then proposes nothing, and says why."""
+    pixels = ndimage.gaussian_filter(np.random.default_rng(5).standard_normal((96, 96)), 2.0)
+    images = Image.from_array(pixels), Image.from_array(pixels[::-1, ::-1])
+    stated = ImagePair(*images, appearance=APPEARANCES["edges"])
+    search, limits = FeatureSearch(PoseSettings()), Limits((0.95, 1.05), (0.0, 40.0), (False,))
+    usual = search.find(Task(stated, limits))
+    assert isinstance(usual, PlaneCandidate)
+    assert usual.with_scores(Task(stated, limits), usual.poses[0].moving_from_fixed).lost
+    last = search.find(Task(stated, replace(limits, last_resort=True)))
+    assert not last.poses
+    assert last.nothing == "Deliberately wrong poses score more than the best pose that was found."

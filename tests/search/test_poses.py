@@ -12,9 +12,9 @@ from correlight.appearance.channels import Group, edges, shrunk
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.plane import DIVISIBLE, Plane, working_planes
-from correlight.search.correlate import ByFeatures, MakeEngine
+from correlight.search.correlate import ByFeatures, Engine, FeatureEngine, MakeEngine, Shift
 from correlight.search.information import MutualInformationEngine
-from correlight.search.limits import Limits
+from correlight.search.limits import Limits, NearStart
 from correlight.search.pose import Pose
 from correlight.search.poses import PoseSearch, WorkingPlanes, search_poses
 from correlight.search.ranking import distinct
@@ -213,6 +213,29 @@ def test_searches_with_an_image_in_common_look_at_it_once() -> None:
     PoseSearch(fixed, moving.cut((0, 0), (100, 100)), limits, engine, 1, planes).ranked()
     assert len(looked) == len(set(looked))
     assert len(looked) - alone < alone
+
+
+def test_within_other_limits_what_was_scored_serves_again_only_where_it_would_be_so() -> None:
+    class Counting(FeatureEngine):
+        def best_shifts(self, moving_from_fixed: np.ndarray) -> list[Shift]:
+            asked.append(moving_from_fixed)
+            return super().best_shifts(moving_from_fixed)
+
+    def make(fixed: Plane, moving: Plane, least: float, step: float = 0.0, start: NearStart | None = None) -> Engine:
+        return Counting(fixed, moving, edges, least, step=step, start=start)
+
+    make.stride = 1  # type: ignore[attr-defined]
+    asked: list[np.ndarray] = []
+    fixed, moving, _ = known_pair(20.0)
+    limits = Limits((0.95, 1.05), (0.0, 40.0), (False,))
+    search = PoseSearch(fixed, moving, limits, make, 1)  # type: ignore[arg-type]
+    found = search.promising(3, lambda done: None)
+    first = len(asked)
+    # As where a stretch is sought after all else: these limits change nothing about how a pose scores.
+    assert search.within(replace(limits, last_resort=True)).promising(3, lambda done: None) == found
+    assert len(asked) == first > 0
+    search.within(replace(limits, least_overlap=0.12)).promising(3, lambda done: None)
+    assert len(asked) == 2 * first
 
 
 def test_a_search_that_decided_needs_no_unusual_scales() -> None:

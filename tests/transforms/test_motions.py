@@ -39,7 +39,7 @@ def some_points(motions: Motions, rng: np.random.Generator, count: int = 25) -> 
 
 
 def moved(motions: Motions, parameters: np.ndarray, points: np.ndarray) -> np.ndarray:
-    return motions.mapped(parameters, points)[0]
+    return motions.of(points).by(parameters)[0]
 
 
 def test_the_models_are_those_of_the_type() -> None:
@@ -82,7 +82,7 @@ def test_pull_back_is_the_derivative(model: LinearModel, ndim: int, logarithm: b
         / (2 * step)
         for move in step * np.eye(motions.count)
     ]
-    _, pull_back = motions.mapped(parameters, points)
+    _, pull_back = motions.of(points).by(parameters)
     np.testing.assert_allclose(pull_back(gradient), numeric, rtol=0, atol=2e-7)
 
 

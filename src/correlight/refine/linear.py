@@ -86,11 +86,11 @@ def improved(samples: Samples, start: LinearTransform, model: LinearModel, measu
     """
     points, outer = samples.points, samples.pixel_from_frame[:-1, :-1]
     motions = Motions.over(points, model, least=samples.pixel)
-    compare = samples.measure(measure)
+    moving, compare = motions.of(points), samples.measure(measure)
 
     def objective(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         checkpoint()
-        moved, pull_back = motions.mapped(parameters, points)
+        moved, pull_back = moving.by(parameters)
         agreement = compare(samples.places(moved))
         return -agreement.value, -pull_back(agreement.gradient @ outer)
 

@@ -103,7 +103,9 @@ class Samples:
     def places(self, points: Points | None = None) -> Points:
         """Where points of the frame, the samples themselves without, lie in pixels of the moving image."""
         matrix = self.pixel_from_frame
-        return np.asarray((self.points if points is None else points) @ matrix[:-1, :-1].T + matrix[:-1, -1])
+        found = matrix[:-1, :-1] @ (self.points if points is None else points).T
+        found += matrix[:-1, -1:]
+        return np.asarray(found.T)
 
     def by_block(self, name: MeasureName) -> NDArray[np.float64]:
         """What the samples of each field contribute to a measure; NaN for fields with hardly any."""

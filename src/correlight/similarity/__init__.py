@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 Places = NDArray[np.float64]
 
 # Values at so many places at a time stay in the cache of the processor.
-_AT_A_TIME = 4096
+AT_A_TIME = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +104,8 @@ def sample_values(planes: NDArray[np.float32], places: Places) -> NDArray[np.flo
 def sample_values_of_rows(rows: NDArray[np.float32], shape: Sequence[int], places: Places) -> NDArray[np.float32]:
     """The values of `sample_rows`, ``(N, C)``, where nobody needs slopes."""
     found = np.empty((len(places), rows.shape[1]), np.float32)
-    for first in range(0, len(places), _AT_A_TIME):
-        part = slice(first, first + _AT_A_TIME)
+    for first in range(0, len(places), AT_A_TIME):
+        part = slice(first, first + AT_A_TIME)
         values, fractions = _corners(rows, shape, places[part])
         for fraction in reversed(fractions):
             values = [low + (high - low) * fraction for low, high in zip(values[::2], values[1::2], strict=True)]

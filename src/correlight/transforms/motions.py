@@ -172,12 +172,13 @@ class Motions:
         columns = self.generators.reshape(self.count, -1).T
         return np.asarray(self.size * np.linalg.lstsq(columns, tangent.ravel(), rcond=None)[0])
 
-    def _matrix(self, core: Matrix) -> Matrix:
+    def matrix(self, core: Matrix) -> Matrix:
+        """A motion on positions, from one on those from the centre in units of `size`."""
         return np.asarray(np.linalg.inv(self._to_unit) @ core @ self._to_unit)
 
     def by(self, parameters: Parameters) -> Affine | Projective:
         """The motion with given parameters, ``(P,)``; it need not be small."""
-        matrix = self._matrix(self.core(parameters))
+        matrix = self.matrix(self.core(parameters))
         if self.model == "projective":
             return Projective(matrix)
         matrix[-1] = np.eye(len(matrix))[-1]
@@ -191,18 +192,46 @@ class Motions:
         # A small tilt moves p by -p (v . p), where the last row of the matrix is v.
         return np.asarray(moved[:, :-1] - unit[:, :, None] * moved[:, -1:])
 
-    def mapped(self, parameters: Parameters, points: Points) -> tuple[Points, PullBack]:
-        """Where ``(N, D)`` points go, and what takes derivatives by those places back to the parameters."""
-        core, slopes = self.core_and_slopes(parameters)
-        matrix = self._matrix(core)
-        places = points @ matrix[:-1, :-1].T + matrix[:-1, -1]
-        unit = (points - self.centre) / self.size
-        if self.model != "projective":
-            return places, PullBack(slopes, unit, plane_similarity=self.model == "similarity" and self._curved is None)
+    def of(self, points: Points) -> MovedPoints:
+        """``(N, D)`` points, to be moved by one set of parameters after the other."""
+        places = np.ascontiguousarray(points.T)
+        return MovedPoints(self, places, (places - self.centre[:, None]) / self.size)
+
+    @property
+    def is_plane_similarity(self) -> bool:
+        """Whether parameters are the entries of a similarity of the plane."""
+        return self.model == "similarity" and self._curved is None
+
+
+@dataclass(frozen=True, eq=False)
+class MovedPoints:
+    """Points that a fit moves again and again; one row per axis, which adds up faster.
+
+    Parameters
+    ----------
+    motions : Motions
+        What moves them.
+    points, unit : (D, N) arrays
+        Where they lie, and the same from the centre in units of the size of the field.
+    """
+
+    motions: Motions
+    points: NDArray[np.float64]
+    unit: NDArray[np.float64]
+
+    def by(self, parameters: Parameters) -> tuple[Points, PullBack]:
+        """Where the points go, ``(N, D)``, and what takes derivatives by those places back to the parameters."""
+        core, slopes = self.motions.core_and_slopes(parameters)
+        matrix = self.motions.matrix(core)
+        places = matrix[:-1, :-1] @ self.points
+        places += matrix[:-1, -1:]
+        if self.motions.model != "projective":
+            return places.T, PullBack(slopes, self.unit, plane_similarity=self.motions.is_plane_similarity)
         # Only a projective map changes the last coordinate.
-        places = places / (points @ matrix[-1, :-1] + matrix[-1, -1])[:, None]
-        weight = unit @ core[-1, :-1] + core[-1, -1]
-        return places, PullBack(slopes, unit, (places - self.centre) / self.size, weight[:, None])
+        places /= matrix[-1, :-1] @ self.points + matrix[-1, -1]
+        weight = core[-1, :-1] @ self.unit + core[-1, -1]
+        unit = (places - self.motions.centre[:, None]) / self.motions.size
+        return places.T, PullBack(slopes, self.unit, unit, weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,15 +246,17 @@ class PullBack:
 
     def __call__(self, gradient: NDArray[np.float64]) -> Parameters:
         """Derivative by the ``(P,)`` parameters from the ``(N, D)`` derivative by the places."""
+        by_place = gradient.T
         if self.plane_similarity:
             # The same as below, summed in pairs, which rounds less. Refinements by similarities are what every search
             # and every verdict rests on, and a last digit can send their optimiser another way (decision 14).
-            (y, x), (v, u) = gradient.T, self.unit.T
-            return np.array([y.sum(), x.sum(), np.sum(x * v - y * u), np.sum(gradient * self.unit)])
-        by_place = gradient if self.weight is None else gradient / self.weight
-        by_matrix = np.column_stack([by_place.T @ self.unit, by_place.sum(axis=0)])
+            (y, x), (v, u) = by_place, self.unit
+            return np.array([y.sum(), x.sum(), np.sum(x * v - y * u), np.sum(by_place * self.unit)])
+        if self.weight is not None:
+            by_place = by_place / self.weight
+        by_matrix = np.column_stack([by_place @ self.unit.T, by_place.sum(axis=1)])
         if self.places is None:
             return np.asarray(np.tensordot(self.slopes[:, :-1], by_matrix, 2))
-        last = -np.sum(by_place * self.places, axis=1)
-        by_last = np.append((last[:, None] * self.unit).sum(axis=0), last.sum())
+        last = -np.einsum("dn,dn->n", by_place, self.places)
+        by_last = np.append(self.unit @ last, last.sum())
         return np.asarray(np.tensordot(self.slopes, np.vstack([by_matrix, by_last]), 2))
