@@ -17,8 +17,11 @@ import numpy as np
 from scipy import ndimage
 
 from benchmarks.elastic import bend, bent_copy, nearest_affine
+from correlight.evidence.checks import LEAST_ERROR
+from correlight.evidence.predicted_error import PredictedError, coarser_pixel, spread
 from correlight.images.image import Image
 from correlight.images.volume import Volume
+from correlight.intensity.elastic import UNDERSTATED
 from correlight.refine.rounds import choose_in_rounds
 from correlight.refine.volumes import VolumePair, levels_of
 
@@ -59,12 +62,15 @@ def main() -> int:
           f"{np.median(errors[1]):.2f} | {np.percentile(errors[1], 90):.2f} | {seconds:.1f} | {spent:.1f} | "
           f"{before:.0f} | {peak:.0f} |")  # fmt: skip
     if choice.fit is not None:
-        own = choice.fit.deviation_at(points) / SPACING[1]
-        apart = np.linalg.norm(choice.fit.halves[0](points) - choice.fit.halves[1](points), axis=1) / 2 / SPACING[1]
+        # As `correlight.intensity.elastic.error_with_field` adds them up where the images speak for the field.
+        halves = spread([choice.fit.halves], 1.0, LEAST_ERROR * coarser_pixel(fixed.grid, other.grid, 1.0))
+        own, apart = UNDERSTATED * choice.fit.deviation_at(points), halves(points)
         seen = choice.fit.evidence_at(points) > 0.5
-        print(f"{choice.reason}; evidence on {seen.mean():.2f}; deviation {np.median(own):.2f}, halves "
-              f"{np.median(apart):.2f}; under 1.95 deviations "
-              f"{np.mean(errors[1][seen] <= 1.95 * np.sqrt(own**2 + apart**2)[seen]):.2f}")  # fmt: skip
+        bound = PredictedError(np.sqrt(own**2 + apart**2)[:, None, None].astype(np.float32), fixed.grid).bound.ravel()
+        under = (errors[1] * SPACING[1] <= bound)[seen]
+        deviation, rest = (np.median(one) / SPACING[1] for one in (own, apart))
+        print(f"{choice.reason}; evidence on {seen.mean():.2f}; deviation {deviation:.2f}, halves and least error "
+              f"{rest:.2f}; {under.mean():.2f} under the 95 % bound")  # fmt: skip
     else:
         print(choice.reason)
     return 0

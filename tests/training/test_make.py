@@ -234,6 +234,13 @@ def test_an_unknown_kind_or_column_is_said(folder: Path, tmp_path: Path) -> None
         read_pairs(write_table(tmp_path, ["a,b,c"], "fixed,moving,colour"))
 
 
+def test_a_pair_that_stands_twice_would_be_learned_from_and_held_out_at_once(tmp_path: Path) -> None:
+    rows = ["a.tif,b.tif,0", "a.tif,b.tif,1", "./a.tif,b.tif,0"]
+    with pytest.raises(ReadError, match=r"once in .*; rows 1 and 3 are one: a.tif with b.tif"):
+        read_pairs(write_table(tmp_path, rows, "fixed,moving,fixed_channel"))
+    assert len(read_pairs(write_table(tmp_path, rows[:2], "fixed,moving,fixed_channel"))) == 2
+
+
 def test_images_apart_keep_their_shapes_and_state_their_pixel_sizes_both(folder: Path) -> None:
     heads = "fixed,moving,fixed_spacing,moving_spacing"
     row = read_pairs(write_table(folder, ["em0.tif,small.tif,0.1,0.2"], heads, "apart.csv"))

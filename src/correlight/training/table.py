@@ -70,7 +70,7 @@ def read_pairs(path: str | Path, alone: Role | None = None) -> tuple[Row, ...]:
     Raises
     ------
     ReadError
-        If the table cannot be read, has other columns, or a cell does not hold what it should.
+        If the table cannot be read, has other columns or a pair twice, or a cell does not hold what it should.
     """
     heads, lines = columns_and_rows(path, TABLE_LIMIT, _MOST_PAIRS)
     unknown = [name for name in heads if name not in _COLUMNS]
@@ -82,7 +82,16 @@ def read_pairs(path: str | Path, alone: Role | None = None) -> tuple[Row, ...]:
     rows: Iterator[dict[str, str]] = (dict(zip(heads, line, strict=True)) for line in lines)
     if alone is not None:
         rows = (_with_itself(cells, alone) for cells in rows)
-    return tuple(_row(cells, Path(path), number) for number, cells in enumerate(rows, start=1))
+    found = tuple(_row(cells, Path(path), number) for number, cells in enumerate(rows, start=1))
+    first: dict[tuple[Path, Path, tuple[str | None, str | None]], int] = {}
+    for row in found:
+        known = first.setdefault((row.fixed.resolve(), row.moving.resolve(), row.channels), row.number)
+        if known != row.number:
+            # One of them may be learned from and the other held out, which would then test nothing.
+            raise ReadError(
+                f"Each pair was expected once in {path}; rows {known} and {row.number} are one: {row.name}."
+            )
+    return found
 
 
 def _with_itself(cells: dict[str, str], role: Role) -> dict[str, str]:
