@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -104,7 +105,6 @@ def _one_way(images: Related) -> NDArray[np.float64]:
 def _costs(images: Related, steps: NDArray[np.intp]) -> Float32:
     """How unlikely each step is over a patch, in nats, shape ``(steps, ...)`` over the asked places."""
     ndim = images.grid.ndim
-    made = []
     close = images.closeness
     # Logarithm of the likelihood of two variates over that of two that have nothing in common.
     weighed = images.fixed * (close / (1 - close**2)).reshape(-1, *[1] * ndim)
@@ -112,7 +112,9 @@ def _costs(images: Related, steps: NDArray[np.intp]) -> Float32:
     own = np.einsum("c,c...->...", self_weight, images.fixed**2) - np.float32(images.information)
     theirs = np.einsum("c,c...->...", self_weight, images.moving**2)
     shape = images.grid.shape
-    for step in steps:
+    patches = [_patches(n, ndim) for n in shape]
+    found = np.empty((len(steps), *(len(one) for one in patches)), np.float32)
+    for number, step in enumerate(steps):
         checkpoint()
         here = tuple(slice(max(0, -s), n - max(0, s)) for s, n in zip(step, shape, strict=True))
         there = tuple(slice(max(0, s), n - max(0, -s)) for s, n in zip(step, shape, strict=True))
@@ -122,13 +124,22 @@ def _costs(images: Related, steps: NDArray[np.intp]) -> Float32:
         # What is not shown by both costs as much as features that have nothing in common.
         cost = np.zeros(shape, np.float32)
         np.multiply(unlike, both, out=cost[here])
-        made.append(_over_patches(cost))
-    return np.stack(made)
+        found[number] = _over_patches(cost, patches)
+    return found
 
 
-def _over_patches(cost: Float32) -> Float32:
+@cache
+def _patches(count: int, ndim: int) -> Float32:
+    """What takes ``count`` pixels along an axis to means over the patches around the asked ones; edges are repeated."""
+    asked, patch = np.arange(0, count, _EVERY[ndim]), np.arange(-_PATCH[ndim], _PATCH[ndim] + 1)
+    means = np.zeros((len(asked), count), np.float32)
+    places = np.clip(asked[:, None] + patch, 0, count - 1)
+    np.add.at(means, (np.arange(len(asked))[:, None], places), np.float32(1 / len(patch)))
+    return means
+
+
+def _over_patches(cost: Float32, patches: list[Float32]) -> Float32:
     """Means over the patches around the asked places, along one axis after the other, so that the last has few."""
-    for axis in range(cost.ndim):
-        cost = ndimage.uniform_filter1d(cost, 2 * _PATCH[cost.ndim] + 1, axis, mode="nearest")
-        cost = cost[(slice(None),) * axis + (slice(None, None, _EVERY[cost.ndim]),)]
-    return cost
+    if cost.ndim == 3:
+        cost = (patches[0] @ cost.reshape(len(cost), -1)).reshape(-1, *cost.shape[1:])
+    return np.asarray(patches[-2] @ cost @ patches[-1].T)
