@@ -87,7 +87,7 @@ def test_images_far_from_square_are_refused_or_registered(
 ) -> None:
     image(home / "odd.ome.tif", texture(shape, 3), spacing)
     # A few of the rotations, as what goes wrong at one does so at all.
-    code, said = run("register", "f.ome.tif", "odd.ome.tif", "-o", "out", "--rotation", "-10..10")
+    code, said = run("register", "f.ome.tif", "odd.ome.tif", "-o", "out", "--rotation", "-2..2", "--no-mirror")
     assert (code, said) == (3, "")
     assert (home / "out" / "report.html").is_file()
 

@@ -45,7 +45,7 @@ def couple() -> SimulatedPair:
 
 
 # Rotations that are searched.
-NEAR = (120.0, 140.0)
+NEAR = (127.0, 133.0)
 
 
 def error(result: Result, couple: SimulatedPair, moving: Image) -> float:
