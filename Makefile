@@ -46,7 +46,7 @@ QUICK  := $(addprefix tests/,test_geometry.py test_import.py test_layers.py test
 FILES  := $(addprefix tests/,io/test_reading.py io/test_write.py io/test_choice.py io/test_mrc.py exchange/test_itk.py \
           exchange/test_ngff.py notebook)
 
-.PHONY: demo test package docs oldest test-napari quick learn clean
+.PHONY: demo test types cases package docs oldest test-napari quick learn clean
 
 demo: $(STAMP)
 	$(BIN)/correlight demo -o demo --overwrite
@@ -54,13 +54,19 @@ demo: $(STAMP)
 test: $(TESTED) $(TSTAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	PATH="$$PATH:$(CURDIR)/$(TVENV)/bin" $(BIN)/pytest -n logical --dist worksteal
+# Types take one processor for a minute or two, in which the tests would have to wait.
+	$(MAKE) -j 2 types cases
 # Each of these takes one processor; what one says is shown once it is done.
 	$(MAKE) -j 2 -O $(if $(filter none,$(SCREEN)),,test-napari) package docs
 ifeq ($(SCREEN),none)
 	@echo "The plug-in for napari was not tested: there is no screen, and xvfb-run is not installed."
 endif
+
+types: $(TESTED)
+	$(BIN)/mypy
+
+cases: $(TESTED) $(TSTAMP)
+	PATH="$$PATH:$(CURDIR)/$(TVENV)/bin" $(BIN)/pytest -n logical --dist worksteal
 
 package: $(TSTAMP)
 	rm -rf dist $(ALONE)
