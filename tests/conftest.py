@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,26 @@ def data() -> Path:
 def pairs(data: Path) -> dict[str, dict[str, Any]]:
     """The pairs of real images by their id."""
     return {pair["id"]: pair for pair in json.loads((data / "pairs.json").read_text(encoding="utf-8"))}
+
+
+_SPOTS: dict[tuple[Any, ...], Any] = {}
+
+
+@pytest.fixture(scope="module")
+def beads_found_once() -> Iterator[None]:
+    """Beads of one image are the same in every search, and take seconds to find in a stack: each is looked at once."""
+    from correlight.beads import matching
+    from correlight.beads.spots import find_spots
+
+    def find(pixels: Any, grid: Any, valid: Any, *, diameter: float | None, psf: Any) -> Any:
+        key = sha256(pixels.tobytes()).digest(), sha256(valid.tobytes()).digest(), grid, diameter, psf
+        if key not in _SPOTS:
+            _SPOTS[key] = find_spots(pixels, grid, valid, diameter=diameter, psf=psf)
+        return _SPOTS[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matching, "find_spots", find)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,7 @@
 """Beads in stacks: balls in an electron microscope's, long along z in a light microscope's, at any rotation."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from correlight import register
 from correlight.beads import matching
 from correlight.beads.matching import BeadSearch, searched_image, shrinking
 from correlight.beads.pose_limits import PoseLimits
-from correlight.beads.spots import Spots, find_spots
+from correlight.beads.spots import find_spots
 from correlight.geometry import Grid, Points
 from correlight.images import pyramid
 from correlight.images.image import Image
@@ -28,20 +26,7 @@ from tests.phantoms import mean_error
 LIMITS = Limits((0.85, 1.15))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _each_stack_is_looked_at_once() -> Iterator[None]:
-    """Spots of one stack are the same in every search, and take seconds to find."""
-    known: dict[tuple[bytes, Grid, float | None, float], Spots] = {}
-
-    def find(pixels: np.ndarray, grid: Grid, valid: np.ndarray, *, diameter: float | None, psf: float) -> Spots:
-        key = sha256(pixels.tobytes()).digest(), grid, diameter, psf
-        if key not in known:
-            known[key] = find_spots(pixels, grid, valid, diameter=diameter, psf=psf)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching, "find_spots", find)
-        yield
+pytestmark = pytest.mark.usefixtures("beads_found_once")
 
 
 @cache

@@ -23,8 +23,8 @@ from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.refine.choose import Choice
 from correlight.refine.planes import PlanePair
-from correlight.search.correlate import Shift
-from correlight.search.limits import Limits
+from correlight.search.correlate import ByFeatures, Shift
+from correlight.search.limits import Limits, NearStart
 from correlight.search.pose import Pose
 from correlight.transforms import Affine
 from tests.phantoms import MIDDLE, mean_error, seen_through
@@ -249,6 +249,25 @@ def test_wrong_poses_that_are_known_are_not_looked_at_again() -> None:
     for other in (Affine.similarity(24.0, 0.25), Affine.similarity(20.0, 0.3), Affine.similarity(20.0, 0.25, True)):
         assert look(other, first).wrong is not first.wrong
         assert len(asked) == 3 + 46
+
+
+def test_near_a_start_the_pose_is_scored_there_and_wrong_ones_anywhere() -> None:
+    truth = Affine.similarity(12.0, source=MIDDLE)
+    images = seen_through(truth)
+
+    def look(start: Affine | None) -> ScoreStatistics:
+        near = None if start is None else NearStart.of(start, images[0].grid)
+        limits = Limits((1.0, 1.0), start=near)
+        return score_statistics(*images, truth, [Pose(truth, 1.0, 1.0)], ByFeatures(edges), limits, 1)
+
+    free, right, elsewhere = (
+        look(start) for start in (None, truth, Affine.of(truth.linear, np.add(truth.offset, (96.0, 0))))
+    )
+    assert free.ratio > 1.5
+    assert right.own == pytest.approx(free.own, rel=1e-4)
+    assert elsewhere.own < 0.5 * free.own
+    for one in (right, elsewhere):
+        assert one.wrong == pytest.approx(free.wrong, rel=1e-4)
 
 
 def test_quarters_see_what_the_transform_does_not_follow() -> None:

@@ -19,6 +19,7 @@ from tests.registration.by_recipe import pixels_per_pixel
 from tests.small_models import cell_and_negative, negative
 from tests.small_pairs import Couple, cell_with_beads, organelles, stacks
 
+pytestmark = pytest.mark.usefixtures("beads_found_once")
 Read = dict[tuple[MethodKind, str], set[str]]
 # Deciding what is served, and validation, is not yet work: a field that only these read would change no result.
 _IDLE = {"serves", "_without_effect"}

@@ -32,6 +32,7 @@ from tests.registration.by_recipe import (
 from tests.small_models import PREDICTING
 from tests.small_pairs import Couple
 
+pytestmark = pytest.mark.usefixtures("beads_found_once")
 FLAT = Image.from_array(np.random.default_rng(0).random((40, 50)).astype(np.float32), 0.1)
 STACK = Image.from_array(np.random.default_rng(1).random((1, 12, 40, 50)).astype(np.float32), (0.3, 0.1, 0.1))
 IMAGES: dict[Dimension, tuple[Image, Image]] = {

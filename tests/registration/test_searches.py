@@ -20,6 +20,7 @@ from correlight.transforms import Affine
 from tests.registration.by_recipe import SERVED, close_around, made_for, rotation_of, task_of
 from tests.small_pairs import Couple, organelles
 
+pytestmark = pytest.mark.usefixtures("beads_found_once")
 SEARCHES = [
     (recipe, dimension)
     for recipe in ("classical", "mutual-information", "log-mi-3d", "fiducials")
