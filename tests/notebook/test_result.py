@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import correlight
-from correlight import Image, register, warp
+from correlight import Image, features, from_landmarks, register, warp
 from correlight.cli import main
 from correlight.errors import UsageError
+from correlight.evidence.verdict import Verdict
 from correlight.geometry import Grid
 from correlight.images.fingerprint import fingerprint
 from correlight.io import read
@@ -238,6 +239,19 @@ def test_pixels_are_told_apart_by_every_value_their_type_and_their_shape() -> No
         lambda result: result.save(b"x"),
         lambda result: result.transform_points([["a", 1]]),
         lambda result: result.transform_points([[1, 2], [3]]),
+        lambda result: result.to_landmarks("5"),
+        lambda result: result.plot(3),
+        lambda result: result.figure(3),
+        lambda result: result.figure("a.png", region=(1, 2, 3)),
+        lambda result: result.figure("a.png", region="0,5,0,5"),
+        lambda result: result.figure("a.png", longest=0),
+        lambda result: result.figure("a.png", longest=1.5),
+        lambda result: result.figure("a.png", channels="DAPI"),
+        lambda result: result.figure("a.png", colours="puce"),
+        lambda result: replace(result, verdict=Verdict("refused", 0.0, ())).transform_points([[1, 2]]),
+        lambda result: from_landmarks(*result.images, "pairs.csv"),  # type: ignore[arg-type]
+        lambda result: features("em.tif"),
+        lambda result: read(None),  # type: ignore[arg-type]
         lambda result: register(np.zeros((64, 64)), np.zeros((64, 64)), mirror="no"),  # type: ignore[arg-type]
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from correlight.appearance.descriptor import PLANES, STRIDE, shipped
 from correlight.errors import UsageError
@@ -15,7 +16,7 @@ from correlight.images.plane import Plane
 _LEAST_SIDE = 16
 
 
-def features(image: Image, channel: int | str | None = None, spacing: float | None = None) -> Image:
+def features(image: Image | ArrayLike, channel: int | str | None = None, spacing: float | None = None) -> Image:
     """The learned features of an image, in the place where the image lies.
 
     Two images of one specimen by unlike instruments have like features where they show the same, provided that both
@@ -23,7 +24,7 @@ def features(image: Image, channel: int | str | None = None, spacing: float | No
 
     Parameters
     ----------
-    image : Image
+    image : Image or array_like
         Two- or three-dimensional. In a volume every slice is described by itself.
     channel : int or str, optional
         Which one; the first without, or the mean of the colours of an RGB picture.
@@ -45,10 +46,11 @@ def features(image: Image, channel: int | str | None = None, spacing: float | No
     --------
     >>> import numpy as np
     >>> image = np.random.default_rng(0).random((64, 96), dtype=np.float32)
-    >>> described = features(Image.from_array(image))
+    >>> described = features(image)
     >>> described.levels[0].shape, described.grid.spacing
     ((16, 16, 24), (4.0, 4.0))
     """
+    image = image if isinstance(image, Image) else Image.from_array(image)
     if spacing is not None and not spacing > 0:
         raise UsageError(f"The pixel size to work at must be positive; got {spacing}.")
     number = None if image.rgb and channel is None else image.channel_index(0 if channel is None else channel)

@@ -225,7 +225,7 @@ class Resampling:
         axes = self.image_grid.ndim, self.moving_from_fixed.ndim, self.onto.ndim
         if len(set(axes)) > 1:
             raise UsageError(
-                f"Image, transform and output must have one dimension; got {axes[0]}, {axes[1]} and {axes[2]}."
+                f"Image, transform and output must have as many axes; got {axes[0]}, {axes[1]} and {axes[2]}."
             )
         if len(self._orders) != pixels.shape[0]:
             raise UsageError(

@@ -7,6 +7,7 @@ a grid, a validity mask, and the provenance that a report states.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -112,6 +113,8 @@ def read(
     is decoded as a whole, 2 GiB at most, and otherwise treated alike. Planes that a file states and does not hold are
     no data. Of several files that belong together only those beside the given one are read.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"The name of an image file was expected; got {type(path).__name__}.")
     path = Path(path)
     given = None if spacing is None else _given(spacing)
     choice = Selection(scene, level, time, series, view, None if given is None or len(given) == 1 else len(given))

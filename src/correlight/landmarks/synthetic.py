@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,10 @@ def landmarks_of(moving_from_fixed: Transform, fixed: Grid, moving: Grid, per_ax
     >>> landmarks_of(Affine.identity(2), grid, grid, 2).fixed.points.tolist()
     [[2.0, 2.0], [2.0, 7.0], [7.0, 2.0], [7.0, 7.0]]
     """
-    if not isinstance(per_axis, int) or not 2 <= per_axis <= _LARGEST:
-        raise UsageError(f"A number of places along each axis is a whole number from 2 to {_LARGEST}; got {per_axis}.")
+    if not isinstance(per_axis, Integral) or not 2 <= per_axis <= _LARGEST:
+        raise UsageError(
+            f"A number of places along each axis is a whole number from 2 to {_LARGEST}; got {per_axis!r}."
+        )
     # The middle of each part of the image, so that none lies on its rim.
     places = fixed.resized([min(per_axis, count) for count in fixed.shape]).lattice_of_pixels()
     there = moving_from_fixed(places)

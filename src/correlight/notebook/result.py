@@ -162,8 +162,8 @@ class ResultWithImages(Result):
         self,
         file: str | Path,
         *,
-        channels: Sequence[str] = (),
-        colours: Sequence[str] = (),
+        channels: str | Sequence[str] = (),
+        colours: str | Sequence[str] = (),
         region: Region | None = None,
         longest: int | None = None,
         slice_number: int | None = None,
@@ -195,6 +195,8 @@ class ResultWithImages(Result):
         WriteError
             If it cannot be written.
         """
+        if not isinstance(file, str | Path):
+            raise UsageError(f"The name of a file was expected; got {file!r}.")
         must_be_writable(Path(file))
         *planes, between, _ = in_the_plane(*self._both, self.moving_from_fixed, slice_number)
         beads = None
@@ -218,10 +220,12 @@ class ResultWithImages(Result):
         Raises
         ------
         UsageError
-            If Matplotlib is not installed.
+            If Matplotlib is not installed, or these are no axes of it.
         """
         if axes is None:
             axes = needed("matplotlib.pyplot", "plots").subplots()[1]
+        if not hasattr(axes, "imshow"):
+            raise UsageError(f"Axes of Matplotlib were expected, as plt.subplots makes them; got {axes!r}.")
         axes.imshow(self.overlay())
         axes.set_axis_off()
         axes.set_title(f"{self.status}, confidence {self.confidence:.2f}", fontsize="medium")

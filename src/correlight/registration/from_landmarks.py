@@ -101,6 +101,11 @@ def from_landmarks(
     """
     began = time.perf_counter()
     must_be_images({"fixed": fixed, "moving": moving})
+    if not isinstance(landmarks, LandmarkTable):
+        raise UsageError(
+            "Landmarks were expected as a LandmarkTable, as correlight.exchange.read_landmarks makes of a file; got "
+            f"{type(landmarks).__name__}."
+        )
     if fixed.ndim != 2 or moving.ndim != 2:
         raise UsageError(
             "Results from landmarks are made of two-dimensional images; of stacks, convert the landmark file into a "

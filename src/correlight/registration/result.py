@@ -226,10 +226,12 @@ class Result:
         Raises
         ------
         UsageError
-            If these are no positions.
+            If these are no positions, or the result is refused; `moving_from_fixed` is what came nearest.
         TransformError
             If the transform has no inverse there.
         """
+        if self.status == "refused":
+            raise UsageError("The registration was refused, so no point is moved by it; see result.verdict.reasons.")
         if to not in ("moving", "fixed"):
             raise UsageError(f"Points are transformed to 'moving' or 'fixed'; got {to!r}.")
         ndim = self.moving_from_fixed.ndim

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,8 @@ def draw(
     moving_from_fixed: Transform,
     *,
     used: tuple[str | None, str | None] = (None, None),
-    channels: Sequence[str] = (),
-    colours: Sequence[str] = (),
+    channels: str | Sequence[str] = (),
+    colours: str | Sequence[str] = (),
     region: Region | None = None,
     longest: int | None = None,
     status: str = "accepted",
@@ -99,9 +100,9 @@ def draw(
         Takes fixed to moving positions.
     used : (str or None, str or None)
         Names of the channels used for registration, which are shown where nothing else is asked for.
-    channels : sequence of str
+    channels : str, or sequence of str
         Moving channels to show, by name or 0-based number.
-    colours : sequence of str
+    colours : str, or sequence of str
         Their colours: names in `correlight.images.display.COLOURS`, ``grey`` or ``#RRGGBB``. Without them every channel
         has the colour that it has in every picture of correlight.
     region : (int, int, int, int), optional
@@ -123,6 +124,8 @@ def draw(
         raise UsageError("The registration was refused, so there is no overlay to draw.")
     if fixed.ndim != 2 or moving_from_fixed.ndim != 2:
         raise UsageError("A figure is drawn of images in the plane, and these are stacks; choose a slice of them.")
+    _must_be_numbers(region, longest)
+    channels, colours = ([one] if isinstance(one, str) else one for one in (channels, colours))
     onto = _pixels(fixed.grid, region, longest)
     ground = _layers((fixed, moving), False, [_number(fixed, used[0])], [GREY])[0]
     lights = _chosen((fixed, moving), used[1], channels, colours)
@@ -162,6 +165,15 @@ def colour_named(name: str) -> RGB:
     if re.fullmatch(r"#[0-9a-fA-F]{6}", name):
         return int(name[1:3], 16), int(name[3:5], 16), int(name[5:], 16)
     raise UsageError(f"A colour is {', '.join(COLOURS)}, grey or #RRGGBB; got {name!r}.")
+
+
+def _must_be_numbers(region: object, longest: object) -> None:
+    """Refuse what is no region and no number of pixels."""
+    four = isinstance(region, Sequence | np.ndarray) and len(region) == 4
+    if region is not None and not (four and all(isinstance(n, Integral) for n in region)):  # type: ignore[attr-defined]
+        raise UsageError(f"A region is four whole numbers of pixels, y0, y1, x0, x1; got {region!r}.")
+    if longest is not None and not (isinstance(longest, Integral) and longest >= 1):
+        raise UsageError(f"The pixels along the longer side are a whole number from 1; got {longest!r}.")
 
 
 def _pixels(grid: Grid, region: Region | None, longest: int | None) -> Grid:

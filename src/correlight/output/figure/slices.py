@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from numbers import Integral
 
 import numpy as np
 
@@ -52,8 +53,8 @@ def in_the_plane(
     if number is None:
         middle = fixed.grid.index(middle_of_both(fixed.grid, moving.grid, moving_from_fixed)[None])[0, 0]
         number = int(np.clip(np.rint(middle), 0, count - 1))
-    if not 0 <= number < count:
-        raise UsageError(f"There is no slice {number} of the fixed stack; it has {count}, counted from 0.")
+    if not isinstance(number, Integral) or not 0 <= number < count:
+        raise UsageError(f"There is no slice {number!r} of the fixed stack; it has {count}, counted from 0.")
     onto = plane_at(fixed.grid, 0, number)
     grid = filling(moving.grid, moving_from_fixed, fixed.grid) if is_section(moving.grid) else moving.grid
     ground, seen = warp(fixed, fixed.grid, Affine.identity(3), onto)
