@@ -249,7 +249,7 @@ def test_pixels_are_told_apart_by_every_value_their_type_and_their_shape() -> No
         lambda result: result.figure("a.png", channels="DAPI"),
         lambda result: result.figure("a.png", colours="puce"),
         lambda result: replace(result, verdict=Verdict("refused", 0.0, ())).transform_points([[1, 2]]),
-        lambda result: from_landmarks(*result.images, "pairs.csv"),  # type: ignore[arg-type]
+        lambda result: from_landmarks(result.images[0], result.images[1], "pairs.csv"),  # type: ignore[arg-type]
         lambda result: features("em.tif"),
         lambda result: read(None),  # type: ignore[arg-type]
         lambda result: register(np.zeros((64, 64)), np.zeros((64, 64)), mirror="no"),  # type: ignore[arg-type]

@@ -172,7 +172,7 @@ def _must_be_numbers(region: object, longest: object) -> None:
     four = isinstance(region, Sequence | np.ndarray) and len(region) == 4
     if region is not None and not (four and all(isinstance(n, Integral) for n in region)):  # type: ignore[attr-defined]
         raise UsageError(f"A region is four whole numbers of pixels, y0, y1, x0, x1; got {region!r}.")
-    if longest is not None and not (isinstance(longest, Integral) and longest >= 1):
+    if longest is not None and not (isinstance(longest, Integral) and int(longest) >= 1):
         raise UsageError(f"The pixels along the longer side are a whole number from 1; got {longest!r}.")
 
 
