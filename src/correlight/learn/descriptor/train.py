@@ -116,7 +116,7 @@ def train(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     run = _Run(settings, device)
     if start is not None:
-        run.network.load_state_dict(initial_weights(start))
+        run.begin_with(initial_weights(start))
     checkpoint = out / "checkpoint.pt"
     if checkpoint.is_file():
         run.restore(torch.load(checkpoint, map_location=device, weights_only=True))
@@ -161,6 +161,11 @@ class _Run:
         self.averaged.load_state_dict(self.network.state_dict())
         self.temperature = torch.nn.Parameter(torch.tensor(math.log(_TEMPERATURE), device=device))
         self._optimiser = torch.optim.AdamW([*self.network.parameters(), self.temperature], _RATE, weight_decay=_DECAY)
+
+    def begin_with(self, weights: dict[str, Tensor]) -> None:
+        """Take weights of an earlier run, before the first step."""
+        for network in (self.network, self.averaged):
+            network.load_state_dict(weights)
 
     def learn(self, made: Batch) -> tuple[float, float]:
         """One step; its loss, and how often the right place won."""
