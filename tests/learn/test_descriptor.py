@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -18,11 +19,11 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch")
 from correlight.appearance.descriptor import STRIDE, load, prepared  # noqa: E402
 from correlight.errors import UsageError  # noqa: E402
 from correlight.learn.descriptor import scenes, sketches  # noqa: E402
-from correlight.learn.descriptor.export import export, initial_weights  # noqa: E402
+from correlight.learn.descriptor.export import export, restored  # noqa: E402
 from correlight.learn.descriptor.modality import colour, record  # noqa: E402
 from correlight.learn.descriptor.network import Descriptor  # noqa: E402
-from correlight.learn.descriptor.task import SEARCHED, TEMPLATE, VIEW, batch, loss, scores  # noqa: E402
-from correlight.learn.descriptor.train import Settings, train  # noqa: E402
+from correlight.learn.descriptor.task import SEARCHED, TEMPLATE, VIEW, batch, loss, scores, unlikeness  # noqa: E402
+from correlight.learn.descriptor.train import Run, Settings, train  # noqa: E402
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -122,8 +123,7 @@ def test_a_run_leaves_weights_a_log_and_what_it_saw(trained: Path) -> None:
 @pytest.mark.parametrize("shipped", [False, True])
 def test_torch_and_onnx_agree(shipped: bool, trained: Path, drawings: list[scenes.Scene]) -> None:
     file = Path(str(resources.files("correlight.appearance") / "descriptor.onnx")) if shipped else trained
-    network = Descriptor()
-    network.load_state_dict(initial_weights(file))
+    network = restored(file)
     image = batch(drawings, 2, seed=3, step=0).searched[0]
     values, mask = image[0], image[1] > 0
     with torch.no_grad():
@@ -146,8 +146,8 @@ def test_the_quick_network_knows_as_much_of_its_training_as_the_exact_one(traine
 
 
 def test_the_same_seed_gives_the_same_weights(trained: Path, tmp_path: Path) -> None:
-    again = initial_weights(quiet(tmp_path, SMALL))
-    assert all(torch.equal(again[name], value) for name, value in initial_weights(trained).items())
+    again = restored(quiet(tmp_path, SMALL)).state_dict()
+    assert all(torch.equal(again[name], value) for name, value in restored(trained).state_dict().items())
 
 
 @pytest.mark.slow
@@ -156,9 +156,11 @@ def test_learning_lowers_the_loss_and_can_go_on_from_earlier_weights(tmp_path: P
     settings = Settings(steps=12, size=4, simulated=0, sketched=0, drawn=6, kinds=(), photographs=False)
     first = quiet(tmp_path / "one", settings)
     log = [json.loads(line) for line in (first.parent / "log.jsonl").read_text().splitlines()]
-    second = quiet(tmp_path / "two", settings, start=first)
+    second = quiet(tmp_path / "two", replace(settings, wide=True), start=first)
     later = [json.loads(line) for line in (second.parent / "log.jsonl").read_text().splitlines()]
     assert later[-1]["loss"] < log[-1]["loss"]
+    # The second run begins with what the first one ended with.
+    assert (later[0]["step"], later[0]["won_unseen"]) == (0, log[-1]["won_unseen"])
 
 
 def test_other_settings_do_not_continue_a_run(trained: Path) -> None:
@@ -204,3 +206,34 @@ def test_sketches_are_drawings_of_every_kind_and_none_of_them_is_empty() -> None
         assert scene.pixels.max() == len(scene.materials) - 1 > 0
         # There is something to see.
         assert np.bincount(scene.pixels.ravel()).max() < 0.99 * scene.pixels.size
+
+
+def test_a_wide_network_does_the_same_as_the_narrow_one_until_it_is_trained() -> None:
+    shipped = Path(str(resources.files("correlight.appearance") / "descriptor.onnx"))
+    narrow, wide = restored(shipped), restored(shipped, wide=True)
+    assert narrow.surroundings is None
+    assert wide.surroundings is not None
+    # At a quarter of the resolution the sides are odd.
+    image = torch.rand((1, 2, 36, 44), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(narrow(image)[0], wide(image)[0])
+        torch.nn.init.ones_(wide.surroundings.finer.bias)
+        assert not torch.equal(narrow(image)[0], wide(image)[0])
+
+
+def test_features_are_unlike_by_what_changes_scores() -> None:
+    features = torch.rand((2, 3, 5, 5), generator=torch.Generator().manual_seed(0))
+    for other, expected in ((2 * features + 1, 0.0), (-features, 2.0)):
+        assert float(unlikeness(features, other)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_teacher_adds_to_the_loss_what_its_pupil_does_otherwise(trained: Path) -> None:
+    made = batch(list(scenes.drawn(4, seed=0)), 2, seed=0, step=0)
+    strange = restored(trained, wide=True)
+    torch.nn.init.normal_(strange.head.weight)
+    runs = (
+        Run(SMALL, torch.device("cpu"), restored(trained), teacher) for teacher in (None, restored(trained), strange)
+    )
+    alone, same, other = (run.learn(made)[0] for run in runs)
+    assert same == pytest.approx(alone, abs=1e-3)
+    assert other > alone + 1

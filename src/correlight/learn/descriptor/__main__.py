@@ -28,6 +28,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=usual.steps, help="batches to learn from")
     parser.add_argument("--seed", type=int, default=usual.seed, help="seed of everything")
     parser.add_argument("--start", type=Path, help="earlier descriptor.onnx to start from")
+    parser.add_argument("--teacher", type=Path, help="earlier descriptor.onnx whose features are learned besides")
+    parser.add_argument("--wide", action="store_true", help="a network that sees wider surroundings, and takes longer")
     parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
     parser.add_argument("--no-photographs", action="store_true", help="leave out the pictures of scikit-image")
     given = parser.parse_args()
@@ -36,9 +38,10 @@ def main() -> int:
         seed=given.seed,
         pictures=tuple(str(place) for place in given.pictures),
         photographs=not given.no_photographs,
+        wide=given.wide,
     )
     try:
-        print(train(given.out, settings, start=given.start, workers=given.workers))
+        print(train(given.out, settings, start=given.start, teacher=given.teacher, workers=given.workers))
     except CorrelightError as error:
         print(error, file=sys.stderr)
         return 2

@@ -13,7 +13,6 @@ import onnx
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from torch import Tensor
 
 from correlight.appearance.descriptor import STRIDE, summary
 from correlight.learn.descriptor.network import Descriptor
@@ -88,7 +87,22 @@ def usual(
     return np.round(mean, 6), np.round(whitening, 6), round(float(np.quantile(distances, 0.95)), 6)
 
 
-def initial_weights(path: Path) -> dict[str, Tensor]:
-    """The weights that an ONNX file of `export` holds."""
-    stored = {one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer}
-    return {name: torch.as_tensor(stored[name].copy()) for name in Descriptor().state_dict()}
+def restored(path: Path, wide: bool | None = None) -> Descriptor:
+    """The network that an ONNX file of `export` holds.
+
+    Parameters
+    ----------
+    path : Path
+        The exact one, not the quick one.
+    wide : bool, optional
+        Made wide, it does the same as before until it is trained; made narrow, it does without what was added. As it is
+        in the file without.
+    """
+    stored = {one.name: torch.as_tensor(numpy_helper.to_array(one).copy()) for one in onnx.load(path).graph.initializer}
+    added = [name for name in stored if name.startswith("surroundings.")]
+    network = Descriptor(bool(added) if wide is None else wide)
+    own = network.state_dict()
+    if not added:
+        stored |= {name: weights for name, weights in own.items() if name.startswith("surroundings.")}
+    network.load_state_dict({name: stored[name] for name in own})
+    return network

@@ -173,6 +173,18 @@ def scores(searched: Tensor, templates: Tensor) -> Tensor:
     return torch.div(raw, width)
 
 
+def unlikeness(features: Tensor, wanted: Tensor) -> Tensor:
+    """1 minus the correlation of two networks' features of the same images; 0 where all scores by them are the same.
+
+    Parameters
+    ----------
+    features, wanted : (N, C, Y, X) tensors
+        Plane by plane.
+    """
+    own, other = ((one - one.mean(dim=(2, 3), keepdim=True)).flatten(1) for one in (features, wanted))
+    return 1 - torch.cosine_similarity(own, other).mean()
+
+
 def loss(maps: Tensor, shifts: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
     """Minus the log of the probability that the right shift of the right template wins, and how often it does.
 

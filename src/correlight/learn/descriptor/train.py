@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -21,12 +22,12 @@ from correlight.appearance.descriptor import STRIDE
 from correlight.errors import UsageError
 from correlight.learn import steps
 from correlight.learn.descriptor import scenes as scenery
-from correlight.learn.descriptor.export import export, initial_weights
+from correlight.learn.descriptor.export import export, restored
 from correlight.learn.descriptor.network import Descriptor
 from correlight.learn.descriptor.quantise import quantise
 from correlight.learn.descriptor.scenes import Scene
 from correlight.learn.descriptor.sketches import sketched
-from correlight.learn.descriptor.task import TEMPLATE, VIEW, Batch, batch, loss, scores
+from correlight.learn.descriptor.task import TEMPLATE, VIEW, Batch, batch, loss, scores, unlikeness
 from correlight.simulate.specimen import SpecimenKind
 
 Report = Callable[[str], None]
@@ -35,6 +36,8 @@ _RATE, _WARM_UP, _DECAY = 2e-3, 200, 1e-4
 # Weights are averaged over about this many of the last steps.
 _AVERAGED = 500
 _TEMPERATURE = 25.0
+# Weight of being unlike a teacher, which is between 0 and 2, beside a loss of about 4.
+_TAUGHT = 5.0
 _SAVED_EVERY, _CHECKED_EVERY, _CHECKED_BATCHES = 200, 1000, 24
 # Specimens never learned from: random drawings, and simulated ones and sketches of each kind.
 _UNSEEN_DRAWN, _UNSEEN_SIMULATED, _UNSEEN_SKETCHED = 24, 6, 3
@@ -61,6 +64,8 @@ class Settings:
         Real images, or folders of them.
     photographs : bool
         Whether the images that scikit-image installs are shown.
+    wide : bool
+        Whether the network sees wider surroundings, which takes half as much time again.
     """
 
     steps: int = 12000
@@ -72,10 +77,17 @@ class Settings:
     kinds: tuple[str, ...] = get_args(SpecimenKind)
     pictures: tuple[str, ...] = ()
     photographs: bool = True
+    wide: bool = False
 
 
 def train(
-    out: Path, settings: Settings, *, start: Path | None = None, workers: int = 1, report: Report = print
+    out: Path,
+    settings: Settings,
+    *,
+    start: Path | None = None,
+    teacher: Path | None = None,
+    workers: int = 1,
+    report: Report = print,
 ) -> Path:
     """Train the descriptor, or go on where an interrupted run of the same settings stopped.
 
@@ -88,6 +100,8 @@ def train(
     start : Path, optional
         An earlier ``descriptor.onnx`` whose weights are the start, so that a long run can be put together from
         several.
+    teacher : Path, optional
+        An earlier ``descriptor.onnx`` whose features are learned besides: a quick network can come near a wide one.
     workers : int
         Processes that make batches; the result does not depend on it.
     report : callable
@@ -105,7 +119,7 @@ def train(
     """
     cv2.setNumThreads(1)
     out.mkdir(parents=True, exist_ok=True)
-    _same_settings(out / "settings.json", settings, start)
+    _same_settings(out / "settings.json", settings, start, teacher)
     training = _scenes(out, settings, report)
     unseen = [
         *scenery.drawn(_UNSEEN_DRAWN, settings.seed + 1),
@@ -114,9 +128,12 @@ def train(
     ]
     torch.manual_seed(settings.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    run = _Run(settings, device)
-    if start is not None:
-        run.begin_with(initial_weights(start))
+    run = Run(
+        settings,
+        device,
+        Descriptor(settings.wide) if start is None else restored(start, settings.wide),
+        None if teacher is None else restored(teacher),
+    )
     checkpoint = out / "checkpoint.pt"
     if checkpoint.is_file():
         run.restore(torch.load(checkpoint, map_location=device, weights_only=True))
@@ -150,38 +167,54 @@ def train(
     return exact
 
 
-class _Run:
-    """Network, optimiser, averaged weights and step; what a checkpoint holds."""
+class Run:
+    """Network, optimiser, averaged weights and step; what a checkpoint holds.
 
-    def __init__(self, settings: Settings, device: torch.device) -> None:
+    Parameters
+    ----------
+    settings : Settings
+        Of the run.
+    device : torch.device
+        Where it is computed.
+    network : Descriptor
+        What it begins with.
+    teacher : Descriptor, optional
+        Whose features are learned besides.
+    """
+
+    def __init__(
+        self, settings: Settings, device: torch.device, network: Descriptor, teacher: Descriptor | None = None
+    ) -> None:
         self._settings, self._device, self.step = settings, device, 0
         # Channels last is the order in which matrix units of processors take convolutions.
-        self.network = Descriptor().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.averaged = Descriptor().to(device)
-        self.averaged.load_state_dict(self.network.state_dict())
+        self.network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = copy.deepcopy(network).to(device)
+        self._teacher = None if teacher is None else teacher.to(device)
         self.temperature = torch.nn.Parameter(torch.tensor(math.log(_TEMPERATURE), device=device))
         self._optimiser = torch.optim.AdamW([*self.network.parameters(), self.temperature], _RATE, weight_decay=_DECAY)
 
-    def begin_with(self, weights: dict[str, Tensor]) -> None:
-        """Take weights of an earlier run, before the first step."""
-        for network in (self.network, self.averaged):
-            network.load_state_dict(weights)
-
     def learn(self, made: Batch) -> tuple[float, float]:
         """One step; its loss, and how often the right place won."""
-        value, won = self._judge(self.network, made)
+        features = self._features(self.network, made)
+        value, won = self._judge(features, made)
+        if self._teacher is not None:
+            with torch.no_grad():
+                shown = self._features(self._teacher, made)
+            value = value + _TAUGHT * sum(unlikeness(own, wanted) for own, wanted in zip(features, shown, strict=True))
         steps.take(self._optimiser, self.network, value, steps.rate(self.step, self._settings.steps, _RATE, _WARM_UP))
         self.step += 1
         steps.average(self.averaged, self.network, self.step, _AVERAGED)
         return float(value.detach()), float(won)
 
-    def _judge(self, network: Descriptor, made: Batch) -> tuple[Tensor, Tensor]:
+    def _features(self, network: Descriptor, made: Batch) -> tuple[Tensor, Tensor]:
+        """Of the searched views, and of the middles of the right and wrong second ones."""
         views = made.views.reshape(-1, *made.views.shape[2:])
         with torch.autocast(self._device.type, dtype=torch.bfloat16):
             searched, templates = (network(self._tensor(images))[0] for images in (made.searched, views))
-        templates = templates[:, :, _RIM:-_RIM, _RIM:-_RIM]
-        maps = scores(searched.float(), templates.float())
-        return loss(maps, torch.as_tensor(made.shifts, device=self._device), self.temperature.exp())
+        return searched.float(), templates[:, :, _RIM:-_RIM, _RIM:-_RIM].float()
+
+    def _judge(self, features: tuple[Tensor, Tensor], made: Batch) -> tuple[Tensor, Tensor]:
+        return loss(scores(*features), torch.as_tensor(made.shifts, device=self._device), self.temperature.exp())
 
     def _tensor(self, images: Any) -> Tensor:
         return torch.as_tensor(images, device=self._device).contiguous(memory_format=torch.channels_last)
@@ -190,7 +223,7 @@ class _Run:
     def check(self, unseen: Sequence[Scene]) -> float:
         """How often the averaged weights find the right place among specimens never learned from."""
         made = (batch(unseen, self._settings.size, self._settings.seed + 1, step) for step in range(_CHECKED_BATCHES))
-        return float(np.mean([float(self._judge(self.averaged, one)[1]) for one in made]))
+        return float(np.mean([float(self._judge(self._features(self.averaged, one), one)[1]) for one in made]))
 
     def state(self) -> dict[str, Any]:
         """For the checkpoint."""
@@ -274,8 +307,9 @@ def _kept(folder: Path, settings: Settings, report: Report) -> list[Scene]:
     return made
 
 
-def _same_settings(path: Path, settings: Settings, start: Path | None) -> None:
-    wanted = {**asdict(settings), "start": None if start is None else str(start)}
+def _same_settings(path: Path, settings: Settings, start: Path | None, teacher: Path | None) -> None:
+    places = {"start": start, "teacher": teacher}
+    wanted = {**asdict(settings), **{name: None if place is None else str(place) for name, place in places.items()}}
     wanted = json.loads(json.dumps(wanted))
     if path.is_file() and json.loads(path.read_text()) != wanted:
         raise UsageError(f"{path.parent} holds a run with other settings ({path.name}); choose another folder.")
