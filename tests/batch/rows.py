@@ -20,7 +20,7 @@ COMMAND = (sys.executable, "-c", "import sys; from correlight.cli import main; s
 # Quick to refuse: there are no beads in these images.
 HASTY = {"recipe": "fiducials", "grid": "none"}
 # Quick to accept: little is searched.
-NARROW = {"rotation": "-2..2", "scale": "0.98..1.02", "mirror": "no", "model": "rigid", "grid": "none"}
+NARROW = {"rotation": "-0.5..0.5", "scale": "0.996..1.004", "mirror": "no", "model": "rigid", "grid": "none"}
 
 
 def write_couple(folder: Path, fixed: str, moving: str, seed: int = 0, side: int = 64, turn: float = 0.0) -> None:

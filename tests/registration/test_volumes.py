@@ -85,7 +85,7 @@ def test_the_predicted_error_is_of_the_right_size(pair: VolumePair, result: Resu
 
 def test_stacks_of_different_specimens_are_refused() -> None:
     unrelated = volume_pair(seed=3, size=SIZE, specimens=(3, 1003))
-    found = register(unrelated.fixed, unrelated.moving, rotation=(0.0, 30.0))
+    found = register(unrelated.fixed, unrelated.moving, rotation=(0.0, 8.0))
     assert found.status == "refused"
     assert found.verdict.confidence < 0.1
 
@@ -140,7 +140,7 @@ def test_a_section_is_found_in_the_stack(pair: VolumePair) -> None:
     """One electron section in the light stack: in its plane to a micrometre, in depth to the axial resolution."""
     number = 120
     section = Image.from_array(np.asarray(pair.fixed.levels[0][0, number]), spacing=0.14)
-    found = register(section, pair.moving, rotation=(190.0, 210.0))
+    found = register(section, pair.moving, rotation=(197.0, 203.0))
     assert isinstance(found.moving_from_fixed, Affine)
     y, x = section.grid.lattice(9).T
     depth = pair.fixed.grid.points([[number, 0, 0]])[0, 0]
