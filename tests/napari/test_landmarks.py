@@ -116,7 +116,7 @@ def test_the_search_can_begin_at_the_clicks(clicked: Callable[..., Opened]) -> N
     assert abs(found.poses[0].linear.rotation - 30.0) < 3
 
 
-@pytest.mark.parametrize("name", ["pairs.csv", "bigwarp.json"])
+@pytest.mark.parametrize("name", ["pairs.csv", "bigwarp.json", "ecclem.xml"])
 def test_pairs_are_written_and_opened_again(clicked: Callable[..., Opened], tmp_path: Path, name: str) -> None:
     it = clicked()
     before = [np.array(it.panel.points[role].data) for role in ("fixed", "moving")]
@@ -135,5 +135,25 @@ def test_without_pairs_there_is_a_sentence(opened: Open) -> None:
     for button in (it.panel.only, it.panel.improve, it.panel.write):
         it.click(button)
         assert "There is no pair" in it.panel.message.value
+    it.click(it.panel.open)
+    assert "Choose a file of pairs first" in it.panel.message.value
     it.click(it.panel.next)
     assert "once there are more pairs" in it.panel.message.value
+
+
+def test_landmarks_belong_to_the_image_that_they_were_set_in(clicked: Callable[..., Opened], tmp_path: Path) -> None:
+    it: Any = clicked()
+    other = it.viewer.add_image(np.ones((64, 64)), name="other")
+    it.panel.fixed.value = other
+    it.panel.target.value = tmp_path / "pairs.csv"
+    for button in (it.panel.only, it.panel.write):
+        it.click(button)
+        assert "The fixed landmarks were set in electron, and other is chosen now" in it.panel.message.value
+    it.panel.fixed.value = it.viewer.layers["electron"]
+    it.click(it.panel.back)
+    assert it.panel.message.value == ""
+    # Pairs of which one side was closed are none any more.
+    it.viewer.layers.remove(it.panel.points["fixed"])
+    it.click(it.panel.write)
+    assert "There is no pair to write" in it.panel.message.value
+    assert not list(tmp_path.glob("*.csv"))

@@ -12,7 +12,7 @@ from magicgui.widgets import ComboBox, Container, FileEdit, PushButton
 from correlight.errors import UsageError
 from correlight.exchange import ExchangeContext, write_file
 from correlight.landmarks.tables import LandmarkTable, supposed
-from correlight.napari.layers import Taken, image_of, take
+from correlight.napari.layers import Taken, companions, image_of, take
 from correlight.napari.notes import notes_of
 from correlight.napari.outcome import Outcome, outcome_of
 from correlight.napari.pairs import as_html, grid_of, in_pixels, in_units, positions, say_of_pairs
@@ -41,6 +41,7 @@ class LandmarksPanel(Panel):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
         self.points: dict[str, Any] = {}
+        self._set_in: dict[str, Any] = {}
         self.said = say_of_pairs(np.empty((0, 2)), np.empty((0, 2)), None)
         self._before: list[tuple[Any, Any]] = []
         self._quiet = False
@@ -76,7 +77,12 @@ class LandmarksPanel(Panel):
 
     def _refresh(self, _: Any = None) -> None:
         self._offer(self.fixed, self.moving)
-        self.points = {role: layer for role, layer in self.points.items() if layer in self._viewer.layers}
+        left = {role: layer for role, layer in self.points.items() if layer in self._viewer.layers}
+        if len(left) < len(self.points):
+            # What was said of the pairs is gone with them.
+            self.said, self._before = say_of_pairs(np.empty((0, 2)), np.empty((0, 2)), None), []
+            self.table.value = self.here.value = ""
+        self.points = left
 
     def _closed(self) -> None:
         super()._closed()
@@ -92,6 +98,18 @@ class LandmarksPanel(Panel):
         if self.fixed.value.ndim != self.moving.value.ndim:
             raise UsageError("Landmarks are paired in two flat images or in two stacks; choose layers of as many axes.")
         return self.fixed.value, self.moving.value
+
+    def _set_pair(self) -> tuple[Any, Any]:
+        """The two images, in which the landmarks were set."""
+        pair = self._pair()
+        for role, image in zip(("fixed", "moving"), pair, strict=True):
+            before = self._set_in.get(role, image)
+            if role in self.points and image not in companions(before, [image]):
+                raise UsageError(
+                    f"The {role} landmarks were set in {before.name}, and {image.name} is chosen now; choose "
+                    f"{before.name} again, or press New pairs."
+                )
+        return pair
 
     def _new(self) -> None:
         """Two layers to click into, over the two images."""
@@ -118,7 +136,7 @@ class LandmarksPanel(Panel):
                 },
             )
             layer.mode = "add"
-            self.points[role] = layer
+            self.points[role], self._set_in[role] = layer, image
             layer.events.data.connect(self.guarded(self._update))
             image.events.affine.connect(self._follow)
             image.events.scale.connect(self._follow)
@@ -128,8 +146,8 @@ class LandmarksPanel(Panel):
     def _follow(self, _: Any = None) -> None:
         """Keep the landmarks on the images that they were set in."""
         for role, layer in self.points.items():
-            image = getattr(self, role).value
-            if image is not None and layer in self._viewer.layers and image.ndim == layer.ndim:
+            image = self._set_in[role]
+            if layer in self._viewer.layers:
                 layer.units, layer.scale, layer.translate = image.units, image.scale, image.translate
                 layer.affine = image.affine.affine_matrix
 
@@ -142,7 +160,7 @@ class LandmarksPanel(Panel):
             len(a) != len(b) or np.any(a != b) for a, b in zip(data, self._before[-1], strict=True)
         ):
             self._before.append(data)
-        images = self._pair()
+        images = self._set_pair()
         grids = [grid_of(image) for image in images]
         places = [
             grid.points(positions(self.points[role], image))
@@ -171,6 +189,7 @@ class LandmarksPanel(Panel):
             return
         self._before.pop()
         self._put(*self._before.pop())
+        self.say("")
 
     def _put(self, fixed: Any, moving: Any) -> None:
         self._quiet = True
@@ -218,7 +237,9 @@ class LandmarksPanel(Panel):
 
     def _open(self) -> None:
         """The pairs of a file, of any tool that is known."""
-        images = self._pair()
+        if str(self.file.value) in ("", "."):
+            raise UsageError("Choose a file of pairs first, under file of pairs.")
+        images = self._set_pair()
         grids = [grid_of(image) for image in images]
         table = read_pairs(Path(self.file.value), grids[0], grids[1])
         if len(self.points) < 2:
@@ -228,10 +249,12 @@ class LandmarksPanel(Panel):
         self.say(" ".join(f"Note that {note}." for note in supposed(table, Path(self.file.value).name)))
 
     def _write(self) -> None:
-        grids = [grid_of(image) for image in self._pair()]
+        grids = [grid_of(image) for image in self._set_pair()]
         if not self.said.names:
             raise UsageError("There is no pair to write yet; click a place in both images.")
         target = Path(self.target.value)
+        if not target.name:
+            raise UsageError("Name the file to write first; its ending says the format: .csv, .json or .xml.")
         with reserve_files(target, overwrite=True) as folder:
             context = ExchangeContext(fixed=grids[0], moving=grids[1])
             write_file(folder / target.name, in_units(self.said, grids), context=context)
@@ -246,7 +269,7 @@ class LandmarksPanel(Panel):
 
     def _taken(self) -> tuple[Taken, Taken, LandmarkTable]:
         among = list(self._viewer.layers)
-        fixed, moving = self._pair()
+        fixed, moving = self._set_pair()
         if not self.said.names:
             raise UsageError("There is no pair of landmarks yet; click a place in both images.")
         pair = take(fixed, "fixed", among), take(moving, "moving", among)

@@ -17,7 +17,7 @@ from correlight.napari.changes import Watch
 from correlight.napari.layers import Taken, companions, stated_spacing
 from correlight.napari.notes import uncalibrated
 from correlight.napari.outcome import Outcome
-from correlight.napari.result_view import KEYS, ResultView
+from correlight.napari.result_view import KEYS, ResultView, results_of
 from correlight.napari.texts import COLOURS, coloured, sizes
 from correlight.napari.work import Job, sentence
 from correlight.napari.written import write_outcome
@@ -215,6 +215,11 @@ class Panel(QScrollArea):
         if self.view is not None:
             self.view.close(undo=True)
             yield
+        for other in results_of(self._viewer.layers):
+            # A layer lies by one result: what another panel made of it is taken back.
+            if not set(other.moving).isdisjoint(outcome.moving.channels.values()):
+                other.close(undo=True)
+                yield
         self.view = ResultView(self._viewer, outcome, self.say, self._canvas())
         yield from self.view.show()
         self.verdict.value = verdict_in_words(outcome.result)

@@ -212,7 +212,6 @@ class ResultView:
         with _undrawn(self._canvas):
             self.viewer.add_layer(layer)
             self._added.append(layer)
-            self._hear(layer)
             yield
         yield
 
@@ -225,7 +224,6 @@ class ResultView:
                 if kept.layer in self.moving:
                     # Seen again only where it was, for napari warns of a tilted layer that is seen in the plane.
                     kept.put_back()
-        self._heard = [holder for holder in self._heard if holder not in self._added]
         self._added = []
 
     def add_error(self) -> Any:
@@ -330,22 +328,38 @@ class ResultView:
         for rank in range(1, min(9, len(self.outcome.result.poses)) + 1):
             keys[str(rank)] = lambda rank=rank: self.show_pose(rank)  # type: ignore[misc]
         self._keys = keys
-        for holder in (self.viewer, *self.outcome.fixed.channels.values(), *self.moving, *self._added):
-            self._hear(holder)
+        self._hear(self.viewer)
+        for layer in self.viewer.layers:
+            self._hear_layer(layer)
+        self.viewer.layers.events.inserted.connect(self._inserted)
+        self.viewer.layers.events.removed.connect(self._removed)
+
+    def _inserted(self, event: Any) -> None:
+        self._hear_layer(event.value)
+
+    def _removed(self, event: Any) -> None:
+        """Let go of a layer that is closed, for its pixels may be many."""
+        self._heard = [holder for holder in self._heard if holder is not event.value]
+
+    def _hear_layer(self, layer: Any) -> None:
+        """Listen to keys of an image, for those of the active layer come before those of the viewer.
+
+        With points, labels and shapes they choose tools, which people need more.
+        """
+        if type(layer).__name__ == "Image":
+            self._hear(layer)
 
     def _hear(self, holder: Any) -> None:
-        """Listen to keys.
-
-        Those of the active layer come before those of the viewer, and 1 and 2 mean something to images.
-        """
         for key, act in self._keys.items():
             holder.bind_key(key, lambda _, act=act: act(), overwrite=True)
-        if self._keys:
-            self._heard.append(holder)
+        self._heard.append(holder)
 
     def close(self, *, undo: bool = False) -> None:
         """Take away keys and what compares; if asked for, also put all layers back to where they were."""
         self.stop_comparing()
+        if self._heard:
+            self.viewer.layers.events.inserted.disconnect(self._inserted)
+            self.viewer.layers.events.removed.disconnect(self._removed)
         for holder in self._heard:
             for key in self._keys:
                 holder.bind_key(key, None)
@@ -362,4 +376,4 @@ class ResultView:
                 layer.blending = blending
                 if colormap is not None:
                     layer.colormap = colormap
-            self._looks = []
+            self._kept, self._looks = [], []
