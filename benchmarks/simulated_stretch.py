@@ -22,7 +22,8 @@ from benchmarks.stretch import stretched
 from benchmarks.trust import load
 from correlight.images.image import Image
 from correlight.registration.register import register
-from correlight.simulate import SpecimenKind, pair
+from correlight.simulate.pair import pair
+from correlight.simulate.specimen import SpecimenKind
 from correlight.transforms import Affine
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -101,7 +102,7 @@ def page(rows: list[Row]) -> str:
         "Any rotation, mirrored or not; the longer image, electron or light, claims pixels as before. Right is within "
         "2 % of the width.",
         "",
-        "| specimen | pairs | right | right and accepted | accepted and wrong | median error of the right, % | seconds |",
+        "| specimen | pairs | right | right and accepted | accepted and wrong | median error, % | seconds |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for name in (*KINDS, "all"):
