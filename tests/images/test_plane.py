@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -177,6 +178,17 @@ def test_a_plane_of_the_asked_shape_is_not_touched() -> None:
     plane = ramp((40, 60), (0.5, 0.25), (0.0, 0.0))
     assert plane.resized((40, 60)) is plane
     assert plane.shrunk(0.1) is plane
+
+
+def test_a_plane_is_made_once_as_long_as_it_is_in_use_and_no_longer_kept() -> None:
+    plane = ramp((40, 52), (0.5, 0.5), (0.0, 0.0))
+    small = plane.resized((20, 26))
+    assert plane.resized((20, 26)) is small
+    assert plane.resized((20, 25)) is not small
+    kept = ref(small)
+    del small
+    assert kept() is None
+    assert plane.resized((20, 26)).grid.shape == (20, 26)
 
 
 def test_area_counts_valid_pixels_only() -> None:

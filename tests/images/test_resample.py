@@ -356,7 +356,7 @@ def test_every_kind_of_transform_is_followed() -> None:
     [
         ({"image": np.zeros((1, 5, 6))}, "Pixels of shape"),
         ({"mask": np.ones((2, 2), bool)}, "A mask of shape"),
-        ({"moving_from_fixed": Affine.identity(3)}, "one dimension"),
+        ({"moving_from_fixed": Affine.identity(3)}, "as many axes"),
         ({"order": "cubic"}, "order of interpolation"),
         ({"block": 0}, "at least one pixel"),
     ],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from weakref import WeakValueDictionary
 
 import cv2
 import numpy as np
@@ -116,12 +117,23 @@ class Plane:
         return self.resized((rows, columns))
 
     def resized(self, shape: tuple[int, int]) -> Plane:
-        """The plane on a grid of another shape over the same field.
+        """The plane on a grid of another shape over the same field; the same object as long as one is in use.
 
         Along an axis that gets fewer pixels valid ones are averaged; along one that gets more, cubics interpolate.
         """
         if shape == self.grid.shape:
             return self
+        known = self._resized.get(shape)
+        if known is None:
+            known = self._resized[shape] = self._made(shape)
+        return known
+
+    @cached_property
+    def _resized(self) -> WeakValueDictionary[tuple[int, int], Plane]:
+        """What was made of it and is still in use, by shape."""
+        return WeakValueDictionary()
+
+    def _made(self, shape: tuple[int, int]) -> Plane:
         if any(new > old for new, old in zip(shape, self.grid.shape, strict=True)):
             return self._enlarged((max(shape[0], self.grid.shape[0]), max(shape[1], self.grid.shape[1]))).resized(shape)
         size = (shape[1], shape[0])

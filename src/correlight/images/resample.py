@@ -201,7 +201,7 @@ class Resampling:
         mask = self._mask
 
         def anywhere(region: Region) -> tuple[Array, Mask] | None:
-            coordinates = _source_coordinates(image_grid, transform, onto, region)
+            coordinates = source_coordinates(image_grid, transform, onto, region)
             return sampled_block(pixels, mask, coordinates, factors, order)
 
         at_once = anywhere if known is None else partial(laid_block, pixels, mask, known, factors, order, anywhere)
@@ -338,8 +338,18 @@ def _regions(shape: Sequence[int], block: int, shrink: int) -> Iterator[Region]:
     yield from product(*lines)
 
 
-def _source_coordinates(image_grid: Grid, moving_from_fixed: Transform, onto: Grid, region: Region) -> Coordinates:
-    """Fractional pixel indices in the moving image, one array of the block's shape per axis."""
+def source_coordinates(image_grid: Grid, moving_from_fixed: Transform, onto: Grid, region: Region) -> Coordinates:
+    """Fractional pixel indices in the moving image, one array of the block's shape per axis.
+
+    Parameters
+    ----------
+    image_grid, onto : Grid
+        Of the moving image and of the output.
+    moving_from_fixed : Transform
+        Between the two.
+    region : tuple of slice
+        The block of the output.
+    """
     lines = np.meshgrid(*[np.arange(s.start, s.stop, dtype=float) for s in region], indexing="ij", sparse=True)
     if not isinstance(moving_from_fixed, Affine | Projective):
         dense = np.stack(np.broadcast_arrays(*lines), -1)

@@ -67,10 +67,17 @@ class Compared:
         return self.images.grid.points(self.places)
 
     @cached_property
-    def _rows(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    def _rows(self) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Features of the fixed and of the moving image, and what they show."""
         images = self.images
-        shown = [as_rows(mask[None].astype(np.float32)) for mask in (images.fixed_shown, images.moving_shown)]
-        return as_rows(images.fixed), as_rows(images.moving), shown[0], shown[1]
+        both = (images.fixed, images.fixed_shown), (images.moving, images.moving_shown)
+        return [(as_rows(features), as_rows(shown[None].astype(np.float32))) for features, shown in both]
+
+    @cached_property
+    def _own(self) -> list[tuple[NDArray[np.float32], ...]]:
+        """The same at the places themselves, which no field moves."""
+        shape = self.images.grid.shape
+        return [tuple(sample_values_of_rows(rows, shape, self.places) for rows in both) for both in self._rows]
 
     def one_way(self, field: Transform | None, backward: bool) -> OneWay:
         """What one image says of the other under a field.
@@ -82,17 +89,14 @@ class Compared:
         backward : bool
             Whether the places lie in the moving image and are led back to the fixed one.
         """
-        fixed, moving, fixed_shown, moving_shown = self._rows
         shape, grid = self.images.grid.shape, self.images.grid
-        if backward:
-            fixed, moving, fixed_shown, moving_shown = moving, fixed, moving_shown, fixed_shown
+        moving, moving_shown = self._rows[not backward]
         led = self.places
         if field is not None:
             led = grid.index((field.inverse() if backward else field)(self.points))
-        here = sample_values_of_rows(fixed, shape, self.places)
+        here, own = self._own[backward]
         there, slopes = sample_rows(moving, shape, led)
         seen = sample_values_of_rows(moving_shown, shape, led)
-        own = sample_values_of_rows(fixed_shown, shape, self.places)
         inside = np.all((led >= 0) & (led <= np.asarray(shape) - 1.0), axis=1)
         counts = self.weights * (inside & (seen[:, 0] > 0.99) & (own[:, 0] > 0.99))
         close = self.images.closeness

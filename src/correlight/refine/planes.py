@@ -14,6 +14,7 @@ from correlight.appearance.channels import Channels, Group
 from correlight.geometry import Grid
 from correlight.images.image import Float32, Mask
 from correlight.images.plane import Plane, working_planes
+from correlight.images.resample import source_coordinates
 from correlight.refine.neural import refine_neural
 from correlight.refine.samples import LinearTransform, MeasureName, Samples
 from correlight.similarity import Measure, Places, sample_values
@@ -91,11 +92,18 @@ class PlanePair:
 
     def overlay(self, pose: LinearTransform, size: float) -> Overlay:
         """The moving plane laid onto the fixed one at a working size."""
+        planes = working_planes(self.fixed, self.moving, pose.scale, size, divided=False)
+        self._kept.update({(role, plane.grid.shape): plane for role, plane in enumerate(planes)})
         return replace(overlay(self.fixed, self.moving, pose, size, self.channels), known=self._known)
 
     @cached_property
     def _known(self) -> Known:
         """Poses of about one scale share a working size."""
+        return {}
+
+    @cached_property
+    def _kept(self) -> dict[tuple[int, tuple[int, ...]], Plane]:
+        """The planes at those sizes, which are made again unless somebody holds them."""
         return {}
 
     def exchanged(self) -> PlanePair:
@@ -236,14 +244,17 @@ def _trusted(fixed: Plane, moving: Plane, moving_from_fixed: LinearTransform, gr
 
 def lay(moving: Plane, moving_from_fixed: LinearTransform, grid: Grid) -> Plane:
     """The moving plane resampled onto a grid of the fixed image; outside it the mask is False."""
-    places = moving.grid.index(moving_from_fixed(grid.lattice_of_pixels()))
-    places = np.nan_to_num(places, nan=-1e6, posinf=-1e6, neginf=-1e6)
-    limit = np.asarray(moving.grid.shape) - 1
-    inside = np.all((places >= 0) & (places <= limit), axis=1)
-    pair = np.stack([moving.values, moving.mask.astype(np.float32)])
-    values = sample_values(pair, places)
-    mask: Mask = (inside & (values[1] > 0.999)).reshape(grid.shape)
-    return Plane(values[0].reshape(grid.shape), mask, grid)
+    whole = tuple(slice(0, count) for count in grid.shape)
+    index = np.stack(source_coordinates(moving.grid, moving_from_fixed, grid, whole))
+    # Beyond the vanishing line of a projective map there is no place.
+    np.nan_to_num(index, copy=False, nan=-1e6, posinf=-1e6, neginf=-1e6)
+    limits = np.asarray(moving.grid.shape)[:, None, None] - 1
+    mask: Mask = np.all((index >= 0) & (index <= limits), axis=0)
+    places = index.reshape(2, -1).T
+    if not moving.mask.all():
+        shown = sample_values(moving.mask[None].astype(np.float32), places)
+        mask &= shown.reshape(grid.shape) > 0.999
+    return Plane(sample_values(moving.values[None], places).reshape(grid.shape), mask, grid)
 
 
 def _blocks(samples: Places) -> NDArray[np.intp]:

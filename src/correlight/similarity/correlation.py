@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from correlight.images.image import Float32
-from correlight.similarity import AT_A_TIME, Agreement, Places
+from correlight.similarity import AT_A_TIME, Agreement, Cells, Places
 
 
 class FeatureCorrelation:
@@ -40,12 +37,12 @@ class FeatureCorrelation:
         for first in range(0, count, AT_A_TIME):
             part = slice(first, first + AT_A_TIME)
             # Groups of one size have the same cells.
-            known: dict[tuple[tuple[int, ...], int], _Cells] = {}
+            known: dict[tuple[tuple[int, ...], int], Cells] = {}
             for group, (fixed, moving, stride) in enumerate(zip(self._fixed, self._moving, self._strides, strict=True)):
                 size = moving.shape[1:], stride
                 if size not in known:
-                    known[size] = _Cells.of(places[part].T / stride, *moving.shape[1:])
-                values, *slopes = known[size].sampled(moving)
+                    known[size] = Cells.of(places[part].T / stride, moving.shape[1:])
+                values, slopes = known[size].values_and_slopes(moving)
                 squares[group] += np.einsum("cn,cn->", values, values)
                 np.einsum("cn,cn->n", fixed[:, part], values, out=products[group, part])
                 for axis, slope in enumerate(slopes):
@@ -64,54 +61,3 @@ class FeatureCorrelation:
 
 def _norm(squares: float) -> float:
     return float(np.sqrt(squares)) + 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class _Cells:
-    """The cells of pixels that N places lie in; places outside lie in the nearest one.
-
-    Parameters
-    ----------
-    corners : tuple of four (N,) arrays
-        Which pixels: upper left, upper right, lower left, lower right.
-    down, right : (N,) arrays
-        How far into its cell each place lies.
-    """
-
-    corners: tuple[NDArray[np.intp], ...]
-    down: Float32
-    right: Float32
-
-    @classmethod
-    def of(cls, places: NDArray[np.float64], height: int, width: int) -> _Cells:
-        """The cells of ``(2, N)`` places in planes of a size."""
-        (y, rows), (x, columns) = (_whole(place, size) for place, size in zip(places, (height, width), strict=True))
-        first = rows * width + columns
-        # A long and narrow image has levels of one row, which is its own neighbour.
-        below, beside = (width if height > 1 else 0), int(width > 1)
-        return cls((first, first + beside, first + below, first + (below + beside)), y, x)
-
-    def sampled(self, planes: Float32) -> tuple[Float32, Float32, Float32]:
-        """Values of ``(C, Y, X)`` planes and their slopes along y and x, each ``(C, N)``."""
-        pixels = planes.reshape(len(planes), -1)
-        upper, above, lower, under = (pixels.take(corner, axis=1) for corner in self.corners)
-        # Steps along x in the upper and in the lower row; arrays are written over, which keeps them in the cache.
-        above -= upper
-        under -= lower
-        upper += above * self.right
-        lower += under * self.right
-        lower -= upper
-        values = lower * self.down
-        values += upper
-        under -= above
-        under *= self.down
-        under += above
-        return values, lower, under
-
-
-def _whole(places: NDArray[np.float64], size: int) -> tuple[Float32, NDArray[np.intp]]:
-    """How far places lie into their pixels along an axis, and the numbers of these."""
-    inside = np.maximum(places, 0)
-    np.minimum(inside, max(size - 1.001, 0), out=inside)
-    whole = inside.astype(np.intp)
-    return (inside - whole).astype(np.float32), whole
