@@ -10,14 +10,14 @@ from correlight.registration.result import Result
 from correlight.registration.stated import SMALLEST_OVERLAP
 
 # Both windows are this wide, and the second one begins here.
-WIDTH, BEGINS = 150, 116
+WIDTH, BEGINS = 120, 93
 COMMON = 100 * (WIDTH - BEGINS) / WIDTH
 
 
 def specimen(seed: int) -> np.ndarray:
-    """Blobs of all sizes, (128, 266)."""
+    """Blobs of all sizes, (104, 213)."""
     rng = np.random.default_rng(seed)
-    shape = (128, BEGINS + WIDTH)
+    shape = (104, BEGINS + WIDTH)
     layers = [ndimage.gaussian_filter(rng.normal(size=shape), sigma) * sigma > 0.12 for sigma in (2, 4, 8)]
     return np.asarray(np.sum(layers, axis=0), np.float32)
 
@@ -36,7 +36,7 @@ def found() -> Result:
 
 def test_a_common_part_of_a_fifth_is_found(found: Result) -> None:
     assert found
-    places = np.stack(np.meshgrid((10.0, 60.0, 120.0), (BEGINS + 2.0, WIDTH - 4.0), indexing="ij"), -1).reshape(-1, 2)
+    places = np.stack(np.meshgrid((10.0, 50.0, 95.0), (BEGINS + 2.0, WIDTH - 4.0), indexing="ij"), -1).reshape(-1, 2)
     assert found.moving_from_fixed(places) == pytest.approx(places - (0, BEGINS), abs=2)
 
 
