@@ -59,8 +59,9 @@ def test_a_written_view_has_floats_only_and_names_its_source(tmp_path: Path) -> 
     write_mobie(tmp_path / "a.json", MOVING_FROM_FIXED_3D, ExchangeContext(name="lm", shown=(3, 9)))
     shown = json.loads((tmp_path / "a.json").read_text())["views"]["correlight"]["sourceDisplays"][0]["imageDisplay"]
     assert shown["contrastLimits"] == [3.0, 9.0]
-    with pytest.raises(UsageError, match="without blanks"):
-        write_mobie(tmp_path / "a.json", MOVING_FROM_FIXED_3D, ExchangeContext(name="l m"))
+    for name in ("l m", "l\nm", "l\tm", "l\x00m"):
+        with pytest.raises(UsageError, match="without blanks"):
+            write_mobie(tmp_path / "a.json", MOVING_FROM_FIXED_3D, ExchangeContext(name=name))
     with pytest.raises(UsageError, match="give its name"):
         write_mobie(tmp_path / "a.json", MOVING_FROM_FIXED_3D, ExchangeContext())
 
