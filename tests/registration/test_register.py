@@ -226,8 +226,9 @@ def test_another_pose_of_the_list_can_be_taken(near: Result, turned: SimulatedPa
     second = register(turned.fixed, turned.moving, moving_channel="reflected", rotation=NEAR, pose=2)
     assert second.status != "accepted"
     assert second.poses[0].score == near.poses[1].score
+    limits: dict[str, Any] = {"start": turned.moving_from_fixed, "rotation": NEAR, "scale": SIZE}
     with pytest.raises(UsageError, match="99 was asked for"):
-        register(turned.fixed, turned.moving, moving_channel="reflected", pose=99, start=turned.moving_from_fixed)
+        register(turned.fixed, turned.moving, moving_channel="reflected", pose=99, **limits)
 
 
 def test_limits_that_leave_no_pose_end_in_a_refusal(turned: SimulatedPair) -> None:
