@@ -147,6 +147,10 @@ def test_transforms_are_written_for_other_tools_and_bad_ones_said(opened: Open, 
     assert "not foreseen" not in it.panel.message.value
     volume = Grid.of((4, 32, 32), 0.1, unit="micrometre")
     it.viewer.add_image(np.zeros(volume.shape), scale=volume.spacing, units=("um",) * 3, name="stack")
+    # Its rotation would stay, and lay it beside where the transform leads.
+    it.viewer.add_points([[1.0, 2.0]], rotate=20, name="turned")
+    choose(it, affine, "turned")
+    assert "layer turned is rotated" in it.panel.message.value
     choose(it, affine, "stack")
     assert "one of 2 axes, stack has 3" in it.panel.message.value
 

@@ -13,7 +13,7 @@ from correlight.errors import UsageError
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.napari.layer_data import LayerData
-from correlight.napari.layers import Taken, image_of, micrometres, take
+from correlight.napari.layers import Taken, image_of, micrometres, must_be_upright, take
 from correlight.napari.placing import computed, is_shown_by_affine, resampled, units_of
 from correlight.output.apply.bent import led, said_of_image, said_of_points
 from correlight.output.apply.saved import Saved
@@ -69,8 +69,9 @@ class Stated:
         Raises
         ------
         UsageError
-            As for `correlight.napari.layers.take`, of an image.
+            If it is turned by its own rotation, shear or scale, and of an image as for `correlight.napari.layers.take`.
         """
+        must_be_upright(layer, "moving")
         kind = type(layer).__name__.lower()
         levels: tuple[Any, ...] = ()
         looks: dict[str, Any] = {}

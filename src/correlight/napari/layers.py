@@ -174,12 +174,7 @@ def take(layer: Any, role: str, among: Sequence[Any] = ()) -> Taken:
             f"The {role} layer {layer.name} has {layer.ndim} axes; choose one with two or three (one time point, and "
             "channels as layers of their own: right-click, Split Stack)."
         )
-    turned = not np.allclose(layer.rotate, np.eye(layer.ndim)) or np.any(np.asarray(layer.shear) != 0)
-    if turned or np.any(np.asarray(layer.scale) <= 0):
-        raise UsageError(
-            f"The {role} layer {layer.name} is rotated, sheared or mirrored by its scale; reset that, and place it by "
-            "its affine transform if it should start elsewhere."
-        )
+    must_be_upright(layer, role)
     layers = companions(layer, among)
     factors = micrometres(layer)
     return Taken(
@@ -190,6 +185,29 @@ def take(layer: Any, role: str, among: Sequence[Any] = ()) -> Taken:
         stated_spacing(layer),
         tuple(np.asarray(layer.translate) * (1.0 if factors is None else factors)),
     )
+
+
+def must_be_upright(layer: Any, role: str) -> None:
+    """Refuse a layer of any kind that its own rotation, shear or scale turns.
+
+    Parameters
+    ----------
+    layer : napari layer
+        That was chosen.
+    role : str
+        What messages call it.
+
+    Raises
+    ------
+    UsageError
+        If it is turned, for a transform replaces its affine transform only.
+    """
+    turned = not np.allclose(layer.rotate, np.eye(layer.ndim)) or np.any(np.asarray(layer.shear) != 0)
+    if turned or np.any(np.asarray(layer.scale) <= 0):
+        raise UsageError(
+            f"The {role} layer {layer.name} is rotated, sheared or mirrored by its scale; reset that, and place it by "
+            "its affine transform if it should start elsewhere."
+        )
 
 
 def image_of(taken: Taken, given: tuple[float, ...], role: str) -> LayerImage:
