@@ -94,8 +94,9 @@ def opened(make_napari_viewer: Callable[..., Any], qtbot: Any) -> Iterator[Calla
 class Ticks:
     """What was computed between two ticks of the event loop of the window, in seconds of processor.
 
-    On a busy machine every window waits for other programs, which says nothing about this one, so that no clock is
-    looked at; `benchmarks.napari_window` measures what a user sees.
+    On a busy machine every window waits for other programs, and computes more slowly itself, which says nothing about
+    this one: no clock is looked at, but shares of what was computed meanwhile. `benchmarks.napari_window` measures what
+    a user sees.
     """
 
     def __init__(self) -> None:
@@ -116,7 +117,7 @@ class Ticks:
         self._timer.stop()
         window, whole = np.diff(np.array(self._marks), axis=0).T
         # The window itself never computed for long; a window that waits does not compute, but others do meanwhile.
-        assert window.max() <= 0.2
+        assert window.max() <= 0.02 * whole.sum()
         assert whole.max() <= 0.1 * whole.sum()
 
 
