@@ -34,7 +34,7 @@ RANGES = (
 BOXES = ("0,32,0,32", "0,1,0,1", "0,0,0,0", "5,4,0,9", "-1,9,0,9", "0,999999999,0,999999999", "1,2,3", "a,b,c,d")
 PLACES = ("0,0", "1e300,1", "nan,0", "1,2,3", "1,2,3,4", "-5,5", "")
 PARTS = {"scene": WORDS + COUNTS, "series": COUNTS, "time": COUNTS, "view": (*WORDS, "V=1,H=0", "0")}
-OF_PARTS = {f"--{role}-{part}": values for role in ("fixed", "moving") for part, values in PARTS.items()}
+OF_PARTS = {f"--{role}{part}": values for role in ("", "fixed-", "moving-") for part, values in PARTS.items()}
 SPACINGS = {f"--{role}-spacing": NUMBERS for role in ("fixed", "moving")}
 FORMATS = ("itk", "elastix", "matrix", "napari", "trakem2", "ecclem", "bdv", "mobie", "ngff", "bigwarp", "table", "")
 MODELS = ("rigid", "similarity", "affine", "projective", "elastic", "thin-plate", "spline", "")

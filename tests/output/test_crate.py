@@ -62,7 +62,7 @@ def test_a_result_names_inputs_options_outputs_and_software(home: Path) -> None:
         str(home / name): hashlib.sha256((home / name).read_bytes()).hexdigest() for name in ("0 EM.tif", "0_LM.tif")
     }
     options = {entity["name"]: entity["value"] for entity in action["object"] if entity.type == "PropertyValue"}
-    assert (options["rotation"], options["mirror"], options["model"]) == ("-2.0, 2.0", "false", "rigid")
+    assert (options["rotation"], options["mirror"], options["model"]) == ("-0.5, 0.5", "false", "rigid")
     described = {entity.id for entity in action["result"]}
     assert described == {path.name for path in (home / "one").iterdir()} - {NAME, "manifest.json"}
     for entity in action["result"]:

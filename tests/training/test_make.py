@@ -190,10 +190,10 @@ def test_other_settings_do_not_go_on(folder: Path, tmp_path: Path) -> None:
     ("rows", "words"),
     [
         (["em0.tif,light0.tif,registered"], "2 pairs or more"),
-        (["em0.tif,small.tif,registered"] * 2, "96 x 112 and 40 x 50 pixels"),
-        (["flat.tif,light0.tif,registered"] * 2, "flat.tif is blank"),
-        (["em0.tif,flat.tif,registered"] * 2, "flat.tif is blank"),
-        (["em0.tif,missing.tif,registered"] * 2, "missing.tif"),
+        (["em0.tif,small.tif,registered", "em1.tif,small.tif,registered"], "96 x 112 and 40 x 50 pixels"),
+        (["flat.tif,light0.tif,registered", "flat.tif,light1.tif,registered"], "flat.tif is blank"),
+        (["em0.tif,flat.tif,registered", "em1.tif,flat.tif,registered"], "flat.tif is blank"),
+        (["em0.tif,missing.tif,registered", "em1.tif,missing.tif,registered"], "missing.tif"),
         ([",light0.tif,registered"], "names of two images"),
     ],
 )
