@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("napari.layers", reason="napari is not installed; make test-napari")
 pytest.importorskip("pytestqt", reason="pytest-qt is not installed; make test-napari")
 
-from .conftest import Opened, couple
+from .conftest import Opened, couple, drawn, pixels
 
 Open = Callable[..., Opened]
 
@@ -60,6 +60,46 @@ def test_every_click_says_what_the_pairs_say(clicked: Callable[..., Opened]) -> 
     it.click(it.panel.back)
     assert f"{count} pairs" in it.panel.table.value
     assert len(it.panel.points["fixed"].data) == count
+
+
+def test_a_landmark_can_be_dragged_elsewhere(opened: Open) -> None:
+    from qtpy.QtCore import QEvent, QPointF, Qt
+    from qtpy.QtGui import QMouseEvent
+    from qtpy.QtWidgets import QApplication
+
+    it = opened("Register by landmarks", show=True)
+    it.click(it.panel.new)
+    fixed, moving = places()
+    layer = it.panel.points["fixed"]
+    layer.add(fixed)
+    it.panel.points["moving"].add(moving)
+    it.viewer.layers.selection.active = layer
+    layer.mode = "select"
+    it.viewer.reset_view()
+    pixels(it.viewer)
+    window, camera = it.viewer.window._qt_viewer.canvas.native, it.viewer.scene.camera
+    away = (np.asarray(layer.data_to_world(layer.data[0])) - np.asarray(camera.center)[-2:]) * camera.zoom
+    place = away[::-1] + np.array([window.width(), window.height()]) / 2
+
+    def mouse(kind: Any, by: float, button: Any, held: Any) -> None:
+        at = QPointF(*(place + by))
+        everywhere = QPointF(window.mapToGlobal(at.toPoint()))
+        QApplication.sendEvent(window, QMouseEvent(kind, at, everywhere, button, held, Qt.KeyboardModifier.NoModifier))
+        drawn()
+
+    left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    mouse(QEvent.Type.MouseMove, 0, none, none)
+    mouse(QEvent.Type.MouseButtonPress, 0, left, left)
+    for by in (5, 10, 15, 20):
+        mouse(QEvent.Type.MouseMove, by, none, left)
+    mouse(QEvent.Type.MouseButtonRelease, 20, left, none)
+    assert np.abs(layer.data[0] - fixed[0]).min() > 2
+    assert np.array_equal(layer.data[1:], fixed[1:])
+    # What the pairs say follows, and one step back is where it was.
+    assert it.panel.said.found is not None
+    assert it.panel.said.found.fre > 0.1
+    it.click(it.panel.back)
+    assert np.allclose(layer.data, fixed)
 
 
 def test_a_pair_that_cannot_be_right_is_named_and_red(clicked: Callable[..., Opened]) -> None:

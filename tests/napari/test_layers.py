@@ -102,8 +102,11 @@ def test_a_pixel_size_of_the_wrong_number_of_axes_is_refused() -> None:
         image_of(take(Image(noise(64, 64)), "fixed"), (1.0, 2.0, 3.0), "fixed")
 
 
-def test_a_layer_in_micrometres_stays_in_its_place() -> None:
-    layer = Image(noise(64, 64), scale=(20, 20), units=("nm", "nm"), affine=[[0, -1, 300], [1, 0, 500], [0, 0, 1]])
+@pytest.mark.parametrize("translate", [(0, 0), (400, -90)])
+def test_a_layer_in_micrometres_stays_in_its_place(translate: tuple[int, int]) -> None:
+    """Also where somebody has moved it, and its file knows nothing of that."""
+    affine = [[0, -1, 300], [1, 0, 500], [0, 0, 1]]
+    layer = Image(noise(64, 64), scale=(20, 20), units=("nm", "nm"), translate=translate, affine=affine)
     before = position_of(layer).world_from_index
     in_micrometres(layer, read_grid((64, 64), 0.02))
     np.testing.assert_allclose(position_of(layer).world_from_index, before, atol=1e-12)

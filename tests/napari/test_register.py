@@ -53,7 +53,7 @@ def test_from_two_layers_to_an_overlay(opened: Open) -> None:
     assert np.array_equal(layers["light reflected"].affine.affine_matrix, np.eye(3))
 
 
-def test_keys_show_rival_poses_and_end_with_the_result(opened: Open) -> None:
+def test_keys_show_rival_poses_and_end_with_the_result(opened: Open, tmp_path: Path) -> None:
     it = opened()
     it.narrow()
     it.panel.rotation.value = "0, 90"
@@ -67,7 +67,14 @@ def test_keys_show_rival_poses_and_end_with_the_result(opened: Open) -> None:
     press_key(it, "2")
     assert not np.allclose(layer.affine.affine_matrix, first)
     assert "Pose 2" in it.panel.message.value
+    # The pose that is seen is the one that would be refined, and a folder holds the result all the same.
+    assert it.panel.rank.value == 2
+    it.panel.folder.value = tmp_path / "result"
+    it.click(it.panel.save)
+    it.wait()
+    assert "It holds the result, and not pose 2, which is shown." in it.panel.message.value
     press_key(it, "1")
+    assert it.panel.rank.value == 1
     np.testing.assert_allclose(layer.affine.affine_matrix, first)
     press_key(it, "F")
     it.qtbot.waitUntil(lambda: not layer.visible, timeout=5000)

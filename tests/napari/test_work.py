@@ -54,3 +54,23 @@ def test_threads_take_short_turns_while_there_is_work(qtbot: Any) -> None:
         several[0].end()
     assert sys.getswitchinterval() == usual
     assert gc.get_freeze_count() == 0
+
+
+def test_what_stays_done_is_told_of_though_it_was_cancelled_too_late(qtbot: Any) -> None:
+    go = threading.Event()
+    heard: list[str] = []
+
+    def work(progress: Callable[[str, float], None]) -> str:
+        go.wait(PATIENCE / 1000)
+        return "written"
+
+    jobs = [
+        Job(work, told=lambda *_: None, done=heard.append, failed=heard.append, stays=stays) for stays in (True, False)
+    ]
+    for each in jobs:
+        each.cancel()
+    go.set()
+    qtbot.waitUntil(lambda: not any(each.running for each in jobs), timeout=PATIENCE)
+    for each in jobs:
+        each.end()
+    assert sorted(heard) == ["", "written"]

@@ -167,7 +167,7 @@ class ApplyPanel(Panel):
 
         self._unwatched()
         self.say("")
-        self._begin(work, self._said)
+        self._begin(work, self._said, stays=True)
 
     def _sides(self) -> Sides | None:
         """The layers that are chosen as the two images of a transform; None where there are not two images."""

@@ -137,7 +137,7 @@ class LandmarksPanel(Panel):
             )
             layer.mode = "add"
             self.points[role], self._set_in[role] = layer, image
-            layer.events.data.connect(self.guarded(self._update))
+            layer.events.data.connect(self._heard)
             image.events.affine.connect(self._follow)
             image.events.scale.connect(self._follow)
         self._before = []
@@ -150,6 +150,11 @@ class LandmarksPanel(Panel):
             if layer in self._viewer.layers:
                 layer.units, layer.scale, layer.translate = image.units, image.scale, image.translate
                 layer.affine = image.affine.affine_matrix
+
+    def _heard(self, event: Any) -> None:
+        """Take up a change of the landmarks; napari also tells of one that begins, such as a landmark being dragged."""
+        if not str(getattr(event, "action", "")).lower().endswith("ing"):
+            self.guarded(self._update)()
 
     def _update(self) -> None:
         """Say what the pairs say, after every click."""

@@ -121,7 +121,7 @@ class Panel(QScrollArea):
 
     # The work.
 
-    def _begin(self, work: Callable[..., Any], done: Callable[[Any], Iterator[None]]) -> None:
+    def _begin(self, work: Callable[..., Any], done: Callable[[Any], Iterator[None]], *, stays: bool = False) -> None:
         for button in self._runners:
             button.enabled = False
         self.cancel.enabled = self.progress.visible = True
@@ -132,10 +132,11 @@ class Panel(QScrollArea):
                 return work(progress)
             watch.begin(progress)
             value = work(progress)
-            watch.check(progress)
+            # What stays done is no longer cancelled.
+            watch.check((lambda stage, fraction: None) if stays else progress)
             return value
 
-        self._job = Job(watched, told=self._told, done=partial(self._ended, done), failed=self._failed)
+        self._job = Job(watched, told=self._told, done=partial(self._ended, done), failed=self._failed, stays=stays)
 
     def _told(self, stage: str, fraction: float) -> None:
         self.progress.value = round(100 * min(max(fraction, 0.0), 1.0))
@@ -254,10 +255,12 @@ class Panel(QScrollArea):
         if not target.name:
             self.say("Name a folder to make first, under result folder.")
             return
-        self._begin(partial(write_outcome, outcome, target), partial(self._written, target))
+        # In place of a result that is refused, its best pose may be looked at.
+        other = f"It holds the result, and not pose {self.view.pose}, which is shown." if self.view.pose > 1 else ""
+        self._begin(partial(write_outcome, outcome, target), partial(self._written, target, other), stays=True)
 
-    def _written(self, target: Path, notes: Sequence[str]) -> Iterator[None]:
-        self.say(" ".join([f"Saved in {target}.", *notes]))
+    def _written(self, target: Path, other: str, notes: Sequence[str]) -> Iterator[None]:
+        self.say(" ".join([f"Saved in {target}.", *([other] if other else []), *notes]))
         yield
 
     # Words.

@@ -57,7 +57,7 @@ class Kept:
 
 
 def in_micrometres(layer: Any, grid: Grid) -> None:
-    """Give a layer the pixel size and place of a grid; its own affine transform keeps what it does to the pixels.
+    """Give a layer the pixel size and origin of a grid; by its affine transform it stays where it is.
 
     Parameters
     ----------
@@ -68,7 +68,10 @@ def in_micrometres(layer: Any, grid: Grid) -> None:
     """
     # How many new units are one old one, along each axis.
     units = np.diag([*(np.asarray(grid.spacing) / np.asarray(layer.scale)), 1.0])
-    affine = units @ np.asarray(layer.affine.affine_matrix) @ np.linalg.inv(units)
+    # Where somebody has moved it from the place of its grid, it stays, and with it what was drawn over it.
+    moved = np.eye(grid.ndim + 1)
+    moved[:-1, -1] = units[:-1, :-1] @ np.asarray(layer.translate) - grid.origin
+    affine = units @ np.asarray(layer.affine.affine_matrix) @ np.linalg.inv(units) @ moved
     _set(layer, units_of(grid), grid, affine)
 
 

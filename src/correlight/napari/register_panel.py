@@ -243,14 +243,22 @@ class RegisterPanel(Panel):
         return work
 
     def _registered(self, outcome: Outcome) -> Iterator[None]:
-        self.rank.max = max(1, min(9, len(outcome.result.poses)))
+        before = self.view
         yield from super()._registered(outcome)
-        self._changed_view()
+        if self.view is not None and self.view is not before:
+            self.rank.max = max(1, min(9, len(outcome.result.poses)))
+            self.view.posed = self._posed
+            self._posed(1)
 
     def _show_pose(self) -> None:
         if self.view is not None:
             self.view.show_pose(self.rank.value)
-            self._changed_view()
+
+    def _posed(self, rank: int) -> None:
+        """Name the pose that is shown: it is the one that would be refined."""
+        with self.rank.changed.blocked():
+            self.rank.value = rank
+        self._changed_view()
 
 
 def two_layers(fixed: Any, moving: Any, count: int) -> None:

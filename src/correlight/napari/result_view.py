@@ -83,6 +83,8 @@ class ResultView:
         self._added: list[Any] = []
         self._looks: list[tuple[Any, str, Any]] = []
         self.pose = 0
+        # Called with the rank of a pose that is shown, by whichever way.
+        self.posed: Callable[[int], None] = lambda rank: None
         self.transform: Transform | None = None
         self._timer = QTimer()
         self._timer.setInterval(_FLICKER)
@@ -151,6 +153,7 @@ class ResultView:
         for _ in self._lay(self.outcome.result.moving_from_fixed if first else poses[rank - 1].linear):
             pass
         self.pose = rank
+        self.posed(rank)
         pose = poses[rank - 1]
         turn = f"rotation {pose.linear.rotation:.1f}°, " if pose.linear.ndim == 2 else ""
         hand = "mirrored" if pose.linear.mirrored else "not mirrored"

@@ -82,6 +82,8 @@ class Job:
         Called with what the work returned; `end` is to be called once that is shown.
     failed : callable
         Called with a sentence; an empty one if the work was cancelled.
+    stays : bool
+        Whether what was done stays done, such as a written file: it is told of, though it was cancelled too late.
     """
 
     def __init__(
@@ -91,7 +93,9 @@ class Job:
         told: Callable[[str, float], None],
         done: Callable[[Any], None],
         failed: Callable[[str], None],
+        stays: bool = False,
     ) -> None:
+        self._stays = stays
         self._cancelled, self._last = threading.Event(), ("", 0.0)
         self._work, self._done, self._failed = work, done, failed
         self._teller = _Teller()
@@ -139,7 +143,7 @@ class Job:
         del self._work, self._done, self._failed
         value, error = outcome
         try:
-            if self._cancelled.is_set() or isinstance(error, Cancelled):
+            if isinstance(error, Cancelled) or (self._cancelled.is_set() and not self._stays):
                 failed("")
             elif error is not None:
                 failed(sentence(error))
