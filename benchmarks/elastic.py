@@ -46,7 +46,7 @@ from correlight.images.resample import warp
 from correlight.intensity.elastic import UNDERSTATED, usual_displacement
 from correlight.refine.elastic import ElasticFit
 from correlight.refine.lattice import Lattice
-from correlight.refine.planes import PlanePair, overlay
+from correlight.refine.planes import PlanePair
 from correlight.refine.rounds import choose_in_rounds
 from correlight.simulate import pair
 from correlight.simulate.specimen import SpecimenKind
@@ -255,7 +255,7 @@ def _bound(fit: ElasticFit, points: NDArray[np.float64]) -> NDArray[np.float64]:
 def _peer(bent: Bent, peer: str, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, float, float]:
     """Where another program leads points of the fixed image before the affine map, its least volume, and its time."""
     both = planes_of(bent)[-1]
-    over = overlay(both.fixed, both.moving, bent.start, 512, CHANNELS)
+    over = PlanePair(both.fixed, both.moving, CHANNELS).overlay(bent.start, 512)
     grid = over.fixed.grid
     with tempfile.TemporaryDirectory() as folder:
         given, out = Path(folder) / "given.npz", Path(folder) / "out.npz"

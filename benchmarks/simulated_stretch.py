@@ -8,18 +8,18 @@ to ``benchmarks/results/simulated-stretch.jsonl`` and writes ``simulated-stretch
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
 
+from benchmarks.accuracy import append_row, load_rows
 from benchmarks.software import ROOT, commit
 from benchmarks.stretch import stretched
-from benchmarks.trust import load
+from benchmarks.tables import Row
 from correlight.images.image import Image
 from correlight.registration.register import register
 from correlight.simulate.pair import pair
@@ -31,29 +31,26 @@ KINDS: tuple[str, ...] = get_args(SpecimenKind)
 FACTORS = 1.1, 1.6
 # A result is right if its mean error over the common field is at most this share of the width.
 ALLOWED_ERROR = 0.02
-Row = dict[str, Any]
 
 
 def main() -> None:
     """Make the runs that are not recorded yet, and the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulated_stretch")
     parser.add_argument("--pairs", type=int, default=50, help="specimens")
-    parser.add_argument("--workers", type=int, default=2, help="threads of each registration")
     parser.add_argument("--out", type=Path, default=RESULTS / "simulated-stretch.jsonl")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
-    done = {row["seed"] for row in load(asked.out)}
+    done = {row["seed"] for row in load_rows(asked.out)}
     for seed in range(asked.pairs):
         if seed in done:
             continue
-        row = run(seed, asked.workers)
-        with asked.out.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        row = run(seed)
+        append_row(asked.out, row)
         print(row, flush=True)
-    asked.out.with_suffix(".md").write_text(page(load(asked.out)), encoding="utf-8")
+    asked.out.with_suffix(".md").write_text(page(load_rows(asked.out)), encoding="utf-8")
 
 
-def run(seed: int, workers: int) -> Row:
+def run(seed: int) -> Row:
     """Register one pair and compare with the truth."""
     rng = np.random.default_rng([seed, 77])
     role, axis = ("fixed", "moving")[int(rng.integers(2))], int(rng.integers(2))
@@ -70,7 +67,7 @@ def run(seed: int, workers: int) -> Row:
     truth = truth @ by.inverse() if role == "fixed" else by @ truth
     images[role] = longer
     began = time.perf_counter()
-    result = register(images["fixed"], images["moving"], workers=workers)
+    result = register(images["fixed"], images["moving"])
     seconds = time.perf_counter() - began
     grid = images["fixed"].grid
     points = grid.lattice(24)

@@ -11,7 +11,7 @@ from correlight.evidence.confidence import Findings, judge
 from correlight.evidence.witnesses import above_displaced, apart_from_outline, of_detail
 from correlight.images.image import Image
 from correlight.images.plane import Plane
-from correlight.refine.planes import Overlay, overlay
+from correlight.refine.planes import Overlay, PlanePair
 from correlight.simulate.slab import slab_pair
 from correlight.transforms import Affine
 
@@ -20,7 +20,7 @@ SIZE = 256
 
 def laid(fixed: np.ndarray, moving: np.ndarray, pose: Affine | None = None) -> Overlay:
     one, other = (Plane.of(Image.from_array(np.asarray(pixels, np.float32)), 0) for pixels in (fixed, moving))
-    return overlay(one, other, pose or Affine.identity(), SIZE, edges)
+    return PlanePair(one, other, edges).overlay(pose or Affine.identity(), SIZE)
 
 
 def texture(seed: int) -> np.ndarray:

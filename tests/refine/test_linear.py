@@ -9,7 +9,6 @@ from correlight.geometry import Grid
 from correlight.images.plane import Plane
 from correlight.refine.linear import refine
 from correlight.refine.planes import BLOCKS, Overlay, PlanePair, lay
-from correlight.refine.planes import overlay as overlay_of
 from correlight.refine.samples import MeasureName, distance
 from correlight.transforms import Affine, Projective
 from correlight.transforms.motions import LINEAR_MODELS, LinearModel, Motions
@@ -29,7 +28,7 @@ def seen_through(moving_from_fixed: Affine | Projective, seed: int = 5, noise: f
 
 
 def overlay(fixed: Plane, moving: Plane, pose: Affine | Projective, size: float) -> Overlay:
-    return overlay_of(fixed, moving, pose, size, edges)
+    return PlanePair(fixed, moving, edges).overlay(pose, size)
 
 
 def tilted(first: Affine, tilt: tuple[float, float]) -> Projective:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -111,3 +112,17 @@ def test_what_wrong_poses_outscore_is_refined_only_where_nothing_was_refused_bef
     last = search.find(Task(stated, replace(limits, last_resort=True)))
     assert not last.poses
     assert last.nothing == "Deliberately wrong poses score more than the best pose that was found."
+
+
+def test_a_stretch_is_followed_only_if_it_makes_images_more_alike_than_the_best_pose_without() -> None:
+    pixels = ndimage.gaussian_filter(np.random.default_rng(6).standard_normal((128, 128)), 2.5).astype(np.float32)
+    longer = cv2.resize(pixels, (128, 179))
+    pair = ImagePair(Image.from_array(pixels), Image.from_array(longer), appearance=APPEARANCES["edges"])
+    search, task = FeatureSearch(PoseSettings()), Task(pair, Limits((1.0, 1.4), (-4.0, 4.0), (False,)))
+    candidate = search.find(task)
+    found = search.stretch(task, candidate, (1.2, 1.6))
+    assert found is not None
+    assert (found.stretch.role, found.stretch.axis) == ("moving", 0)
+    assert found.stretch.factor == pytest.approx(1.4, abs=0.05)
+    better = replace(candidate.poses[0], score=found.score)
+    assert search.stretch(task, replace(candidate, poses=(better,)), (1.2, 1.6)) is None

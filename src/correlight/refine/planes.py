@@ -91,10 +91,21 @@ class PlanePair:
         return self.overlay(pose, level).samples
 
     def overlay(self, pose: LinearTransform, size: float) -> Overlay:
-        """The moving plane laid onto the fixed one at a working size."""
-        planes = working_planes(self.fixed, self.moving, pose.scale, size, divided=False)
-        self._kept.update({(role, plane.grid.shape): plane for role, plane in enumerate(planes)})
-        return replace(overlay(self.fixed, self.moving, pose, size, self.channels), known=self._known)
+        """The moving plane laid onto the fixed one.
+
+        Parameters
+        ----------
+        pose : Affine or Projective
+            ``moving_from_fixed``.
+        size : float
+            Side in pixels of a square with the area of the smaller field.
+        """
+        # Pixels that are divided share their noise, which then pulls the optimum between them.
+        small, other = working_planes(self.fixed, self.moving, pose.scale, size, divided=False)
+        self._kept.update({("fixed", small.grid.shape): small, ("moving", other.grid.shape): other})
+        laid = lay(other, pose, small.grid)
+        trusted = _trusted(self.fixed, self.moving, pose, small.grid)
+        return Overlay(small, laid, self.channels, _even_places(laid.mask & small.mask), trusted, self._known)
 
     @cached_property
     def _known(self) -> Known:
@@ -102,7 +113,7 @@ class PlanePair:
         return {}
 
     @cached_property
-    def _kept(self) -> dict[tuple[int, tuple[int, ...]], Plane]:
+    def _kept(self) -> dict[tuple[str, tuple[int, ...]], Plane]:
         """The planes at those sizes, which are made again unless somebody holds them."""
         return {}
 
@@ -198,26 +209,8 @@ def _standardised(values: Float32, known: Float32) -> Float32:
     return ((values - np.float32(mean)) / np.float32(max(width, 1e-6))).astype(np.float32)
 
 
-def overlay(
-    fixed: Plane, moving: Plane, moving_from_fixed: LinearTransform, size: float, channels: Channels
-) -> Overlay:
-    """Lay the moving plane onto the fixed one at a working size.
-
-    Parameters
-    ----------
-    fixed, moving : Plane
-        At full resolution.
-    moving_from_fixed : Affine or Projective
-        The pose.
-    size : float
-        Side in pixels of a square with the area of the smaller field.
-    channels : Channels
-        What the measure "features" compares.
-    """
-    # Pixels that are divided share their noise, which then pulls the optimum between them.
-    small, other = working_planes(fixed, moving, moving_from_fixed.scale, size, divided=False)
-    laid = lay(other, moving_from_fixed, small.grid)
-    common = laid.mask & small.mask
+def _even_places(common: Mask) -> Places:
+    """Places spread evenly over what two planes show, in fractional pixels, ``(N, 2)``."""
     side = 2 * _RIM + 1
     inner = cv2.erode(common.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=0) > 0
     pixels = np.argwhere(inner)
@@ -226,8 +219,7 @@ def overlay(
     pixels = pixels[number * _GOLDEN % 1 * len(pixels) < _MOST_SAMPLES]
     # Interpolation between pixels averages noise away, so places between pixels agree better than places on them.
     # With samples spread evenly over the fractions no shift is preferred for that.
-    places = pixels + number[: len(pixels), None] * _PLASTIC % 1 - 0.5
-    return Overlay(small, laid, channels, places, _trusted(fixed, moving, moving_from_fixed, small.grid))
+    return np.asarray(pixels + number[: len(pixels), None] * _PLASTIC % 1 - 0.5)
 
 
 def _trusted(fixed: Plane, moving: Plane, moving_from_fixed: LinearTransform, grid: Grid) -> Float32 | None:
