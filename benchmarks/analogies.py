@@ -1,10 +1,11 @@
 """Registration through predicted images: dictionaries, analogies and raw images, by squares and by information.
 
 ``python -m benchmarks.analogies registration --data FOLDER`` repeats Table 2 of Cao, Zach & Niethammer (2014,
-doi:10.1016/j.media.2013.12.005) where the truth is known, with `auto` on the same draws, and writes
-``benchmarks/results/analogies.md`` and ``analogies.png``; ``speed`` measures what training and prediction take and
-writes ``benchmarks/results/analogies-speed.md``. As in the publication images are about 200 pixels wide, models are
-trained on two other pairs, and an affine map is fitted from a start that is roughly right.
+doi:10.1016/j.media.2013.12.005) where the truth is known, with `auto` on the same draws, appends each draw to
+``benchmarks/results/analogies.jsonl`` unless it stands there, and writes ``analogies.md`` and ``analogies.png``.
+``speed`` measures what training and prediction take and writes ``analogies-speed.md``. As in the publication images are
+about 200 pixels wide, models are trained on two other pairs, and an affine map is fitted from a start that is roughly
+right.
 """
 
 from __future__ import annotations
@@ -12,14 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
-from benchmarks.accuracy import RESULTS
+from benchmarks.accuracy import RESULTS, append_row, load_rows
 from benchmarks.protocol import Draw, Pair, draw, load_pairs
 from correlight.appearance.channels import edges
 from correlight.images.image import Float32, Image
@@ -36,6 +38,7 @@ from correlight.registration.register import register
 from correlight.simulate import Electron, Light, specimen
 from correlight.transforms import Affine
 
+ROWS = RESULTS / "analogies.jsonl"
 WIDTH = 200
 # Of the labels of the nerve.
 _MYELIN = 128
@@ -204,43 +207,69 @@ def picture(case: Case) -> Float32:
     return np.hstack([*parts, *laid])
 
 
-def cases(data: Path, seeds: int, atoms: int, samples: int) -> Iterator[tuple[str, int, Case, Trained]]:
-    """All draws of all cases, model after model."""
+def groups(data: Path) -> list[tuple[list[Pair], list[Pair]]]:
+    """The pairs that are tested, and those that a model is trained on for them."""
     known = {pair.name: pair for pair in load_pairs(data)}
     fields, quarters = simulated(3, 4), nerve(data)
-    groups = [
+    sections = [
         ([known[name] for name in tested], [known[name] for name in trained]) for trained, tested in SECTIONS.items()
     ]
-    for tested, trained in [(quarters[2:], quarters[:2]), *groups, (fields[2:], fields[:2])]:
-        model = trained_on(trained, atoms, samples)
-        for pair in tested:
-            for seed in range(seeds):
-                yield pair.name, seed, case_of(pair, model, seed), model
+    return [(quarters[2:], quarters[:2]), *sections, (fields[2:], fields[:2])]
 
 
 def registration(data: Path, seeds: int, atoms: int, samples: int) -> list[str]:
-    """The table, and what was predicted."""
-    rows: dict[str, list[dict[str, np.ndarray]]] = {}
-    autos: dict[str, list[tuple[float, str]]] = {}
+    """Run the draws that are not known yet; the table of all, and what was predicted."""
+    learning = {"atoms": atoms, "samples": samples}
+    done = {(row["pair"], row["seed"]) for row in _rows(learning)}
     pictures = []
-    for name, seed, case, model in cases(data, seeds, atoms, samples):
-        rows.setdefault(name, []).append(measured(case, start_of(case, seed)))
-        autos.setdefault(name, []).append(by_auto(name, seed, case))
-        if seed == 0:
-            pictures.append(picture(case))
-            _show(pictures)
-        means = {key: f"{errors.mean():.2f}" for key, errors in rows[name][-1].items()}
-        print(name, seed, f"trained in {model.seconds:.0f} s", means, autos[name][-1], flush=True)
-    columns = list(next(iter(rows.values()))[0])
+    for tested, trained in groups(data):
+        missing = [(pair, seed) for pair in tested for seed in range(seeds) if (pair.name, seed) not in done]
+        if not missing:
+            continue
+        model = trained_on(trained, atoms, samples)
+        for pair, seed in missing:
+            case = case_of(pair, model, seed)
+            found = measured(case, start_of(case, seed))
+            error, status = by_auto(pair.name, seed, case)
+            row = {
+                "pair": pair.name,
+                "seed": seed,
+                **learning,
+                "training_processor_seconds": round(model.seconds),
+                "means": {key: round(float(errors.mean()), 4) for key, errors in found.items()},
+                "squares": {key: round(float(np.mean(errors**2)), 4) for key, errors in found.items()},
+                "auto": round(error, 4),
+                "status": status,
+            }
+            append_row(ROWS, row)
+            print(json.dumps(row), flush=True)
+            if seed == 0:
+                pictures.append(picture(case))
+                _show(pictures)
+    return table_of(_rows(learning))
+
+
+def _rows(learning: dict[str, int]) -> list[dict[str, Any]]:
+    return [row for row in load_rows(ROWS) if all(row[name] == value for name, value in learning.items())]
+
+
+def table_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Means and standard deviations over places and draws, pair by pair."""
+    columns = list(rows[0]["means"])
     table = [
-        "| case | " + " | ".join(columns) + " | auto | its verdicts |",
-        "|---|" + "---:|" * (len(columns) + 1) + "---|",
+        "| case | draws | " + " | ".join(columns) + " | auto | its verdicts |",
+        "|---|---:|" + "---:|" * (len(columns) + 1) + "---|",
     ]
-    for name, draws in rows.items():
-        parts = [np.concatenate([one[key] for one in draws]) for key in columns]
-        cells = [f"{errors.mean():.2f} ± {errors.std():.2f}" for errors in parts]
-        errors, verdicts = zip(*autos[name], strict=True)
-        table.append(f"| {name} | {' | '.join(cells)} | {np.mean(errors):.2f} | {', '.join(verdicts)} |")
+    for name in dict.fromkeys(row["pair"] for row in rows):
+        some = [row for row in rows if row["pair"] == name]
+        cells = []
+        for key in columns:
+            mean = float(np.mean([row["means"][key] for row in some]))
+            wide = float(np.mean([row["squares"][key] for row in some])) - mean**2
+            cells.append(f"{mean:.2f} ± {np.sqrt(max(wide, 0)):.2f}")
+        auto = np.mean([row["auto"] for row in some])
+        verdicts = ", ".join(row["status"] for row in some)
+        table.append(f"| {name} | {len(some)} | {' | '.join(cells)} | {auto:.2f} | {verdicts} |")
     return table
 
 
@@ -290,7 +319,7 @@ def main() -> None:
         lines, name = registration(given.data, given.seeds, *learning), "analogies"
         said = (
             f"Mean and standard deviation of the distance from the truth, in pixels of images {WIDTH} pixels wide "
-            f"(one is 0.5 % of the width), over {given.seeds} draws of each case. Starts are up to {TURN:g}° and "
+            f"(one is 0.5 % of the width). Starts are up to {TURN:g}° and "
             f"{SHIFT:.0%} of the width off; `auto` has neither start nor model, and full pixels."
             f" Dictionaries have {given.atoms} atoms, learned from {given.samples} patches."
         )

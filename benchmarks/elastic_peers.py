@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -41,19 +42,23 @@ def ants(fixed: Array, moving: Array, shown: Array) -> Array:
     return np.asarray(np.moveaxis(field, 1, 0)[..., ::-1])
 
 
-def simpleitk(fixed: Array, moving: Array, shown: Array) -> Array:
-    """A B-spline of eight cells with Mattes mutual information, two levels and descent with line search."""
+def simpleitk(fixed: Array, moving: Array, shown: Array, *, squares: bool = False) -> Array:
+    """A B-spline of eight cells, two levels: Mattes mutual information and descent with line search, or squares."""
     sitk: Any = import_module("SimpleITK")
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     one, other = (sitk.GetImageFromArray(image.astype(np.float32)) for image in (fixed, moving))
     start = sitk.BSplineTransformInitializer(one, [8, 8])
     method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsMattesMutualInformation(50)
+    if squares:
+        method.SetMetricAsMeanSquares()
+        method.SetOptimizerAsLBFGSB(1e-5, 100)
+    else:
+        method.SetMetricAsMattesMutualInformation(50)
+        method.SetOptimizerAsGradientDescentLineSearch(5.0, 100, convergenceMinimumValue=1e-4, convergenceWindowSize=5)
     method.SetMetricFixedMask(sitk.GetImageFromArray(shown))
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(0.2, 1)
     method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsGradientDescentLineSearch(5.0, 100, convergenceMinimumValue=1e-4, convergenceWindowSize=5)
     method.SetInitialTransformAsBSpline(start, inPlace=True, scaleFactors=[1, 2])
     method.SetShrinkFactorsPerLevel([4, 2])
     method.SetSmoothingSigmasPerLevel([2, 1])
@@ -63,7 +68,12 @@ def simpleitk(fixed: Array, moving: Array, shown: Array) -> Array:
     return np.asarray(sitk.GetArrayFromImage(filtered.Execute(found)))[..., ::-1]
 
 
-METHODS = {"elastix": elastix, "ants": ants, "simpleitk": simpleitk}
+METHODS = {
+    "elastix": elastix,
+    "ants": ants,
+    "simpleitk": simpleitk,
+    "simpleitk squares": partial(simpleitk, squares=True),
+}
 
 
 def main() -> int:

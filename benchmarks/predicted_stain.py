@@ -5,7 +5,10 @@ sections of deepclem. ``python -m benchmarks.predicted_stain draws MODEL --data 
 deepclem-s9,deepclem-demo --seeds 10`` registers draws of the protocol free with it, appends each to
 ``benchmarks/results/predicted-stain.jsonl``, and writes ``predicted-stain.md`` with what other recipes did on the same
 draws, as far as ``accuracy-free*.jsonl`` holds them. ``python -m benchmarks.predicted_stain unusual MODEL --data FOLDER
---left-out deepclem-s9`` says how unusual the model finds either image of every pair.
+--left-out deepclem-s9`` says how unusual the model finds either image of every pair. ``python -m
+benchmarks.predicted_stain contrasts FOLDER --data FOLDER --left-out deepclem-s9 --steps 500 --seeds 2`` trains a model
+for every way to prepare grey values, and compares its predictions with the stains that were left out, and what grey
+values of both register; a row for each goes to ``predicted-stain-contrasts.jsonl``.
 """
 
 from __future__ import annotations
@@ -15,21 +18,26 @@ import json
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from benchmarks.protocol import draw, load_pairs
+from benchmarks.accuracy import append_row, load_rows
+from benchmarks.protocol import Draw, Pair, draw, load_pairs
 from benchmarks.software import commit
 from correlight import Image, register
 from correlight.images.plane import Plane
+from correlight.predict.facts import Contrast
+from correlight.predict.model import Model
 from correlight.predict.model import load as load_model
 from correlight.predict.training import TrainingSettings
-from correlight.recipes import load
+from correlight.recipes import Recipe, load
+from correlight.refine.planes import lay
 from correlight.training.make import Order, make_model
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ROWS = RESULTS / "predicted-stain.jsonl"
+CONTRAST_ROWS = RESULTS / "predicted-stain-contrasts.jsonl"
 SECTIONS = ("deepclem-s6", "deepclem-s7", "deepclem-s8", "deepclem-s9")
 OTHERS = ("accuracy-free", "accuracy-free-mutual-information")
 
@@ -39,6 +47,7 @@ def train(given: argparse.Namespace) -> None:
     entries = {entry["id"]: entry for entry in json.loads((given.data / "pairs.json").read_text())}
     used = [entries[name] for name in SECTIONS if name not in given.left_out.split(",")]
     table = given.model.with_suffix(".csv")
+    table.parent.mkdir(exist_ok=True)
     lines = [f"{given.data / one['fixed']},{given.data / one['moving']},registered" for one in used]
     table.write_text("\n".join(["fixed,moving,transform", *lines]) + "\n")
     order = Order(table.absolute(), "predicted-stain", source="electron", target="chromatin", shrink=given.shrink)
@@ -150,9 +159,67 @@ def unusual(given: argparse.Namespace) -> None:
     (RESULTS / "predicted-stain-unusual.md").write_text("\n".join(lines) + "\n")
 
 
+def contrasts(given: argparse.Namespace) -> None:
+    """Every way to prepare grey values, by one training each; those that stand in the file already are passed over."""
+    pairs = {pair.name: pair for pair in load_pairs(given.data)}
+    recipe = load("predicted-stain").with_settings("appearance", compared_by=given.compared_by or "grey values")
+    for contrast in get_args(Contrast):
+        if contrast in {row["contrast"] for row in load_rows(CONTRAST_ROWS)}:
+            continue
+        folder = given.model / contrast.replace(" ", "-")
+        train(argparse.Namespace(**{**vars(given), "model": folder, "contrast": contrast}))
+        model, row = load_model(folder), {"contrast": contrast, "left_out": given.left_out, "steps": given.steps}
+        for name in given.pairs.split(","):
+            tried = [by_grey_values(draw(pairs[name], "free", seed), recipe, folder) for seed in range(given.seeds)]
+            row[name] = {"correlation": agreement(model, pairs[name]), "draws": tried}
+        print(json.dumps(row), flush=True)
+        append_row(CONTRAST_ROWS, row)
+    lines = [
+        "# Ways to prepare grey values before a stain is predicted",
+        "",
+        "One model each, trained on the sections of deepclem that are not left out; correlation of prediction and",
+        "stain where the truth lays them on each other, and draws of the protocol free that grey values register.",
+        "",
+        "| contrast | left out | steps | pair | correlation | right | accepted | median error, % of the width |",
+        "|---|---|---:|---|---:|---:|---:|---:|",
+    ]
+    for row in load_rows(CONTRAST_ROWS):
+        for name in (name for name in row if name.startswith("deepclem")):
+            tried, count = row[name]["draws"], len(row[name]["draws"])
+            right, accepted = (sum(one[key] for one in tried) for key in ("right", "accepted"))
+            lines.append(
+                f"| {row['contrast']} | {row['left_out']} | {row['steps']} | {name} | {row[name]['correlation']:.3f} | "
+                f"{right} of {count} | {accepted} of {count} | "
+                f"{100 * float(np.median([one['error_fraction'] for one in tried])):.2f} |"
+            )
+    CONTRAST_ROWS.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+def agreement(model: Model, pair: Pair) -> float:
+    """The correlation of prediction and stain at the pixel size of the model."""
+    fixed, moving = (
+        Plane.of(Image.from_array(one, rgb=one.ndim == 3), None if one.ndim == 3 else 0)
+        for one in (pair.fixed, pair.moving)
+    )
+    small = model.at_its_pixels(fixed)
+    made = model.apply(small)
+    laid = lay(moving.shrunk(model.facts.shrink), pair.moving_from_fixed, small.grid)
+    both = made.mask & laid.mask
+    return round(float(np.corrcoef(made.values[both], laid.values[both])[0, 1]), 4)
+
+
+def by_grey_values(one: Draw, recipe: Recipe, model: Path) -> dict[str, Any]:
+    """One draw registered."""
+    fixed, moving = (Image.from_array(array, rgb=array.ndim == 3) for array in (one.fixed, one.moving))
+    result = register(fixed, moving, recipe, predictor=model, workers=1)
+    error = one.error(result.moving_from_fixed) / one.fixed.shape[-1]
+    right = one.is_right(result.moving_from_fixed)
+    return {"right": right, "accepted": result.status == "accepted", "error_fraction": round(error, 5)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["train", "draws", "unusual"])
+    parser.add_argument("what", choices=["train", "draws", "unusual", "contrasts"])
     parser.add_argument("model", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--left-out", required=True)
@@ -163,7 +230,7 @@ def main() -> None:
     parser.add_argument("--shrink", type=float, default=4.0)
     parser.add_argument("--contrast", default="equalised")
     given = parser.parse_args()
-    {"train": train, "draws": draws, "unusual": unusual}[given.what](given)
+    {"train": train, "draws": draws, "unusual": unusual, "contrasts": contrasts}[given.what](given)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
-"""Style transfer before an elastic registration: raw against translated on simulated grains with a known field.
+"""Style transfer before an elastic registration: raw against translated on simulated metals with a known field.
 
-``python -m benchmarks.style train MODEL --as pix2pix`` simulates pairs of a light-optical and an electron micrograph of
-grains, none of them a pair of the test, and trains a model that translates the first into the second; ``--as unpaired``
-takes the two images of each from different specimens. ``python -m benchmarks.style run MODEL ... --count 10`` registers
-pairs of ``benchmarks.elastic --case grains`` as they are and translated by each model, from the nearest affine map to a
+``python -m benchmarks.style train MODEL --as pix2pix`` simulates pairs of a light-optical and an electron micrograph,
+none of them a pair of the test, and trains a model that translates the first into the second; ``--as unpaired`` takes
+the two images of each from different specimens. ``--case steel`` is one etched steel under the instruments of one
+laboratory (`benchmarks.steel`), which is what the publication had; ``--case grains`` the metals of
+``benchmarks.elastic``, where every specimen has a contrast of its own. ``python -m benchmarks.style run MODEL ...
+--case steel --count 10`` registers pairs as they are and translated by each model, from the nearest affine map to a
 field, and appends a row to ``benchmarks/results/style.jsonl`` for each that is not there yet; with ``--peer simpleitk``
-by that program in place of this one. ``python -m benchmarks.style tables`` writes ``benchmarks/results/style.md`` with
-the four tiers of the publication, by the true error.
+(mutual information) or ``--peer "simpleitk squares"`` by that program in place of this one. ``python -m
+benchmarks.style tables`` writes ``benchmarks/results/style.md`` with the four tiers of the publication, by the true
+error.
 ``python -m benchmarks.style picture MODEL ... -o FILE`` shows what the models make of some pairs.
 """
 
@@ -25,7 +28,8 @@ import cv2
 import numpy as np
 
 from benchmarks.accuracy import RESULTS, append_row, load_rows
-from benchmarks.elastic import Bent, cases, measured, planes_of, tier
+from benchmarks.elastic import Bent, bend, bent_copy, cases, measured, nearest_affine, planes_of, tier
+from benchmarks.steel import micrographs
 from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
@@ -38,23 +42,42 @@ from correlight.simulate import pair
 from correlight.training.make import Order, make_model
 
 ROWS, PAGE = RESULTS / "style.jsonl", RESULTS / "style.md"
-# Seeds of the pairs to learn from; those of the test are 7000 and above.
-_FIRST_SEED = 3000
+# Seeds of the pairs to learn from, and of those of the test.
+_FIRST_SEED, _FIRST_TESTED = 3000, 7000
+CASES = ("steel", "grains")
 _ASKED = {"rotation": 0.0, "mirror": False, "stretch": 1.0, "shear": 0.0, "least_overlap": 0.98, "data_bar": False}
 _SIZES = {"electron_shape": (512, 512), "light_shape": (512, 512), "electron_spacing": 0.1, "light_spacing": 0.1}
 TIERS = ("good", "decent", "bad", "poor")
 
 
-def write_pairs(folder: Path, count: int, *, apart: bool) -> Path:
+def on_each_other(case: str, seed: int) -> tuple[np.ndarray, Image]:
+    """A light image, and the electron image on its pixels; NaN where there is none."""
+    if case == "steel":
+        electrons, light = micrographs(seed)
+        return np.asarray(electrons.levels[0], np.float32), light
+    made = pair("grains", seed, **_ASKED, **_SIZES)  # type: ignore[arg-type]
+    laid, shown = warp(made.fixed, made.fixed.grid, made.moving_from_fixed.inverse(), made.moving.grid)
+    return np.where(shown, np.asarray(laid, np.float32), np.nan), made.moving
+
+
+def tested(case: str, count: int) -> Iterator[Bent]:
+    """Pairs with a known field."""
+    if case == "grains":
+        yield from cases("grains", count)
+        return
+    for seed in range(count):
+        electrons, light = micrographs(_FIRST_TESTED + seed)
+        field = bend(electrons.grid, 2, 0.01, seed)
+        yield Bent(f"steel {seed}", bent_copy(electrons, field), light, nearest_affine(field, electrons.grid), field)
+
+
+def write_pairs(folder: Path, case: str, count: int, *, apart: bool) -> Path:
     """A table of simulated pairs: electron images on the pixels of the light images, or of other specimens."""
     rows = ["fixed,moving,transform"]
     for number in range(count):
-        made = pair("grains", _FIRST_SEED + number, **_ASKED, **_SIZES)  # type: ignore[arg-type]
-        electrons, light = folder / f"sem{number}.ome.tif", folder / f"light{number}.ome.tif"
-        laid, shown = warp(made.fixed, made.fixed.grid, made.moving_from_fixed.inverse(), made.moving.grid)
-        values = np.where(shown, np.asarray(laid, np.float32), np.nan)
-        write_ome_tiff(electrons, values, made.moving.grid, ["electrons"])
-        write_ome_tiff(light, np.asarray(made.moving.levels[0]), made.moving.grid, made.moving.channels)
+        values, light = on_each_other(case, _FIRST_SEED + number)
+        write_ome_tiff(folder / f"sem{number}.ome.tif", values, light.grid, ["electrons"])
+        write_ome_tiff(folder / f"light{number}.ome.tif", np.asarray(light.levels[0]), light.grid, light.channels)
     for number in range(count):
         other = (number + count // 2) % count if apart else number
         rows.append(f"sem{other}.ome.tif,light{number}.ome.tif,registered")
@@ -68,7 +91,7 @@ def train(given: argparse.Namespace) -> None:
     # Always the same place, so that an interrupted training goes on when it is started again.
     home = given.model.with_suffix(".pairs").absolute()
     home.mkdir(exist_ok=True)
-    table = write_pairs(home, given.count, apart=kind(given.as_).pairing == "unpaired")
+    table = write_pairs(home, given.case, given.count, apart=kind(given.as_).pairing == "unpaired")
     order = Order(table, given.as_, "moving", source="light-optical", target="SEM", shrink=given.shrink)
     settings = TrainingSettings(steps=given.steps, contrast="normalised", device="cpu")
     began, spent = time.perf_counter(), time.process_time()
@@ -93,7 +116,7 @@ def run(given: argparse.Namespace) -> None:
     """Register draws; those that stand in the file already are passed over."""
     models, known = [load(folder) for folder in given.models], load_rows(ROWS)
     done = {(row["name"], row["peer"], row["way"]) for row in known}
-    for bent in cases("grains", given.count):
+    for bent in tested(given.case, given.count):
         for way, shown in ways(bent, models):
             if (bent.name, given.peer or "correlight", way) in done:
                 continue
@@ -128,23 +151,27 @@ def tables() -> str:
         "python -m benchmarks.style run MODEL ... --count N [--peer simpleitk]",
         "```",
         "",
-        "| program | compared | pairs | before | after | good / decent / bad / poor | correlation of the two images |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| specimens | program | compared | pairs | before | after | good / decent / bad / poor | correlation |",
+        "|---|---|---|---:|---:|---:|---:|---:|",
     ]
-    for program, way in sorted({(row["peer"], row["way"]) for row in rows}):
-        some = [row for row in rows if (row["peer"], row["way"]) == (program, way)]
+
+    def key(row: dict[str, Any]) -> tuple[str, str, str]:
+        return row["name"].split()[0], row["peer"], row["way"]
+
+    for case, program, way in sorted({key(row) for row in rows}, reverse=True):
+        some = [row for row in rows if key(row) == (case, program, way)]
         found = [tier(row) for row in some]
         counts = " / ".join(str(found.count(name)) for name in TIERS)
         middle = [f"{np.median([row[name] for row in some]):.2f}" for name in ("before", "after")]
         alike = f"{np.median([abs(row['correlation']) for row in some]):.2f}"
-        lines.append(f"| {program} | {way} | {len(some)} | {' | '.join(middle)} | {counts} | {alike} |")
+        lines.append(f"| {case} | {program} | {way} | {len(some)} | {' | '.join(middle)} | {counts} | {alike} |")
     return "\n".join(lines) + "\n"
 
 
 def picture(given: argparse.Namespace) -> None:
     """Electron image, light image and every translation, side by side at the truth, some pairs below each other."""
     models, sheet = [load(folder) for folder in given.models], []
-    for bent in cases("grains", given.count):
+    for bent in tested(given.case, given.count):
         shown = [lay(Plane.of(one.moving, 0), bent.truth, bent.fixed.grid).values for _, one in ways(bent, models)]  # type: ignore[arg-type]
         sheet.append(np.hstack([Plane.of(bent.fixed, 0).values, *shown]))
     small = cv2.resize(np.vstack(sheet), None, fx=given.size, fy=given.size, interpolation=cv2.INTER_AREA)
@@ -158,15 +185,17 @@ def main() -> int:
     one = parts.add_parser("train")
     one.add_argument("model", type=Path)
     one.add_argument("--as", dest="as_", choices=["pix2pix", "unpaired", "predicted-stain"], default="pix2pix")
+    one.add_argument("--case", choices=CASES, default="steel")
     one.add_argument("--count", type=int, default=40, help="pairs to learn from")
     one.add_argument("--steps", type=int, default=2000)
     one.add_argument("--shrink", type=float, default=2.0)
     for name in ("run", "picture"):
         one = parts.add_parser(name)
         one.add_argument("models", type=Path, nargs="*")
+        one.add_argument("--case", choices=CASES, default="steel")
         one.add_argument("--count", type=int, default=10)
         if name == "run":
-            one.add_argument("--peer", choices=["simpleitk"])
+            one.add_argument("--peer", choices=["simpleitk", "simpleitk squares"])
         else:
             one.add_argument("-o", "--output", type=Path, required=True)
             one.add_argument("--size", type=float, default=0.5)

@@ -1,6 +1,7 @@
 """Super-resolution: learned from images of one instrument, applied on a grid that is four times finer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ SPACING = 0.2
 OWN: dict[str, float | int | str] = {"channels": 8, "blocks": 1, "side": 8, "count": 4}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick() -> Iterator[None]:
+@contextmanager
+def quick_training() -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("correlight.learn.appearance.run.CHECKED_EVERY", 10)
@@ -40,13 +41,19 @@ def quick() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    with quick_training():
+        yield
+
+
 def images() -> list[TrainingPair]:
     return [TrainingPair(one.name, one.source, one.source, one.mask) for one in map(pair, range(3))]
 
 
-def trained(folder: Path, tell: object = lambda words, fraction: None) -> Trained:
+def trained(folder: Path, tell: Callable[[str, float], None] = lambda words, fraction: None) -> Trained:
     settings = TrainingSettings(steps=30, device="cpu", contrast="stretched", own=OWN)
-    return superres.train(images(), settings, Workplace(folder, tell))  # type: ignore[arg-type]
+    return superres.train(images(), settings, Workplace(folder, tell))
 
 
 @pytest.fixture(scope="module")
@@ -63,21 +70,18 @@ def model(quick: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model,
     return load(home / "model"), home
 
 
-def test_it_learns_to_do_better_than_cubics_and_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
-    done = trained(tmp_path / "one")
+def test_it_learns_to_do_better_than_cubics_and_once_killed_goes_on_to_the_same_end(
+    tmp_path: Path, killed_trainings: Path
+) -> None:
+    done = trained(tmp_path)
     ratio = [value for _, value in done.curves["held out, over cubics"]]
     assert ratio[-1] < min(1, ratio[0])
     assert done.samples[0].predicted.shape == done.samples[0].target.shape
     assert [4 * side for side in done.samples[0].source.shape] == list(done.samples[0].target.shape)
 
-    def stop(words: str, fraction: float) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path / "two", stop)
-    again = trained(tmp_path / "two")
+    said: list[str] = []
+    again = trained(killed_trainings / "superres", lambda words, fraction: said.append(words))
+    assert len(said) == 2
     assert again.curves == done.curves
     assert np.array_equal(again.samples[0].predicted, done.samples[0].predicted)
 

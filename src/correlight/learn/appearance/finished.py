@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx  # noqa: F401  Needed to write the network: that it is missing must not be found when all is learned.
 import torch
 from numpy.typing import NDArray
 
