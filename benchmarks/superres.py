@@ -2,10 +2,11 @@
 
 ``python -m benchmarks.superres train MODEL --data FOLDER --left-out deepclem-s9`` learns from the stains of the other
 sections of deepclem. ``python -m benchmarks.superres run MODEL --data FOLDER --pairs deepclem-s9 --seeds 2`` makes the
-light image of draws of the protocol near four times coarser, and registers it by ``auto`` as it is, on four times finer
-pixels by a cubic interpolation, and on those by the model; rows go to ``benchmarks/results/superres.jsonl``, for each
-draw once. ``python -m benchmarks.superres tables`` writes ``superres.md``. The light images that the model draws finer
-are the best case there is: it was trained to undo the very factor that they were made coarser by.
+light image of draws of the protocol near four times coarser, and registers it by ``auto`` (or another ``--recipe``) as
+it is, on four times finer pixels by a cubic interpolation, and on those by the model; rows go to
+``benchmarks/results/superres.jsonl``, for each draw once. ``python -m benchmarks.superres tables`` writes
+``superres.md``. The light images that the model draws finer are the best case there is: it was trained to undo the very
+factor that they were made coarser by.
 """
 
 from __future__ import annotations
@@ -84,20 +85,21 @@ def ways(drawn: Draw, model: Model) -> dict[str, Image]:
 def run(given: argparse.Namespace) -> None:
     """Register draws; those that stand in the file already are passed over."""
     pairs, model = {pair.name: pair for pair in load_pairs(given.data)}, load(given.model)
-    done = {(row["pair"], row["seed"], row["way"]) for row in load_rows(ROWS)}
+    done = {(row["pair"], row["seed"], row["way"], row["recipe"]) for row in load_rows(ROWS)}
     for name in given.pairs.split(","):
         for seed in range(given.seeds):
             drawn = draw(pairs[name], "near", seed)
             fixed = Image.from_array(drawn.fixed, rgb=drawn.fixed.ndim == 3)
             for way, moving in ways(drawn, model).items():
-                if (name, seed, way) in done:
+                if (name, seed, way, given.recipe) in done or way not in given.ways.split(","):
                     continue
                 spent = time.process_time()
-                result = register(fixed, moving, "auto", workers=1)
+                result = register(fixed, moving, given.recipe, workers=1)
                 row: dict[str, Any] = {
                     "pair": name,
                     "seed": seed,
                     "way": way,
+                    "recipe": given.recipe,
                     "success": drawn.is_right(result.moving_from_fixed),
                     "error_fraction": drawn.error(result.moving_from_fixed) / drawn.fixed.shape[-1],
                     "status": result.status,
@@ -113,7 +115,7 @@ def tables() -> str:
     lines = [
         "# Super-resolution before a registration",
         "",
-        "Light images of the protocol near made four times coarser, registered to the electron image by `auto`: as",
+        "Light images of the protocol near made four times coarser, registered to the electron image: as",
         "they are, on four times finer pixels by a cubic interpolation, by a model trained on the stains of the other",
         "sections, and as they were before they were made coarser. Errors are medians in % of the width.",
         "",
@@ -122,19 +124,21 @@ def tables() -> str:
         "python -m benchmarks.superres run MODEL --data FOLDER --pairs deepclem-s9 --seeds N",
         "```",
         "",
-        "| pair | light image | draws | right | accepted | median error | CPU s, median |",
-        "|---|---|---:|---:|---:|---:|---:|",
+        "| pair | light image | recipe | draws | right | accepted | median error | CPU s, median |",
+        "|---|---|---|---:|---:|---:|---:|---:|",
     ]
     rows = load_rows(ROWS)
-    for name in sorted({row["pair"] for row in rows}):
-        for way in WAYS:
-            some = [row for row in rows if (row["pair"], row["way"]) == (name, way)]
-            if not some:
-                continue
-            right, accepted = sum(row["success"] for row in some), sum(row["status"] == "accepted" for row in some)
-            error, spent = (np.median([row[key] for row in some]) for key in ("error_fraction", "cpu_seconds"))
-            lines.append(f"| {name} | {way} | {len(some)} | {right} | {accepted} | {100 * error:.2f} | {spent:.1f} |")
+    for name, recipe, way in sorted({(row["pair"], row["recipe"], row["way"]) for row in rows}, key=_order):
+        some = [row for row in rows if (row["pair"], row["recipe"], row["way"]) == (name, recipe, way)]
+        counts = len(some), sum(row["success"] for row in some), sum(row["status"] == "accepted" for row in some)
+        error, spent = (np.median([row[key] for row in some]) for key in ("error_fraction", "cpu_seconds"))
+        cells = (name, way, recipe, *counts, f"{100 * error:.2f}", f"{spent:.1f}")
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
+
+
+def _order(key: tuple[str, str, str]) -> tuple[str, str, int]:
+    return key[0], key[1], WAYS.index(key[2])
 
 
 def main() -> int:
@@ -151,6 +155,8 @@ def main() -> int:
         else:
             one.add_argument("--pairs", default="deepclem-s9")
             one.add_argument("--seeds", type=int, default=2)
+            one.add_argument("--recipe", default="auto")
+            one.add_argument("--ways", default=",".join(WAYS))
     parts.add_parser("tables")
     given = parser.parse_args()
     cv2.setNumThreads(1)
