@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -68,7 +69,7 @@ def simpleitk(fixed: Array, moving: Array, shown: Array, *, squares: bool = Fals
     return np.asarray(sitk.GetArrayFromImage(filtered.Execute(found)))[..., ::-1]
 
 
-METHODS = {
+METHODS: dict[str, Callable[[Array, Array, Array], Array]] = {
     "elastix": elastix,
     "ants": ants,
     "simpleitk": simpleitk,

@@ -34,12 +34,12 @@ def _train(kind: str, folder: Path) -> None:
 
     take, count = steps.take, 0
 
-    def mortal(*given: Any) -> None:
+    def mortal(optimiser: Any, network: Any, value: Any, at: float) -> None:
         nonlocal count
         count += 1
         if count == AT[kind]:
             os.kill(os.getpid(), signal.SIGKILL)
-        take(*given)
+        take(optimiser, network, value, at)
 
     steps.take = mortal
     if kind == "superres":
