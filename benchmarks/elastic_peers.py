@@ -83,7 +83,7 @@ def main() -> int:
     with np.load(given) as stored:
         fixed, moving, shown, places = (stored[key] for key in ("fixed", "moving", "shown", "places"))
     began, computed = time.perf_counter(), time.process_time()
-    field = METHODS[name](fixed, moving, shown)
+    field: Any = METHODS[name](fixed, moving, shown)
     seconds, spent = time.perf_counter() - began, time.process_time() - computed
     low = np.clip(np.floor(places).astype(int), 0, np.asarray(fixed.shape) - 2)
     part = np.clip(places - low, 0, 1)
