@@ -45,6 +45,14 @@ def test_a_level_of_a_pyramid_covers_the_same_field(tmp_path: Path) -> None:
         read(path, level=2)
 
 
+def test_channels_of_one_name_are_told_apart_and_it_is_said(tmp_path: Path) -> None:
+    path, names = tmp_path / "a.ome.tif", ["DAPI", "DAPI 2", "DAPI"]
+    tifffile.imwrite(path, PIXELS[[0, 1, 0]], metadata={"axes": "CYX", "Channel": {"Name": names}, **MICRON})
+    image = read(path)
+    assert image.channels == ("DAPI", "DAPI 2", "DAPI 3")
+    assert image.findings == ("several channels have one name and are called DAPI, DAPI 2, DAPI 3 here",)
+
+
 def test_scenes_of_a_tiff_are_chosen_by_number_or_name(tmp_path: Path) -> None:
     path = tmp_path / "a.ome.tif"
     with tifffile.TiffWriter(path, ome=True) as file:

@@ -253,11 +253,23 @@ def test_pixels_are_told_apart_by_every_value_their_type_and_their_shape() -> No
         lambda result: features("em.tif"),
         lambda result: read(None),  # type: ignore[arg-type]
         lambda result: register(np.zeros((64, 64)), np.zeros((64, 64)), mirror="no"),  # type: ignore[arg-type]
+        lambda result: Image.from_array(np.zeros((2, 64, 64)), channels=["DAPI", "DAPI"]),
     ],
 )
 def test_wrong_arguments_end_in_a_sentence(use, result) -> None:
     with pytest.raises(UsageError):
         use(result)
+
+
+def test_an_option_that_there_is_not_is_refused_with_the_one_that_is_meant() -> None:
+    pixels: Any = np.zeros((64, 64))
+    for use, name, said in (
+        (register, "fixed_pixel_size", r"^register has no option 'fixed_pixel_size'; did you mean 'fixed_spacing'\?$"),
+        (from_landmarks, "xyz", "^from_landmarks has no option 'xyz'; it takes fixed, moving, landmarks, "),
+    ):
+        wrong: Any = {name: 1}
+        with pytest.raises(UsageError, match=said):
+            use(pixels, pixels, pixels, **wrong)
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e30, 10**400, True, b"1", "0.1", "abc", [], [[0.1]], [0.1, 0.1, 0.1], -1])

@@ -158,7 +158,7 @@ def test_names_tell_channels_apart() -> None:
         "y: channel 0",
         "y: channel 1",
     )
-    assert channel_names([image("x.tif", "a"), image("b/x.tif", "a")]) == ("x: a", "x: a (2)")
+    assert channel_names([image("x.tif", "a"), image("b/x.tif", "a")]) == ("x: a", "x: a 2")
 
 
 def test_an_electron_image_is_grey_whichever_it_is_and_colours_are_kept() -> None:

@@ -11,16 +11,17 @@ import tifffile
 
 from correlight import cli
 from correlight.errors import UsageError
-from correlight.exchange import write_transform
+from correlight.exchange import ExchangeContext, write_file, write_transform
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.io import read
 from correlight.landmarks import estimate
-from correlight.landmarks.synthetic import untouched
+from correlight.landmarks.synthetic import landmarks_of, untouched
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.apply import apply
+from correlight.output.landmarks import read_pairs
 from correlight.registration.from_landmarks import from_landmarks
-from correlight.transforms import Affine, Chain, Displacement, Projective
+from correlight.transforms import Affine, Chain, Displacement, Projective, ThinPlate
 from tests.known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, write_images
 
 Write = Callable[[np.ndarray, np.ndarray], Path]
@@ -290,10 +291,33 @@ def test_landmarks_made_of_a_transform_are_no_evidence_until_they_are_moved(
         assert record["model_reason"].startswith(f"{len(rows) - kept} pairs of landmarks were set by hand")
 
 
+@pytest.mark.parametrize("kind", ["projective", "bent"])
+@pytest.mark.parametrize(
+    ("file", "format"), [("a.csv", "bigwarp"), ("a.json", "bigwarp"), ("a.xml", "ecclem"), ("b.csv", "table")]
+)
+def test_landmarks_of_any_transform_are_known_again_in_any_file(
+    kind: str, file: str, format: str, tmp_path: Path
+) -> None:
+    here, there = Grid.of((90, 120), 0.05, (3.0, -7.0), unit="micrometre"), Grid.of((77, 64), 0.21, unit="micrometre")
+    projective = Projective(np.array([[2.0, 0.2, 3], [-0.1, 1.9, 14], [1e-3, 2e-3, 1]]))
+    bent = ThinPlate(here.lattice(2), np.array([[1, 0], [-1, 0], [-1, 0], [1, 0]]) / 4, Affine.identity(), 3.0)
+    made = landmarks_of(projective if kind == "projective" else Chain((bent, projective)), here, there, 4)
+    assert len(made.fixed.names) > 5
+    write_file(tmp_path / file, made, format, ExchangeContext(fixed=here, moving=there))
+    again = read_pairs(tmp_path / file, here, there)
+    assert untouched(again, here, there).all()
+    again.moving.points[2] += [0.003, -0.004]
+    again.fixed.points[4] += 0.01
+    assert np.flatnonzero(~untouched(again, here, there)).tolist() == [2, 4]
+
+
 def test_landmarks_set_by_hand_are_never_taken_for_made_ones() -> None:
-    fixed = np.array([[2.0, 2], [2, 30], [30, 2], [30, 30], [10, 20]])
-    names = tuple(f"computed {number}" for number in range(1, 6))
-    assert untouched(names, fixed, fixed + 1).all()
-    assert not untouched(tuple("abcde"), fixed, fixed + 1).any()
-    assert not untouched(names, fixed, MOVING_FROM_FIXED(fixed) + np.arange(10).reshape(5, 2) ** 2 / 100).any()
-    assert not untouched(names[:3], fixed[:3], fixed[:3]).any()
+    rng = np.random.default_rng(0)
+    for shape, size in (((1000, 768), 0.01), ((64, 64), 1.0), ((999, 1024), 0.1)):
+        grid = Grid.of(shape, size, unit="micrometre")
+        pixels = grid.points(rng.integers(0, shape, (20_000, 2)))
+        for clicks in (pixels, pixels + grid.spacing[0] / 2, rng.random((20_000, 2)) * grid.extent, pixels.round(1)):
+            names = tuple(map(str, range(len(clicks))))
+            side = PointTable(names, clicks, grid.unit)
+            there = PointTable(names, clicks[::-1].copy(), grid.unit)
+            assert not untouched(LandmarkTable(side, there), grid, grid).any()

@@ -90,6 +90,14 @@ def resize_mask(mask: Mask, shape: tuple[int, int]) -> Mask:
     return np.asarray(resize(np.ascontiguousarray(mask).view(np.uint8), shape) > 0)
 
 
+def specimen_rows(valid: Mask) -> Mask:
+    """Which rows of a ``(Y, X)`` mask hold a valid pixel, shape ``(Y, 1)``.
+
+    The others are an instrument's own data bar, which stays legible in every overlay: nothing is laid onto them.
+    """
+    return np.asarray(valid.any(axis=1, keepdims=True))
+
+
 def plane(pixels: Pixels, channel: int | None, shape: tuple[int, int]) -> NDArray[Any]:
     """One channel of ``(C, Y, X)`` pixels at another shape; None takes the mean of all.
 

@@ -237,6 +237,8 @@ class Image:
         ):
             raise UsageError(f"A name for each channel was expected; got {channels!r}.")
         names = tuple(channels) if channels is not None else default_channels(array.shape[0], rgb)
+        if len(set(names)) < len(names):
+            raise UsageError(f"Each channel needs a name of its own; got {', '.join(names)}.")
         if spacing is None:
             grid = Grid.of(array.shape[1:])
         else:
@@ -378,6 +380,15 @@ def _as_mask(mask: object) -> Mask:
             f"A mask was expected as an array of bool, False where a pixel is not valid; got {array.dtype}."
         )
     return np.asarray(array != 0, bool)
+
+
+def told_apart(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of which none occurs twice: of those that do, all but the first get a number."""
+    out = list[str]()
+    for name in names:
+        free = (f"{name} {number}" for number in range(2, len(names) + 2))
+        out.append(name if name not in out else next(one for one in free if one not in (*names, *out)))
+    return tuple(out)
 
 
 def default_channels(count: int, rgb: bool = False) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid, as_pixel_size
-from correlight.images.image import CoarseMask, Image, Pixels, default_channels
+from correlight.images.image import CoarseMask, Image, Pixels, default_channels, told_apart
 from correlight.images.pyramid import stays_on_disk, with_small_level
 from correlight.io import content as limits
 from correlight.io.axes import FIRST as WHOLE
@@ -146,6 +146,10 @@ def read(
         shift = (factor - 1) / 2 * np.asarray(grid.spacing) / factor
         grid = replace(grid, origin=tuple((np.asarray(grid.origin) + shift).tolist()))
     mask, findings = validity(path, content, small) if same is None else (None, (f"every pixel is {same}",))
+    named = content.channels or default_channels(pixels.shape[0], content.rgb)
+    channels = told_apart(named)
+    if channels != named:
+        findings = (*findings, f"several channels have one name and are called {', '.join(channels)} here")
     whole = None if mask is None else mask if len(levels) == 1 else CoarseMask(mask, grid.shape)
     stamps = tuple(stamp(file) for file in dict.fromkeys((path, *content.files)))
     if measured(path) != before:
@@ -153,7 +157,7 @@ def read(
     return Image(
         levels=levels,
         grid=grid,
-        channels=content.channels or default_channels(pixels.shape[0], content.rgb),
+        channels=channels,
         rgb=content.rgb,
         mask=whole,
         findings=(*content.findings, *misplaced, *findings),

@@ -58,7 +58,7 @@ def read_bioio(path: Path, *, calibrate: bool = True, choice: Choice = FIRST) ->
     known = calibrate and all(step for step in steps)
     return Content(
         content.pixels,
-        channels=names if len(names) == content.count == len(set(names)) and not content.rgb else (),
+        channels=names if len(names) == content.count and not content.rgb else (),
         rgb=content.rgb,
         opaque=content.opaque,
         spacing=calibration.checked(path, [float(step) for step in steps], "metadata") if known else None,

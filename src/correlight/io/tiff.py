@@ -241,7 +241,7 @@ def _understood(opened: Opened, series: Any, planes: Planes, choice: Selection, 
     opaque = content.opaque
     if opaque is not None:
         opaque = turned(opaque, orientation)
-    fits = len(names) == content.count and len(set(names)) == len(names) and not content.rgb
+    fits = len(names) == content.count and not content.rgb
     return replace(
         content,
         pixels=turned(content.pixels, orientation),
@@ -263,5 +263,7 @@ def _channel_names(opened: Opened, number: int) -> tuple[str, ...]:
         metadata = opened.file.imagej_metadata or {}
         labels, count = metadata.get("Labels"), int(metadata.get("channels", 1))
         if isinstance(labels, list) and metadata.get("slices", 1) == 1 and metadata.get("frames", 1) == 1:
-            return tuple(str(label).splitlines()[0].strip() if str(label).strip() else "" for label in labels[:count])
+            names = tuple(str(label).splitlines()[0].strip() if str(label).strip() else "" for label in labels[:count])
+            # Labels of ImageJ are often the name of one file, again and again.
+            return names if len(set(names)) == len(names) else ()
     return ()

@@ -1,9 +1,11 @@
-"""Landmarks made of a transform, for programs that take nothing else."""
+"""Landmarks made of a transform, for programs that take nothing else.
+
+Their coordinates are whole multiples of a ten-millionth of the image, which those that a hand sets are not: so they are
+known again when another program hands them back, whatever it calls them and however the transform bends.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from numbers import Integral
 
 import numpy as np
@@ -15,15 +17,16 @@ from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.transforms import Transform
 
 _LARGEST = 100
-# What such landmarks are called, so that they are known again when another program hands them back.
-_NAME = "computed"
-_DRAWS = 200
-# Of the extent of the points: less than this is rounding, and nobody sets a landmark so exactly.
-_EXACT = 1e-6
+# So many steps along each axis of an image: a prime, so that no pixel and no round number of micrometres lies on one
+# but by chance.
+_STEPS = 9_999_991
+# Of a step. Other programs keep double precision, whose rounding is far smaller; of coordinates set by hand one in
+# fifty is so near a step, and of landmarks, with four coordinates, one in six million.
+_NEAR = 0.01
 
 
 def landmarks_of(moving_from_fixed: Transform, fixed: Grid, moving: Grid, per_axis: int = 5) -> LandmarkTable:
-    """Corresponding places of two images on a lattice over the fixed one.
+    """Corresponding places of two images on a lattice over the fixed one, to a ten-millionth of each image.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ def landmarks_of(moving_from_fixed: Transform, fixed: Grid, moving: Grid, per_ax
     --------
     >>> from correlight.transforms import Affine
     >>> grid = Grid.of((10, 10))
-    >>> landmarks_of(Affine.identity(2), grid, grid, 2).fixed.points.tolist()
+    >>> landmarks_of(Affine.identity(2), grid, grid, 2).fixed.points.round(3).tolist()
     [[2.0, 2.0], [2.0, 7.0], [7.0, 2.0], [7.0, 7.0]]
     """
     if not isinstance(per_axis, Integral) or not 2 <= per_axis <= _LARGEST:
@@ -56,38 +59,30 @@ def landmarks_of(moving_from_fixed: Transform, fixed: Grid, moving: Grid, per_ax
     common = moving.contains(there)
     if not common.any():
         raise UsageError("The two images have nothing in common under this transform, so it makes no landmarks.")
-    names = tuple(f"{_NAME} {number + 1}" for number in range(int(common.sum())))
-    return LandmarkTable(PointTable(names, places[common], fixed.unit), PointTable(names, there[common], moving.unit))
+    names = tuple(f"computed {number + 1}" for number in range(int(common.sum())))
+    marked = _on_steps(fixed, places[common]), _on_steps(moving, there[common])
+    return LandmarkTable(PointTable(names, marked[0], fixed.unit), PointTable(names, marked[1], moving.unit))
 
 
-def untouched(names: Sequence[str], fixed: Points, moving: Points) -> NDArray[np.bool_]:
-    """Which landmarks were made of a transform and moved by nobody since.
-
-    They are called as `landmarks_of` calls them, and more of them lie exactly on one affine transform than determine
-    it. Those of a map that bends, or of a projective one, are not told from landmarks that were moved.
+def untouched(landmarks: LandmarkTable, fixed: Grid, moving: Grid) -> NDArray[np.bool_]:
+    """Which landmarks were made of a transform by `landmarks_of` and moved by nobody since, shape ``(N,)``.
 
     Parameters
     ----------
-    names : sequence of str
-        One per landmark.
-    fixed, moving : (N, D) array
-        Paired points.
+    landmarks : LandmarkTable
+        As a file gave them back; names do not matter. Coordinates that were rounded are not known again.
+    fixed, moving : Grid
+        Of the images, as they were when the landmarks were made.
     """
-    out = np.zeros(len(names), bool)
-    named = np.flatnonzero([re.fullmatch(rf"{_NAME} \d+", name) is not None for name in names])
-    count = fixed.shape[1] + 1
-    if len(named) <= count:
-        return out
-    rng = np.random.default_rng(0)
-    start, end = np.column_stack([fixed[named], np.ones(len(named))]), moving[named]
-    limit, best = _EXACT * float(np.ptp(end, axis=0).max()), np.zeros(len(named), bool)
-    for _ in range(_DRAWS):
-        some = rng.choice(len(named), count, replace=False)
-        if np.linalg.matrix_rank(start[some]) < count:
-            continue
-        there = start @ np.linalg.solve(start[some], end[some])
-        exact = np.linalg.norm(there - end, axis=1) <= limit
-        best = exact if exact.sum() > best.sum() else best
-    if best.sum() > count:
-        out[named[best]] = True
-    return out
+    sides = ((landmarks.fixed, fixed), (landmarks.moving, moving))
+    off = [_steps(grid, table.positions(grid)) for table, grid in sides]
+    return np.asarray(np.all([np.abs(steps - np.round(steps)) <= _NEAR for steps in off], axis=(0, 2)))
+
+
+def _steps(grid: Grid, positions: Points) -> NDArray[np.float64]:
+    """How many steps lie between the outer edge of an image and each position, along each axis."""
+    return (grid.index(positions) + 0.5) / grid.shape * _STEPS
+
+
+def _on_steps(grid: Grid, positions: Points) -> Points:
+    return grid.points(np.round(_steps(grid, positions)) / _STEPS * grid.shape - 0.5)

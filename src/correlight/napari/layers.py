@@ -15,7 +15,7 @@ import numpy as np
 
 from correlight.errors import ReadError, UsageError
 from correlight.geometry import Grid
-from correlight.images.image import Image, Pixels
+from correlight.images.image import Image, Pixels, told_apart
 from correlight.images.pyramid import with_small_level
 from correlight.io import read
 from correlight.io.content import IN_MEMORY, Content
@@ -325,7 +325,7 @@ def _from_layers(taken: Taken, spacing: tuple[float, ...] | None, typed: bool) -
     except ReadError as error:
         raise UsageError(f"The layer {taken.names[0]} has no valid pixel; choose another one.") from error
     source = {} if spacing is None else {"spacing_source": "given by the user" if typed else "the scale of the layer"}
-    names = ("red", "green", "blue") if taken.rgb else _told_apart(taken.names)
+    names = ("red", "green", "blue") if taken.rgb else told_apart(taken.names)
     image = Image(tuple(pixels), grid, names, rgb=taken.rgb, findings=findings, source=source)
     if mask is not None:
         if mask.shape != grid.shape:
@@ -345,11 +345,6 @@ def _stacked(levels: Sequence[Any]) -> Any:
     import dask.array as da
 
     return da.stack([level if isinstance(level, da.Array) else da.from_array(level) for level in levels])
-
-
-def _told_apart(names: Sequence[str]) -> tuple[str, ...]:
-    """Names of which none occurs twice; napari sees to that already, but for layers that are not in a viewer."""
-    return tuple(name if names.index(name) == place else f"{name} {place}" for place, name in enumerate(names))
 
 
 def _levels(layer: Any) -> Sequence[Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from correlight.geometry import Grid
 from correlight.images.display import COLOURS, GREY, RGB, Shown, display_range, display_shape, resize_mask, shrunk
-from correlight.images.image import CoarseMask, Image, Mask
+from correlight.images.image import CoarseMask, Image, Mask, told_apart
 from correlight.images.pyramid import Smaller, shown_image
 from correlight.images.resample import Orders
 from correlight.io.write import TILE, TiffBands, bands_of, holds_type
@@ -128,9 +128,7 @@ def channel_names(images: Sequence[Image]) -> tuple[str, ...]:
             alone = re.fullmatch(r"channel \d+", name) is not None and len(image.channels) == 1
             said = stem if alone else f"{stem}: {name}"
             out.append(said if alone or count[name] > 1 or name.startswith("channel ") else name)
-    return tuple(
-        f"{name} ({out[:number].count(name) + 1})" if name in out[:number] else name for number, name in enumerate(out)
-    )
+    return told_apart(out)
 
 
 def how_shown(images: Sequence[Image]) -> tuple[Shown, ...]:

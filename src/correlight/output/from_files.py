@@ -236,7 +236,7 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> tuple[Start | None
     from correlight.landmarks.tables import supposed
     from correlight.output.apply.saved import holds_result
     from correlight.output.landmarks import read_pairs
-    from correlight.output.start import start_of_result
+    from correlight.output.start import said_of_start, start_of_result
     from correlight.registration.start import start_of_pairs
 
     if holds_result(path):
@@ -255,4 +255,4 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> tuple[Start | None
         start = start_of_pairs(*places)
     except (TransformError, UsageError) as error:
         raise UsageError(f"{path} gives no start: {error}") from error
-    return start, tuple(supposed(table, path.name))
+    return start, (*supposed(table, path.name), *said_of_start(table, fixed, moving, path.name))

@@ -10,6 +10,8 @@ import numpy as np
 from correlight.errors import ReadError, UsageError
 from correlight.exchange import files_of
 from correlight.images.image import Image
+from correlight.landmarks.synthetic import untouched
+from correlight.landmarks.tables import LandmarkTable
 from correlight.output.apply.saved import placed, read_saved
 from correlight.parsing import sha256
 from correlight.transforms import Affine, Transform
@@ -72,3 +74,22 @@ def start_of_result(path: Path, fixed: Image, moving: Image) -> tuple[Transform,
         start = Affine(moving.grid.matrix @ np.linalg.inv(moving_grid.matrix)) @ start @ before
         notes.append(f"the start {path} was found with other pixel sizes and is taken over pixel by pixel")
     return start, tuple(notes)
+
+
+def said_of_start(table: LandmarkTable, fixed: Image, moving: Image, name: str) -> tuple[str, ...]:
+    """What to say of landmarks to start from: whether they were made of a transform, and repeat it.
+
+    Parameters
+    ----------
+    table : LandmarkTable
+        The landmarks.
+    fixed, moving : Image
+        What they are landmarks of.
+    name : str
+        Of the file that holds them.
+    """
+    count, made = len(table.fixed.names), int(untouched(table, fixed.grid, moving.grid).sum())
+    if not made:
+        return ()
+    which = f"all landmarks of {name}" if made == count else f"{made} of the {count} landmarks of {name}"
+    return (f"{which} were made of a transform and moved by nobody since, so the search starts near that transform",)

@@ -137,7 +137,10 @@ def from_landmarks(
     wrong = suspects(fixed_points, moving_points, found.model)
     linear = _nearest_linear(found)
     predicted = predict(found.error, found.moving_from_fixed, fixed.grid, moving.grid)
-    computed = int(untouched(names, fixed_points, moving_points).sum())
+    table = LandmarkTable(
+        PointTable(names, fixed_points, fixed.grid.unit), PointTable(names, moving_points, moving.grid.unit)
+    )
+    computed = int(untouched(table, fixed.grid, moving.grid).sum())
     if computed:
         # How they scatter says nothing of how far the transform is off.
         predicted = replace(predicted, values=np.full_like(predicted.values, np.nan))
@@ -156,9 +159,6 @@ def from_landmarks(
     maps = _evidence(found, predicted) if isinstance(found, SplineEstimate) else {}
     result = finish(pair, fit, Judgement(verdict, predicted, maps), BY_HAND, 0, {"fit": seconds, "total": seconds})
     result = replace(result, advice=() if result else (_MORE,), images=(fixed, moving))
-    table = LandmarkTable(
-        PointTable(names, fixed_points, fixed.grid.unit), PointTable(names, moving_points, moving.grid.unit)
-    )
     return LandmarkResult(result, found, wrong, table)
 
 

@@ -247,13 +247,12 @@ def _laid(
     row, last = 0, 0
     for ((grey,), valid), (colours, covered) in zip(*both, strict=True):
         rows = slice(row, row + grey.shape[0])
-        # An instrument's own text stays legible, as it is no part of the specimen.
-        covered &= valid
+        covered &= (specimen := display.specimen_rows(valid))
         weights = [np.where(covered, light, 0)[..., None].astype(np.float32) / np.float32(255) for light in colours]
         picture[rows] = _mixed(grey, weights, covered, ground, lights)
         row = rows.stop
-        if valid.any():
-            last = rows.start + int(np.flatnonzero(valid.any(axis=1))[-1]) + 1
+        if specimen.any():
+            last = rows.start + int(np.flatnonzero(specimen)[-1]) + 1
     return picture, last or onto.shape[0]
 
 

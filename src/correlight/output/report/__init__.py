@@ -145,8 +145,9 @@ def draw_overlay(
     if registered is not None:
         covered = None if footprint is None else display.resize_mask(footprint, shape)
         moved = display.stretch(display.plane(registered, channel, shape), covered)
-        drawn = pictures.laid_over(ground, moved, covered, pictures.look_of(ground, moved, covered, channel))
-    rows = np.flatnonzero(valid.any(axis=1))
+        shown = (np.ones(shape, bool) if covered is None else covered) & display.specimen_rows(valid)
+        drawn = pictures.laid_over(ground, moved, shown, pictures.look_of(ground, moved, covered, channel))
+    rows = np.flatnonzero(display.specimen_rows(valid))
     below = int(rows[-1]) + 1 if len(rows) else None
     drawn = pictures.with_scale_bar(drawn, fixed.grid.extent[1] / shape[1], fixed.grid.frame.symbol, below)
     if mark:

@@ -47,6 +47,7 @@ def prepare(
     else:
         grid, shape = fixed.grid, fixed_shape
         covered = np.ones(shape, bool) if footprint is None else display.resize_mask(footprint, shape)
+        covered &= display.specimen_rows(fixed_valid)
     moving_planes, moving_layers, moving_start = _planes(moving, result.moving.channel, registered, shape, covered)
     coded = _within_budget([*fixed_planes, *moving_planes])
     ground, light = (
@@ -58,6 +59,10 @@ def prepare(
     look = pictures.look_of(ground, light, covered, used) if together else pictures.SIDE_BY_SIDE
     still = _still(ground, light, covered, look) if together else None
     bent = together and field.has_field(result)
+    straight = None
+    if bent:
+        rows = display.specimen_rows(fixed_valid)
+        straight = _straight(result, fixed, moving, moving_layers[moving_start], fixed_shape, rows)
     return {
         "registered": together,
         "aspect": _aspect(fixed_shape, shape, together),
@@ -85,7 +90,7 @@ def prepare(
         "outline": pictures.outlines(covered, shape) if together else [],
         "error": _error_layer(result, fixed, fixed_shape) if together else None,
         "grid": field.grid_lines(result, fixed.grid, (0, 1), fixed_shape) if bent else None,
-        "straight": _straight(result, fixed, moving, moving_layers[moving_start], fixed_shape) if bent else None,
+        "straight": straight,
         "look": look._asdict(),
         "colours": display.COLOURS,
         "file": _file_of(result),
@@ -155,7 +160,7 @@ def _frame(grid: Grid, shape: tuple[int, int]) -> dict[str, Any]:
 
 def _end_of(valid: NDArray[np.bool_]) -> int:
     """The row below the last that holds a valid pixel: where an instrument's own data bar begins, if there is one."""
-    rows = np.flatnonzero(valid.any(axis=1))
+    rows = np.flatnonzero(display.specimen_rows(valid))
     return int(rows[-1]) + 1 if len(rows) else len(valid)
 
 
@@ -167,14 +172,14 @@ def _file_of(result: Result) -> str:
 
 
 def _straight(
-    result: Result, fixed: Image, moving: Image, layer: dict[str, Any], shape: tuple[int, int]
+    result: Result, fixed: Image, moving: Image, layer: dict[str, Any], shape: tuple[int, int], rows: NDArray[np.bool_]
 ) -> dict[str, str]:
     """What the linear map alone makes of the channel used, or of all colours, and where the moving image lies then."""
     linear, pixels = field.linear_of(result), moving.levels[0]
     numbers = range(3) if moving.rgb else [moving.channels.index(layer["name"])]
     chosen = Chosen(pixels, list(numbers))
     values, inside = warp(chosen, moving.grid, linear, fixed.grid, mask=moving.mask)
-    covered = display.resize_mask(inside, shape)
+    covered = display.resize_mask(inside, shape) & rows
     planes = [display.plane(values, number, shape) for number in range(len(values))]
     laid = planes[0] if len(planes) == 1 else np.dstack(planes)
     if laid.ndim == 2 or laid.dtype != np.uint8:
@@ -253,7 +258,8 @@ def pose_picture(
     """
     shape = display.display_shape(fixed.grid, _THUMBNAIL)
     grid = fixed.grid.resized(shape)
-    ground = display.stretch(display.shrunk(fixed, channels[0], shape), display.resize_mask(fixed.valid(), shape))
+    fixed_valid = display.resize_mask(fixed.valid(), shape)
+    ground = display.stretch(display.shrunk(fixed, channels[0], shape), fixed_valid)
     # Shrinking the moving image to the pixel size of the thumbnail first keeps the warp free of aliasing.
     pixel = max(pose.linear.scale * float(np.sqrt(np.prod(grid.spacing))), 1e-6 * max(moving.grid.extent))
     wanted = np.asarray(moving.grid.extent) / pixel
@@ -268,7 +274,7 @@ def pose_picture(
         return np.asarray(cv2.warpPerspective(array, to_moving, (shape[1], shape[0]), flags=flags), np.uint8)
 
     field = laid(np.full(small, 255, np.uint8)) > 127
-    covered = laid(valid.astype(np.uint8) * 255) > 127
+    covered = (laid(valid.astype(np.uint8) * 255) > 127) & display.specimen_rows(fixed_valid)
     there = laid(light)
     look = look or pictures.look_of(ground, there, covered, channels[1])
     drawn, tint = pictures.laid_over(ground, there, covered, look), display.COLOURS[look.moving]
