@@ -225,7 +225,7 @@ def measured(bent: Bent, peer: str | None) -> dict[str, Any]:
             row |= {"gain": choice.fit.gain, "cells": choice.fit.cells, "evidence": float(seen.mean())}
             bound = _bound(choice.fit, points) * bent.start.scale / float(np.mean(bent.moving.grid.spacing))
     else:
-        led, row["least_volume"], seconds, spent = _peer(bent, peer, points)
+        led, row["least_volume"], seconds, spent = by_peer(bent, peer, points)
         row["found"], seen = True, np.zeros(len(points), bool)
     row |= {"seconds": round(seconds, 2), "processor_seconds": round(spent, 2)}
     pixel = float(np.mean(bent.moving.grid.spacing))
@@ -252,7 +252,7 @@ def _bound(fit: ElasticFit, points: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(1.731 * np.sqrt(own + missing))
 
 
-def _peer(bent: Bent, peer: str, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, float, float]:
+def by_peer(bent: Bent, peer: str, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, float, float]:
     """Where another program leads points of the fixed image before the affine map, its least volume, and its time."""
     both = planes_of(bent)[-1]
     over = PlanePair(both.fixed, both.moving, CHANNELS).overlay(bent.start, 512)

@@ -61,6 +61,7 @@ OPTIONS: dict[str, dict[str, tuple[str, ...]]] = {
         "--moving-mask": ("fixed.tif", "moving.tif", "", "pairs.csv"),
         "--roi": BOXES,
         "--start": ("t.tfm", "pairs.csv", "points.csv", "fixed.tif", ".", ""),
+        "--landmarks": ("pairs.csv", "points.csv", "t.tfm", ".", ""),
         "--rotation": RANGES,
         "--scale": RANGES,
         "--stretch": RANGES,

@@ -162,6 +162,27 @@ def test_landmarks_pull_a_field_where_images_say_nothing() -> None:
     assert np.abs(led - known.moving).max() < 0.03
 
 
+def test_landmarks_steer_what_is_chosen_and_sharpen_it() -> None:
+    """The middle of one image is covered: there only landmarks know the field."""
+    image, field = blobs(), truth()
+    pixels = np.array(bent().levels[0], np.float32)
+    covered = (slice(None), slice(40, 104), slice(40, 104))
+    pixels[covered] = np.random.default_rng(0).normal(pixels.mean(), 0.1 * pixels.std(), pixels[covered].shape)
+    pair = planes(replace(bent(), levels=(pixels,)), image)
+    places = image.grid.points(np.array([[y, x] for y in (54, 72, 90) for x in (54, 72, 90)], float))
+    known = Pairs(places, field(places), 0.5 * image.grid.spacing[0])
+    settings = [FieldSettings(("filters",), landmarks=pairs) for pairs in (None, known)]
+    fits = [choose_field(pair, Affine.identity(), one).fit for one in settings]
+    between = image.grid.points(np.array([[y, x] for y in (63, 81) for x in (63, 81)], float))
+    missed, sure = [], []
+    for fit in fits:
+        assert fit is not None
+        missed.append(np.linalg.norm(fit.field(between) - field(between), axis=1).mean() / image.grid.spacing[0])
+        sure.append(fit.deviation_at(between).mean())
+    assert missed[1] < 0.6 * missed[0]
+    assert sure[1] < 0.8 * sure[0]
+
+
 def test_both_directions_count_and_do_not_contradict_each_other() -> None:
     found = relation("filters", truth())
     assert found is not None

@@ -17,14 +17,16 @@ from tests.small_pairs import Couple, cell_with_beads, organelles, section, stac
 
 KINDS_OF_TRANSFORM = ("rigid", "similarity", "affine", "projective", "elastic")
 
-ALL: frozenset[str] = frozenset(OPTIONS)
+# Landmarks lead a field, which is fitted by what images show.
+FIELD = frozenset({"landmarks", "elastic"})
+ALL: frozenset[str] = frozenset(OPTIONS) - {"landmarks"}
 LINEAR = frozenset(KINDS_OF_TRANSFORM[:3])
 # What each recipe takes of options and of kinds of transform; what is not here is refused.
-IN_THE_PLANE: dict[Dimension, frozenset[str]] = {"2-D": ALL | LINEAR | {"projective", "elastic"}}
+IN_THE_PLANE: dict[Dimension, frozenset[str]] = {"2-D": ALL | LINEAR | FIELD | {"projective"}}
 BEADS_IN_THE_PLANE: dict[Dimension, frozenset[str]] = {"2-D": (ALL | LINEAR | {"projective"}) - {"stretch"}}
 IN_SPACE = ALL - {"stretch"}
 STACKS: dict[Dimension, frozenset[str]] = {
-    "3-D": IN_SPACE | LINEAR | {"elastic"},
+    "3-D": IN_SPACE | LINEAR | FIELD,
     "section in stack": IN_SPACE | LINEAR,
 }
 CLOUDS = frozenset({"mirror", "start", "elastic"}) | LINEAR
@@ -40,7 +42,7 @@ SERVED: dict[str, dict[Dimension, frozenset[str]]] = {
     "neural-mi": {**IN_THE_PLANE, "3-D": STACKS["3-D"]},
     "volumes-any-axis": STACKS,
     "log-mi-3d": {dimension: taken - {"rotation", "mirror"} for dimension, taken in STACKS.items()},
-    "fiducials": {**BEADS_IN_THE_PLANE, "3-D": STACKS["3-D"] - {"rotation", "elastic"}},
+    "fiducials": {**BEADS_IN_THE_PLANE, "3-D": STACKS["3-D"] - {"rotation"} - FIELD},
     "fiducials-then-image": {"2-D": IN_THE_PLANE["2-D"] - {"stretch"}},
     "image-then-fiducials": {"2-D": BEADS_IN_THE_PLANE["2-D"] | {"stretch"}},
     "point-clouds": {"2-D": CLOUDS, "3-D": CLOUDS},

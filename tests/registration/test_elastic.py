@@ -15,8 +15,10 @@ from correlight.exchange import read_transform, write_transform
 from correlight.exchange.table import write_points
 from correlight.images.image import Image
 from correlight.images.resample import warp
+from correlight.intensity.elastic import verdict_with_landmarks
 from correlight.io import read, write_ome_tiff, write_tiff
-from correlight.landmarks.tables import PointTable
+from correlight.landmarks.tables import LandmarkTable, PointTable
+from correlight.methods.task import Candidate, Fit
 from correlight.output.apply import apply, read_saved
 from correlight.output.apply.points import move_points
 from correlight.output.folder import write_result
@@ -128,6 +130,55 @@ def test_an_image_onto_itself_is_not_bent() -> None:
     points = image.grid.lattice(12)
     beyond = result.moving_from_fixed(points) - result.poses[0].moving_from_fixed(points)
     assert np.linalg.norm(beyond, axis=1).mean() / image.grid.spacing[0] <= 0.02
+
+
+def landmarks_of(truth: Transform, fixed: Image) -> LandmarkTable:
+    """Eight places and where the truth leads them."""
+    places = fixed.grid.points(np.array([[y, x] for y in (60, 150) for x in (50, 90, 130, 170)], float))
+    names = tuple("abcdefgh")
+    return LandmarkTable(PointTable(names, places, "micrometre"), PointTable(names, truth(places), "micrometre"))
+
+
+def test_landmarks_beside_the_images_lead_the_field() -> None:
+    fixed, moving, truth, _ = bent()
+    near: dict[str, Any] = {"model": "elastic", "mirror": False, "workers": 1, "scale": (0.98, 1.02)}
+    result = register(fixed, moving, landmarks=landmarks_of(truth, fixed), **near)
+    assert result.status == "accepted"
+    assert result.model == "elastic", result.model_reason
+    assert np.median(off(result.moving_from_fixed, truth, fixed)) < 0.25
+    [said] = [one for one in result.verdict.evidence if one.name == "Landmarks beside the images"]
+    assert said.favours
+    assert said.sentence in result.verdict.reasons
+
+
+def test_landmarks_that_a_result_misses_make_it_doubtful_and_no_better() -> None:
+    fixed, _, truth, result = bent()
+    fit = Fit(Candidate((0, 0), ()), result.moving_from_fixed, result.poses[0].moving_from_fixed, "elastic", "")
+    table, pixel = landmarks_of(truth, fixed), fixed.grid.spacing[0]
+    right = table.fixed.points, table.moving.points
+    kept = verdict_with_landmarks(result.verdict, fit, right, pixel, "µm")
+    assert (kept.status, kept.confidence) == ("accepted", result.verdict.confidence)
+    wrong = right[0], right[1] + np.eye(1, 8, 2).T * [40 * pixel, 0.0]
+    doubted = verdict_with_landmarks(result.verdict, fit, wrong, pixel, "µm")
+    assert doubted.status == "doubtful"
+    assert doubted.confidence < 0.9
+    assert "contradict them; check them" in doubted.reasons[-1]
+    # Right landmarks do not make more of a result than the images did.
+    refused = replace(result.verdict, status="refused")
+    assert verdict_with_landmarks(refused, fit, right, pixel, "µm").status == "refused"
+
+
+def test_landmarks_that_cannot_be_heeded_are_refused_in_a_sentence() -> None:
+    fixed, moving, truth, _ = bent()
+    right = landmarks_of(truth, fixed)
+    with pytest.raises(UsageError, match="only the model elastic has"):
+        register(fixed, moving, landmarks=right)
+    far = replace(right, moving=replace(right.moving, points=right.moving.points + 1e3))
+    with pytest.raises(UsageError, match="Landmark a lies outside the moving image"):
+        register(fixed, moving, model="elastic", landmarks=far)
+    none = LandmarkTable(*(replace(side, names=(), points=side.points[:0]) for side in (right.fixed, right.moving)))
+    with pytest.raises(UsageError, match="At least one pair of landmarks"):
+        register(fixed, moving, model="elastic", landmarks=none)
 
 
 def test_a_section_in_a_stack_is_not_bent() -> None:

@@ -11,6 +11,7 @@ from correlight.images.image import Image
 from correlight.intensity.fit import ImageFit
 from correlight.intensity.planes import PlaneCandidate
 from correlight.intensity.volumes import VolumeCandidate
+from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.methods.protocols import DIMENSIONS, OPTIONS, Dimension
 from correlight.methods.task import Fit, ImagePair
 from correlight.point_clouds.method import CloudTransform
@@ -47,8 +48,12 @@ def asked(dimension: Dimension) -> dict[str, dict[str, Any]]:
     """Every option, alone."""
     ndim = 2 if dimension == "2-D" else 3
     limits = {"rotation": (0.0, 90.0), "scale": (0.9, 1.1), "stretch": (1.0, 1.3)}
+    middle = PointTable(("1",), np.full((1, ndim), 5.0), "pixel")
     values = {**limits, "mirror": False, "start": Affine.identity(ndim), "pose": 1}
+    values["landmarks"] = LandmarkTable(middle, middle)
     alone: dict[str, dict[str, Any]] = {name: {name: values[name]} for name in OPTIONS}
+    # They lead a field, which only one model has.
+    alone["landmarks"]["model"] = "elastic"
     return {**alone, **{model: {"model": model} for model in KINDS_OF_TRANSFORM}}
 
 

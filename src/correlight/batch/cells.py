@@ -12,7 +12,7 @@ from correlight.errors import UsageError
 from correlight.output.asked import ROTATIONS, SCALES, STRETCH_LIMITS, box, grid_choice, interval, spacings
 from correlight.output.from_files import Asked
 
-_FILES = "fixed", "moving", "fixed_mask", "moving_mask", "start", "predictor"
+_FILES = "fixed", "moving", "fixed_mask", "moving_mask", "start", "landmarks", "predictor"
 _PARTS = "scene", "series", "time", "view"
 _YES_OR_NO = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 

@@ -42,6 +42,7 @@ def register(
     moving_mask: Path | None = None,
     roi: Annotated[str | None, Signed] = None,
     start: Path | None = None,
+    landmarks: Path | None = None,
     rotation: Annotated[str | None, Signed] = None,
     scale: Annotated[str | None, Signed] = None,
     stretch: Annotated[str | None, Signed] = None,
@@ -85,6 +86,8 @@ def register(
     start
         A transform file, the folder of a result, or a CSV of landmarks (name,fixed_y,fixed_x,moving_y,moving_x), to
         start from.
+    landmarks
+        Pairs of landmarks that the model elastic heeds beside the images, in any file that holds them.
     rotation
         A..B: degrees, counter-clockwise, between which to search.
     scale
@@ -119,6 +122,7 @@ def register(
         moving_mask=moving_mask,
         roi=box(roi, "--roi"),
         start=start,
+        landmarks=landmarks,
         rotation=interval(rotation, "--rotation", ROTATIONS),
         scale=interval(scale, "--scale", SCALES, positive=True),
         stretch=interval(stretch, "--stretch", STRETCH_LIMITS, positive=True),

@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 
 from correlight.evidence.checks import IndependentFits
 from correlight.evidence.confidence import Calibration, calibration
-from correlight.evidence.predicted_error import PredictedError, predict, spread
+from correlight.evidence.predicted_error import PredictedError, coarser_pixel, predict, spread
 from correlight.evidence.verdict import Evidence, Verdict, measured
 from correlight.geometry import Grid, Points
 from correlight.intensity.fit import ImageFit
 from correlight.intensity.volumes import VolumeCandidate
-from correlight.methods.task import Candidate
+from correlight.methods.task import Candidate, Fit
 from correlight.refine.elastic import ElasticFit, gain_by_grey_values
 from correlight.refine.rounds import choose_in_rounds
 from correlight.refine.samples import Comparison, LinearTransform, distance
+from correlight.refine.smooth_fit import Pairs
+from correlight.refine.trial import FieldSettings
 from correlight.transforms import Transform, VelocityField
 
 # Fits of the linear map to two halves of the images that lie further apart than this many times what speaks against a
@@ -35,10 +37,20 @@ UNDERSTATED = 1.0
 _SIGNIFICANT, _ABOVE_DEVIATION = 3.0, 2.0
 # By grey values, which it was not fitted to, it must gain so many.
 _SECONDED = 2.0
+# Landmarks lead the field to within so many pixels of the coarser image, and speak against it if they are missed by so
+# many times as much (root mean square).
+LANDMARK_ERROR, _MISSED = 2.0, 3.0
 _ASKED, _SEEN = "elastic was asked for", "a first look shows more than a linear map"
 
 
-def with_field(fit: ImageFit, others: Sequence[Comparison], *, lost: bool, asked: str = _ASKED) -> ImageFit:
+def with_field(
+    fit: ImageFit,
+    others: Sequence[Comparison],
+    *,
+    lost: bool,
+    asked: str = _ASKED,
+    landmarks: tuple[Points, Points] | None = None,
+) -> ImageFit:
     """The fit with a smooth field, if parts that it was not fitted to speak for one.
 
     Parameters
@@ -51,6 +63,8 @@ def with_field(fit: ImageFit, others: Sequence[Comparison], *, lost: bool, asked
         Whether wrong poses score as much as this one: then there is nothing for a field to begin from.
     asked : str
         Why a field is looked for.
+    landmarks : (Points, Points), optional
+        Places that belong together, of the fixed and of the moving image, which the field should lead to each other.
     """
     pair, choice = fit.compared, fit.choice
     limits = calibration("volumes" if isinstance(fit.candidate, VolumeCandidate) else "images").limits
@@ -58,7 +72,8 @@ def with_field(fit: ImageFit, others: Sequence[Comparison], *, lost: bool, asked
     if lost or apart > _NO_START * limits.apart:
         why = "the linear map that it would begin from is not certain"
         return replace(fit, reason=f"{asked}, but {why}; {fit.model}: {fit.reason}")
-    found, pose = choose_in_rounds([pair, *others], choice.transform)
+    settings = None if landmarks is None else FieldSettings(landmarks=_pairs(fit, *landmarks))
+    found, pose = choose_in_rounds([pair, *others], choice.transform, settings)
     if found.fit is None and pose is choice.transform:
         return replace(fit, reason=f"{asked}, but {found.reason} ({fit.model}: {fit.reason})")
     linear = fit.candidate.from_compared(pose) if isinstance(fit.candidate, VolumeCandidate) else pose
@@ -74,6 +89,17 @@ def with_field(fit: ImageFit, others: Sequence[Comparison], *, lost: bool, asked
         choice=replace(choice, transform=pose),
         elastic=found.fit,
     )
+
+
+def _pairs(fit: ImageFit, fixed: Points, moving: Points) -> Pairs:
+    """Landmarks of the two images in the frames of what was compared."""
+    candidate = fit.candidate
+    grids = fit.compared.fixed_grid, fit.compared.moving_grid
+    error = LANDMARK_ERROR * coarser_pixel(*grids, fit.choice.transform.scale)
+    if not isinstance(candidate, VolumeCandidate):
+        return Pairs(fixed, moving, error)
+    turned = candidate.moving_from_turned.inverse()(moving)
+    return Pairs(turned, fixed, error) if candidate.swapped else Pairs(fixed, turned, error)
 
 
 def with_significant_field(fit: ImageFit, others: Sequence[Comparison]) -> ImageFit:
@@ -177,6 +203,51 @@ def usual_displacement(elastic: ElasticFit) -> float:
     return float(np.sqrt(np.sum(weights * elastic.moved**2) / total)) if total > 0 else float(elastic.moved.max())
 
 
+def verdict_with_landmarks(
+    verdict: Verdict, fit: Fit, landmarks: tuple[Points, Points], pixel: float, symbol: str
+) -> Verdict:
+    """The verdict with what landmarks say that were given beside the images: no more than a caution.
+
+    Parameters
+    ----------
+    verdict : Verdict
+        Of the images, and the field if there is one.
+    fit : Fit
+        With or without a field.
+    landmarks : (Points, Points)
+        Of the fixed and of the moving image.
+    pixel : float
+        Size of a pixel of the coarser image, in fixed units.
+    symbol : str
+        Of that unit.
+    """
+    fixed, moving = landmarks
+    missed = np.linalg.norm(fit.transform(fixed) - moving, axis=1) / fit.linear.scale
+    middle, most = float(np.median(missed)), float(missed.max())
+    off = float(np.sqrt(np.mean(missed**2) / fixed.shape[1])) / (LANDMARK_ERROR * pixel)
+    said = (
+        f"Landmarks given beside the images lie {middle:.3g} {symbol} (median of {len(fixed)}) and at most {most:.3g} "
+        f"{symbol} from where the result leads"
+    )
+    told = measured(
+        "Landmarks beside the images",
+        off,
+        _MISSED,
+        f"{said}.",
+        f"{said}: the images, or some of the landmarks, contradict them; check them.",
+        below=True,
+    )
+    reasons = verdict.reasons if told.favours and not verdict else (*verdict.reasons, told.sentence)
+    return _no_more_than_doubtful(replace(verdict, evidence=(*verdict.evidence, told), reasons=reasons), told.favours)
+
+
+def _no_more_than_doubtful(verdict: Verdict, sound: bool) -> Verdict:
+    """The verdict, doubtful at best where what was added is not sound."""
+    if sound or not verdict:
+        return verdict
+    return replace(verdict, status="doubtful", confidence=min(verdict.confidence, _NOT_QUITE))
+
+
 def verdict_with_field(verdict: Verdict, fit: ImageFit, pixel: float, symbol: str) -> Verdict:
     """The verdict with what is to be said of the field.
 
@@ -198,7 +269,7 @@ def verdict_with_field(verdict: Verdict, fit: ImageFit, pixel: float, symbol: st
     reasons = (*reasons, "The predicted error of a field was calibrated on simulated specimens only.")
     told = replace(verdict, evidence=(*verdict.evidence, *evidence), reasons=reasons)
     # A linear map may be beyond doubt and the field that was added to it not.
-    return replace(told, status="doubtful", confidence=min(told.confidence, _NOT_QUITE)) if told and against else told
+    return _no_more_than_doubtful(told, not against)
 
 
 def evidence_of_field(elastic: ElasticFit, pixel: float, symbol: str) -> tuple[Evidence, ...]:

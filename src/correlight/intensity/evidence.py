@@ -16,7 +16,13 @@ from correlight.evidence.checks import (
 from correlight.evidence.confidence import Calibration, Findings, calibration, judge
 from correlight.evidence.predicted_error import coarser_pixel
 from correlight.geometry import Grid
-from correlight.intensity.elastic import error_with_field, joined, maps_of_field, verdict_with_field
+from correlight.intensity.elastic import (
+    error_with_field,
+    joined,
+    maps_of_field,
+    verdict_with_field,
+    verdict_with_landmarks,
+)
 from correlight.intensity.fit import ImageFit
 from correlight.intensity.planes import PlaneCandidate
 from correlight.intensity.volumes import VolumeCandidate
@@ -43,6 +49,15 @@ class ImageEvidence:
     def judge(self, task: Task, fit: Fit) -> Judgement:
         """The verdict by the calibrated numbers, and the predicted error."""
         assert isinstance(fit, ImageFit)
+        judgement = self._by_images(task, fit)
+        if task.landmarks is None:
+            return judgement
+        fixed = task.pair.fixed.grid
+        pixel = coarser_pixel(fixed, task.pair.moving.grid, fit.linear.scale)
+        verdict = verdict_with_landmarks(judgement.verdict, fit, task.landmarks, pixel, fixed.frame.symbol)
+        return replace(judgement, verdict=verdict)
+
+    def _by_images(self, task: Task, fit: ImageFit) -> Judgement:
         fits = independent_fits(fit.compared, fit.choice)
         if isinstance(fit.candidate, VolumeCandidate):
             return _of_volumes(task, fit, fit.candidate, fits)

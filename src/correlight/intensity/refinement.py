@@ -12,7 +12,7 @@ from correlight.intensity.elastic import with_field, with_significant_field
 from correlight.intensity.fit import ImageFit
 from correlight.intensity.planes import PlaneCandidate, most_alike
 from correlight.intensity.volumes import VolumeCandidate
-from correlight.methods.protocols import Dimension, MethodSettings, Serves
+from correlight.methods.protocols import Dimension, MethodSettings, Option, Serves
 from correlight.methods.task import Candidate, Fit, Task, models_for
 from correlight.refine.choose import choose
 from correlight.refine.planes import PlanePair
@@ -69,7 +69,9 @@ class ImageRefinement:
             "weighted squares": frozenset[Dimension]({"2-D"}),
             "neural mutual information": frozenset[Dimension]({"2-D", "3-D"}),
         }.get(self._settings.measure, Serves().dimensions)  # type: ignore[arg-type]
-        return Serves(dimensions=dimensions, models=models, appearance=dimension == "2-D")
+        # A field is not fitted to a section in a stack, so nothing heeds landmarks there.
+        options = frozenset[Option]({"landmarks"} if ELASTIC in models else ())
+        return Serves(dimensions=dimensions, options=options, models=models, appearance=dimension == "2-D")
 
     def fit(self, task: Task, candidate: Candidate) -> ImageFit:
         """The first pose made exact, with the richest model that held-out parts of the images carry."""
@@ -78,7 +80,7 @@ class ImageRefinement:
             return self._linear(task, candidate, models_for(task, self._settings.models))
         fit = self._straight(task, candidate)
         lost = isinstance(fit.candidate, PlaneCandidate) and fit.candidate.lost
-        return with_field(fit, _other_channels(task, fit.candidate), lost=lost)
+        return with_field(fit, _other_channels(task, fit.candidate), lost=lost, landmarks=task.landmarks)
 
     def with_field(self, task: Task, fit: Fit) -> ImageFit | None:
         """An accepted fit with a smooth field where held-out parts clearly speak for one, or why without."""

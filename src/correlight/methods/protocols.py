@@ -19,7 +19,7 @@ from correlight.search.stretch import StretchedPose
 Dimension = Literal["2-D", "3-D", "section in stack"]
 DIMENSIONS: tuple[Dimension, ...] = ("2-D", "3-D", "section in stack")
 # Options of `register` that a method may or may not heed; all others are heeded by `register` itself.
-Option = Literal["rotation", "scale", "stretch", "mirror", "start", "pose"]
+Option = Literal["rotation", "scale", "stretch", "mirror", "start", "pose", "landmarks"]
 OPTIONS: tuple[Option, ...] = get_args(Option)
 
 

@@ -120,6 +120,8 @@ class Task:
         Kind of transform; without it the evidence chooses among those of the recipe.
     start : Transform or StartPoints, optional
         Poses stay near it.
+    landmarks : (Points, Points), optional
+        Places that belong together, of the fixed and of the moving image, in their units: a smooth field heeds them.
     seed : int
         Of every random draw.
     workers : int
@@ -138,6 +140,7 @@ class Task:
     workers: int = 1
     report: Progress = lambda stage, fraction: None
     seconds: dict[str, float] = field(default_factory=dict)
+    landmarks: tuple[Points, Points] | None = field(default=None, kw_only=True)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

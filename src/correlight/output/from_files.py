@@ -15,6 +15,7 @@ from correlight.progress import Progress
 
 if TYPE_CHECKING:
     from correlight.images.image import Image
+    from correlight.landmarks.tables import LandmarkTable
     from correlight.output.parts import Common
     from correlight.registration.result import Result
     from correlight.search.limits import Start
@@ -40,6 +41,8 @@ class Asked:
         Images whose zeros are left out.
     start : Path, optional
         A transform file, or landmarks, to start from.
+    landmarks : Path, optional
+        Landmarks that the model elastic heeds.
     predictor : Path, optional
         Folder of a trained model.
     grid : {"fixed", "moving", "none"} or float
@@ -63,6 +66,7 @@ class Asked:
     moving_mask: Path | None = None
     roi: tuple[int, int, int, int] | None = None
     start: Path | None = None
+    landmarks: Path | None = None
     rotation: tuple[float, float] | None = None
     scale: tuple[float, float] | None = None
     stretch: tuple[float, float] | None = None
@@ -83,7 +87,8 @@ class Asked:
     def inputs(self) -> list[Path]:
         """Every file that is read."""
         recipe = Path(self.recipe) if self.recipe.endswith(".toml") else None
-        files = (self.fixed, self.moving, self.fixed_mask, self.moving_mask, self.start, self.predictor, recipe)
+        masks = self.fixed_mask, self.moving_mask
+        files = (self.fixed, self.moving, *masks, self.start, self.landmarks, self.predictor, recipe)
         return [path for path in files if path is not None]
 
 
@@ -182,6 +187,9 @@ def register_files(
     # The limits of the search take landmarks, and nothing else of the registration uses the start.
     start, notes = _start(asked.start, fixed, moving)
     options: dict[str, Any] = {"start": start, "workers": workers, "progress": told}
+    if asked.landmarks is not None:
+        options["landmarks"], supposed = _landmarks(asked.landmarks, fixed, moving)
+        notes = (*notes, *supposed)
     result = (registering or register_images)(asked, fixed, moving, options)
     told("write", 0.0)
     output: dict[str, Any] = {"grid": asked.grid, "composite": asked.composite}
@@ -219,7 +227,7 @@ def recorded(asked: Asked, fixed: Image, moving: Image) -> dict[str, Any]:
     from correlight.output.start import checksum_of_start
 
     sums = {"fixed": fixed.source.get("sha256"), "moving": moving.source.get("sha256")}
-    for name in ("fixed_mask", "moving_mask", "start", "predictor", "recipe"):
+    for name in ("fixed_mask", "moving_mask", "start", "landmarks", "predictor", "recipe"):
         given = getattr(asked, name)
         if isinstance(given, Path) or (name == "recipe" and given.endswith(".toml")):
             sums[name] = checksum_of_start(given) if name == "start" else sha256(given)
@@ -233,9 +241,7 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> tuple[Start | None
     if path is None:
         return None, ()
     from correlight.exchange import ExchangeContext, LandmarkTable, PointTable, read_file
-    from correlight.landmarks.tables import supposed
     from correlight.output.apply.saved import holds_result
-    from correlight.output.landmarks import read_pairs
     from correlight.output.start import said_of_start, start_of_result
     from correlight.registration.start import start_of_pairs
 
@@ -249,10 +255,19 @@ def _start(path: Path | None, fixed: Image, moving: Image) -> tuple[Start | None
         )
     if not isinstance(content, LandmarkTable):
         return content, ()
-    table = read_pairs(path, fixed.grid, moving.grid)
+    table, supposed = _landmarks(path, fixed, moving)
     places = table.fixed.positions(fixed.grid), table.moving.positions(moving.grid)
     try:
         start = start_of_pairs(*places)
     except (TransformError, UsageError) as error:
         raise UsageError(f"{path} gives no start: {error}") from error
-    return start, (*supposed(table, path.name), *said_of_start(table, fixed, moving, path.name))
+    return start, (*supposed, *said_of_start(table, fixed, moving, path.name))
+
+
+def _landmarks(path: Path, fixed: Image, moving: Image) -> tuple[LandmarkTable, tuple[str, ...]]:
+    """The landmarks in a file, and what is to be said of their unit."""
+    from correlight.landmarks.tables import supposed
+    from correlight.output.landmarks import read_pairs
+
+    table = read_pairs(path, fixed.grid, moving.grid)
+    return table, tuple(supposed(table, path.name))

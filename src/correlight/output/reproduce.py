@@ -29,7 +29,7 @@ TOLERANCE = 0.01
 _NOT_COMPARED = {RECORD, "report.html", "row.json", "thumbnail.png", "ro-crate-metadata.json"}
 _VOLATILE = {"seconds", "peak_memory_mb", "versions", "asked"}
 # What has a checksum in a record, and which of several images in a file may be named.
-_Role = Literal["fixed", "moving", "fixed_mask", "moving_mask", "start", "predictor", "recipe"]
+_Role = Literal["fixed", "moving", "fixed_mask", "moving_mask", "start", "landmarks", "predictor", "recipe"]
 _Part = Literal["scene", "series", "time", "view"]
 _LOOKS = 12  # places along each axis of the fixed image
 

@@ -120,7 +120,8 @@ def choose_field(
         return ElasticChoice(None, "too little is shown by both images for a field, so the linear map was kept")
     rough = assumed(images)
     found = None if rough is None else search_displacements(rough.thinned(_SEARCHED))
-    trial = Trial(images, asked, found)
+    landmarks = None if asked.landmarks is None else asked.landmarks.under(pose)
+    trial = Trial(images, asked, found, landmarks)
     trial.weigh()
     if trial.best is None:
         return ElasticChoice(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,7 +15,7 @@ from correlight.geometry import Points
 from correlight.progress import checkpoint
 from correlight.refine.compared import Compared, OneWay
 from correlight.refine.lattice import Lattice
-from correlight.transforms import VelocityField
+from correlight.transforms import Transform, VelocityField
 
 # While a field is fitted, its flow is computed at so many places a cell.
 _QUICK = 2
@@ -65,14 +65,22 @@ class Pairs:
     Parameters
     ----------
     fixed, moving : (N, D) arrays
-        Positions in the frame of the field.
+        Positions in the frames of the two images.
     error : float
-        Standard deviation of each, along each axis.
+        Standard deviation along each axis of where a partner lies, in fixed units.
     """
 
     fixed: Points
     moving: Points
     error: float
+
+    def under(self, pose: Transform) -> Pairs:
+        """The same with both in the frame of the fixed image, where a map that leads to the other one follows."""
+        return replace(self, moving=pose.inverse()(self.moving))
+
+    def counted(self, times: float) -> Pairs:
+        """The same, each counting so many times."""
+        return replace(self, error=self.error / np.sqrt(times))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +175,7 @@ class Problem:
     smoothness : Smoothness
         How strongly the field is held back.
     landmarks : Pairs, optional
-        Points that the field should lead to each other.
+        Points that the field should lead to each other, both in its frame.
     """
 
     def __init__(
@@ -250,7 +258,10 @@ class Problem:
         return np.asarray(found.reshape(count, ndim) * self._spacing)
 
     def normal(self, coefficients: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Second derivatives of the negative logarithm of the likelihood and of the penalty, dense, in pixels."""
+        """Second derivatives of the negative logarithm of the likelihood and of the penalty, dense, in pixels.
+
+        The likelihood is that of the images and of the landmarks.
+        """
         count, ndim = coefficients.shape
         ways = self._ways(coefficients)
         curvature = ways[0].curvature + ways[1].curvature
@@ -259,6 +270,9 @@ class Problem:
             for other in range(ndim):
                 weighted = sparse.diags_array(curvature[:, one, other]) @ self._design
                 data[:, one, :, other] = (self._design.T @ weighted).toarray()
+            if self._known is not None and self._landmarks is not None:
+                weight = float(self._spacing[one] / self._landmarks.error) ** 2
+                data[:, one, :, one] += weight * (self._known.T @ self._known).toarray()
         return data.reshape(count * ndim, count * ndim), self._penalty.toarray()
 
     def length(self, step: NDArray[np.float64]) -> float:

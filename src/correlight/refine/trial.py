@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from correlight.errors import TransformError
 from correlight.images.image import Float32, Mask
 from correlight.progress import checkpoint
 from correlight.refine.compared import Compared
@@ -42,7 +43,7 @@ class FieldSettings:
     divergence, curl : float
         Weights of both in what holds the field back, see `Smoothness`.
     landmarks : Pairs or None
-        Points that the field should lead to each other, in the frame of the fixed image under the linear map.
+        Points that the field should lead to each other, in the frames of the two images.
     """
 
     measures: tuple[FieldMeasure, ...] | None = None
@@ -83,15 +84,23 @@ class Trial:
         To everything and to either half, by the number of cells.
     """
 
-    def __init__(self, images: Described, settings: FieldSettings, found: Displacements | None) -> None:
-        self._images, self._settings, self._found = images, settings, found
+    def __init__(
+        self, images: Described, settings: FieldSettings, found: Displacements | None, landmarks: Pairs | None = None
+    ) -> None:
+        self._images, self._settings, self._found, self._landmarks = images, settings, found, landmarks
+        # What a fit may begin from, other than the linear map.
+        self._starts = [] if found is None else [found]
+        if landmarks is not None:
+            vectors = landmarks.moving - landmarks.fixed
+            self._starts.append(Displacements(landmarks.fixed, vectors, np.ones(len(vectors))))
         self._board = Checkerboard.over(images.grid)
         self._scale = (_ACROSS / max(images.grid.shape)) ** 2
         self.best: int | None = None
         self.gain = self.agreement = self.linear = 0.0
         self.fits: dict[int, list[State]] = {}
         self._chance: dict[int | None, Chance] = {part: {} for part in (None, *HALVES, *QUARTERS)}
-        self._begun = False
+        self._begun: Displacements | None = None
+        self._repeated: float | None = None
 
     def weigh(self) -> None:
         """Set the best lattice and its gain."""
@@ -162,9 +171,13 @@ class Trial:
         start: NDArray[np.float64] | None,
     ) -> State:
         checkpoint()
-        asked = self._settings
-        smoothness = Smoothness(weight, asked.divergence, asked.curl)
-        problem = Problem(compared, lattice, smoothness, asked.landmarks)
+        smoothness = Smoothness(weight, self._settings.divergence, self._settings.curl)
+        landmarks = self._landmarks
+        if landmarks is not None:
+            # Places of the images repeat each other, and each counts in full; a landmark speaks for itself.
+            self._repeated = self._repeated or compared.repeated(None)
+            landmarks = landmarks.counted(self._repeated)
+        problem = Problem(compared, lattice, smoothness, landmarks)
         fit = fit_field(problem, start)
         return State(relation, compared, problem, fit, weight)
 
@@ -177,17 +190,19 @@ class Trial:
             return self._refitted(part, lattice, same, (before.weight / self._scale,))
         if part is not None:
             return self._begun_anew(part, lattice)
-        # Either from the linear map or from displacements that were searched, whichever ends likelier.
-        first = self._refitted(None, lattice, None, _WEIGHTS)
-        if self._found is None:
-            return first
-        other = self._refitted(None, lattice, self._searched(lattice), _WEIGHTS)
-        self._begun = other is not None and (first is None or other.fit.energy < first.fit.energy)
-        return other if self._begun else first
+        # From the linear map, displacements that were searched, or landmarks: whichever ends likeliest.
+        best = self._refitted(None, lattice, None, _WEIGHTS)
+        for found in self._starts:
+            start = self._following(found, lattice)
+            other = None if start is None else self._refitted(None, lattice, start, _WEIGHTS)
+            if other is not None and (best is None or other.fit.energy < best.fit.energy):
+                best, self._begun = other, found
+        return best
 
     def _begun_anew(self, part: int, lattice: Lattice) -> State | None:
         """The coarsest lattice fitted while a part is held out, from where the fit to everything began."""
-        start = self._searched(lattice, self._board.fitted(part)) if self._begun else None
+        begun = self._begun
+        start = None if begun is None else self._following(begun, lattice, self._board.fitted(part))
         return self._refitted(part, lattice, start, _WEIGHTS)
 
     def _refitted(
@@ -210,15 +225,21 @@ class Trial:
             start, field = state.fit.coefficients, state.fit.field
         return state
 
-    def _searched(self, lattice: Lattice, chosen: Mask | None = None) -> NDArray[np.float64]:
-        """Coefficients that follow searched displacements, all of them or some."""
-        assert self._found is not None
-        points = self._found.points
-        weights = self._found.weights
-        if chosen is not None:
+    def _following(
+        self, found: Displacements, lattice: Lattice, chosen: Mask | None = None
+    ) -> NDArray[np.float64] | None:
+        """Coefficients that follow displacements, of those that were searched all or some; None if that folds."""
+        points, weights = found.points, found.weights
+        # Landmarks are no finding of the images that a part of them could test.
+        if chosen is not None and found is self._found:
             index = np.clip(np.rint(self._images.grid.index(points)), 0, np.asarray(chosen.shape) - 1).astype(np.intp)
             weights = weights * chosen[tuple(index.T)]
-        return smoothed(lattice, points, self._found.vectors, weights, bending=0.1)
+        begun = smoothed(lattice, points, found.vectors, weights, bending=0.1)
+        try:
+            _ = lattice.velocity(begun).flow
+        except TransformError:
+            return None
+        return begun
 
     def _without(self, part: int) -> NDArray[np.float64]:
         """Mean alikeness of each field of the checkerboard under the linear map; NaN where few lie."""

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from correlight.errors import UsageError
 from correlight.images.image import Image
+from correlight.landmarks.tables import LandmarkTable
 from correlight.methods.protocols import DIMENSIONS, OPTIONS, Dimension, EvidenceMethod, Option, Refinement, Search
 from correlight.methods.registry import METHOD_KINDS
 from correlight.recipes import Recipe
@@ -26,7 +27,7 @@ class Options:
 
     Parameters
     ----------
-    model, start, rotation, scale, mirror, pose, stretch
+    model, start, rotation, scale, mirror, pose, stretch, landmarks
         As for `correlight.register`.
     """
 
@@ -37,6 +38,7 @@ class Options:
     mirror: bool = True
     pose: int | None = None
     stretch: tuple[float, float] | None = None
+    landmarks: LandmarkTable | None = None
 
     def __post_init__(self) -> None:
         # Numbers of NumPy are taken for what they are; a span may be an array.
@@ -101,6 +103,8 @@ def check_arguments(
     start = options.start
     if start is not None and not isinstance(start, StartPoints) and not callable(getattr(start, "jacobian", None)):
         raise UsageError(f"A start is a Transform or StartPoints; got {type(start).__name__}.")
+    if options.landmarks is not None and not isinstance(options.landmarks, LandmarkTable):
+        raise UsageError(f"Landmarks were expected as a LandmarkTable; got {type(options.landmarks).__name__}.")
     if progress is not None and not callable(progress):
         raise UsageError(f"A function of a stage and a fraction was expected for progress; got {progress!r}.")
 
@@ -184,8 +188,9 @@ def check(recipe: Recipe, methods: Methods, dimension: Dimension, options: Optio
     known = heeded(methods, dimension)
     refused = [name for name in options.given if name not in known]
     if refused:
+        named = " or ".join(name if name == "landmarks" else f"a {name}" for name in refused)
         raise UsageError(
-            f"The recipe {recipe.name} cannot take a {' or a '.join(refused)} of {words[dimension]} into account; "
+            f"The recipe {recipe.name} cannot take {named} of {words[dimension]} into account; "
             f"it takes {', '.join(name for name in OPTIONS if name in known) or 'none'}."
         )
     for name, span, (least, most) in (
@@ -202,6 +207,11 @@ def check(recipe: Recipe, methods: Methods, dimension: Dimension, options: Optio
         raise UsageError(
             f"A model of the recipe {recipe.name} for {words[dimension]} is one of {', '.join(models)}; "
             f"got {options.model!r}."
+        )
+    if options.landmarks is not None and options.model != "elastic":
+        raise UsageError(
+            "Landmarks beside images lead a smooth field, which only the model elastic has; ask for that model, or "
+            "give the landmarks as a start."
         )
     start = options.start
     ndim = 2 if dimension == "2-D" else 3

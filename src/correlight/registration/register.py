@@ -13,8 +13,10 @@ from threadpoolctl import threadpool_limits
 
 from correlight.errors import UsageError
 from correlight.evidence.verdict import STATUSES
+from correlight.geometry import Points
 from correlight.images.image import Image
 from correlight.images.pyramid import region_of, working_image
+from correlight.landmarks.tables import LandmarkTable
 from correlight.methods.protocols import AddsField, Dimension, SearchesStretch
 from correlight.methods.task import Candidate, Fit, ImagePair, Task
 from correlight.progress import Progress, threads, watched
@@ -25,7 +27,7 @@ from correlight.registration.held import beyond_stretch, held, refused
 from correlight.registration.options import Methods, Options, as_image, check, check_arguments, dimension_of
 from correlight.registration.result import Result
 from correlight.registration.stack import prepared_stacks
-from correlight.registration.start import check_start
+from correlight.registration.start import check_start, places_of, started
 from correlight.registration.stated import Reading, as_stated, may_be_stretched, readings, remarks
 from correlight.search.limits import Limits, Start, limits_for
 from correlight.search.stretch import FOLLOWED, STRETCHES, implied
@@ -54,6 +56,7 @@ def register(
     moving_channel: int | str | None = None,
     roi: tuple[int, int, int, int] | None = None,
     start: Start | None = None,
+    landmarks: LandmarkTable | None = None,
     rotation: tuple[float, float] | None = None,
     scale: tuple[float, float] | None = None,
     stretch: tuple[float, float] | None = None,
@@ -84,6 +87,9 @@ def register(
     start : Transform or StartPoints, optional
         An approximate ``moving_from_fixed``; the search stays near it. In the plane right to 15 degrees and a third of
         the width, in space to a few micrometres and degrees.
+    landmarks : LandmarkTable, optional
+        Places that belong together, which the model elastic shall lead to each other to within 2 pixels of the coarser
+        image, as far as the images allow; without a start the search stays near the transform that they determine.
     rotation : (first, last), optional
         Degrees between which to search, as `Affine.similarity` counts them; of stacks, about z.
     scale : (least, greatest), optional
@@ -129,11 +135,14 @@ def register(
     fixed, moving = as_image("fixed", fixed, fixed_spacing), as_image("moving", moving, moving_spacing)
     chosen = recipe if isinstance(recipe, Recipe) else load(recipe)
     chosen = chosen if predictor is None else chosen.with_predictor(predictor)
-    options = Options(model, start, rotation, scale, mirror, pose, stretch)
+    options = Options(model, start, rotation, scale, mirror, pose, stretch, landmarks)
     check_arguments({"fixed": fixed, "moving": moving}, options, roi, seed, workers, progress)
     region = _region(fixed, roi)
     dimension, methods = dimension_of(region, moving), Methods.of(chosen)
     check(chosen, methods, dimension, options)
+    known = places_of(landmarks, fixed, moving)
+    start = started(start, known)
+    options = replace(options, start=start)
     images = _prepared(region, moving, dimension)
     check_start(start, images[0].grid, images[1].grid)
     appearance = methods.appearance.appearance if methods.appearance is not None else None
@@ -141,7 +150,7 @@ def register(
     number = workers or threads(_MOST_WORKERS)
     # Matrices are small here: a second thread of BLAS would only wait, and take a processor from the search.
     with watched(progress) as report, threadpool_limits(1, user_api="blas"):
-        walk = _Walk(chosen, methods, dimension, options, stated, seed, number, report)
+        walk = _Walk(chosen, methods, dimension, options, stated, known, seed, number, report)
         result, reading = walk.best()
     result = as_stated(result, reading, images[0].grid, images[1].grid)
     advice = advice_for(result, options, dimension, (fixed, moving), (fixed_channel, moving_channel))
@@ -182,12 +191,14 @@ class _Walk:
         dimension: Dimension,
         options: Options,
         stated: ImagePair,
+        known: tuple[Points, Points] | None,
         seed: int,
         workers: int,
         report: Progress,
     ) -> None:
         self._recipe, self._methods, self._dimension, self._options = recipe, methods, dimension, options
         self._stated, self._seed, self._workers, self._report = stated, seed, workers, report
+        self._known = known
         self.seconds: dict[str, float] = {}
         self._tried: list[_Tried] = []
         self.stretch_searched = False
@@ -287,6 +298,7 @@ class _Walk:
             self._workers,
             self._report,
             self.seconds,
+            landmarks=self._known,
         )
 
     def _limits(self, reading: Reading) -> Limits:

@@ -6,9 +6,11 @@ from typing import Literal
 
 import numpy as np
 
-from correlight.errors import UsageError
+from correlight.errors import TransformError, UsageError
 from correlight.geometry import Grid, Points
+from correlight.images.image import Image
 from correlight.landmarks import fit
+from correlight.landmarks.tables import LandmarkTable
 from correlight.search.limits import Start, StartPoints
 from correlight.transforms.bending import bends, beyond, folded, touching
 
@@ -55,6 +57,45 @@ def check_start(start: Start | None, fixed: Grid, moving: Grid) -> None:
             f"The field of the start moves places by up to {moved:.3g} {symbol} beyond its linear map, and what the "
             f"images share is only {wide:.3g} {symbol} wide; give a start that bends less."
         )
+
+
+def places_of(landmarks: LandmarkTable | None, fixed: Image, moving: Image) -> tuple[Points, Points] | None:
+    """Landmarks as positions in the units of two images.
+
+    Raises
+    ------
+    UsageError
+        If there are none in the table, they have another number of coordinates than the images, or lie outside.
+    """
+    if landmarks is None:
+        return None
+    if not landmarks.fixed.names:
+        raise UsageError("At least one pair of landmarks was expected; the table holds none.")
+    places = landmarks.fixed.positions(fixed.grid), landmarks.moving.positions(moving.grid)
+    for role, image, points in zip(("fixed", "moving"), (fixed, moving), places, strict=True):
+        outside = np.flatnonzero(~image.grid.contains(points))
+        if len(outside):
+            raise UsageError(
+                f"Landmark {landmarks.fixed.names[outside[0]]} lies outside the {role} image; check the landmarks and "
+                "their unit."
+            )
+    return places
+
+
+def started(start: Start | None, known: tuple[Points, Points] | None) -> Start | None:
+    """What a registration starts from: what was given, or else what landmarks beside the images determine.
+
+    Raises
+    ------
+    UsageError
+        If the landmarks determine nothing.
+    """
+    if start is not None or known is None or (known[0].shape[1] == 3 and len(known[0]) < 3):
+        return start
+    try:
+        return start_of_pairs(*known)
+    except (TransformError, UsageError) as error:
+        raise UsageError(f"The landmarks determine no transform: {error}") from error
 
 
 def start_of_pairs(fixed: Points, moving: Points) -> Start:
