@@ -176,7 +176,8 @@ def test_landmarks_that_cannot_be_heeded_are_refused_in_a_sentence() -> None:
     far = replace(right, moving=replace(right.moving, points=right.moving.points + 1e3))
     with pytest.raises(UsageError, match="Landmark a lies outside the moving image"):
         register(fixed, moving, model="elastic", landmarks=far)
-    none = LandmarkTable(*(replace(side, names=(), points=side.points[:0]) for side in (right.fixed, right.moving)))
+    nothing = replace(right.fixed, names=(), points=right.fixed.points[:0])
+    none = LandmarkTable(nothing, nothing)
     with pytest.raises(UsageError, match="At least one pair of landmarks"):
         register(fixed, moving, model="elastic", landmarks=none)
 

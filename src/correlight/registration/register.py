@@ -150,7 +150,7 @@ def register(
     number = workers or threads(_MOST_WORKERS)
     # Matrices are small here: a second thread of BLAS would only wait, and take a processor from the search.
     with watched(progress) as report, threadpool_limits(1, user_api="blas"):
-        walk = _Walk(chosen, methods, dimension, options, stated, known, seed, number, report)
+        walk = _Walk(chosen, methods, dimension, options, stated, seed, number, report, known)
         result, reading = walk.best()
     result = as_stated(result, reading, images[0].grid, images[1].grid)
     advice = advice_for(result, options, dimension, (fixed, moving), (fixed_channel, moving_channel))
@@ -191,10 +191,10 @@ class _Walk:
         dimension: Dimension,
         options: Options,
         stated: ImagePair,
-        known: tuple[Points, Points] | None,
         seed: int,
         workers: int,
         report: Progress,
+        known: tuple[Points, Points] | None = None,
     ) -> None:
         self._recipe, self._methods, self._dimension, self._options = recipe, methods, dimension, options
         self._stated, self._seed, self._workers, self._report = stated, seed, workers, report
