@@ -12,7 +12,8 @@ from napari.layers import Image, Labels, Points
 from correlight.errors import UsageError
 from correlight.io import read, write_ome_tiff
 from correlight.napari.layer_data import layer_data
-from correlight.napari.layers import image_of, stated_spacing, take
+from correlight.napari.layer_image import image_of
+from correlight.napari.layers import stated_spacing, take
 from correlight.napari.placing import in_micrometres
 from correlight.napari.start import position_of
 

@@ -14,7 +14,7 @@ from correlight.images.display import COLOURS
 from correlight.images.image import Image
 from correlight.images.resample import warp
 from correlight.napari.layer_data import layer_data
-from correlight.napari.layers import LayerImage
+from correlight.napari.layer_image import LayerImage
 from correlight.napari.outcome import bent
 from correlight.napari.placing import is_shown_by_affine, resampled
 from correlight.output.report import viewer

@@ -14,10 +14,13 @@ from qtpy.QtCore import QEvent
 
 from correlight.errors import UsageError
 from correlight.exchange import FORMATS
+from correlight.geometry import Grid
 from correlight.napari.applied import Applied, Stated, applied
+from correlight.napari.kept import Kept, was_moved
+from correlight.napari.layers import has_own_affine
 from correlight.napari.pairs import grid_of
 from correlight.napari.panel import Panel, offer_again
-from correlight.napari.placing import Kept, in_micrometres
+from correlight.napari.placing import carry, in_micrometres, in_pixels, set_place, steps_into_micrometres
 from correlight.napari.result_view import results_of
 from correlight.napari.written import Sides, write_converted, write_found
 from correlight.output.apply import read_saved
@@ -59,7 +62,7 @@ class ApplyPanel(Panel):
         self.source.choose_btn.text = self.target.choose_btn.text = "Choose"
         self._lay_out([*before, self.target, self.tool, self.write], [self.apply, self.back])
         self._runners.append(self.write)
-        self._kept: list[Kept] = []
+        self._kept = Kept()
         self._added: list[Any] = []
         self.apply.changed.connect(self.guarded(self._apply))
         self.back.changed.connect(self.guarded(self._take_back))
@@ -120,34 +123,49 @@ class ApplyPanel(Panel):
         if happened:
             self.say(happened)
             return
-        self._kept += [Kept.of(layer), Kept.of(onto)]
-        in_micrometres(onto, done.there)
-        yield
+        notes = list(done.notes)
+        if has_own_affine(layer) and not was_moved(layer):
+            notes.append(
+                f"{layer.name} had an affine transform of its own, which this one replaces; Take back restores it."
+            )
+        self._kept.keep(onto, layer)
+        yield from self._turn_to_micrometres(onto, done.there)
+        # From what the transform counts to where the image lies, which may have another unit.
+        place = Grid.of(done.there.shape, onto.scale, onto.translate)
+        world = np.asarray(onto.affine.affine_matrix) @ place.matrix @ np.linalg.inv(done.there.matrix)
         if done.made is None:
-            in_micrometres(layer, done.here)
             assert isinstance(done.found, Affine)
-            layer.units = onto.units
-            layer.affine = np.asarray(onto.affine.affine_matrix) @ done.found.matrix
+            set_place(layer, onto.units, done.here, world @ done.found.matrix)
             said = f"{layer.name} lies on {onto.name}; its pixels are as they were."
         else:
             made = Layer.create(*done.made)
-            made.affine = onto.affine.affine_matrix
+            set_place(made, onto.units, done.there, world)
             yield
             self._viewer.add_layer(made)
             self._added.append(made)
             yield
             layer.visible = False
             said = f"{made.name} lies on {onto.name}; {layer.name} is kept and hidden."
-        self.say(" ".join([said, *done.notes]))
+        self.say(" ".join([said, *notes]))
+
+    def _turn_to_micrometres(self, onto: Any, grid: Grid) -> Iterator[None]:
+        """Let the image count in micrometres where the transform does, and what lies on it with it."""
+        steps = steps_into_micrometres(onto, grid)
+        if grid.calibrated:
+            in_micrometres(onto, grid)
+            yield
+        if steps is not None:
+            for other in in_pixels(self._viewer.layers):
+                self._kept.keep(other)
+                carry(other, steps)
+                yield
 
     def _take_back(self) -> None:
         for layer in self._added:
             if layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
-        for kept in reversed(self._kept):
-            if kept.layer in self._viewer.layers:
-                kept.put_back()
-        self._added, self._kept = [], []
+        self._kept.put_back(self._viewer.layers)
+        self._added = []
         self.say("The layers are where they were.")
 
     def _write(self) -> None:

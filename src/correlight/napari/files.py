@@ -17,6 +17,7 @@ from correlight.geometry import Grid
 from correlight.io import read
 from correlight.io.maps import read_map
 from correlight.napari.layer_data import LayerData, layer_data
+from correlight.napari.layers import BORROWED, lengths
 from correlight.napari.placing import units_of
 from correlight.napari.result_view import ResultView, view_of
 from correlight.napari.texts import LANDMARKS
@@ -177,12 +178,12 @@ def write_pairs(path: str, layers: list[LayerData]) -> list[str]:
     names = tuple(str(number + 1) for number in range(len(layers[0][0])))
     sides = []
     for data, options, _ in layers:
-        micrometre = str(options.get("units", ("pixel",))[0]) in ("micrometer", "µm", "um")
+        places, borrowed = np.asarray(data, float), options.get("metadata", {}).get(BORROWED)
+        factors = None if borrowed is not None else lengths(options.get("units", ("pixel",) * places.shape[1]))
+        if factors is not None:
+            places = (places * options.get("scale", 1.0) + np.asarray(options.get("translate", 0.0))) * factors
         # Points of a layer without a unit of length are pixels, whatever its scale.
-        factor = np.asarray(options.get("scale", 1.0)) if micrometre else 1.0
-        shift = np.asarray(options.get("translate", 0.0)) if micrometre else 0.0
-        places = np.asarray(data, float) * factor + shift
-        sides.append(PointTable(names, places, "micrometre" if micrometre else "pixel"))
+        sides.append(PointTable(names, places, "pixel" if factors is None else "micrometre"))
     target = Path(path)
     with reserve_files(target, overwrite=True) as folder:
         write_file(folder / target.name, LandmarkTable(sides[0], sides[1]))

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from magicgui.widgets import ComboBox, Container, FileEdit, PushButton
+from numpy.typing import NDArray
 
 from correlight.errors import UsageError
 from correlight.exchange import ExchangeContext, write_file
 from correlight.landmarks.tables import LandmarkTable, supposed
-from correlight.napari.layers import Taken, companions, image_of, take
+from correlight.napari.layer_image import image_of
+from correlight.napari.layers import Taken, companions, take
 from correlight.napari.notes import notes_of
 from correlight.napari.outcome import Outcome, outcome_of
-from correlight.napari.pairs import as_html, grid_of, in_pixels, in_units, positions, say_of_pairs
+from correlight.napari.pairs import (
+    NOTHING_SAID,
+    Paired,
+    as_html,
+    grid_of,
+    in_pixels,
+    in_units,
+    next_number,
+    numbered,
+    positions,
+    say_of_pairs,
+)
 from correlight.napari.panel import Panel, Words
 from correlight.napari.register_panel import two_layers
 from correlight.napari.texts import LANDMARKS
@@ -26,6 +39,10 @@ from correlight.registration.register import register
 from correlight.registration.start import start_of_pairs
 
 _AUTO = "by the landmarks"
+_ROLES = ("fixed", "moving")
+_Set = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]
+"""Places in the fixed and the moving image, and the numbers of both."""
+
 _MODELS = (_AUTO, "rigid", "similarity", "affine", "projective", "thin-plate", "elastic")
 
 
@@ -42,8 +59,9 @@ class LandmarksPanel(Panel):
         super().__init__(napari_viewer)
         self.points: dict[str, Any] = {}
         self._set_in: dict[str, Any] = {}
-        self.said = say_of_pairs(np.empty((0, 2)), np.empty((0, 2)), None)
-        self._before: list[tuple[Any, Any]] = []
+        self.said = NOTHING_SAID
+        self._before: list[_Set] = []
+        self._ring: Any = None
         self._quiet = False
         self.fixed = ComboBox(choices=self._images, label="fixed")
         self.moving = ComboBox(choices=self._images, label="moving")
@@ -80,7 +98,7 @@ class LandmarksPanel(Panel):
         left = {role: layer for role, layer in self.points.items() if layer in self._viewer.layers}
         if len(left) < len(self.points):
             # What was said of the pairs is gone with them.
-            self.said, self._before = say_of_pairs(np.empty((0, 2)), np.empty((0, 2)), None), []
+            self.said, self._before = NOTHING_SAID, []
             self.table.value = self.here.value = ""
         self.points = left
 
@@ -128,6 +146,7 @@ class LandmarksPanel(Panel):
                 units=image.units,
                 affine=image.affine.affine_matrix,
                 features={"number": np.empty(0, int)},
+                feature_defaults={"number": 1},
                 text={
                     "string": "{number}",
                     "color": LANDMARKS[role],
@@ -160,31 +179,47 @@ class LandmarksPanel(Panel):
         """Say what the pairs say, after every click."""
         if len(self.points) < 2 or self._quiet:
             return
-        data = np.array(self.points["fixed"].data), np.array(self.points["moving"].data)
+        self._renumber()
+        now = self._now()
         if not self._before or any(
-            len(a) != len(b) or np.any(a != b) for a, b in zip(data, self._before[-1], strict=True)
+            len(a) != len(b) or np.any(a != b) for a, b in zip(now, self._before[-1], strict=True)
         ):
-            self._before.append(data)
+            self._before.append(now)
         images = self._set_pair()
         grids = [grid_of(image) for image in images]
         places = [
             grid.points(positions(self.points[role], image))
-            for role, image, grid in zip(("fixed", "moving"), images, grids, strict=True)
+            for role, image, grid in zip(_ROLES, images, grids, strict=True)
         ]
         model = None if self.model.value == _AUTO else self.model.value
-        self.said = say_of_pairs(places[0], places[1], model)
+        self.said = say_of_pairs(Paired.of(now[2:], places), grids, model)
         self.table.value = as_html(self.said, grids[0].frame.symbol)
-        for role in ("fixed", "moving"):
-            self._number(self.points[role], LANDMARKS[role])
+        wrong = {int(self.said.names[row]) for row in self.said.suspected}
+        for role, numbers in zip(_ROLES, now[2:], strict=True):
+            self._paint(self.points[role], LANDMARKS[role], [number in wrong for number in numbers.tolist()])
 
-    def _number(self, layer: Any, colour: str) -> None:
-        """Number the pairs, and paint those red that cannot be right."""
-        count = len(layer.data)
-        # What is selected would take on the colour of the next landmark.
-        layer.selected_data = set()
-        layer.features = {"number": np.arange(1, count + 1)}
-        if count:
-            layer.face_color = ["#d64545" if index in self.said.suspected else colour for index in range(count)]
+    def _now(self) -> _Set:
+        """The places and the numbers of the landmarks that are set."""
+        layers = [self.points[role] for role in _ROLES]
+        numbers = [np.array(layer.features["number"], int) for layer in layers]
+        return np.array(layers[0].data), np.array(layers[1].data), numbers[0], numbers[1]
+
+    def _renumber(self) -> None:
+        """Number new landmarks, and say which number comes next; deleting one changes none of the others."""
+        for role, other in (_ROLES, _ROLES[::-1]):
+            layer, there = self.points[role], np.asarray(self.points[other].features["number"], float)
+            numbers = numbered(np.asarray(layer.features["number"], float), there)
+            # What is selected would take on the colour of the next landmark.
+            layer.selected_data = set()
+            layer.features = {"number": numbers}
+        numbers_of = {role: self.points[role].features["number"] for role in _ROLES}
+        for role, other in (_ROLES, _ROLES[::-1]):
+            self.points[role].feature_defaults = {"number": next_number(numbers_of[role], numbers_of[other])}
+
+    def _paint(self, layer: Any, colour: str, wrong: Sequence[bool]) -> None:
+        """Paint those landmarks red that cannot be right."""
+        if wrong:
+            layer.face_color = ["#d64545" if each else colour for each in wrong]
         layer.current_face_color = colour
 
     def _step_back(self) -> None:
@@ -196,13 +231,15 @@ class LandmarksPanel(Panel):
         self._put(*self._before.pop())
         self.say("")
 
-    def _put(self, fixed: Any, moving: Any) -> None:
+    def _put(self, fixed: Any, moving: Any, *numbers: Any) -> None:
+        """Set landmarks in place of those that there are, numbered from 1 unless it is said otherwise."""
         self._quiet = True
         try:
-            for role, places in (("fixed", fixed), ("moving", moving)):
+            for place, (role, places) in enumerate(zip(_ROLES, (fixed, moving), strict=True)):
                 layer = self.points[role]
                 layer.selected_data = set()
                 layer.data = places
+                layer.features = {"number": numbers[place] if numbers else np.arange(1, len(places) + 1)}
         finally:
             self._quiet = False
         self._update()
@@ -211,7 +248,9 @@ class LandmarksPanel(Panel):
         grid = grid_of(self._pair()[0])
         found = self.said.next_place(grid)
         image, index = self.fixed.value, grid.index(found.place[None])
-        self._viewer.add_points(
+        if self._ring is not None and self._ring in self._viewer.layers:
+            self._viewer.layers.remove(self._ring)
+        self._ring = self._viewer.add_points(
             index,
             name="next landmark",
             symbol="ring",
@@ -279,7 +318,7 @@ class LandmarksPanel(Panel):
             raise UsageError("There is no pair of landmarks yet; click a place in both images.")
         pair = take(fixed, "fixed", among), take(moving, "moving", among)
         self._watched(*pair)
-        self._notes = notes_of(fixed, moving, placed=self._shows(moving))
+        self._notes = notes_of(fixed, moving, among, placed=False)
         return (*pair, in_pixels(self.said, [grid_of(fixed), grid_of(moving)]))
 
     def _by_clicks(self) -> Callable[[Callable[[str, float], None]], Outcome]:

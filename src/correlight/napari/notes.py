@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from correlight.napari.layers import has_own_affine, micrometres
+import numpy as np
+
+from correlight.napari.kept import was_moved
+from correlight.napari.layers import companions, has_own_affine, levels_of, lie_together, micrometres
 
 BRIGHTNESS = "brightness"
 
 
-def notes_of(fixed: Any, moving: Any, *, placed: bool, by_channel: tuple[bool, bool] = (False, False)) -> list[str]:
+def notes_of(
+    fixed: Any, moving: Any, among: Sequence[Any], *, placed: bool, by_channel: tuple[bool, bool] = (False, False)
+) -> list[str]:
     """Sentences about two layers.
 
     Parameters
     ----------
     fixed, moving : napari layers
         What is registered.
+    among : sequence of napari layers
+        Where layers are sought that may be further channels of the moving image.
     placed : bool
-        Whether the affine transform of the moving layer is heeded, or comes from a result before.
+        Whether the affine transform of the moving layer is heeded.
     by_channel : (bool, bool)
         Whether one of the three colours was chosen, of the fixed and the moving layer.
     """
@@ -33,9 +41,26 @@ def notes_of(fixed: Any, moving: Any, *, placed: bool, by_channel: tuple[bool, b
         said.append(
             f"{fixed.name} counts in {names[0]} and {moving.name} in {names[1]}; both were converted to micrometres."
         )
-    if has_own_affine(moving) and not placed:
+    if has_own_affine(moving) and not placed and not was_moved(moving):
         said.append(f"{moving.name} had an affine transform of its own, which the result replaces; Undo restores it.")
+    left = [layer.name for layer in among if layer is not fixed and _could_be_a_channel(layer, moving, among)]
+    if left:
+        said.append(
+            f"{' and '.join(left)} {'has' if len(left) == 1 else 'have'} the shape and the place of {moving.name} and "
+            "stayed there; if they are channels of one image, select them all, right-click, Link Layers, and start "
+            "again."
+        )
     return said
+
+
+def _could_be_a_channel(layer: Any, moving: Any, among: Sequence[Any]) -> bool:
+    """Whether a layer is like a further channel of the moving image, and nothing says that it is one."""
+    if type(layer).__name__ != "Image" or layer.rgb or moving.rgb or layer.ndim != moving.ndim:
+        return False
+    if np.shape(levels_of(layer)[0]) != np.shape(levels_of(moving)[0]) or layer in companions(moving, among):
+        return False
+    files = layer.source.path, moving.source.path
+    return (None in files or files[0] == files[1]) and lie_together(layer, moving)
 
 
 def uncalibrated(fixed: Any, moving: Any, calibrated: tuple[bool, bool]) -> list[str]:

@@ -11,7 +11,7 @@ from correlight.images.kernel import Order
 from correlight.images.labels import label_channels
 from correlight.napari.colours import look
 from correlight.napari.compare import Comparison, compare
-from correlight.napari.layers import LayerImage
+from correlight.napari.layer_image import LayerImage
 from correlight.napari.placing import computed, is_shown_by_affine, resampled
 from correlight.output.report.pictures import Look
 from correlight.output.section import flat, in_space

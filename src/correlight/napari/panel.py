@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from magicgui.widgets import Container, FileEdit, ProgressBar, PushButton
 from qtpy.QtCore import QEvent, Qt, QTimer
@@ -41,6 +42,8 @@ class Panel(QScrollArea):
         self._viewer = viewer
         self._job: Job | None = None
         self.view: ResultView | None = None
+        # Results of other moving images, which stay, the last one last.
+        self._earlier: list[ResultView] = []
         self._watch: Watch | None = None
         self._notes: list[str] = []
         self._steps: Iterator[None] = iter(())
@@ -213,29 +216,42 @@ class Panel(QScrollArea):
         if happened:
             self.say(happened)
             return
-        if self.view is not None:
-            self.view.close(undo=True)
-            yield
         for other in results_of(self._viewer.layers):
-            # A layer lies by one result: what another panel made of it is taken back.
+            # A layer lies by one result: what this or another panel made of it is taken back.
             if not set(other.moving).isdisjoint(outcome.moving.channels.values()):
                 other.close(undo=True)
+                other.replaced()
                 yield
-        self.view = ResultView(self._viewer, outcome, self.say, self._canvas())
-        yield from self.view.show()
-        self.verdict.value = verdict_in_words(outcome.result)
-        self.after.visible = True
+        if self.view is not None and self.view.lies:
+            self._earlier.append(self.view)
+        elif self.view is not None:
+            self.view.close(undo=True)
+        view = ResultView(self._viewer, outcome, self.say, self._canvas())
+        view.replaced = partial(self._replaced, ref(view))
+        self.view = view
+        yield from view.show()
+        self._take_up(view)
         refused = "Nothing was moved, for the result is refused." if outcome.result.status == "refused" else ""
         grids = outcome.fixed.image.grid, outcome.moving.image.grid
         notes = [
             *self._notes,
-            *uncalibrated(self.view.fixed, self.view.moving[0], (grids[0].calibrated, grids[1].calibrated)),
+            *uncalibrated(view.fixed, view.moving[0], (grids[0].calibrated, grids[1].calibrated)),
         ]
         self.say(" ".join(part for part in (*notes, refused, KEYS) if part))
 
-    def _shows(self, layer: Any) -> bool:
-        """Whether a layer lies where a result laid it."""
-        return self.view is not None and layer in self.view.moving
+    def _take_up(self, view: ResultView | None) -> None:
+        """Let the panel speak of a result, and look at it, save it and undo it from now on."""
+        self.view = view
+        self.verdict.value = "" if view is None else verdict_in_words(view.outcome.result)
+        self.after.visible = view is not None
+
+    def _replaced(self, gone: Callable[[], ResultView | None]) -> None:
+        """Let go of a result in whose place there is another one by now."""
+        view = gone()
+        self._earlier = [each for each in self._earlier if each is not view]
+        if self.view is view:
+            self._take_up(self._earlier.pop() if self._earlier else None)
+            self.say("Another panel made a result of these layers, which took the place of the one here.")
 
     def _show_error(self) -> None:
         if self.view is not None:
@@ -245,8 +261,11 @@ class Panel(QScrollArea):
         self._finish_steps()
         if self.view is not None:
             self.view.close(undo=True)
-            self.view, self.after.visible, self.verdict.value = None, False, ""
-            self.say("All layers are where they were.")
+            self._take_up(self._earlier.pop() if self._earlier else None)
+            left = ""
+            if self.view is not None:
+                left = f" The result of {self.view.moving[0].name} stays; Undo takes it back, too."
+            self.say(f"All layers are where they were.{left}")
 
     def _save(self) -> None:
         if self.view is None or self._job is not None:

@@ -7,8 +7,7 @@ view; the layer that they come from is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from correlight.images.image import Image
 from correlight.images.kernel import Order
 from correlight.images.resample import Chosen, warp
 from correlight.io.content import IN_MEMORY
+from correlight.napari.layers import BORROWED, lengths, units_are_borrowed
 from correlight.output.section import filling, flat, is_section
 from correlight.progress import checkpoint
 from correlight.transforms import Affine, Transform
@@ -28,32 +28,6 @@ Matrix = NDArray[np.float64]
 # Sides of the blocks that are resampled at a time, and above how many pixels a side a plane gets coarser levels.
 _BLOCKS = {2: (1024, 1024), 3: (8, 512, 512)}
 _LARGE = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class Kept:
-    """What a layer was before it was moved, so that it can be put back."""
-
-    layer: Any
-    scale: Any
-    translate: Any
-    units: Any
-    affine: Matrix
-    visible: bool
-
-    @classmethod
-    def of(cls, layer: Any) -> Kept:
-        """What a layer is now."""
-        affine = np.array(layer.affine.affine_matrix)
-        return cls(layer, np.array(layer.scale), np.array(layer.translate), layer.units, affine, layer.visible)
-
-    def put_back(self) -> None:
-        """Make the layer what it was."""
-        self.layer.units = self.units
-        self.layer.scale = self.scale
-        self.layer.translate = self.translate
-        self.layer.affine = self.affine
-        self.layer.visible = self.visible
 
 
 def in_micrometres(layer: Any, grid: Grid) -> None:
@@ -66,22 +40,66 @@ def in_micrometres(layer: Any, grid: Grid) -> None:
     grid : Grid
         Of its pixels, of as many axes.
     """
+    borrowed = units_are_borrowed(layer)
     # How many new units are one old one, along each axis.
-    units = np.diag([*(np.asarray(grid.spacing) / np.asarray(layer.scale)), 1.0])
-    # Where somebody has moved it from the place of its grid, it stays, and with it what was drawn over it.
-    moved = np.eye(grid.ndim + 1)
-    moved[:-1, -1] = units[:-1, :-1] @ np.asarray(layer.translate) - grid.origin
-    affine = units @ np.asarray(layer.affine.affine_matrix) @ np.linalg.inv(units) @ moved
-    _set(layer, units_of(grid), grid, affine)
+    step = np.ones(grid.ndim) if borrowed else np.asarray(grid.spacing) / np.asarray(layer.scale)
+    before = Grid.of(grid.shape, layer.scale, layer.translate)
+    affine = np.diag([*step, 1.0]) @ np.asarray(layer.affine.affine_matrix) @ before.matrix @ np.linalg.inv(grid.matrix)
+    set_place(layer, layer.units if borrowed else units_of(grid), grid, affine)
 
 
-def _set(layer: Any, units: Sequence[Any], grid: Grid, affine: Matrix) -> None:
-    """Change what differs, for every change is drawn."""
+def steps_into_micrometres(layer: Any, grid: Grid) -> NDArray[np.float64] | None:
+    """Micrometres per unit of the viewer once a layer counts in micrometres; None where the viewer's units stay.
+
+    Parameters
+    ----------
+    layer : napari layer
+        Before `in_micrometres`.
+    grid : Grid
+        Of its pixels.
+    """
+    if not grid.calibrated or lengths(layer.units) is not None:
+        return None
+    return np.asarray(grid.spacing) / np.asarray(layer.scale)
+
+
+def in_pixels(layers: Iterable[Any]) -> list[Any]:
+    """The layers, of any kind, that count in no length."""
+    return [layer for layer in layers if lengths(layer.units) is None]
+
+
+def carry(layer: Any, steps: NDArray[np.float64]) -> None:
+    """Keep a layer that counts in pixels where it lies on an image that counts in micrometres from now on.
+
+    It gets the unit, for napari draws layers and the scale bar without units once one of them differs, but states no
+    pixel size by that (see `correlight.napari.layers.units_are_borrowed`).
+
+    Parameters
+    ----------
+    layer : napari layer
+        Of any kind.
+    steps : array
+        Micrometres per pixel along the axes of the image, the last of which are those of the layer.
+    """
+    scale = np.ones(layer.ndim + 1)
+    count = min(layer.ndim, len(steps))
+    scale[-1 - count : -1] = steps[-count:]
+    layer.units = ("micrometer",) * layer.ndim
+    layer.metadata[BORROWED] = tuple(layer.scale)
+    layer.affine = np.diag(scale) @ np.asarray(layer.affine.affine_matrix)
+
+
+def set_place(layer: Any, units: Sequence[Any], grid: Grid, affine: Matrix) -> None:
+    """Give a layer units, the spacing and origin of a grid, and an affine transform; every change is drawn."""
     if [str(unit) for unit in layer.units] != [str(unit) for unit in units]:
         layer.units = units
     for name, wanted in (("scale", grid.spacing), ("translate", grid.origin)):
         if not np.array_equal(getattr(layer, name), wanted):
             setattr(layer, name, wanted)
+    if grid.calibrated or lengths(units) is None:
+        layer.metadata.pop(BORROWED, None)
+    else:
+        layer.metadata[BORROWED] = tuple(layer.scale)
     if not np.array_equal(layer.affine.affine_matrix, affine):
         layer.affine = affine
 
@@ -89,6 +107,27 @@ def _set(layer: Any, units: Sequence[Any], grid: Grid, affine: Matrix) -> None:
 def units_of(grid: Grid) -> tuple[str, ...]:
     """The units of a grid as napari names them."""
     return (("micrometer" if grid.calibrated else "pixel"),) * grid.ndim
+
+
+def over(fixed: Any, grid: Grid) -> dict[str, Any]:
+    """Where napari is to put pixels of a grid over the fixed layer, as options of a new layer.
+
+    Parameters
+    ----------
+    fixed : napari layer
+        Of which the grid counts the units (see `in_micrometres`).
+    grid : Grid
+        Of as many axes or fewer, which are the last ones then.
+    """
+    own = np.asarray(fixed.affine.affine_matrix)
+    units = tuple(fixed.units[-grid.ndim :])
+    return {
+        "scale": grid.spacing,
+        "translate": grid.origin,
+        "units": units,
+        "affine": own[-grid.ndim - 1 :, -grid.ndim - 1 :] if len(own) > grid.ndim else None,
+        "metadata": {} if grid.calibrated or lengths(units) is None else {BORROWED: tuple(grid.spacing)},
+    }
 
 
 def is_shown_by_affine(moving_from_fixed: Transform, layers: Sequence[Any]) -> bool:
@@ -122,7 +161,7 @@ def lay(layer: Any, fixed: Any, moving_grid: Grid, moving_from_fixed: Affine) ->
     world[-len(own) :, -len(own) :] = own
     units = (fixed.units[0],) * moving_grid.ndim
     # The affine transform ends in the units of the fixed layer, and napari knows one unit per layer.
-    _set(layer, units, moving_grid, world @ moving_from_fixed.inverse().matrix)
+    set_place(layer, units, moving_grid, world @ moving_from_fixed.inverse().matrix)
 
 
 def resampled(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,14 +11,16 @@ from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit, PushButton
 from correlight import recipes
 from correlight.errors import UsageError
 from correlight.napari.by_hand import ByHand
-from correlight.napari.layers import companions, image_of, take
+from correlight.napari.layer_image import image_of
+from correlight.napari.layers import companions, take
 from correlight.napari.linked import FoundLink
 from correlight.napari.notes import BRIGHTNESS, notes_of
 from correlight.napari.outcome import Outcome, outcome_of
 from correlight.napari.pairs import grid_of
 from correlight.napari.panel import Panel, offer_again, prompt
+from correlight.napari.result_view import ResultView
 from correlight.napari.side_by_side import SideBySide
-from correlight.napari.start import position_of
+from correlight.napari.start import depth_seen, position_of
 from correlight.napari.texts import limits, numbers
 from correlight.napari.work import load_ahead, sentence
 from correlight.registration.register import register
@@ -41,6 +43,8 @@ class RegisterPanel(Panel):
         super().__init__(napari_viewer)
         self.window_beside: SideBySide | None = None
         self._turn: ByHand | None = None
+        # What of the limits was set by a turn by hand, and what stood there before.
+        self._turned: tuple[tuple[str, bool], tuple[str, bool]] | None = None
         self._pair: tuple[Any, Any] = (None, None)
         self._link: tuple[Any, FoundLink] | None = None
         load_ahead()
@@ -117,6 +121,10 @@ class RegisterPanel(Panel):
             getattr(self, f"{role}_channel").reset_choices()
         self._close_beside()
         self._turn = None
+        if self._turned is not None and (self.rotation.value, self.mirror.value) == self._turned[0]:
+            # What was seen of one pair says nothing of another.
+            self.rotation.value, self.mirror.value = self._turned[1]
+        self._turned = None
         self.from_turn.value = self.from_turn.enabled = False
 
     # Side by side.
@@ -159,8 +167,10 @@ class RegisterPanel(Panel):
 
     def _take_turn(self, turn: ByHand) -> None:
         """Search near what was turned by hand."""
+        before = (self.rotation.value, self.mirror.value) if self._turned is None else self._turned[1]
         self.rotation.value = "{:.1f}, {:.1f}".format(*turn.rotation)
         self.mirror.value = turn.mirror
+        self._turned = (self.rotation.value, self.mirror.value), before
         flat = turn.fixed.ndim == turn.moving.ndim == 2
         self._turn = turn if turn.placed and flat else None
         self.from_turn.value = self.from_turn.enabled = self._turn is not None
@@ -170,10 +180,6 @@ class RegisterPanel(Panel):
     def _changed_view(self) -> None:
         if self.window_beside is not None and self.window_beside.open:
             self.window_beside.refresh()
-
-    def _undo(self) -> None:
-        super()._undo()
-        self._changed_view()
 
     def _closed(self) -> None:
         super()._closed()
@@ -215,11 +221,11 @@ class RegisterPanel(Panel):
             "pose": pose,
         }
         channels, recipe = (self.fixed_channel.value, self.moving_channel.value), self.recipe.value
-        places = position_of(fixed), position_of(moving)
+        depth = depth_seen(self._viewer) if fixed.ndim != moving.ndim else None
+        places = position_of(fixed, depth), position_of(moving, depth)
         self._watched(*pair)
         colours = fixed.rgb and channels[0] is not None, moving.rgb and channels[1] is not None
-        placed = bool(start) or self._shows(moving)
-        self._notes = notes_of(fixed, moving, placed=placed, by_channel=colours)
+        self._notes = notes_of(fixed, moving, among, placed=bool(start), by_channel=colours)
 
         def work(progress: Callable[[str, float], None]) -> Outcome:
             progress("read", 0.0)
@@ -242,13 +248,14 @@ class RegisterPanel(Panel):
 
         return work
 
-    def _registered(self, outcome: Outcome) -> Iterator[None]:
-        before = self.view
-        yield from super()._registered(outcome)
-        if self.view is not None and self.view is not before:
-            self.rank.max = max(1, min(9, len(outcome.result.poses)))
-            self.view.posed = self._posed
-            self._posed(1)
+    def _take_up(self, view: ResultView | None) -> None:
+        super()._take_up(view)
+        if view is None:
+            self._changed_view()
+            return
+        self.rank.max = max(1, min(9, len(view.outcome.result.poses)))
+        view.posed = self._posed
+        self._posed(max(1, view.pose))
 
     def _show_pose(self) -> None:
         if self.view is not None:

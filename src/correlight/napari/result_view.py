@@ -15,8 +15,18 @@ from qtpy.QtWidgets import QWidget
 from correlight.geometry import Grid
 from correlight.napari.colours import to_change
 from correlight.napari.compare import checkerboard, left_of
+from correlight.napari.kept import Kept
+from correlight.napari.keys import Keys
 from correlight.napari.outcome import Outcome, bent
-from correlight.napari.placing import Kept, in_micrometres, is_shown_by_affine, lay, units_of
+from correlight.napari.placing import (
+    carry,
+    in_micrometres,
+    in_pixels,
+    is_shown_by_affine,
+    lay,
+    over,
+    steps_into_micrometres,
+)
 from correlight.output.apply.saved import Frames, Saved
 from correlight.output.section import flat
 from correlight.transforms import Affine, Transform
@@ -79,12 +89,15 @@ class ResultView:
         self.viewer, self.outcome, self._said, self._canvas = viewer, outcome, said, canvas
         self.fixed = next(iter(outcome.fixed.channels.values()))
         self.moving = tuple(outcome.moving.channels.values())
-        self._kept = [Kept.of(layer) for layer in (*outcome.fixed.channels.values(), *self.moving)]
+        self._kept = Kept()
         self._added: list[Any] = []
+        self._error: Any = None
         self._looks: list[tuple[Any, str, Any]] = []
         self.pose = 0
         # Called with the rank of a pose that is shown, by whichever way.
         self.posed: Callable[[int], None] = lambda rank: None
+        # Called when another result takes the place of this one.
+        self.replaced: Callable[[], None] = lambda: None
         self.transform: Transform | None = None
         self._timer = QTimer()
         self._timer.setInterval(_FLICKER)
@@ -92,13 +105,17 @@ class ResultView:
         self._over: Any = None
         self._way = ""
         self._hidden: list[Any] = []
-        self._keys: dict[str, Callable[[], None]] = {}
-        self._heard: list[Any] = []
+        self._keys = Keys(viewer)
 
     @property
     def shown(self) -> tuple[Any, ...]:
         """The layers in which the registered moving image is seen."""
         return tuple(self._added) or self.moving
+
+    @property
+    def lies(self) -> bool:
+        """Whether a layer lies by it."""
+        return self.transform is not None and any(layer in self.viewer.layers for layer in self.moving)
 
     def show(self) -> Iterator[None]:
         """Lay the moving layers onto the fixed one, unless the result is refused, and listen to keys.
@@ -106,17 +123,26 @@ class ResultView:
         Every change of a layer is drawn, which takes a while, so that this stops after each for whoever runs it to let
         the window do something else.
         """
-        grids = self.outcome.fixed.image.grid, self.outcome.moving.image.grid
-        for layer in self.outcome.fixed.channels.values():
-            in_micrometres(layer, grids[0])
+        for other in results_of(self.viewer.layers):
+            other.rest()
+        grid, sides = self.outcome.fixed.image.grid, tuple(self.outcome.fixed.channels.values())
+        self._kept.keep(*sides, *self.moving)
+        steps = steps_into_micrometres(self.fixed, grid)
+        for layer in sides:
+            in_micrometres(layer, grid)
             yield
+        if steps is not None:
+            for layer in in_pixels(self.viewer.layers):
+                self._kept.keep(layer)
+                carry(layer, steps)
+                yield
         if self.outcome.result.status != "refused":
             yield from self._colour()
             yield from self._lay(self.outcome.result.moving_from_fixed)
             self.pose = 1
         for layer in self.moving:
             layer.metadata[RESULT] = ref(self)
-        self._listen()
+        self.listen()
         yield
         self._look_at_fixed()
 
@@ -204,10 +230,7 @@ class ResultView:
             name=f"{like.name} registered",
             rgb=like.rgb,
             blending="additive",
-            scale=grid.spacing,
-            translate=grid.origin,
-            units=units_of(grid),
-            affine=self.fixed.affine.affine_matrix[-grid.ndim - 1 :, -grid.ndim - 1 :],
+            **over(self.fixed, grid),
             **options,
         )
         yield
@@ -223,33 +246,32 @@ class ResultView:
             if layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
         if self._added:
-            for kept in self._kept:
-                if kept.layer in self.moving:
-                    # Seen again only where it was, for napari warns of a tilted layer that is seen in the plane.
-                    kept.put_back()
+            for layer in self.moving:
+                # Seen again only where it was, for napari warns of a tilted layer that is seen in the plane.
+                self._kept.show_before(layer)
         self._added = []
 
     def add_error(self) -> Any:
-        """The predicted error as a layer over the fixed image; None where nothing is known of it."""
+        """The predicted error as a layer over the fixed image, made once; None where nothing is known of it."""
+        if self._error is not None and self._error in self.viewer.layers:
+            self._error.visible = True
+            return self._error
         error = self.outcome.result.predicted_error
         if not np.isfinite(error.values).any():
             self._said("No error is predicted, for nothing was found that it could be predicted of.")
             return None
         grid = flat(error.grid)
         values = error.values[0] if error.grid.ndim != grid.ndim else error.values
-        world = self.fixed.affine.affine_matrix
-        return self.viewer.add_image(
+        self._error = self.viewer.add_image(
             values,
             name=f"predicted error, {grid.frame.symbol}",
             colormap="inferno",
             contrast_limits=(0.0, max(float(np.nanmax(values)), 1e-9)),
             opacity=0.5,
             interpolation2d="linear",
-            scale=grid.spacing,
-            translate=grid.origin,
-            units=units_of(grid),
-            affine=world if len(world) == grid.ndim + 1 else None,
+            **over(self.fixed, grid),
         )
+        return self._error
 
     # Comparing by eye.
 
@@ -295,10 +317,7 @@ class ResultView:
             name=way,
             rgb=True,
             blending="translucent",
-            scale=grid.spacing,
-            translate=grid.origin,
-            units=units_of(grid),
-            affine=self.fixed.affine.affine_matrix,
+            **over(self.fixed, grid),
         )
         if way == "swipe":
             self.viewer.mouse_move_callbacks.append(self._swiped)
@@ -326,57 +345,34 @@ class ResultView:
 
     # Keys.
 
-    def _listen(self) -> None:
-        keys: dict[str, Callable[[], None]] = {"F": self.flicker, "C": self.checkerboard, "S": self.swipe}
+    def listen(self) -> None:
+        """Take the keys, which are those of one result at a time."""
+        actions: dict[str, Callable[[], None]] = {"F": self.flicker, "C": self.checkerboard, "S": self.swipe}
         for rank in range(1, min(9, len(self.outcome.result.poses)) + 1):
-            keys[str(rank)] = lambda rank=rank: self.show_pose(rank)  # type: ignore[misc]
-        self._keys = keys
-        self._hear(self.viewer)
-        for layer in self.viewer.layers:
-            self._hear_layer(layer)
-        self.viewer.layers.events.inserted.connect(self._inserted)
-        self.viewer.layers.events.removed.connect(self._removed)
+            actions[str(rank)] = lambda rank=rank: self.show_pose(rank)  # type: ignore[misc]
+        self._keys.take(actions)
 
-    def _inserted(self, event: Any) -> None:
-        self._hear_layer(event.value)
-
-    def _removed(self, event: Any) -> None:
-        """Let go of a layer that is closed, for its pixels may be many."""
-        self._heard = [holder for holder in self._heard if holder is not event.value]
-
-    def _hear_layer(self, layer: Any) -> None:
-        """Listen to keys of an image, for those of the active layer come before those of the viewer.
-
-        With points, labels and shapes they choose tools, which people need more.
-        """
-        if type(layer).__name__ == "Image":
-            self._hear(layer)
-
-    def _hear(self, holder: Any) -> None:
-        for key, act in self._keys.items():
-            holder.bind_key(key, lambda _, act=act: act(), overwrite=True)
-        self._heard.append(holder)
+    def rest(self) -> None:
+        """Leave the keys to another result; the layers stay where they lie."""
+        self.stop_comparing()
+        self._keys.leave()
 
     def close(self, *, undo: bool = False) -> None:
         """Take away keys and what compares; if asked for, also put all layers back to where they were."""
-        self.stop_comparing()
-        if self._heard:
-            self.viewer.layers.events.inserted.disconnect(self._inserted)
-            self.viewer.layers.events.removed.disconnect(self._removed)
-        for holder in self._heard:
-            for key in self._keys:
-                holder.bind_key(key, None)
-        self._heard = []
+        self.rest()
         for layer in self.moving:
             layer.metadata.pop(RESULT, None)
         self.transform = None
         if undo:
             self._drop()
-            for kept in self._kept:
-                if kept.layer in self.viewer.layers:
-                    kept.put_back()
+            if self._error is not None and self._error in self.viewer.layers:
+                self.viewer.layers.remove(self._error)
+            self._kept.put_back(self.viewer.layers)
             for layer, blending, colormap in self._looks:
                 layer.blending = blending
                 if colormap is not None:
                     layer.colormap = colormap
-            self._kept, self._looks = [], []
+            self._error, self._looks = None, []
+        # The keys are those of the result before, where there is one.
+        for other in results_of(self.viewer.layers)[:1]:
+            other.listen()

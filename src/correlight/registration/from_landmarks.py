@@ -17,7 +17,7 @@ from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.intensity.second_opinion import asked_of_images
 from correlight.landmarks import Estimate, LandmarkModel, SplineEstimate, Suspect, estimate, fit, suspects
-from correlight.landmarks.choose import choose_model
+from correlight.landmarks.choose import ModelChoice, choose_model
 from correlight.landmarks.expected import Noise
 from correlight.landmarks.nearness import nearness
 from correlight.landmarks.synthetic import untouched
@@ -114,18 +114,10 @@ def from_landmarks(
     if model is not None and model not in get_args(LandmarkModel):
         raise UsageError(f"A model is one of {', '.join(get_args(LandmarkModel))}; got {model!r}.")
     names, fixed_points, moving_points = _chosen(fixed, moving, landmarks, without)
-    calibrated = claimed_scale(fixed.grid, moving.grid) is not None
     try:
         if model is None:
-            kinds: tuple[LandmarkModel, ...] = ("similarity", "affine", "thin-plate")
-            # Without both pixel sizes nothing says what rigid would mean.
-            choice = choose_model(
-                fixed_points,
-                moving_points,
-                ("rigid", *kinds) if calibrated else kinds,
-                symbol=fixed.grid.frame.symbol,
-                fixed_error=error,
-                noise=noise,
+            choice = chosen_by_landmarks(
+                fixed_points, moving_points, fixed.grid, moving.grid, fixed_error=error, noise=noise
             )
             found, reason = choice.estimate, choice.reason
         else:
@@ -160,6 +152,39 @@ def from_landmarks(
     result = finish(pair, fit, Judgement(verdict, predicted, maps), BY_HAND, 0, {"fit": seconds, "total": seconds})
     result = replace(result, advice=() if result else (_MORE,), images=(fixed, moving))
     return LandmarkResult(result, found, wrong, table)
+
+
+def chosen_by_landmarks(
+    fixed_points: Points,
+    moving_points: Points,
+    fixed: Grid,
+    moving: Grid,
+    *,
+    fixed_error: ArrayLike | None = None,
+    noise: Noise = "isotropic",
+) -> ModelChoice:
+    """The kind of transform that a result from landmarks takes where none was asked for.
+
+    Parameters
+    ----------
+    fixed_points, moving_points : (N, D) arrays
+        Positions in the units of the two grids.
+    fixed, moving : Grid
+        Of the two images.
+    fixed_error, noise
+        As for `correlight.landmarks.estimate`.
+
+    Raises
+    ------
+    TransformError
+        If the landmarks determine nothing.
+    """
+    kinds: tuple[LandmarkModel, ...] = ("similarity", "affine", "thin-plate")
+    # Without both pixel sizes nothing says what rigid would mean.
+    if claimed_scale(fixed, moving) is not None:
+        kinds = ("rigid", *kinds)
+    symbol = fixed.frame.symbol
+    return choose_model(fixed_points, moving_points, kinds, symbol=symbol, fixed_error=fixed_error, noise=noise)
 
 
 def _transform(found: Estimate, grid: Grid) -> Transform:
