@@ -124,6 +124,7 @@ def test_hdf5_brings_its_own_numbers_and_not_too_many(
 
 def test_two_wrong_bytes_do_not_lead_hdf5_round_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded, "_SECONDS", 3)
+    monkeypatch.setattr(bounded, "_PATIENCE", 1)
     write_file(tmp_path / "a.h5", Chain((FIELD, Affine.identity())))
     whole = (tmp_path / "a.h5").read_bytes()
     began = time.monotonic()
@@ -141,6 +142,7 @@ def test_a_reader_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.M
     write_file(tmp_path / "a.h5", FIELD)
     (tmp_path / "endless.py").write_text("while True: pass\n")
     monkeypatch.setattr(bounded, "_SECONDS", 1)
+    monkeypatch.setattr(bounded, "_PATIENCE", 1)
     monkeypatch.setattr(bounded.bounded_process, "__file__", str(tmp_path / "endless.py"))  # type: ignore[attr-defined]
     with pytest.raises(ReadError, match="could not be read within 1 s"):
         read_itk(tmp_path / "a.h5")

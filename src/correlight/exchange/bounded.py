@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -16,7 +18,8 @@ from correlight.errors import ReadError
 from correlight.exchange import bounded_process
 
 LIMIT = 2**30  # bytes of numbers; with the copies that become a transform, about four times as much memory
-_SECONDS = 20  # for a file of no size; two bytes that lead HDF5 round in circles cost this much
+_SECONDS = 20  # of a processor, for a file of no size; two bytes that lead HDF5 round in circles cost this much
+_PATIENCE = 5  # times as much by the clock, as other programs may have the processors
 _PER_GIB = 60  # seconds more for each GiB of the file
 _LONGEST_HEADER = 2**20
 
@@ -61,12 +64,13 @@ def read_arrays(
         env={**os.environ, **quiet},
     ) as child:
         assert child.stdout is not None
-        clock = _Clock(child, seconds)
+        clock = _Clock(child, _PATIENCE * seconds)
         try:
             with clock:
                 header, arrays = _received(child.stdout)
         except (ValueError, KeyError, TypeError, EOFError) as error:
-            reason = f"it could not be read within {seconds} s" if clock.rang else "it is truncated or damaged"
+            slow = clock.rang or _spent(child)
+            reason = f"it could not be read within {seconds} s" if slow else "it is truncated or damaged"
             raise ReadError(f"Expected {expected}, but of {path} {reason}; copy or export it again.") from error
         finally:
             child.kill()
@@ -75,6 +79,13 @@ def read_arrays(
             reason = header[word] if word == "refused" else f"it is truncated or damaged: {header[word]}"
             raise ReadError(f"Expected {expected}, but {path} cannot be used: {reason}; copy or export it again.")
     return header, arrays
+
+
+def _spent(child: subprocess.Popen[bytes]) -> bool:
+    """Whether a process was ended for the processor time that it took."""
+    with suppress(subprocess.TimeoutExpired):
+        return child.wait(1) == -getattr(signal, "SIGXCPU", 0)
+    return False
 
 
 class _Clock:
