@@ -36,16 +36,16 @@ EXACT = 1e-6
 
 @pytest.fixture(scope="module")
 def couple(tmp_path_factory: pytest.TempPathFactory) -> tuple[SimulatedPair, Path]:
-    """An electron image of 768 x 768 and a light image of 224 x 224, as files without a pyramid."""
+    """An electron image of 512 x 512 and a light image of 160 x 160, as files without a pyramid."""
     made = pair(
         "cell",
         12,
         rotation=130.0,
         mirror=True,
-        electron_shape=(768, 768),
-        light_shape=(224, 224),
-        electron_spacing=0.025,
-        light_spacing=0.1,
+        electron_shape=(512, 512),
+        light_shape=(160, 160),
+        electron_spacing=0.0375,
+        light_spacing=0.14,
         data_bar=False,
     )
     home = tmp_path_factory.mktemp("couple")
@@ -58,7 +58,7 @@ def couple(tmp_path_factory: pytest.TempPathFactory) -> tuple[SimulatedPair, Pat
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which small files are large, and small outputs as well."""
     monkeypatch.setattr("correlight.io.content.IN_MEMORY", 50_000)
-    monkeypatch.setattr("correlight.images.pyramid.WORKING", 384 * 384)
+    monkeypatch.setattr("correlight.images.pyramid.WORKING", 256 * 256)
 
 
 def apart(a: Affine, b: Affine, grid: Grid) -> float:
@@ -74,21 +74,21 @@ def test_a_pair_on_disk_is_registered_by_a_level_and_the_matrix_holds_for_the_wh
     made, home = couple
     fixed, moving = (read(home / f"{name}.ome.tif") for name in ("fixed", "moving"))
     assert stays_on_disk(fixed)
-    assert fixed.levels[1].shape == (1, 384, 384)
+    assert fixed.levels[1].shape == (1, 256, 256)
     assert Plane.of(fixed, 0).grid == fixed.grid.shrink(2)
 
     def untouched(*_: Any) -> Any:
         raise AssertionError("the full resolution was read")
 
     monkeypatch.setattr("correlight.io.ondisk.Segments.__getitem__", untouched)
-    result = register(fixed, moving, moving_channel="reflected", rotation=(128.0, 132.0))
+    result = register(fixed, moving, moving_channel="reflected", rotation=(129.5, 130.5))
     monkeypatch.undo()
     assert isinstance(result.moving_from_fixed, Affine)
-    assert (result.fixed.shape, result.fixed.spacing) == ((768, 768), fixed.grid.spacing)
+    assert (result.fixed.shape, result.fixed.spacing) == ((512, 512), fixed.grid.spacing)
     truth = made.moving_from_fixed
     # On average within one pixel of the light image, and exactly where the halved image lies in memory.
     halved = Image((fixed.levels[1],), fixed.grid.shrink(2), fixed.channels, mask=None)
-    expected = register(halved, made.moving, moving_channel="reflected", rotation=(128.0, 132.0)).moving_from_fixed
+    expected = register(halved, made.moving, moving_channel="reflected", rotation=(129.5, 130.5)).moving_from_fixed
     points = fixed.grid.lattice(9)
     assert np.linalg.norm(result.moving_from_fixed(points) - truth(points), axis=1).mean() < 0.1
     assert isinstance(expected, Affine)
@@ -230,10 +230,10 @@ def test_a_mask_holds_for_an_image_on_disk(
     couple: tuple[SimulatedPair, Path], little_memory: None, tmp_path: Path
 ) -> None:
     _, home = couple
-    painted = np.full((768, 768), 255, np.uint8)
+    painted = np.full((512, 512), 255, np.uint8)
     painted[:, :200] = 0
-    write_ome_tiff(tmp_path / "mask.ome.tif", painted[None], Grid.of((768, 768)), ("mask",))
-    mask = read_mask(tmp_path / "mask.ome.tif", (768, 768))
+    write_ome_tiff(tmp_path / "mask.ome.tif", painted[None], Grid.of((512, 512)), ("mask",))
+    mask = read_mask(tmp_path / "mask.ome.tif", (512, 512))
     assert isinstance(mask, CoarseMask)
     seen = Plane.of(read(home / "fixed.ome.tif").with_mask(mask, "painted"), 0)
     assert not seen.mask[:, :100].any()

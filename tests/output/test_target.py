@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -300,9 +301,12 @@ def test_of_two_runs_on_one_target_the_second_fails_at_once(tmp_path: Path) -> N
 RACE = """
 import sys, time
 from pathlib import Path
+from typing import Any
 from correlight.errors import UsageError
 from correlight.output.target import reserve
-while time.time() < float(sys.argv[2]):
+print("ready", flush=True)
+start = float(sys.stdin.readline())
+while time.time() < start:
     pass
 try:
     with reserve("out") as folder:
@@ -314,15 +318,24 @@ except UsageError:
 
 
 def test_of_many_runs_at_once_one_wins(tmp_path: Path) -> None:
-    start = str(time.time() + 3)
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     runs = [
-        subprocess.Popen([sys.executable, "-c", RACE, str(number), start], cwd=tmp_path, stderr=subprocess.PIPE)
+        subprocess.Popen([sys.executable, "-c", RACE, str(number)], cwd=tmp_path, text=True, **pipes)
         for number in range(4)
     ]
+    for run in runs:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "ready\n"
+    # Nobody waits for the others to be loaded, which takes a processor each: only these moments are waited for so.
+    start = f"{time.time() + 0.1}\n"
     codes = []
     for run in runs:
+        assert run.stdin is not None
+        run.stdin.write(start)
+        run.stdin.flush()
+    for run in runs:
         _, said = run.communicate(timeout=60)
-        assert said == b""
+        assert said == ""
         codes.append(run.returncode)
     assert sorted(codes) == [0, 2, 2, 2]
     assert (tmp_path / "out" / "who").read_text() == str(codes.index(0))

@@ -84,7 +84,14 @@ def test_stacks_are_turned_in_the_plane() -> None:
 def test_no_result_leaves_the_limits() -> None:
     """The truth lies a little outside, where a refinement goes of its own accord."""
     couple = cell(rotation=-7.0, mirror=False)
-    result = register(couple.fixed, couple.moving, moving_channel="reflected", rotation=(-5, -2), scale=(0.52, 0.55))
+    result = register(
+        couple.fixed,
+        couple.moving,
+        moving_channel="reflected",
+        rotation=(-5, -2),
+        scale=(0.52, 0.55),
+        stretch=(1.0, 1.0),
+    )
     assert isinstance(result.moving_from_fixed, Affine | Projective)
     angle = Affine.of(result.moving_from_fixed.jacobian(couple.fixed.grid.centre[None])[0], (0, 0)).rotation
     assert -5 - 1e-9 <= (angle + 180) % 360 - 180 <= -2 + 1e-9

@@ -38,12 +38,13 @@ NEAR = (127.0, 133.0)
 SIZE = (0.52, 0.55)
 # Nor a stretch, which tests of stretched and of unrelated images search.
 UNSTRETCHED = (1.0, 1.0)
+WHOLLY_NEAR: dict[str, Any] = {"rotation": NEAR, "scale": SIZE, "stretch": UNSTRETCHED}
 
 
 @pytest.fixture(scope="module")
 def near(turned: SimulatedPair) -> Result:
     """Searched near the truth, mirrored or not."""
-    return register(turned.fixed, turned.moving, moving_channel="reflected", rotation=NEAR, workers=1)
+    return register(turned.fixed, turned.moving, moving_channel="reflected", workers=1, **WHOLLY_NEAR)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_the_true_error_is_below_its_bound_nearly_everywhere() -> None:
 
 
 def test_the_same_call_gives_the_same_transform(near: Result, turned: SimulatedPair) -> None:
-    again = register(turned.fixed, turned.moving, moving_channel="reflected", rotation=NEAR, workers=2)
+    again = register(turned.fixed, turned.moving, moving_channel="reflected", workers=2, **WHOLLY_NEAR)
     np.testing.assert_array_equal(again.moving_from_fixed.matrix, near.moving_from_fixed.matrix)  # type: ignore[attr-defined]
 
 
@@ -143,8 +144,7 @@ def test_without_a_choice_every_channel_is_tried_and_one_is_named(
 
 def test_images_of_different_specimens_are_not_accepted(turned: SimulatedPair) -> None:
     other = cell(13)
-    limits: dict[str, Any] = {"rotation": NEAR, "scale": SIZE, "stretch": UNSTRETCHED}
-    result = register(turned.fixed, other.moving, moving_channel="reflected", **limits)
+    result = register(turned.fixed, other.moving, moving_channel="reflected", **WHOLLY_NEAR)
     assert result.status != "accepted"
     assert not result
     assert result.verdict.reasons
@@ -153,8 +153,7 @@ def test_images_of_different_specimens_are_not_accepted(turned: SimulatedPair) -
 @pytest.fixture(scope="module")
 def unmirrored(turned: SimulatedPair) -> Result:
     """Searched where the truth is not: it is mirrored."""
-    limits: dict[str, Any] = {"rotation": NEAR, "scale": SIZE, "stretch": UNSTRETCHED, "mirror": False}
-    return register(turned.fixed, turned.moving, moving_channel="reflected", **limits)
+    return register(turned.fixed, turned.moving, moving_channel="reflected", mirror=False, **WHOLLY_NEAR)
 
 
 def test_a_mirrored_specimen_is_not_accepted_unmirrored(unmirrored: Result) -> None:
@@ -223,7 +222,7 @@ def test_an_asked_model_is_taken_as_it_is(turned: SimulatedPair) -> None:
 
 
 def test_another_pose_of_the_list_can_be_taken(near: Result, turned: SimulatedPair) -> None:
-    second = register(turned.fixed, turned.moving, moving_channel="reflected", rotation=NEAR, pose=2)
+    second = register(turned.fixed, turned.moving, moving_channel="reflected", pose=2, **WHOLLY_NEAR)
     assert second.status != "accepted"
     assert second.poses[0].score == near.poses[1].score
     limits: dict[str, Any] = {"start": turned.moving_from_fixed, "rotation": NEAR, "scale": SIZE}

@@ -24,7 +24,7 @@ def specimen(seed: int) -> np.ndarray:
 
 def registered(fixed: np.ndarray, moving: np.ndarray) -> Result:
     images = Image.from_array(fixed[:, :WIDTH]), Image.from_array(moving[:, BEGINS:])
-    return register(*images, rotation=(-2, 2), scale=(0.99, 1.01), mirror=False, workers=1)
+    return register(*images, rotation=(-0.5, 0.5), scale=(0.99, 1.01), mirror=False, workers=1)
 
 
 @pytest.fixture(scope="module")

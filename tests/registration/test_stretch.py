@@ -37,7 +37,7 @@ def longer(couple: SimulatedPair) -> Image:
 
 
 def searched(couple: SimulatedPair, **limits: tuple[float, float]) -> Result:
-    return register(couple.fixed, longer(couple), rotation=(33, 37), scale=SIZE, mirror=False, workers=1, **limits)  # type: ignore[arg-type]
+    return register(couple.fixed, longer(couple), rotation=(34.5, 35.5), scale=SIZE, mirror=False, workers=1, **limits)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
