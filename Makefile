@@ -46,6 +46,9 @@ QUICK  := $(addprefix tests/,test_geometry.py test_import.py test_layers.py test
 FILES  := $(addprefix tests/,io/test_reading.py io/test_write.py io/test_choice.py io/test_mrc.py exchange/test_itk.py \
           exchange/test_ngff.py notebook)
 
+# Tests start some hundred processes, which would each compile the package anew, for a quarter of their time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test types cases package docs oldest test-napari quick learn clean
 
 demo: $(STAMP)

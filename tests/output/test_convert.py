@@ -143,7 +143,7 @@ def test_a_spline_result_is_converted_as_displacements_or_refused_with_the_reaso
         ("b.json", ("--to", "mobie", "--name", "light")),
     ):
         # Of the folder the images are known, which these two ask for; text need not be read by another process.
-        source = "out" if more[1:2] in (("ecclem",), ("mobie",)) else "a.tfm"
+        origin = "out" if more[1:2] in (("ecclem",), ("mobie",)) else "a.tfm"
         said = refused(capsys, tmp_path / origin, tmp_path / name, *more)
         assert what in said
         assert ".partial" not in said
