@@ -7,9 +7,8 @@ laboratory (`benchmarks.steel`), which is what the publication had; ``--case gra
 ``benchmarks.elastic``, where every specimen has a contrast of its own. ``python -m benchmarks.style run MODEL ...
 --case steel --count 10`` registers pairs as they are and translated by each model, from the nearest affine map to a
 field, and appends a row to ``benchmarks/results/style.jsonl`` for each that is not there yet; with ``--peer simpleitk``
-(mutual information) or ``--peer "simpleitk squares"`` by that program in place of this one. ``python -m
-benchmarks.style tables`` writes ``benchmarks/results/style.md`` with the four tiers of the publication, by the true
-error.
+by that program in place of this one. ``python -m benchmarks.style tables`` writes ``benchmarks/results/style.md`` with
+the four tiers of the publication, by the true error.
 ``python -m benchmarks.style picture MODEL ... -o FILE`` shows what the models make of some pairs.
 """
 
@@ -140,15 +139,18 @@ def tables() -> str:
     lines = [
         "# Style transfer before an elastic registration",
         "",
-        "Simulated light-optical and electron micrographs of grains with a known field of 1 % of the width, from the",
-        "nearest affine map; errors in pixels of the light image (median over the image, then over the pairs). Good is",
-        "up to 1 pixel, decent up to 2; poor is what folds or is further from the truth than without a field. `raw`",
-        "compares the images as they are, the others a translation of the light image by a trained model. The",
-        "correlation is that of grey values where the truth lays them on each other, without its sign.",
+        "Simulated light-optical and electron micrographs of metals with a known field of 1 % of the width, from",
+        "the nearest affine map; errors in pixels of the light image (median over the image, then over the pairs).",
+        "Good is up to 1 pixel, decent up to 2; poor is what folds or is further from the truth than without a field.",
+        "`steel` is one etched steel under the instruments of one laboratory, `grains` are metals that each have a",
+        "contrast of their own. `raw` compares the images as they are, the others a translation of the light image by",
+        "a trained model. The correlation is that of grey values at the truth, without its sign.",
         "",
         "```bash",
-        "python -m benchmarks.style train MODEL --as pix2pix --count 40 --steps 1000",
-        "python -m benchmarks.style run MODEL ... --count N [--peer simpleitk]",
+        "python -m benchmarks.style train MODEL --as pix2pix --case steel --count 16 --steps 800",
+        "python -m benchmarks.style train MODEL --as unpaired --case steel --count 16 --steps 600",
+        "python -m benchmarks.style train MODEL --as pix2pix --case grains --count 40 --steps 1000",
+        "python -m benchmarks.style run MODEL ... --case CASE --count N [--peer simpleitk]",
         "```",
         "",
         "| specimens | program | compared | pairs | before | after | good / decent / bad / poor | correlation |",
@@ -195,7 +197,7 @@ def main() -> int:
         one.add_argument("--case", choices=CASES, default="steel")
         one.add_argument("--count", type=int, default=10)
         if name == "run":
-            one.add_argument("--peer", choices=["simpleitk", "simpleitk squares"])
+            one.add_argument("--peer", choices=["simpleitk"])
         else:
             one.add_argument("-o", "--output", type=Path, required=True)
             one.add_argument("--size", type=float, default=0.5)
