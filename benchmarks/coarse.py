@@ -31,9 +31,8 @@ from correlight.appearance.descriptor import STRIDE, Descriptor, load
 from correlight.appearance.noise import denoised
 from correlight.images.image import Float32, Image, Mask
 from correlight.images.plane import Plane
-from correlight.registration.stated import SMALLEST_OVERLAP
 from correlight.search.correlate import ByFeatures
-from correlight.search.limits import Limits
+from correlight.search.limits import SMALLEST_OVERLAP, Limits
 from correlight.search.poses import PoseSearch, SearchLevel, candidates_at, scales_of
 from correlight.search.ranking import ScoredPose
 from correlight.search.stretch import STRETCHES, stretches

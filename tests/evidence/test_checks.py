@@ -122,6 +122,13 @@ def test_a_symmetric_specimen_is_doubtful_and_says_why() -> None:
     assert any("The mirror image fits almost as well" in reason for reason in verdict.reasons)
 
 
+@pytest.mark.parametrize("seen", [{"rival_agrees": True}, {"less_common": 1.1}])
+def test_a_pose_with_less_in_common_that_agrees_better_leaves_the_half_open(seen: dict[str, Any]) -> None:
+    assert judge(replace(CLEAR, less_common=2.0)).status == "accepted"
+    assert judge(replace(CLEAR, **seen)).status == "doubtful"
+    assert judge(replace(UNRELATED, **seen)).status == "refused"
+
+
 def test_two_wrong_poses_are_no_symmetric_specimen() -> None:
     assert judge(replace(UNRELATED, rival="The mirror image", symmetric=True)).status == "refused"
 
@@ -134,7 +141,7 @@ def test_a_verdict_is_always_complete(findings: Findings, kind: Compared) -> Non
     assert verdict.reasons
     assert all(reason.endswith(".") for reason in verdict.reasons)
     known = [getattr(findings, name) for name in MEASURED if np.isfinite(getattr(findings, name))]
-    assert len(known) >= len(MEASURED) - 3
+    assert len(known) >= len(MEASURED) - 4
     assert len({one.name for one in verdict.evidence}) == len(verdict.evidence) == len(known)
     assert {one.value for one in verdict.evidence} == set(known)
 

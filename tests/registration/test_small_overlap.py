@@ -7,7 +7,7 @@ from scipy import ndimage
 from correlight.images.image import Image
 from correlight.registration.register import register
 from correlight.registration.result import Result
-from correlight.registration.stated import SMALLEST_OVERLAP
+from correlight.search.limits import SMALLEST_OVERLAP
 
 # Both windows are this wide, and the second one begins here.
 WIDTH, BEGINS = 120, 93
@@ -22,9 +22,21 @@ def specimen(seed: int) -> np.ndarray:
     return np.asarray(np.sum(layers, axis=0), np.float32)
 
 
-def registered(fixed: np.ndarray, moving: np.ndarray) -> Result:
+def registered(fixed: np.ndarray, moving: np.ndarray, *, mirror: bool = False) -> Result:
     images = Image.from_array(fixed[:, :WIDTH]), Image.from_array(moving[:, BEGINS:])
-    return register(*images, rotation=(-0.5, 0.5), scale=(0.99, 1.01), mirror=False, workers=1)
+    return register(*images, rotation=(-0.5, 0.5), scale=(0.99, 1.01), mirror=mirror, workers=1)
+
+
+def halved(seed: int, alike: float) -> np.ndarray:
+    """The same, whose right half is the left one in the mirror but for a part, (104, 213)."""
+    rng = np.random.default_rng(seed)
+    shape = (104, BEGINS + WIDTH)
+    layers = []
+    for sigma in (2, 4, 8):
+        both, own = (sigma * ndimage.gaussian_filter(rng.normal(size=shape), sigma) for _ in range(2))
+        both = (both + both[:, ::-1]) / np.sqrt(2)
+        layers.append(alike * both + np.sqrt(1 - alike**2) * own > 0.12)
+    return np.asarray(np.sum(layers, axis=0), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +56,18 @@ def test_the_result_says_how_much_is_common(found: Result) -> None:
     overlap = next(one for one in found.verdict.evidence if one.name == "Overlap")
     assert 100 * overlap.value == pytest.approx(COMMON, abs=3)
     assert any("common area is only" in reason for reason in found.verdict.reasons)
+
+
+@pytest.mark.parametrize(("alike", "sure"), [(0.85, True), (0.95, False)])
+def test_one_half_of_a_symmetric_specimen_is_not_taken_for_the_other(alike: float, sure: bool) -> None:
+    own = halved(3, alike)
+    noise = 0.1 * np.random.default_rng(4).normal(size=own.shape)
+    result = registered(own, np.exp(-own) + noise, mirror=True)
+    # In the mirror, all of the moving image would lie on the fixed one.
+    right = result.moving_from_fixed(np.array([[50.0, 100.0]])) == pytest.approx(np.array([[50.0, 7.0]]), abs=2)
+    assert (result.status, right) == ("accepted" if sure else "doubtful", sure)
+    said = any("as of the other half of a symmetric specimen" in reason for reason in result.verdict.reasons)
+    assert said is not sure
 
 
 @pytest.mark.slow

@@ -33,6 +33,10 @@ _LOOKED_AT = 288
 _OTHERWISE_TURNED, _OTHERWISE_SCALED = 10.0, 0.08
 # Rivals this near in the logarithm of the scale, and in place as a share of the width, show the same part.
 _SAME_SCALE, _SAME_PLACE = 0.03, 0.05
+# A rival whose correlation is so many times higher agrees better.
+_BETTER = 1.1
+# One that scores so many times as much as the best of the wrong poses is no wrong pose by chance.
+_STANDS_OUT = 1.35
 # A place is never known better than to this share of a pixel of the coarser image.
 LEAST_ERROR = 0.3
 
@@ -219,6 +223,7 @@ def findings_of_planes(
         predicted=max((p.predicted.unusualness for p in (fixed, moving) if p.predicted), default=float("nan")),
         rival=_way_to(rival, found, fixed) if rival else "",
         symmetric=rival is not None and _other_way_round(rival, found, fixed),
+        rival_agrees=rival is not None and _right_half(rival, scores),
         tried=len(scores.wrong),
     )
 
@@ -249,6 +254,24 @@ def _other_way_round(rival: Pose, found: LinearTransform, fixed: Plane) -> bool:
     mirrored, turn, scale, shift = _apart(rival, found, fixed)
     alike = abs(np.log(scale)) < _SAME_SCALE and shift < _SAME_PLACE
     return bool(alike and (mirrored or turn > _OTHERWISE_TURNED))
+
+
+def agrees_better(rival: Pose, own: Pose) -> bool:
+    """Whether a rival agrees better where it has something in common; scores grow as the square root of that area.
+
+    Parameters
+    ----------
+    rival, own : Pose
+        Of one list.
+    """
+    return bool(rival.score**2 * own.overlap > (_BETTER * own.score) ** 2 * rival.overlap)
+
+
+def _right_half(rival: Pose, scores: ScoreStatistics) -> bool:
+    """Whether a rival has less in common than the pose, agrees better there, and is no wrong pose by chance."""
+    own = scores.poses[0]
+    above = rival.score / max(own.score, 1e-9) * scores.ratio
+    return rival.overlap < own.overlap and agrees_better(rival, own) and above > _STANDS_OUT
 
 
 def _unusual(fixed: Plane, moving: Plane, appearance: Appearance) -> float:

@@ -14,6 +14,7 @@ from correlight.evidence.checks import (
     shares_apart,
 )
 from correlight.evidence.confidence import Calibration, Findings, calibration, judge
+from correlight.evidence.less_in_common import over_less_in_common
 from correlight.evidence.predicted_error import coarser_pixel
 from correlight.geometry import Grid
 from correlight.intensity.elastic import (
@@ -69,6 +70,11 @@ class ImageEvidence:
         findings = replace(findings, last_resort=task.limits.last_resort)
         fixed, moving = fit.compared.fixed_grid, fit.compared.moving_grid
         known = calibration()
+        if candidate.search is not None and judge(findings, known):
+            # Only what would be accepted need be compared with what the search left out.
+            linear = Affine.of(fit.choice.transform.linear, fit.choice.transform.offset)
+            less = over_less_in_common(candidate.search, linear, task.limits)
+            findings = replace(findings, less_common=less)
         if fit.elastic is not None:
             return _with_field(fit, findings, fits, fixed, moving, known)
         return Judgement(

@@ -11,15 +11,13 @@ from correlight.evidence.predicted_error import PredictedError
 from correlight.geometry import Grid
 from correlight.images.tilt import Tilt
 from correlight.registration.result import Result
-from correlight.search.limits import STRETCH_LIMITS, claimed_scale
+from correlight.search.limits import SMALLEST_OVERLAP, STRETCH_LIMITS, claimed_scale
 from correlight.search.pose import Pose
 from correlight.search.stretch import FOLLOWED, Stretch, StretchedPose
 from correlight.transforms import Affine
 
 # Pixels whose sides differ by less than this are square for all purposes.
 _SQUARE = 0.02
-# Where nothing is accepted, poses with so small a common part of the smaller field are looked at, too.
-SMALLEST_OVERLAP = 0.12
 # Where a result is accepted, a stretch is searched if its predicted error is more than this share of the width.
 _INEXACT = 0.015
 # A scale that differs from the claimed one by more than this is worth saying; where claims are right, it is less.

@@ -18,6 +18,8 @@ from correlight.transforms.bending import touching
 ROTATIONS = -360.0, 360.0
 SCALES = 1e-3, 1e3
 STRETCH_LIMITS = 1.0, 3.0
+# Where nothing is accepted, poses with so small a common part of the smaller field are looked at, too.
+SMALLEST_OVERLAP = 0.12
 # Scales within this factor of the middle of a range are common.
 COMMON_SCALES = 2.2
 # Rivals of a pose that was found by a quick search are sought at scales within this factor of its own.

@@ -258,6 +258,10 @@ class PoseSearch:
             search._known = self._known
         return search
 
+    def at_scale(self, scale: float) -> list[RotationScale]:
+        """Every candidate of the first level at that of its scales which is nearest to one."""
+        return candidates_at(self._limits, self._schedule.coarse, self._nearest_scale(scale))
+
     def scored(self, candidates: Sequence[RotationScale]) -> list[ScoredPose]:
         """The best shifts of candidates on the first level."""
         return self.evaluate(self._schedule.coarse, candidates, lambda done: None)
