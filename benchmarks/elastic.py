@@ -43,7 +43,7 @@ from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
-from correlight.intensity.elastic import UNDERSTATED, usual_displacement
+from correlight.intensity.elastic import usual_displacement
 from correlight.refine.elastic import ElasticFit
 from correlight.refine.lattice import Lattice
 from correlight.refine.planes import PlanePair
@@ -248,7 +248,7 @@ def _bound(fit: ElasticFit, points: NDArray[np.float64]) -> NDArray[np.float64]:
     halves = np.linalg.norm(fit.halves[0](points) - fit.halves[1](points), axis=1) / 2
     missing = (1 - fit.evidence_at(points)) * usual_displacement(fit) ** 2
     scale = calibration().error_scale
-    own = (scale * halves) ** 2 + (UNDERSTATED * fit.deviation_at(points)) ** 2
+    own = (scale * halves) ** 2 + fit.deviation_at(points) ** 2
     return np.asarray(1.731 * np.sqrt(own + missing))
 
 
@@ -257,16 +257,29 @@ def by_peer(bent: Bent, peer: str, points: NDArray[np.float64]) -> tuple[NDArray
     both = planes_of(bent)[-1]
     over = PlanePair(both.fixed, both.moving, CHANNELS).overlay(bent.start, 512)
     grid = over.fixed.grid
+    led, *rest = run_peer(
+        peer, over.fixed.values, over.moving.values, over.fixed.mask & over.moving.mask, grid.index(points)
+    )
+    return grid.points(led), *rest
+
+
+def run_peer(
+    peer: str,
+    fixed: NDArray[np.float32],
+    moving: NDArray[np.float32],
+    shown: NDArray[np.bool_],
+    places: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], float, float, float]:
+    """Where another program leads places of a plane or a volume, in pixels, its least volume, and its time."""
     with tempfile.TemporaryDirectory() as folder:
         given, out = Path(folder) / "given.npz", Path(folder) / "out.npz"
-        shown = (over.fixed.mask & over.moving.mask).astype(np.uint8)
-        np.savez(given, fixed=over.fixed.values, moving=over.moving.values, shown=shown, places=grid.index(points))
+        np.savez(given, fixed=fixed, moving=moving, shown=shown.astype(np.uint8), places=places)
         command = [os.environ.get(PYTHON, sys.executable), "-m", "benchmarks.elastic_peers", peer, str(given), str(out)]
         threads = dict.fromkeys(("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1")
         subprocess.run(command, cwd=ROOT, env={**os.environ, **threads}, check=True, capture_output=True)
         with np.load(out) as found:
-            led = grid.points(found["led"])
-            return led, float(found["least_volume"]), float(found["seconds"]), float(found["processor_seconds"])
+            numbers = (float(found[name]) for name in ("least_volume", "seconds", "processor_seconds"))
+            return found["led"], *numbers
 
 
 def tier(row: dict[str, Any]) -> str:

@@ -21,7 +21,9 @@ from scipy import ndimage
 from benchmarks.elastic import PEERS, Bent, by_peer, planes_of
 from correlight.images.image import Image
 from correlight.io import read
+from correlight.refine.described import FIELD_MEASURES
 from correlight.refine.rounds import choose_in_rounds
+from correlight.refine.trial import FieldSettings
 from correlight.transforms import Affine
 
 DEFORMED = "BrainProtonDensitySliceBSplined10.png"
@@ -48,6 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.elastic_brain", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the folder that holds itk-brain")
     parser.add_argument("--peer", choices=PEERS)
+    parser.add_argument("--measure", choices=FIELD_MEASURES, help="what the field is fitted by alone")
     asked = parser.parse_args()
     cv2.setNumThreads(1)
     folder = asked.data / "itk-brain"
@@ -58,14 +61,16 @@ def main() -> int:
         points = fixed.grid.lattice_of_pixels()
         wall, began = time.perf_counter(), time.process_time()
         if asked.peer is None:
-            choice, pose = choose_in_rounds(planes_of(bent), bent.start)
+            settings = FieldSettings(None if asked.measure is None else (asked.measure,))
+            choice, pose = choose_in_rounds(planes_of(bent), bent.start, settings)
             led = pose(points if choice.fit is None else choice.fit.field(points))
             least = 1.0 if choice.fit is None else choice.fit.field.smallest_volume
             seconds, spent = time.perf_counter() - wall, time.process_time() - began
         else:
             led, least, seconds, spent = by_peer(bent, asked.peer, points)
         before, after = (off(same, pixels(moving), moving.grid.index(place)) for place in (points, led))
-        print(f"| {name} | {asked.peer or 'correlight'} | {before[0]:.1f} | {after[0]:.1f} | {before[1]:.3f} | "
+        program = asked.peer or f"correlight, {asked.measure or 'as usual'}"
+        print(f"| {name} | {program} | {before[0]:.1f} | {after[0]:.1f} | {before[1]:.3f} | "
               f"{after[1]:.3f} | {least:.2f} | {spent:.1f} | {seconds:.1f} |", flush=True)  # fmt: skip
     return 0
 

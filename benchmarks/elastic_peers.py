@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from importlib import import_module
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ def ants(fixed: Array, moving: Array, shown: Array) -> Array:
     mask = package.from_numpy(shown.T.astype(np.float32))
     found = package.registration(*images, type_of_transform="SyNOnly", mask=mask, initial_transform="Identity")
     field = package.image_read(found["fwdtransforms"][0]).numpy()
-    return np.asarray(np.moveaxis(field, 1, 0)[..., ::-1])
+    return np.asarray(np.transpose(field, (*range(fixed.ndim)[::-1], fixed.ndim))[..., ::-1])
 
 
 def simpleitk(fixed: Array, moving: Array, shown: Array) -> Array:
@@ -46,7 +47,7 @@ def simpleitk(fixed: Array, moving: Array, shown: Array) -> Array:
     sitk: Any = import_module("SimpleITK")
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     one, other = (sitk.GetImageFromArray(image.astype(np.float32)) for image in (fixed, moving))
-    start = sitk.BSplineTransformInitializer(one, [8, 8])
+    start = sitk.BSplineTransformInitializer(one, [8] * fixed.ndim)
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(50)
     method.SetMetricFixedMask(sitk.GetImageFromArray(shown))
@@ -74,15 +75,15 @@ def main() -> int:
     began, computed = time.perf_counter(), time.process_time()
     field = METHODS[name](fixed, moving, shown)
     seconds, spent = time.perf_counter() - began, time.process_time() - computed
+    ndim = fixed.ndim
     low = np.clip(np.floor(places).astype(int), 0, np.asarray(fixed.shape) - 2)
     part = np.clip(places - low, 0, 1)
     led = places.copy()
-    for down in (0, 1):
-        for along in (0, 1):
-            weight = np.abs(1 - down - part[:, 0]) * np.abs(1 - along - part[:, 1])
-            led += weight[:, None] * field[low[:, 0] + down, low[:, 1] + along]
-    slopes = np.stack([np.stack(np.gradient(field[..., axis]), axis=-1) for axis in (0, 1)], axis=-2)
-    volumes = np.linalg.det(slopes + np.eye(2))[shown > 0]
+    for corner in product((0, 1), repeat=ndim):
+        weight = np.prod(np.abs(1 - np.asarray(corner) - part), axis=1)
+        led += weight[:, None] * field[tuple((low + corner).T)]
+    slopes = np.stack([np.stack(np.gradient(field[..., axis]), axis=-1) for axis in range(ndim)], axis=-2)
+    volumes = np.linalg.det(slopes + np.eye(ndim))[shown > 0]
     np.savez(out, led=led, least_volume=volumes.min(), seconds=seconds, processor_seconds=spent)
     return 0
 

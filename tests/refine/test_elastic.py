@@ -13,9 +13,10 @@ from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
 from correlight.images.volume import Volume
-from correlight.refine.described import described, self_similarity
+from correlight.refine.described import described
 from correlight.refine.discrete import search_displacements
 from correlight.refine.elastic import ElasticChoice, choose_field
+from correlight.refine.grey_features import self_similarity
 from correlight.refine.lattice import Lattice
 from correlight.refine.planes import PlanePair
 from correlight.refine.related import assumed, related

@@ -135,9 +135,26 @@ def shrunk(channels: Channels, stride: int) -> Channels:
     return of_shrunk
 
 
-def joined(*several: Channels) -> Channels:
+@dataclass(frozen=True)
+class Joined:
+    """The groups of several kinds of channels, one after the other.
+
+    Parameters
+    ----------
+    several : tuple of channels
+        Each of which may be computed by itself.
+    """
+
+    several: tuple[Channels, ...]
+
+    def __call__(self, values: Float32, mask: Mask) -> tuple[Group, ...]:
+        """All groups."""
+        return tuple(group for channels in self.several for group in channels(values, mask))
+
+
+def joined(*several: Channels) -> Joined:
     """The groups of several kinds of channels, one after the other."""
-    return lambda values, mask: tuple(group for channels in several for group in channels(values, mask))
+    return Joined(several)
 
 
 def group(planes: Float32, support: Mask, stride: int = 1) -> Group:

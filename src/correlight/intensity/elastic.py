@@ -16,6 +16,7 @@ from correlight.geometry import Grid, Points
 from correlight.intensity.fit import ImageFit
 from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.task import Candidate, Fit
+from correlight.refine.described import FieldMeasure
 from correlight.refine.elastic import ElasticFit, gain_by_grey_values
 from correlight.refine.rounds import choose_in_rounds
 from correlight.refine.samples import Comparison, LinearTransform, distance
@@ -30,9 +31,6 @@ _NO_START = 4.0
 _NOT_QUITE = 0.89
 # A field that leads this far from where it began, as a share of a pixel, is not its own inverse.
 _CONSISTENT = 0.1
-# By how much the deviation of a field understates its error: with this, 92 % of the places of 18 simulated fields
-# (seeds 201 to 204) stay under the bound, and 94 to 99.8 % of five others.
-UNDERSTATED = 1.0
 # A field that nobody asked for must gain so many standard errors, and move places by so many times its deviation.
 _SIGNIFICANT, _ABOVE_DEVIATION = 3.0, 2.0
 # By grey values, which it was not fitted to, it must gain so many.
@@ -50,6 +48,7 @@ def with_field(
     lost: bool,
     asked: str = _ASKED,
     landmarks: tuple[Points, Points] | None = None,
+    measures: tuple[FieldMeasure, ...] | None = None,
 ) -> ImageFit:
     """The fit with a smooth field, if parts that it was not fitted to speak for one.
 
@@ -65,6 +64,8 @@ def with_field(
         Why a field is looked for.
     landmarks : (Points, Points), optional
         Places that belong together, of the fixed and of the moving image, which the field should lead to each other.
+    measures : tuple of {"features", "filters", "self-similarity", "mutual information"}, optional
+        By what the field is fitted; without, by what is usual.
     """
     pair, choice = fit.compared, fit.choice
     limits = calibration("volumes" if isinstance(fit.candidate, VolumeCandidate) else "images").limits
@@ -72,7 +73,7 @@ def with_field(
     if lost or apart > _NO_START * limits.apart:
         why = "the linear map that it would begin from is not certain"
         return replace(fit, reason=f"{asked}, but {why}; {fit.model}: {fit.reason}")
-    settings = None if landmarks is None else FieldSettings(landmarks=_pairs(fit, *landmarks))
+    settings = FieldSettings(measures, landmarks=None if landmarks is None else _pairs(fit, *landmarks))
     found, pose = choose_in_rounds([pair, *others], choice.transform, settings)
     if found.fit is None and pose is choice.transform:
         return replace(fit, reason=f"{asked}, but {found.reason} ({fit.model}: {fit.reason})")
@@ -181,7 +182,7 @@ def error_with_field(
 
     def error_at(places: Points) -> NDArray[np.float64]:
         compared = _in_compared(fit, places)
-        share, deviation = elastic.evidence_at(compared), UNDERSTATED * turned * elastic.deviation_at(compared)
+        share, deviation = elastic.evidence_at(compared), turned * elastic.deviation_at(compared)
         missing = where_not(places) ** 2 + usual**2
         return np.asarray(np.sqrt(where_known(places) ** 2 + deviation**2 + (1 - share) * missing))
 

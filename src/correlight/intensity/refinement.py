@@ -15,6 +15,7 @@ from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.protocols import Dimension, MethodSettings, Option, Serves
 from correlight.methods.task import Candidate, Fit, Task, models_for
 from correlight.refine.choose import choose
+from correlight.refine.described import FieldMeasure
 from correlight.refine.planes import PlanePair
 from correlight.refine.residual import gain_of_a_step
 from correlight.refine.samples import Comparison, MeasureName
@@ -26,6 +27,11 @@ _MOST_OTHERS = 2
 # A field is fitted only where a first look at a linear map sees a gain of so many standard errors: on pairs of which an
 # affine map is right it sees less nineteen times out of twenty.
 _WORTH_A_FIELD = 1.5
+# By what a field is fitted, of a recipe whose measure asks for something else than what is usual.
+_OF_FIELD: dict[str, tuple[FieldMeasure, ...]] = {
+    "mutual information": ("mutual information",),
+    "neural mutual information": ("mutual information",),
+}
 
 
 class RefinementSettings(MethodSettings):
@@ -80,7 +86,8 @@ class ImageRefinement:
             return self._linear(task, candidate, models_for(task, self._settings.models))
         fit = self._straight(task, candidate)
         lost = isinstance(fit.candidate, PlaneCandidate) and fit.candidate.lost
-        return with_field(fit, _other_channels(task, fit.candidate), lost=lost, landmarks=task.landmarks)
+        others, measures = _other_channels(task, fit.candidate), _OF_FIELD.get(self._settings.measure)
+        return with_field(fit, others, lost=lost, landmarks=task.landmarks, measures=measures)
 
     def with_field(self, task: Task, fit: Fit) -> ImageFit | None:
         """An accepted fit with a smooth field where held-out parts clearly speak for one, or why without."""

@@ -105,7 +105,7 @@ class Compared:
         alike = 0.5 * np.sum(here**2 - off**2, axis=1) + np.float32(self.images.information)
         # A displacement forwards moves the places of the fixed image backwards.
         sign = np.float32(-1.0 if backward else 1.0)
-        steep = np.asarray(np.stack(slopes, axis=-1) * (sign * close * width)[:, None], np.float32)
+        steep = tuple(np.asarray(slope * (sign * close * width), np.float32) for slope in slopes)
         return OneWay(off, steep, counts, alike.astype(float))
 
     def alikeness(self, field: Transform | None) -> NDArray[np.float64]:
@@ -127,7 +127,7 @@ class Compared:
         for way in (self.one_way(field, backward) for backward in (False, True)):
             pull = way.pull
             scores += np.stack([np.bincount(patch, part, minlength=len(scores)) for part in pull.T], axis=-1)
-            curvature += float(np.einsum("n,ncd,ncd->", way.counts, way.slopes, way.slopes))
+            curvature += sum(float(way.counts @ np.einsum("nc,nc->n", slope, slope)) for slope in way.slopes)
         return max(1.0, float(np.sum(scores**2)) / max(curvature, 1e-12))
 
 
@@ -139,8 +139,8 @@ class OneWay:
     ----------
     off : (N, C) array
         What is expected there less what is here, in standard deviations.
-    slopes : (N, C, D) array
-        Its derivative by the displacement from the fixed to the moving image, in pixels.
+    slopes : tuple of D (N, C) arrays
+        Its derivative by the displacement from the fixed to the moving image along each axis, in pixels.
     counts : (N,) array
         How much each place counts; 0 where one shows nothing.
     alike : (N,) array
@@ -148,19 +148,26 @@ class OneWay:
     """
 
     off: Float32
-    slopes: Float32
+    slopes: tuple[Float32, ...]
     counts: NDArray[np.float64]
     alike: NDArray[np.float64]
 
     @property
     def pull(self) -> NDArray[np.float64]:
         """Gradient of what is minimised by each displacement, ``(N, D)``."""
-        return np.asarray(self.counts[:, None] * np.einsum("nca,nc->na", self.slopes, self.off))
+        by_axis = [np.einsum("nc,nc->n", slope, self.off) for slope in self.slopes]
+        return np.asarray(self.counts[:, None] * np.stack(by_axis, axis=-1))
 
     @property
     def curvature(self) -> NDArray[np.float64]:
         """The same, second derivative as it is expected, ``(N, D, D)``."""
-        return np.asarray(self.counts[:, None, None] * np.einsum("nca,ncb->nab", self.slopes, self.slopes))
+        ndim = len(self.slopes)
+        found = np.empty((len(self.counts), ndim, ndim))
+        for one in range(ndim):
+            for other in range(one + 1):
+                product = np.einsum("nc,nc->n", self.slopes[one], self.slopes[other])
+                found[:, one, other] = found[:, other, one] = self.counts * product
+        return found
 
 
 def even_places(grid: Grid, shown: Mask, most: int) -> tuple[NDArray[np.intp], Points]:

@@ -25,7 +25,7 @@ _LEAST_MOVED = 0.2
 _LITTLE = 0.25
 _FEWEST_PIXELS = 400
 # Displacements are searched, and evidence is weighed, on so many pixels along a side at most.
-_SEARCHED = 160
+_SEARCHED = {2: 160, 3: 60}
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,8 @@ class ElasticFit:
     evidence : (*grid.shape) array of float32
         From 0, where the field rests on smoothness alone, to 1, where the images themselves speak for it.
     deviation : (*grid.shape) array of float32
-        Standard deviation of the displacement, in fixed units, if smoothness and features are as they seem.
+        Standard deviation of the displacement, in fixed units, by smoothness and features, and by how much such
+        deviations understate the errors of simulated fields.
     grid : Grid
         Where both stand, in the frame of the fixed image.
     """
@@ -119,7 +120,7 @@ def choose_field(
     if images is None or np.count_nonzero(images.shown) < _FEWEST_PIXELS:
         return ElasticChoice(None, "too little is shown by both images for a field, so the linear map was kept")
     rough = assumed(images)
-    found = None if rough is None else search_displacements(rough.thinned(_SEARCHED))
+    found = None if rough is None else search_displacements(rough.thinned(_SEARCHED[images.grid.ndim]))
     landmarks = None if asked.landmarks is None else asked.landmarks.under(pose)
     trial = Trial(images, asked, found, landmarks)
     trial.weigh()
@@ -155,8 +156,9 @@ def gain_by_grey_values(pairs: Sequence[Comparison], pose: LinearTransform, halv
 def _made(trial: Trial, images: Described) -> ElasticChoice:
     """The field that was carried, fitted to everything that speaks for it."""
     assert trial.best is not None
-    first, *halves = trial.fits[trial.best]
-    coarse = first.relation.thinned(_SEARCHED)
+    fits, searched = trial.fits[trial.best], _SEARCHED[images.grid.ndim]
+    first = fits.everything
+    coarse = first.relation.thinned(searched)
     evidence = evidence_of(coarse, first.fit.field)
     # The torn and the covered draw a field to where they seem to fit; without them it follows what is around.
     trusted = ndimage.gaussian_filter(np.asarray(evidence > _LITTLE, np.float32), 1.0)
@@ -164,14 +166,14 @@ def _made(trial: Trial, images: Described) -> ElasticChoice:
     moved = np.linalg.norm(last.fit.field.displaced(coarse.grid.lattice_of_pixels()), axis=1)
     if np.percentile(moved, 95) < _LEAST_MOVED * last.relation.pixel:
         return ElasticChoice(None, "a field would move hardly anything, so the linear map was kept", trial.linear)
-    even, odd = (half.fit.field for half in halves)
+    even, odd = (half.fit.field for half in fits.halves)
     deviation = deviation_of(coarse.grid, last.problem, last.fit, last.repeated)
     made = ElasticFit(
         last.fit.field,
         (even, odd),
         trial.best,
         trial.gain,
-        evidence_of(last.relation.thinned(_SEARCHED), last.fit.field),
+        evidence_of(last.relation.thinned(searched), last.fit.field),
         deviation,
         coarse.grid,
     )
@@ -179,10 +181,16 @@ def _made(trial: Trial, images: Described) -> ElasticChoice:
         return ElasticChoice(None, "the field that fits best folds, so the linear map was kept", trial.linear)
     return ElasticChoice(
         made,
-        f"a field of {trial.best} cells along the longest side gains {trial.gain:.1f} standard errors over the linear "
-        "map on parts that it was not fitted to",
+        f"a field of {trial.best} cells along the longest side{_by(trial)} gains {trial.gain:.1f} standard errors over "
+        "the linear map on parts that it was not fitted to",
         trial.agreement,
     )
+
+
+def _by(trial: Trial) -> str:
+    """What the field was fitted by, where that was asked for."""
+    measures = trial.settings.measures
+    return f", fitted by {' and '.join(measures)}," if measures else ""
 
 
 def _on(values: Float32, grid: Grid, other: Grid) -> Float32:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 
 from correlight.geometry import Grid, Points
 from correlight.images.image import Float32, Mask
-from correlight.refine.described import Described, Features, blurred
-from correlight.similarity import sample_values_of_rows
+from correlight.refine.described import Described, Features, from_rows
+from correlight.refine.grey_features import blurred
+from correlight.similarity import as_rows, sample_values_of_rows
 from correlight.transforms import Transform
 
 # Places from which relations are learned.
@@ -65,13 +67,21 @@ class Related:
         return self.fixed_shown & self.moving_shown
 
     def thinned(self, most: int) -> Related:
-        """The same with every second pixel, as often as one side has more than ``most`` of them."""
-        if max(self.grid.shape) <= most:
+        """The same with every second pixel, as often as one side has more than ``most`` of them.
+
+        The side of a stack, which is often thin, is that of a cube of as many voxels.
+        """
+        shape = self.grid.shape
+        side = max(shape) if len(shape) == 2 else float(np.prod(shape)) ** (1 / 3)
+        if side <= most:
             return self
         every = (slice(None, None, 2),) * self.grid.ndim
         shape = self.fixed_shown[every].shape
         grid = Grid.of(shape, [2 * step for step in self.grid.spacing], self.grid.origin, self.grid.unit)
-        planes = [np.stack([blurred(plane, 0.8) for plane in side]) for side in (self.fixed, self.moving)]
+        planes = [
+            np.stack([blurred(np.ascontiguousarray(plane), 0.8) for plane in side])
+            for side in (self.fixed, self.moving)
+        ]
         one, other = (side[(slice(None), *every)] for side in planes)
         shown = self.fixed_shown[every], self.moving_shown[every]
         return Related(grid, one * shown[0], other * shown[1], *shown, self.closeness).thinned(most)
@@ -132,8 +142,8 @@ def related(
             made.append((found, features))
     if not made:
         return None
-    fixed = np.concatenate([_variates(f.fixed, images.fixed_shown, found.fixed) for found, f in made])
-    moving = np.concatenate([_variates(f.moving, images.moving_shown, found.moving) for found, f in made])
+    fixed = _variates([(f.fixed, found.fixed) for found, f in made], images.fixed_shown)
+    moving = _variates([(f.moving, found.moving) for found, f in made], images.moving_shown)
     closeness = np.concatenate([found.closeness for found, _ in made]).astype(np.float32)
     return Related(grid, fixed, moving, images.fixed_shown, images.moving_shown, closeness)
 
@@ -153,8 +163,8 @@ class _Pairs:
         seen = inside & images.moving_shown[tuple(near.T)]
         if np.count_nonzero(seen) < _FEWEST:
             return None
-        fixed = features.fixed.reshape(len(features.fixed), -1)[:, number[seen]].T
-        moving = sample_values_of_rows(features.moving_rows, shape, led[seen])
+        fixed = as_rows(features.fixed).take(number[seen], axis=0)
+        moving = sample_values_of_rows(as_rows(features.moving), shape, led[seen])
         return cls(np.asarray(fixed, float), np.asarray(moving, float))
 
 
@@ -229,10 +239,19 @@ def _kept(
     return _Relation(fixed[:, kept], moving[:, kept], np.minimum(np.sqrt(squared), _CLOSEST))
 
 
-def _variates(planes: Float32, shown: Mask, to_variates: NDArray[np.float64]) -> Float32:
-    flat = planes.reshape(len(planes), -1)
-    made = to_variates[:-1].T.astype(np.float32) @ flat + to_variates[-1].astype(np.float32)[:, None]
-    return np.asarray(np.clip(made, -_MOST, _MOST).reshape(-1, *shown.shape) * shown, np.float32)
+def _variates(described: Sequence[tuple[Float32, NDArray[np.float64]]], shown: Mask) -> Float32:
+    """Variates of planes by the maps to them, all in one array, whose values of a pixel lie beside each other."""
+    rows = np.empty((shown.size, sum(to_variates.shape[1] for _, to_variates in described)), np.float32)
+    first = 0
+    for planes, to_variates in described:
+        part = rows[:, first : first + to_variates.shape[1]]
+        # Written over: of volumes each copy is a hundred megabytes.
+        np.matmul(as_rows(planes), to_variates[:-1].astype(np.float32), out=part)
+        part += to_variates[-1].astype(np.float32)
+        first += to_variates.shape[1]
+    np.clip(rows, -_MOST, _MOST, out=rows)
+    rows *= shown.reshape(-1, 1)
+    return from_rows(rows, shown.shape)
 
 
 def assumed(images: Described) -> Related | None:
@@ -243,8 +262,8 @@ def assumed(images: Described) -> Related | None:
     images : Described
         Two images.
     """
-    fixed: list[Float32] = []
-    moving: list[Float32] = []
+    fixed: list[tuple[Float32, NDArray[np.float64]]] = []
+    moving: list[tuple[Float32, NDArray[np.float64]]] = []
     for features in images.features:
         if not features.paired:
             continue
@@ -257,9 +276,9 @@ def assumed(images: Described) -> Related | None:
                 return None
             mean, width = inside.mean(axis=1), np.maximum(inside.std(axis=1), 1e-9)
             to_unit = np.vstack([np.diag(1 / width), -mean / width])
-            made.append(_variates(planes, shown, np.asarray(to_unit, float)))
+            made.append((planes, np.asarray(to_unit, float)))
     if not fixed:
         return None
-    one, other = np.concatenate(fixed), np.concatenate(moving)
+    one, other = _variates(fixed, images.fixed_shown), _variates(moving, images.moving_shown)
     closeness = np.full(len(one), _ASSUMED, np.float32)
     return Related(images.grid, one, other, images.fixed_shown, images.moving_shown, closeness)

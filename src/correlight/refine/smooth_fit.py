@@ -176,6 +176,11 @@ class Problem:
         How strongly the field is held back.
     landmarks : Pairs, optional
         Points that the field should lead to each other, both in its frame.
+
+    Attributes
+    ----------
+    spacing : (D,) array
+        Sides of a pixel of the features, which coefficients and their covariances count in.
     """
 
     def __init__(
@@ -183,7 +188,7 @@ class Problem:
     ) -> None:
         self._compared, self.lattice, self._landmarks = compared, lattice, landmarks
         self._design = lattice.design(compared.points)
-        self._spacing = np.asarray(compared.images.grid.spacing)
+        self.spacing = np.asarray(compared.images.grid.spacing)
         self._penalty = smoothness.penalty(lattice)
         self._last: tuple[NDArray[np.float64], list[OneWay]] | None = None
         self._known = None if landmarks is None else lattice.design(landmarks.fixed)
@@ -218,7 +223,7 @@ class Problem:
             return np.inf
         # What leaves the other image is as likely as features that have nothing in common: it counts nothing.
         data = -sum(float(way.counts @ way.alike) for way in ways)
-        scaled = (coefficients / self._spacing).ravel()
+        scaled = (coefficients / self.spacing).ravel()
         return data + missed + 0.5 * float(scaled @ (self._penalty @ scaled))
 
     def step(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -226,15 +231,15 @@ class Problem:
         count, ndim = coefficients.shape
         ways = self._ways(coefficients)
         pull, curvature = ways[0].pull + ways[1].pull, ways[0].curvature + ways[1].curvature
-        gradient = (self._design.T @ pull).ravel() + self._penalty @ (coefficients / self._spacing).ravel()
+        gradient = (self._design.T @ pull).ravel() + self._penalty @ (coefficients / self.spacing).ravel()
         design, back, penalty = self._design, self._design.T.tocsr(), self._penalty
         squared = design.multiply(design).T.tocsr()
         own = np.stack([squared @ curvature[:, axis, axis] for axis in range(ndim)], axis=-1).ravel()
         own += penalty.diagonal()
         known, weight = self._known, np.zeros(ndim)
         if known is not None and self._landmarks is not None:
-            weight = (self._spacing / self._landmarks.error) ** 2
-            missed = self._missed(coefficients) * (self._spacing / self._landmarks.error)
+            weight = (self.spacing / self._landmarks.error) ** 2
+            missed = self._missed(coefficients) * (self.spacing / self._landmarks.error)
             gradient += (known.T @ missed).ravel()
             own += (known.multiply(known).sum(axis=0)[:, None] * weight).ravel()
 
@@ -255,7 +260,7 @@ class Problem:
             maxiter=_INNER,
             M=LinearOperator((size, size), matvec=lambda vector: inverse * vector, dtype=float),
         )
-        return np.asarray(found.reshape(count, ndim) * self._spacing)
+        return np.asarray(found.reshape(count, ndim) * self.spacing)
 
     def normal(self, coefficients: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Second derivatives of the negative logarithm of the likelihood and of the penalty, dense, in pixels.
@@ -271,10 +276,10 @@ class Problem:
                 weighted = sparse.diags_array(curvature[:, one, other]) @ self._design
                 data[:, one, :, other] = (self._design.T @ weighted).toarray()
             if self._known is not None and self._landmarks is not None:
-                weight = float(self._spacing[one] / self._landmarks.error) ** 2
+                weight = float(self.spacing[one] / self._landmarks.error) ** 2
                 data[:, one, :, one] += weight * (self._known.T @ self._known).toarray()
         return data.reshape(count * ndim, count * ndim), self._penalty.toarray()
 
     def length(self, step: NDArray[np.float64]) -> float:
         """Greatest displacement of a step at any place, in pixels of the features."""
-        return float(np.abs(self._design @ (step / self._spacing)).max(initial=0.0))
+        return float(np.abs(self._design @ (step / self.spacing)).max(initial=0.0))

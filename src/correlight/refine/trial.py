@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.errors import TransformError
+from correlight.geometry import Points
 from correlight.images.image import Float32, Mask
 from correlight.progress import checkpoint
 from correlight.refine.compared import Compared
@@ -68,6 +69,28 @@ class State:
         return self.compared.repeated(self.fit.field)
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is kept of a fit to a part of the images; features of volumes take most of the memory."""
+
+    fit: SmoothFit
+    points: Points
+    weight: float
+
+    @classmethod
+    def of(cls, state: State) -> Known:
+        """Of a fit."""
+        return cls(state.fit, state.compared.points, state.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class Fits:
+    """One lattice fitted to everything, and to either half."""
+
+    everything: State
+    halves: tuple[Known, ...]
+
+
 class Trial:
     """Fits of every lattice to both halves of a checkerboard; if need be, of the coarsest to all but each quarter.
 
@@ -80,14 +103,16 @@ class Trial:
     agreement, linear : float
         What both images say of each other on parts that were not fitted to, in nats for each place: under the best
         field, and under the linear map.
-    fits : dict of int to list of fits
-        To everything and to either half, by the number of cells.
+    settings : FieldSettings
+        As it was given.
+    fits : dict of int to Fits
+        By the number of cells.
     """
 
     def __init__(
         self, images: Described, settings: FieldSettings, found: Displacements | None, landmarks: Pairs | None = None
     ) -> None:
-        self._images, self._settings, self._found, self._landmarks = images, settings, found, landmarks
+        self._images, self.settings, self._found, self._landmarks = images, settings, found, landmarks
         # What a fit may begin from, other than the linear map.
         self._starts = [] if found is None else [found]
         if landmarks is not None:
@@ -97,7 +122,7 @@ class Trial:
         self._scale = (_ACROSS / max(images.grid.shape)) ** 2
         self.best: int | None = None
         self.gain = self.agreement = self.linear = 0.0
-        self.fits: dict[int, list[State]] = {}
+        self.fits: dict[int, Fits] = {}
         self._chance: dict[int | None, Chance] = {part: {} for part in (None, *HALVES, *QUARTERS)}
         self._begun: Displacements | None = None
         self._repeated: float | None = None
@@ -108,12 +133,18 @@ class Trial:
         carried = without
         self.linear = float(np.nanmean(without)) if np.isfinite(without).any() else 0.0
         for cells in _CELLS[self._images.grid.ndim]:
-            made = [self._fitted(part, cells) for part in (None, *HALVES)]
-            fits = [state for state in made if state is not None]
-            if len(fits) < len(made):
+            everything = self._fitted(None, cells)
+            if everything is None:
                 return
-            self.fits[cells] = fits
-            here = np.concatenate([self._tested(fits[half + 1], half) for half in HALVES])
+            halves, tested = [], []
+            for half in HALVES:
+                state = self._fitted(half, cells)
+                if state is None:
+                    return
+                halves.append(Known.of(state))
+                tested.append(self._tested(state, half))
+            self.fits[cells] = Fits(everything, tuple(halves))
+            here = np.concatenate(tested)
             more, overall = gain(carried, here), gain(without, here)
             if self.best is None:
                 self.gain = max(self.gain, overall)
@@ -171,7 +202,7 @@ class Trial:
         start: NDArray[np.float64] | None,
     ) -> State:
         checkpoint()
-        smoothness = Smoothness(weight, self._settings.divergence, self._settings.curl)
+        smoothness = Smoothness(weight, self.settings.divergence, self.settings.curl)
         landmarks = self._landmarks
         if landmarks is not None:
             # Places of the images repeat each other, and each counts in full; a landmark speaks for itself.
@@ -185,8 +216,9 @@ class Trial:
         """A lattice fitted to a half of the images, or to everything; None where they have nothing in common."""
         lattice = Lattice.over(self._images.grid, cells)
         if self.fits:
-            before = self.fits[max(self.fits)][0 if part is None else part + 1]
-            same = before.fit.on(lattice, before.compared.points)
+            fits = self.fits[max(self.fits)]
+            before = Known.of(fits.everything) if part is None else fits.halves[part]
+            same = before.fit.on(lattice, before.points)
             return self._refitted(part, lattice, same, (before.weight / self._scale,))
         if part is not None:
             return self._begun_anew(part, lattice)
