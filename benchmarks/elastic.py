@@ -257,10 +257,9 @@ def by_peer(bent: Bent, peer: str, points: NDArray[np.float64]) -> tuple[NDArray
     both = planes_of(bent)[-1]
     over = PlanePair(both.fixed, both.moving, CHANNELS).overlay(bent.start, 512)
     grid = over.fixed.grid
-    led, *rest = run_peer(
-        peer, over.fixed.values, over.moving.values, over.fixed.mask & over.moving.mask, grid.index(points)
-    )
-    return grid.points(led), *rest
+    shown = over.fixed.mask & over.moving.mask
+    led, least, seconds, spent = run_peer(peer, over.fixed.values, over.moving.values, shown, grid.index(points))
+    return grid.points(led), least, seconds, spent
 
 
 def run_peer(
@@ -278,8 +277,7 @@ def run_peer(
         threads = dict.fromkeys(("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"), "1")
         subprocess.run(command, cwd=ROOT, env={**os.environ, **threads}, check=True, capture_output=True)
         with np.load(out) as found:
-            numbers = (float(found[name]) for name in ("least_volume", "seconds", "processor_seconds"))
-            return found["led"], *numbers
+            return found["led"], *(float(found[name]) for name in ("least_volume", "seconds", "processor_seconds"))
 
 
 def tier(row: dict[str, Any]) -> str:

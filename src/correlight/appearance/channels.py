@@ -152,7 +152,7 @@ class Joined:
         return tuple(group for channels in self.several for group in channels(values, mask))
 
 
-def joined(*several: Channels) -> Joined:
+def joined(*several: Channels) -> Channels:
     """The groups of several kinds of channels, one after the other."""
     return Joined(several)
 
