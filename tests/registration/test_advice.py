@@ -66,6 +66,12 @@ def test_a_rival_leads_to_its_number(refused) -> None:
     assert topics(replace(doubtful, verdict=Verdict("doubtful", 0.6, ("?",))))[0] == "look"
 
 
+def test_the_other_half_of_a_symmetric_specimen_leads_to_limits(refused) -> None:
+    half = Evidence("Rivals with less in common", 1.1, 1.25, False, "A pose with less in common fits almost as well.")
+    doubtful = replace(refused, verdict=Verdict("doubtful", 0.8, ("?",), (half,)))
+    assert topics(doubtful)[:2] == ["limits", "look"]
+
+
 def test_unusual_images_lead_to_a_recipe_without_learned_features(refused) -> None:
     unusual = Evidence("Out-of-distribution score", 2.0, 1.0, False, "One of the images is unlike the training images.")
     known = replace(refused, scale_claimed=1.0, verdict=Verdict("refused", 0.1, ("?",), (unusual,)))

@@ -44,8 +44,11 @@ def advice_for(
 
 
 def _about_poses(result: Result) -> Iterator[Advice]:
-    rivals = [one for one in result.verdict.evidence if one.name == "Margin over rivals" and not one.favours]
-    if rivals and len(result.poses) > 1:
+    against = {one.name for one in result.verdict.evidence if not one.favours}
+    if "Rivals with less in common" in against:
+        said = "If the specimen is symmetric, limit the search by what is known: mirrored or not, a range of rotations."
+        yield Advice("limits", said)
+    if "Margin over rivals" in against and len(result.poses) > 1:
         yield Advice("pose", "Compare the poses in the report; if another one is right, ask for it by its number.")
     elif result.status == "doubtful":
         yield Advice("look", "Look at the overlay: if structures of both images coincide everywhere, it can be used.")
