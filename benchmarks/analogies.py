@@ -184,12 +184,17 @@ def measured(case: Case, start: Affine) -> dict[str, np.ndarray]:
     return found
 
 
-def by_auto(name: str, seed: int, case: Case) -> tuple[float, str]:
-    """Mean error of `auto`, which is given neither start nor model, and its verdict; from the rows of the same draw."""
+def by_auto(name: str, seed: int, case: Case, *, run: bool) -> tuple[float, str] | None:
+    """Mean error of `auto`, which is given neither start nor model, and its verdict; from the rows of the same draw.
+
+    None where there is no such row and it shall not be run.
+    """
     for line in (RESULTS / "accuracy-near.jsonl").read_text().splitlines():
         row = json.loads(line)
         if (row["pair"], row["seed"], row["recipe"]) == (name, seed, "auto"):
             return row["error_fraction"] * case.drawn.fixed.shape[-1] / case.spacing, row["status"]
+    if not run:
+        return None
     fixed, moving = (Image.from_array(one, rgb=one.ndim == 3) for one in (case.drawn.fixed, case.drawn.moving))
     result = register(fixed, moving, "auto", workers=1)
     return case.drawn.error(result.moving_from_fixed) / case.spacing, result.status
@@ -217,7 +222,7 @@ def groups(data: Path) -> list[tuple[list[Pair], list[Pair]]]:
     return [(quarters[2:], quarters[:2]), *sections, (fields[2:], fields[:2])]
 
 
-def registration(data: Path, seeds: int, atoms: int, samples: int) -> list[str]:
+def registration(data: Path, seeds: int, atoms: int, samples: int, *, auto: bool) -> list[str]:
     """Run the draws that are not known yet; the table of all, and what was predicted."""
     learning = {"atoms": atoms, "samples": samples}
     done = {(row["pair"], row["seed"]) for row in _rows(learning)}
@@ -230,7 +235,7 @@ def registration(data: Path, seeds: int, atoms: int, samples: int) -> list[str]:
         for pair, seed in missing:
             case = case_of(pair, model, seed)
             found = measured(case, start_of(case, seed))
-            error, status = by_auto(pair.name, seed, case)
+            known = by_auto(pair.name, seed, case, run=auto)
             row = {
                 "pair": pair.name,
                 "seed": seed,
@@ -238,8 +243,7 @@ def registration(data: Path, seeds: int, atoms: int, samples: int) -> list[str]:
                 "training_processor_seconds": round(model.seconds),
                 "means": {key: round(float(errors.mean()), 4) for key, errors in found.items()},
                 "squares": {key: round(float(np.mean(errors**2)), 4) for key, errors in found.items()},
-                "auto": round(error, 4),
-                "status": status,
+                **({"auto": round(known[0], 4), "status": known[1]} if known else {}),
             }
             append_row(ROWS, row)
             print(json.dumps(row), flush=True)
@@ -267,9 +271,10 @@ def table_of(rows: Sequence[dict[str, Any]]) -> list[str]:
             mean = float(np.mean([row["means"][key] for row in some]))
             wide = float(np.mean([row["squares"][key] for row in some])) - mean**2
             cells.append(f"{mean:.2f} ± {np.sqrt(max(wide, 0)):.2f}")
-        auto = np.mean([row["auto"] for row in some])
-        verdicts = ", ".join(row["status"] for row in some)
-        table.append(f"| {name} | {len(some)} | {' | '.join(cells)} | {auto:.2f} | {verdicts} |")
+        known = [row for row in some if "auto" in row]
+        auto = f"{np.mean([row['auto'] for row in known]):.2f}" if known else "–"
+        verdicts = ", ".join(row["status"] for row in known)
+        table.append(f"| {name} | {len(some)} | {' | '.join(cells)} | {auto} | {verdicts} |")
     return table
 
 
@@ -312,11 +317,12 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[200, 1024])
     parser.add_argument("--atoms", type=int, default=900)
     parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--without-auto", action="store_true", help="take it from rows of other benchmarks only")
     given = parser.parse_args()
     learning = given.atoms, given.samples
     if given.what == "registration":
         command = f"registration --data FOLDER --seeds {given.seeds} --atoms {given.atoms} --samples {given.samples}"
-        lines, name = registration(given.data, given.seeds, *learning), "analogies"
+        lines, name = registration(given.data, given.seeds, *learning, auto=not given.without_auto), "analogies"
         said = (
             f"Mean and standard deviation of the distance from the truth, in pixels of images {WIDTH} pixels wide "
             f"(one is 0.5 % of the width). Starts are up to {TURN:g}° and "

@@ -169,8 +169,9 @@ def contrasts(given: argparse.Namespace) -> None:
         folder = given.model / contrast.replace(" ", "-")
         train(argparse.Namespace(**{**vars(given), "model": folder, "contrast": contrast}))
         model, row = load_model(folder), {"contrast": contrast, "left_out": given.left_out, "steps": given.steps}
-        for name in given.pairs.split(","):
-            tried = [by_grey_values(draw(pairs[name], "free", seed), recipe, folder) for seed in range(given.seeds)]
+        for name in (given.left_out, "deepclem-demo"):
+            seeds = range(given.seeds if name in given.pairs.split(",") else 0)
+            tried = [by_grey_values(draw(pairs[name], "free", seed), recipe, folder) for seed in seeds]
             row[name] = {"correlation": agreement(model, pairs[name]), "draws": tried}
         print(json.dumps(row), flush=True)
         append_row(CONTRAST_ROWS, row)
@@ -187,10 +188,10 @@ def contrasts(given: argparse.Namespace) -> None:
         for name in (name for name in row if name.startswith("deepclem")):
             tried, count = row[name]["draws"], len(row[name]["draws"])
             right, accepted = (sum(one[key] for one in tried) for key in ("right", "accepted"))
+            error = f"{100 * np.median([one['error_fraction'] for one in tried]):.2f}" if tried else "–"
             lines.append(
                 f"| {row['contrast']} | {row['left_out']} | {row['steps']} | {name} | {row[name]['correlation']:.3f} | "
-                f"{right} of {count} | {accepted} of {count} | "
-                f"{100 * float(np.median([one['error_fraction'] for one in tried])):.2f} |"
+                f"{right} of {count} | {accepted} of {count} | {error} |"
             )
     CONTRAST_ROWS.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
@@ -201,9 +202,9 @@ def agreement(model: Model, pair: Pair) -> float:
         Plane.of(Image.from_array(one, rgb=one.ndim == 3), None if one.ndim == 3 else 0)
         for one in (pair.fixed, pair.moving)
     )
-    small = model.at_its_pixels(fixed)
-    made = model.apply(small)
-    laid = lay(moving.shrunk(model.facts.shrink), pair.moving_from_fixed, small.grid)
+    rows, columns = model.at_its_pixels(fixed).grid.shape
+    made = model.apply(fixed).resized((rows, columns))
+    laid = lay(moving.shrunk(model.facts.shrink), pair.moving_from_fixed, made.grid)
     both = made.mask & laid.mask
     return round(float(np.corrcoef(made.values[both], laid.values[both])[0, 1]), 4)
 
