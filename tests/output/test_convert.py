@@ -353,6 +353,21 @@ def test_a_program_that_takes_landmarks_only_gets_landmarks_made_of_the_result(n
     np.testing.assert_allclose(shift(made.fixed.points), made.moving.points, rtol=0, atol=2e-7 * 16)
 
 
+def test_a_view_of_mobie_calls_its_source_as_the_moving_file_is_called(tmp_path, capsys) -> None:
+    out = result_folder(tmp_path / "out", Affine.of(np.eye(2) * 1.1, (0.4, 0.7)))
+    record = json.loads((out / "result.json").read_text())
+    record["moving"]["path"] = "raw/light.ome.tif"
+    (out / "result.json").write_text(json.dumps(record))
+    assert run(out, tmp_path / "mobie.json") == ACCEPTED
+    assert "calls its source light, after the moving image" in capsys.readouterr().err
+    [view] = json.loads((tmp_path / "mobie.json").read_text())["views"].values()
+    assert view["sourceTransforms"][0]["affine"]["sources"] == ["light"]
+    assert run(out, tmp_path / "b_mobie.json", "--name", "lm") == ACCEPTED
+    assert '"lm"' in (tmp_path / "b_mobie.json").read_text()
+    capsys.readouterr()
+    assert ".mat" not in refused(capsys, out, tmp_path / "a.abc")
+
+
 def test_landmarks_are_made_in_the_number_asked_for(tmp_path, capsys) -> None:
     shift = Affine.of(np.eye(2) * 1.1, (0.4, 0.7))
     out = result_folder(tmp_path / "out", shift)

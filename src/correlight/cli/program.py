@@ -70,7 +70,11 @@ def run(argv: Sequence[str] | None = None) -> int:
         return outcome if isinstance(outcome, int) else ACCEPTED
     except cyclopts.CycloptsError as error:
         one = re.sub(r"\.\s+([A-Z])", lambda start: f"; {start[1].lower()}", str(error)).rstrip(".?! ")
-        return _fail(f"{one}; run 'correlight --help' to see what is expected.", MISUSED)
+        # Which commands and options there are, the help says in full.
+        one = re.sub(r"[?;.]\s*available commands: .*", "", one, flags=re.IGNORECASE)
+        asked = next((name for name in error.command_chain or () if name in app), None)
+        help_of = f"correlight {asked} --help" if asked else "correlight --help"
+        return _fail(f"{one}; run '{help_of}' to see what is expected.", MISUSED)
     except Exception as error:
         failure = failure_of(error)
         if failure.kind == "internal" and os.environ.get("CORRELIGHT_DEBUG"):

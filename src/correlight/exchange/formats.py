@@ -192,7 +192,8 @@ def choose(path: str | Path, kind: ContentKind) -> Format:
     word = "A transform is" if kind == "transform" else f"{kind.capitalize()} are"
     if fitting:
         raise TransformError(f"The ending {suffix} stands for several formats; choose one: {_or(fitting)}.")
-    endings = _or(sorted({ending for entry in FORMATS.values() if kind in entry.writes for ending in entry.endings}))
+    writing = [entry for entry in FORMATS.values() if kind in entry.writes]
+    endings = _or(sorted({ending for entry in writing for ending in entry.endings if ending not in entry.reads_only}))
     raise TransformError(f"{word} written as {endings}; {path} ends in {suffix or 'nothing'}.")
 
 

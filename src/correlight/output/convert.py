@@ -36,6 +36,7 @@ from correlight.output.apply.saved import holds_result
 from correlight.output.nearest import LANDMARKS_PER_AXIS, in_landmarks, simpler
 from correlight.output.parts import Common
 from correlight.output.target import reserve, reserve_files
+from correlight.parsing import read_json, stem_of
 from correlight.transforms import Projective, Transform
 from correlight.transforms.bending import bends
 
@@ -178,6 +179,9 @@ def convert(
     if entry.name == "mobie" and context.shown is None:
         limits = " to ".join(f"{value:g}" for value in WHOLE_RANGE)
         notes.append(f"the view shows grey values from {limits}; give the moving image for limits of its own")
+    if entry.name == "mobie" and context.name is None and (name := _name_of(source, moving)) is not None:
+        context = replace(context, name=name)
+        notes.append(f"the view calls its source {name}, after the moving image; name it as the project does")
     inputs = [path for path in (source, fixed, moving, context.into) if path is not None]
     out = Path(target)
     if entry.folder:
@@ -189,6 +193,16 @@ def convert(
             _write(folder / out.name, content, entry, context)
             notes.extend(_read_back(folder / out.name, content, entry.name, context))
     return Converted(kind, entry.name, tuple(notes), found)
+
+
+def _name_of(source: str | Path, moving: str | Path | None) -> str | None:
+    """The moving image without its ending: the one that was given, or that of the record that is converted."""
+    if moving is None and holds_result(source):
+        record = Path(source) / _RECORD if Path(source).is_dir() else Path(source)
+        content = read_json(record, "the record of a registration")
+        image = content.get("moving") if isinstance(content, dict) else None
+        moving = image.get("path") if isinstance(image, dict) else None
+    return None if not isinstance(moving, str | Path) else stem_of(str(moving))
 
 
 def _write(path: Path, content: Content, entry: Format, context: ExchangeContext) -> None:
