@@ -20,7 +20,7 @@ from correlight.batch.row import Work
 from correlight.batch.run import Event, run_rows
 from correlight.batch.schedule import Schedule
 from correlight.batch.table import table_of
-from tests.batch.rows import COMMAND, HASTY, environment, left_over, run, write_couple, write_rows
+from tests.batch.rows import COMMAND, HASTY, environment, left_over, run, run_here, write_couple, write_rows
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 ROWS, KILLS = 10, 20
@@ -35,8 +35,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_couple(home, f"{number}_EM.tif", f"{number}_LM.tif", number)
         rows.append({"name": f"r{number}", "fixed": f"{number}_EM.tif", "moving": f"{number}_LM.tif", **HASTY})
     write_rows(home / "t.csv", rows)
-    assert run("t.csv", "-o", "whole", "--shard", "1/1", "--exit-zero", home=home).returncode == 0
-    assert run("--collect", "whole", "--exit-zero", home=home).returncode == 0
+    assert run_here("t.csv", "-o", "whole", "--shard", "1/1", "--exit-zero", home=home).returncode == 0
+    assert run_here("--collect", "whole", "--exit-zero", home=home).returncode == 0
     return home
 
 
@@ -222,7 +222,7 @@ def test_a_full_disk_pauses_and_goes_on(home: Path, small_disk: Path) -> None:
     assert 0 <= len(complete) < ROWS
     filler.unlink()
     subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
-    assert run("t.csv", "-o", out, "--shard", "1/1", "--exit-zero", home=home).returncode == 0
+    assert run_here("t.csv", "-o", out, "--shard", "1/1", "--exit-zero", home=home).returncode == 0
     assert finished(out).items() >= complete.items()
     assert len(finished(out)) == ROWS
     assert left_over(out) == []

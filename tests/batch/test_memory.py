@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reas
 
 # Pixels of the side of an image that takes 350 MB to look through, and of the part of it that is registered.
 SIDE, PART = 4000, 64
-HEAVY = 3
+HEAVY = 2
 # One group of processes may use so many bytes, by the version of control groups.
 GROUPS = {
     Path("/sys/fs/cgroup/memory"): "memory.limit_in_bytes",

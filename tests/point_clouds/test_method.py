@@ -131,7 +131,7 @@ def test_bending_is_followed_and_can_be_stored():
 def test_the_recipe_leads_here():
     labels = organelles(FIXED, 30, 0)
     images = Image.from_array(labels, 0.05), light_of(labels, truth(0), 0)
-    found = register(*images, "point-clouds", pose=None)
+    found = registered(0)
     assert found.recipe == "point-clouds"
     assert found.model_reason == "the recipe takes no other"
     with pytest.raises(UsageError, match="cannot take a rotation of flat images into account; it takes mirror, start"):
@@ -172,5 +172,5 @@ def test_volumes_are_laid_onto_each_other():
 def test_the_same_call_gives_the_same_result():
     labels = organelles(FIXED, 30, 0)
     images = Image.from_array(labels, 0.05), light_of(labels, truth(0), 0)
-    first, again = register(*images, "point-clouds"), register(*images, "point-clouds")
+    first, again = registered(0), register(*images, "point-clouds")
     assert np.array_equal(first.poses[0].moving_from_fixed.matrix, again.poses[0].moving_from_fixed.matrix)
