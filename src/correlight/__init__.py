@@ -1,5 +1,20 @@
 """correlight: registration of images of one specimen from different microscopes.
 
+To start with::
+
+    from correlight import read, register
+
+    result = register(read("em.tif"), read("light.tif"))  # or arrays, with fixed_spacing= and moving_spacing= in um
+    print(result)  # accepted, doubtful or refused, how exact, and why; bool(result) is whether it is accepted
+    result.save("out")  # report.html, the registered image, the transform: what `correlight register` writes
+    moved = result.warp(read("other_channel.tif"))  # another image from the place of light.tif, on the pixels of em.tif
+    there = result.transform_points([[12.5, 40.0]])  # y, x in um of em.tif, as positions in light.tif
+
+The first image is the fixed one, whose pixels stay; the second, the moving one, is laid onto it. ``help(register)``
+lists what can be asked for, ``help(read)`` how a part of a file is chosen, ``help(type(result))`` what a result can do.
+Landmarks set by hand go through `from_landmarks`, transforms of other programs through `read_transform` and
+`write_transform`.
+
 The public names are loaded when they are first used, so that importing the package stays cheap.
 """
 

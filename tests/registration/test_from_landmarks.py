@@ -20,6 +20,7 @@ from correlight.landmarks.synthetic import landmarks_of, untouched
 from correlight.landmarks.tables import LandmarkTable, PointTable
 from correlight.output.apply import apply
 from correlight.output.landmarks import read_pairs
+from correlight.output.start import said_of_start
 from correlight.registration.from_landmarks import from_landmarks
 from correlight.transforms import Affine, Chain, Displacement, Projective, ThinPlate
 from tests.known_pair import FIXED_SPACING, MOVING_FROM_FIXED, SHAPE, write_images
@@ -309,6 +310,17 @@ def test_landmarks_of_any_transform_are_known_again_in_any_file(
     again.moving.points[2] += [0.003, -0.004]
     again.fixed.points[4] += 0.01
     assert np.flatnonzero(~untouched(again, here, there)).tolist() == [2, 4]
+
+
+def test_a_start_of_landmarks_made_of_a_transform_is_called_so() -> None:
+    image = Image.from_array(np.zeros((40, 50), np.uint8))
+    made = landmarks_of(Affine.identity(2), image.grid, image.grid, 3)
+    said = " were made of a transform and moved by nobody since, so the search starts near that transform"
+    assert said_of_start(made, image, image, "a.csv") == (f"all landmarks of a.csv{said}",)
+    made.moving.points[0] += 0.3
+    assert said_of_start(made, image, image, "a.csv") == (f"8 of the 9 landmarks of a.csv{said}",)
+    made.fixed.points[1:] += 0.2
+    assert said_of_start(made, image, image, "a.csv") == ()
 
 
 def test_landmarks_set_by_hand_are_never_taken_for_made_ones() -> None:

@@ -109,7 +109,8 @@ def apply(
         names = ", ".join(moved.outside[:5]) + (" and others" if len(moved.outside) > 5 else "")
         there = "fixed" if points_in == "moving" else "moving"
         what = _PLACES.get(places, "points")
-        notes.append(f"{len(moved.outside)} {what} lie outside the {there} image, at least in part: {names}")
+        count = f"1 {what[:-1]} lies" if len(moved.outside) == 1 else f"{len(moved.outside)} {what} lie"
+        notes.append(f"{count} outside the {there} image, at least in part: {names}")
     tell_notes([*notes, *_doubts(transform, moved.status)])
     tell_found(moved.findings)
     return exit_code([moved.status], fail_on, exit_zero, _USUAL)
