@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from magicgui.widgets import ComboBox, Container, FileEdit, PushButton
+from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
 
 from correlight.errors import UsageError
@@ -40,6 +41,7 @@ from correlight.registration.start import start_of_pairs
 
 _AUTO = "by the landmarks"
 _ROLES = ("fixed", "moving")
+_WRONG = "#d64545"
 _Set = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp], NDArray[np.intp]]
 """Places in the fixed and the moving image, and the numbers of both."""
 
@@ -211,7 +213,8 @@ class LandmarksPanel(Panel):
             numbers = numbered(np.asarray(layer.features["number"], float), there)
             # What is selected would take on the colour of the next landmark.
             layer.selected_data = set()
-            layer.features = {"number": numbers}
+            if not np.array_equal(layer.features["number"], numbers):
+                layer.features = {"number": numbers}
         numbers_of = {role: self.points[role].features["number"] for role in _ROLES}
         for role, other in (_ROLES, _ROLES[::-1]):
             self.points[role].feature_defaults = {"number": next_number(numbers_of[role], numbers_of[other])}
@@ -219,7 +222,9 @@ class LandmarksPanel(Panel):
     def _paint(self, layer: Any, colour: str, wrong: Sequence[bool]) -> None:
         """Paint those landmarks red that cannot be right."""
         if wrong:
-            layer.face_color = ["#d64545" if each else colour for each in wrong]
+            colours = transform_color([_WRONG if each else colour for each in wrong])
+            if not np.allclose(layer.face_color, colours):
+                layer.face_color = colours
         layer.current_face_color = colour
 
     def _step_back(self) -> None:
@@ -350,4 +355,6 @@ class LandmarksPanel(Panel):
     def _registered(self, outcome: Outcome) -> Iterator[None]:
         yield from super()._registered(outcome)
         self._follow()
+        yield
         self._update()
+        yield

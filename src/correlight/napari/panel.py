@@ -231,6 +231,7 @@ class Panel(QScrollArea):
         self.view = view
         yield from view.show()
         self._take_up(view)
+        yield
         refused = "Nothing was moved, for the result is refused." if outcome.result.status == "refused" else ""
         grids = outcome.fixed.image.grid, outcome.moving.image.grid
         notes = [

@@ -68,6 +68,20 @@ def _undrawn(canvas: QWidget | None) -> Iterator[None]:
             canvas.setUpdatesEnabled(True)
 
 
+@contextmanager
+def _unselected(layers: Any) -> Iterator[None]:
+    """Leave selected what is selected when a layer is added in the block, for selecting takes as long as drawing.
+
+    napari has no other way to say that; a version that does not know this one selects the layer.
+    """
+    before = getattr(layers, "_activate_on_insert", True)
+    layers._activate_on_insert = False
+    try:
+        yield
+    finally:
+        layers._activate_on_insert = before
+
+
 class ResultView:
     """Shows one outcome in a viewer, and takes it away again.
 
@@ -145,6 +159,7 @@ class ResultView:
         self.listen()
         yield
         self._look_at_fixed()
+        yield
 
     def _look_at_fixed(self) -> None:
         """Let the field of the fixed image fill the canvas."""
@@ -236,9 +251,12 @@ class ResultView:
         yield
         # Widgets and shaders of the layer are made now, and what it looks like is drawn in the turn after the next.
         with _undrawn(self._canvas):
-            self.viewer.add_layer(layer)
+            with _unselected(self.viewer.layers):
+                self.viewer.add_layer(layer)
             self._added.append(layer)
             yield
+        yield
+        self.viewer.layers.selection.active = layer
         yield
 
     def _drop(self) -> None:
