@@ -9,6 +9,7 @@ import pytest
 
 from correlight.errors import ReadError, TransformError, WriteError
 from correlight.exchange import ExchangeContext, read_transform, write_transform
+from correlight.exchange.formats import recognise
 from correlight.geometry import Grid
 from correlight.output.convert import convert
 from correlight.transforms import Affine, Displacement, Projective
@@ -79,7 +80,7 @@ def test_a_bare_matrix_is_not_taken_without_being_told_which_way_it_leads(name: 
         ("a.txt", "1 2 3\n0 1\n", "rows of one length"),
         ("a.txt", "1 2 3\n0 1 nan\n", "finite"),
         ("a.txt", "name,y,x\n1,2,3\n", "matrix of numbers"),
-        ("a.txt", "", "finite numbers"),
+        ("a.txt", "", "which holds nothing"),
         ("a.txt", "1 0 0\n0 1 0\n0 0 0\n", "no transform"),
         ("a.json", "{", "no valid JSON"),
         ("a.json", "{}", "No matrix was found"),
@@ -137,3 +138,10 @@ def test_a_bare_matrix_of_pixels_is_read_with_the_pixel_sizes_of_the_images(tmp_
     told = convert(tmp_path / "affinder.csv", tmp_path / "b.tfm", read_as="napari", context=context, **spacings)
     assert told.notes == ()
     np.testing.assert_allclose(read_transform(tmp_path / "b.tfm").inverse()([[0, 0]]), [[5, 6]])
+
+
+@pytest.mark.parametrize(("name", "text"), [("e.csv", ""), ("e.json", "[]\n"), ("e.txt", "\n \n")])
+def test_a_file_that_holds_nothing_is_called_empty(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ReadError, match="which holds nothing"):
+        recognise(tmp_path / name)

@@ -168,7 +168,7 @@ def test_buttons_in_any_order(opened: Open) -> None:
     for _ in range(2):
         start(it)
         it.click(it.panel.error)
-    assert len(it.panel._viewer.layers) == 6
+    assert len(it.panel._viewer.layers) == 5
     it.viewer.layers.remove("electron")
     for button in (it.panel.error, it.panel.undo):
         it.click(button)

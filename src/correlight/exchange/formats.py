@@ -125,6 +125,8 @@ def recognise(path: str | Path) -> Format:
     if start.startswith(b"\x89HDF") or suffix in (".h5", ".hdf5", ".tfm", ".mat"):
         return FORMATS["itk"]
     text = plain(start).lstrip("\ufeff \t\r\n")
+    if text.rstrip() in ("", "[]"):
+        raise ReadError(f"A transform, landmarks or points were expected in {path}, which holds nothing.")
     recognisers = {".txt": _of_text, ".csv": _of_csv, ".json": _of_json, ".xml": _of_xml}
     if suffix not in recognisers:
         raise ReadError(f"A transform in a folder was expected with the ending {suffix}; {path} is a file.")

@@ -57,7 +57,8 @@ class Kept:
 
     def keep(self, *layers: Any) -> None:
         """Take down where layers lie, before they are moved; again does nothing."""
-        for layer in layers:
+        for seen in layers:
+            layer = _itself(seen)
             stack = _MOVED.setdefault(layer, [])
             if self._at(layer) is None:
                 stack.append((self._who, Place.of(layer)))
@@ -85,15 +86,20 @@ class Kept:
 
     def show_before(self, layer: Any) -> None:
         """Lay a layer where it lay before, and keep it all the same; not one that somebody else moved since."""
-        at = self._at(layer)
-        if at is not None and at == len(_MOVED[layer]) - 1:
-            _MOVED[layer][at][1].give(layer)
+        at, stack = self._at(layer), _MOVED.get(_itself(layer), [])
+        if at is not None and at == len(stack) - 1:
+            stack[at][1].give(layer)
 
     def _at(self, layer: Any) -> int | None:
-        whose = (number for number, (who, _) in enumerate(_MOVED.get(layer, ())) if who is self._who)
+        whose = (number for number, (who, _) in enumerate(_MOVED.get(_itself(layer), ())) if who is self._who)
         return next(whose, None)
 
 
 def was_moved(layer: Any) -> bool:
     """Whether a layer lies where the plug-in laid it."""
-    return bool(_MOVED.get(layer))
+    return bool(_MOVED.get(_itself(layer)))
+
+
+def _itself(layer: Any) -> Any:
+    """The layer, where napari hands it to plug-ins in a wrapping, which lives shorter."""
+    return getattr(layer, "__wrapped__", layer)

@@ -68,20 +68,6 @@ def _undrawn(canvas: QWidget | None) -> Iterator[None]:
             canvas.setUpdatesEnabled(True)
 
 
-@contextmanager
-def _unselected(layers: Any) -> Iterator[None]:
-    """Leave selected what is selected when a layer is added in the block, for selecting takes as long as drawing.
-
-    napari has no other way to say that; a version that does not know this one selects the layer.
-    """
-    before = getattr(layers, "_activate_on_insert", True)
-    layers._activate_on_insert = False
-    try:
-        yield
-    finally:
-        layers._activate_on_insert = before
-
-
 class ResultView:
     """Shows one outcome in a viewer, and takes it away again.
 
@@ -251,12 +237,15 @@ class ResultView:
         yield
         # Widgets and shaders of the layer are made now, and what it looks like is drawn in the turn after the next.
         with _undrawn(self._canvas):
-            with _unselected(self.viewer.layers):
+            selection = self.viewer.layers.selection
+            # That it is selected takes as long again, and is told in a step of its own.
+            with selection.events.blocker():
                 self.viewer.add_layer(layer)
             self._added.append(layer)
             yield
         yield
-        self.viewer.layers.selection.active = layer
+        selection.clear()
+        selection.active = layer
         yield
 
     def _drop(self) -> None:
