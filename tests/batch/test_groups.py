@@ -92,7 +92,7 @@ def test_a_group_ends_the_same_in_any_order_and_is_not_done_again(tmp_path: Path
     for home in (tmp_path / "one", tmp_path / "two"):
         for name, turn in turns.items():
             write_couple(home, f"{name}_EM.tif", f"{name}_LM.tif", ord(name), 72, turn)
-    cells = {"model": "rigid", "mirror": "no", "scale": "0.98..1.02", "grid": "none", "group": "g"}
+    cells = {"model": "rigid", "mirror": "no", "scale": "0.98..1.02", "stretch": "1..1", "grid": "none", "group": "g"}
     rows = table_of(
         [{**cells, "name": name, "fixed": f"{name}_EM.tif", "moving": f"{name}_LM.tif"} for name in turns]
         + [{**cells, "name": "bad", "fixed": "none.tif", "moving": "a_LM.tif"}]

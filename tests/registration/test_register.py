@@ -279,6 +279,7 @@ def test_a_symmetric_specimen_is_doubtful_and_says_which_way_it_fits_as_well(tur
         Image.from_array(255 - smooth),
         rotation=(-10, 190),
         scale=(0.98, 1.02),
+        stretch=UNSTRETCHED,
         mirror=False,
         model="rigid",
     )
