@@ -172,7 +172,7 @@ def test_other_settings_do_not_continue_a_run(trained: Path) -> None:
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import correlight.learn.descriptor.train as t\n"
-        "t._SAVED_EVERY, t._CHECKED_BATCHES, t._UNSEEN_DRAWN = 2, 1, 4\n"
+        "t._SAVED_EVERY, t._CHECKED_BATCHES, t._UNSEEN_DRAWN, t._UNSEEN_SKETCHED = 2, 1, 4, 0\n"
         "import correlight.learn.descriptor.export as e; e._LOOKED_AT = 3\n"
         "import correlight.learn.descriptor.quantise as q; q._LOOKED_AT = 1\n"
         "s = t.Settings(steps=int(sys.argv[2]), size=2, kinds=(), sketched=0, drawn=8, photographs=False)\n"
