@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,7 @@ def test_every_recipe_is_in_the_table_of_recipes() -> None:
     assert [path.stem for path in (PACKAGE / "recipes").glob("*.toml") if f"[`{path.stem}`]" not in table] == []
 
 
+@cache
 def reasons() -> set[str]:
     """The names of all pieces of evidence that can speak against a result, as the source spells them."""
     found: dict[str, set[str]] = {}
