@@ -72,6 +72,20 @@ def test_a_file_holds_all_channels_with_their_values_names_colours_and_ranges(
     assert again.grid.spacing == pytest.approx(images[0].grid.spacing)
 
 
+def test_beside_it_stands_what_imagej_opens_with_ranges_and_colours(images: tuple[Image, Image], folder: Path) -> None:
+    with tifffile.TiffFile(folder / "composite.tif") as file:
+        pixels, said = file.asarray(), file.imagej_metadata
+    assert said is not None
+    np.testing.assert_array_equal(pixels, expected(images))
+    assert said["mode"] == "composite"
+    shown = how_shown(images)
+    assert said["Ranges"] == pytest.approx([limit for one in shown for limit in (one.low, one.high)])
+    assert [tuple(lut[:, -1].tolist()) for lut in said["LUTs"]] == [WHITE, MAGENTA, GREEN]
+    again = read(folder / "composite.tif")
+    assert again.channels == read(folder / "composite.ome.tif").channels
+    assert again.grid.spacing == pytest.approx(images[0].grid.spacing)
+
+
 def test_a_large_one_is_a_store_that_says_the_same(
     images: tuple[Image, Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +122,8 @@ def test_bands_are_cut_alike_however_each_image_is_moved(tmp_path: Path, monkeyp
     coarse = Image.from_array(rng.integers(0, 9000, (3, 350, 20)).astype(np.int16))
     finer, coarser = Affine.of(3 * np.eye(2), (1.0, 1.0)), Affine.of(np.eye(2) / 2, (0.0, 0.0))
     moved = [Moved(fine, fine.grid, finer), Moved(coarse, coarse.grid, coarser, "nearest")]
-    (path,) = write_composite(tmp_path, fixed, moved)
+    path, same = write_composite(tmp_path, fixed, moved)
+    np.testing.assert_array_equal(tifffile.imread(same), tifffile.imread(path))
     pixels = tifffile.imread(path)
     assert (pixels.dtype, pixels.shape) == (np.dtype(np.float32), (5, 700, 40))
     np.testing.assert_array_equal(pixels[0], fixed.levels[0][0])
@@ -121,10 +136,12 @@ def test_a_stack_is_written_as_a_file_and_as_a_store(tmp_path: Path) -> None:
     fixed = Image.from_array(rng.integers(0, 255, (5, 60, 50)).astype(np.uint8)[None], spacing=(2.0, 1.0, 1.0))
     moving = Image.from_array(rng.integers(0, 4000, (2, 5, 60, 50)).astype(np.uint16), spacing=(2.0, 1.0, 1.0))
     shift = Affine.of(np.eye(3), (2.0, 3.0, -4.0))
-    file, store = write_composite(tmp_path, fixed, [Moved(moving, moving.grid, shift)])
+    file, same, store = write_composite(tmp_path, fixed, [Moved(moving, moving.grid, shift)])
     values, _ = warp(moving, moving.grid, shift, fixed.grid)
     pixels = np.concatenate([np.asarray(fixed.levels[0]).astype(np.uint16), values])
     np.testing.assert_array_equal(read(file).levels[0], pixels)
+    np.testing.assert_array_equal(read(same).levels[0], pixels)
+    assert read(same).grid.spacing == pytest.approx(fixed.grid.spacing)
     np.testing.assert_array_equal(read(store).levels[0][...], pixels)
 
 
@@ -140,7 +157,9 @@ def test_a_stack_is_written_as_a_file_and_as_a_store(tmp_path: Path) -> None:
 )
 def test_no_value_is_lost_where_types_differ(types: tuple[str, str], common: str, tmp_path: Path) -> None:
     fixed, moving = (Image.from_array(np.arange(64).reshape(8, 8).astype(name)) for name in types)
-    (path,) = write_composite(tmp_path, fixed, [Moved(moving, moving.grid, Affine.identity())])
+    path, *same = write_composite(tmp_path, fixed, [Moved(moving, moving.grid, Affine.identity())])
+    # ImageJ has no other types of pixels.
+    assert bool(same) is (common in ("uint8", "uint16", "float32"))
     pixels = tifffile.imread(path)
     assert pixels.dtype == np.dtype(common)
     np.testing.assert_array_equal(pixels[0], pixels[1])

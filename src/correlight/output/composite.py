@@ -21,6 +21,7 @@ from correlight.images.image import CoarseMask, Image, Mask, told_apart
 from correlight.images.pyramid import Smaller, shown_image
 from correlight.images.resample import Orders
 from correlight.io.write import TILE, TiffBands, bands_of, holds_type
+from correlight.io.write_imagej import ImageJBands, imagej_holds
 from correlight.io.write_zarr import ZarrBands
 from correlight.output.moved import Progress, fits_in_a_file, moved_bands
 from correlight.output.section import filling, flat, is_section
@@ -63,7 +64,8 @@ def write_composite(
     """Write the fixed image and all images that are moved onto it as the channels of one image.
 
     The pixels keep their values, in the smallest type that holds those of all. What is written is an OME-TIFF, above
-    2 GiB of pixels a store of OME-Zarr, and of a stack both. Neither holds more than a band of it in memory.
+    2 GiB of pixels a store of OME-Zarr, and of a stack both. Beside an OME-TIFF stands the same as a TIFF of ImageJ, if
+    that has such pixels: OME-TIFF states no display ranges. None holds more than a band of it in memory.
 
     Parameters
     ----------
@@ -97,11 +99,15 @@ def write_composite(
     pyramid: Smaller = "nearest" if nearest else "mean"
     options: dict[str, Any] = {"pyramid": pyramid, "shown": how_shown(images)}
     in_file = fits_in_a_file(math.prod(shape) * dtype.itemsize)
-    kinds: list[type[TiffBands] | type[ZarrBands]] = [TiffBands] if in_file else []
+    kinds: dict[str, type[TiffBands] | type[ImageJBands] | type[ZarrBands]] = {"ome.tif": TiffBands} if in_file else {}
+    if in_file and imagej_holds(dtype):
+        kinds["tif"] = ImageJBands
     if onto.ndim == 3 or not in_file:
-        kinds.append(ZarrBands)
-    paths = [folder / f"{name}.ome.{'tif' if kind is TiffBands else 'zarr'}" for kind in kinds]
-    writers = [kind(path, shape, dtype, onto, names, **options) for kind, path in zip(kinds, paths, strict=True)]
+        kinds["ome.zarr"] = ZarrBands
+    paths = [folder / f"{name}.{ending}" for ending in kinds]
+    writers = [
+        kind(path, shape, dtype, onto, names, **options) for kind, path in zip(kinds.values(), paths, strict=True)
+    ]
     with ExitStack() as stack:
         for writer in writers:
             stack.enter_context(writer)
