@@ -100,7 +100,9 @@ def test_its_settings_and_what_it_serves_hold_as_for_any_method(added: Path) -> 
     stack = Image.from_array(np.random.default_rng(0).random((1, 9, 40, 40)).astype(np.float32), (0.2, 0.1, 0.1))
     with pytest.raises(UsageError, match="shifted registers flat images; got two stacks"):
         register(stack, stack, added)
-    with pytest.raises(UsageError, match="shifted cannot take a rotation of flat images into account; it takes none"):
+    with pytest.raises(
+        UsageError, match="shifted cannot take a rotation of flat images into account; it takes landmarks"
+    ):
         register(flat, flat, added, rotation=(0.0, 10.0))
 
 
