@@ -36,7 +36,7 @@ OPINIONS = frozenset({"second", "measures", "unusual"})
 # A symmetric specimen leaves its orientation open, however well its place is known.
 _ONE_OF_TWO = 0.5
 # Where the wrong half of a brain lay on the other in the mirror, the right pose with little in common scored more;
-# beside right results of a dozen pairs, wrong ones with little in common scored 0.76 times as much at most.
+# beside right results of a dozen pairs, wrong ones with little in common scored 0.79 times as much at most.
 _LESS_COMMON_LIMIT = 1.25
 # A result that rests on a prediction from an unusual image, or on which half of a symmetric specimen is shown, is this
 # much less sure than what is accepted.

@@ -28,6 +28,7 @@ from correlight.geometry import Grid
 from correlight.images.display import RGB, Shown
 from correlight.images.image import Pixels
 from correlight.images.pyramid import Cascade, Smaller
+from correlight.io.write_imagej import ranges_and_colours
 from correlight.progress import threads
 
 TILE = 256  # pixels per side
@@ -266,11 +267,8 @@ def _shown_tags(shown: Sequence[Shown]) -> list[tuple[int, int, int, Any, bool]]
     """Display ranges and colours as ImageJ keeps them: OME-XML has no place for ranges."""
     if not shown:
         return []
-    ramp = np.arange(256, dtype=np.uint16)
-    luts = [np.stack([ramp * part // 255 for part in one.colour]).astype(np.uint8) for one in shown]
-    ranges = tuple(limit for one in shown for limit in (one.low, one.high))
     byteorder: Literal["<", ">"] = ">" if sys.byteorder == "big" else "<"
-    return list(tifffile.imagej_metadata_tag({"Ranges": ranges, "LUTs": luts}, byteorder))
+    return list(tifffile.imagej_metadata_tag(ranges_and_colours(shown), byteorder))
 
 
 def write_tiff(path: str | Path, array: NDArray[Any], grid: Grid, name: str = "value") -> None:

@@ -98,15 +98,22 @@ class ImageJBands:
         self._open.close()
 
 
+def ranges_and_colours(shown: Sequence[Shown]) -> dict[str, Any]:
+    """Display ranges and colours of channels as ImageJ keeps them in its tags."""
+    ramp = np.arange(256, dtype=np.uint16)
+    return {
+        "Ranges": tuple(limit for one in shown for limit in (one.low, one.high)),
+        "LUTs": [np.stack([ramp * part // 255 for part in one.colour]).astype(np.uint8) for one in shown],
+    }
+
+
 def _options(grid: Grid, channels: Sequence[str], shown: Sequence[Shown]) -> dict[str, Any]:
     """What ImageJ reads of pixel sizes, names, colours and ranges."""
-    ramp = np.arange(256, dtype=np.uint16)
     slices = grid.shape[0] if grid.ndim == 3 else 1
     metadata: dict[str, Any] = {
         "axes": "ZCYX" if grid.ndim == 3 else "CYX",
         "mode": "composite" if len(channels) <= _MOST_TOGETHER else "color",
-        "Ranges": tuple(limit for one in shown for limit in (one.low, one.high)),
-        "LUTs": [np.stack([ramp * part // 255 for part in one.colour]).astype(np.uint8) for one in shown],
+        **ranges_and_colours(shown),
         "Labels": list(channels) * slices,
     }
     if not grid.calibrated:
