@@ -247,7 +247,8 @@ def registration(data: Path, seeds: int, atoms: int, samples: int, *, auto: bool
             }
             append_row(ROWS, row)
             print(json.dumps(row), flush=True)
-            if seed == 0:
+            # Cases that stand in the file already have no picture any more: an earlier one of all is kept.
+            if seed == 0 and not done:
                 pictures.append(picture(case))
                 _show(pictures)
     return table_of(_rows(learning))
