@@ -33,7 +33,7 @@ _COMPARED = 256
 # Working sizes at which poses under a stretch are refined: they may be off by a whole step of the search.
 _STRETCH_LEVELS = (64, 128)
 # So many poses under stretches are made exact before the best of them is taken.
-_STRETCHES_REFINED = 12
+_STRETCHES_REFINED = 6
 # Without a rival, a pose counts as if one had scored this share of it.
 _SCORE_OF_NO_RIVAL = 0.4
 # Of 267 recorded results that scored less than the best of their deliberately wrong poses, none was right.

@@ -102,8 +102,10 @@ _SCALES_FIRST, _SCALES_MORE = 5, 4
 # Where 15 to 30 % are common, the right candidate ranks among the first 25 of 480 on coarse pixels, and on finer ones
 # among the first four in eleven of twelve draws of four real pairs (benchmarks.coarse).
 _KEPT_FOR_SECOND_LOOK = 45
-# So many candidates of each ranking are refined as long as the search may still try rare scales.
+# So many candidates of each ranking are refined as long as the search may still try rare scales, or other stretches.
 _KEPT_AT_COMMON_SCALES = 5
+# Two stated pixel sizes and a stretch between 1 and 1.6 leave seven scales of the first level.
+_FEW_SCALES = 8
 
 
 def search_poses(
@@ -202,19 +204,30 @@ class PoseSearch:
             Try no rare scales yet; the next call goes on with them unless the search is `complete`.
         """
         report = progress or (lambda fraction: None)
-        coarse, finer = self._schedule.coarse, self._schedule.finer
+        coarse = self._schedule.coarse
         found = self.every_scale(coarse, lambda done: report(0.7 * done), common_scales=common_scales)
-        steps = (coarse.rotation_step, coarse.scale_step)
         # A search that may go on ends here only if one pose scores far above all others; it is among the first then.
         most = coarse.keep if self.complete else _KEPT_AT_COMMON_SCALES
+        return self._followed(found, most, partial(_part_done, report, 0.7, 0.3))
+
+    def ranked_among(self, candidates: Sequence[RotationScale]) -> list[Pose]:
+        """The distinct poses that a few of the candidates of the first level lead to, best first."""
+        return self._followed(self.scored(candidates), _KEPT_AT_COMMON_SCALES, lambda done: None)
+
+    def _followed(self, found: Sequence[ScoredPose], most: int, report: Fraction) -> list[Pose]:
+        """The distinct poses that the best of the first level, so many of each ranking, lead to on finer levels."""
+        coarse, finer = self._schedule.coarse, self._schedule.finer
+        steps = (coarse.rotation_step, coarse.scale_step)
         promising = candidates_to_refine(found, min(coarse.keep, most), self.fixed.grid)
         again = self._schedule.second_look
+        before = 0.0 if again is None else 1 / 3
         if again is not None:
-            found = self.evaluate(again, promising, lambda done: report(0.7 + 0.1 * done))
+            found = self.evaluate(again, promising, lambda done: report(before * done))
             promising = candidates_to_refine(found, again.keep, self.fixed.grid)
         candidates = [corner for candidate in promising for corner in candidate.corners(*steps)]
         for number, level in enumerate(finer):
-            part = partial(_part_done, report, 0.7 + 0.3 * number / len(finer), 0.3 / len(finer))
+            share = (1 - before) / len(finer)
+            part = partial(_part_done, report, before + number * share, share)
             keep = min(level.keep, most)
             found = self.with_neighbours(level, candidates, part, keep)
             candidates = candidates_to_refine(found, keep, self.fixed.grid)
@@ -257,6 +270,12 @@ class PoseSearch:
         if limits.scored_as(self._limits):
             search._known = self._known
         return search
+
+    def all_if_few(self) -> list[RotationScale] | None:
+        """Every candidate of the first level where the scale is known well enough to compare all again; else None."""
+        if len(self._scales) > _FEW_SCALES:
+            return None
+        return [one for scale in self._scales for one in candidates_at(self._limits, self._schedule.coarse, scale)]
 
     def at_scale(self, scale: float) -> list[RotationScale]:
         """Every candidate of the first level at that of its scales which is nearest to one."""

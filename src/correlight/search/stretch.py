@@ -14,7 +14,6 @@ from correlight.images.plane import Plane
 from correlight.progress import Fraction
 from correlight.search.pose import Pose
 from correlight.search.poses import PoseSearch
-from correlight.search.ranking import distinct
 from correlight.transforms import Affine, Projective
 
 Role = Literal["moving", "fixed"]
@@ -28,12 +27,13 @@ _TOLERATED = 1.12
 # 1.45, the right rotation and scale rank among the first 43 of 480 without a stretch, seven times among the first 13,
 # and nine times first with it undone (benchmarks.coarse).
 _KEPT = 30
-# So many poses of each ranking are returned for a stretch.
+# Under a greater stretch the right rotation and scale need not be among them: all are compared there, where pixel sizes
+# leave few scales.
+_UNLIKE = 1.3
+# So many poses are returned for a stretch.
 _OF_EACH = 4
 # What a pose still stretches once a stretch along an axis is taken from it, if it is one along that axis.
 _ALONG_AN_AXIS = 1.04
-# Poses nearer than this share of the width are one.
-_ELSEWHERE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +122,12 @@ class StretchedPose:
     pose : Affine
         Between the images without it.
     score : float
-        By the first groups of channels, in units of what wrong poses score.
-    group : int
-        The last of these groups.
+        In units of what wrong poses score.
     """
 
     stretch: Stretch
     pose: Affine
     score: float
-    group: int
 
 
 def implied(pose: Affine | Projective, within: tuple[float, float]) -> StretchedPose | None:
@@ -147,7 +144,7 @@ def implied(pose: Affine | Projective, within: tuple[float, float]) -> Stretched
     stretch, rest = min(tried, key=lambda one: _uneven(one[1]))
     if stretch.factor < max(FOLLOWED, within[0]) or _uneven(rest) > _ALONG_AN_AXIS:
         return None
-    return StretchedPose(stretch, rest, 0.0, 0)
+    return StretchedPose(stretch, rest, 0.0)
 
 
 def _uneven(pose: Affine) -> float:
@@ -184,7 +181,7 @@ class StretchSearch:
         self._plain, self._within = plain, within
 
     def tried(self, progress: Fraction) -> list[StretchedPose]:
-        """The best poses under each stretch, by each ranking; those that come nearest to the best of theirs come first.
+        """The best poses under each stretch, best first.
 
         Parameters
         ----------
@@ -192,17 +189,15 @@ class StretchSearch:
             Called with the fraction done.
         """
         todo = list(stretches(self._within))
-        promising = self._plain.promising(_KEPT, lambda done: progress(0.4 * done))
+        candidates = self._plain.promising(_KEPT, lambda done: progress(0.3 * done))
+        every = self._plain.all_if_few() or candidates
         found: list[StretchedPose] = []
         for number, stretch in enumerate(todo):
-            grid = self.planes(stretch)[0].grid
-            scored = self._under(stretch).scored(promising)
-            for group in {item.group for item in scored}:
-                poses = distinct([item.pose for item in scored if item.group == group], grid, _ELSEWHERE)
-                found += [StretchedPose(stretch, pose.linear, pose.score, group) for pose in poses[:_OF_EACH]]
-            progress(0.4 + 0.6 * (number + 1) / len(todo))
-        best = {group: max(one.score for one in found if one.group == group) for group in {one.group for one in found}}
-        return sorted(found, key=lambda one: -one.score / best[one.group])
+            asked = every if stretch.factor > _UNLIKE else candidates
+            poses = self._under(stretch).ranked_among(asked)
+            found += [StretchedPose(stretch, pose.linear, pose.score) for pose in poses[:_OF_EACH]]
+            progress(0.3 + 0.7 * (number + 1) / len(todo))
+        return sorted(found, key=lambda one: -one.score)
 
     def exact(self, one: StretchedPose, fitted: Affine | Projective) -> StretchedPose:
         """One that was tried, with what an affine fit adds to its stretch, and the score that it has then.
@@ -218,7 +213,7 @@ class StretchSearch:
         """
         stretch, pose = one.stretch.refined(fitted, self._within)
         (scored,) = self._under(stretch).rescored([Pose(pose, 0.0, 1.0)])
-        return StretchedPose(stretch, pose, scored.score, one.group)
+        return StretchedPose(stretch, pose, scored.score)
 
     def planes(self, stretch: Stretch) -> tuple[Plane, Plane]:
         """Both planes without a stretch."""
