@@ -17,12 +17,12 @@ from correlight.transforms import Affine
 GRID = Grid.of((64, 64))
 
 
-def fit_with(evidence: float) -> ImageFit:
+def fit_with(evidence: float, pixels: float = 0.2) -> ImageFit:
     lattice = Lattice.over(GRID, 2)
-    field = lattice.velocity(0.2 * np.random.default_rng(0).normal(size=(lattice.count, 2)))
+    field = lattice.velocity(pixels * np.random.default_rng(0).normal(size=(lattice.count, 2)))
     known = np.zeros(GRID.shape, np.float32)
     known[: round(evidence * 64)] = 1
-    elastic = ElasticFit(field, (field, field), 2, 5.0, known, known, GRID)
+    elastic = ElasticFit(field, (field, field), 2, 5.0, known, known, np.ones(GRID.shape, bool), GRID)
     unused = cast(Any, None)
     linear = Affine.identity()
     return ImageFit(Candidate((0, 0), ()), field, linear, "elastic", "", unused, unused, elastic=elastic)
@@ -35,6 +35,15 @@ def test_a_field_needs_evidence_of_its_own(evidence: float, status: str) -> None
     assert told.status == status
     assert (told.confidence < 0.9) is (status == "doubtful")
     assert any("speak for the field on only 9 %" in reason for reason in told.reasons) is (status == "doubtful")
+
+
+@pytest.mark.parametrize(("evidence", "pixels", "status"), [(0.9, 3.0, "accepted"), (0.4, 3.0, "doubtful")])
+def test_a_large_field_needs_evidence_on_more_of_the_area(evidence: float, pixels: float, status: str) -> None:
+    linear = Verdict("accepted", 0.99, ("The pose stands out.",))
+    told = verdict_with_field(linear, fit_with(evidence, pixels), 1.0, "px")
+    assert told.status == status
+    assert any("may not have been found" in reason for reason in told.reasons) is (status == "doubtful")
+    assert verdict_with_field(linear, fit_with(evidence), 1.0, "px").status == "accepted"
 
 
 def test_a_field_makes_nothing_better_than_its_linear_map() -> None:

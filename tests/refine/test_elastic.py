@@ -153,6 +153,41 @@ def test_a_torn_region_is_found_without_evidence_and_does_not_pull() -> None:
     assert np.median(within) < 2.0
 
 
+@pytest.mark.parametrize("shines_through", [False, True])
+def test_a_fold_is_found_without_evidence_unless_what_lies_below_shines_through(shines_through: bool) -> None:
+    image = specimen()
+    truth = bend(image.grid, 3, 6.0)
+    fixed = moved(image, truth)
+    pixels = np.array(fixed.levels[0], float)
+    # A flap is folded back over the tissue beside it; resin shows where it came from.
+    rows, below, bare = slice(90, 230), slice(130, 210), slice(210, 290)
+    flap = pixels[:, rows, bare][..., ::-1].copy()
+    over = pixels[:, rows, below] * flap / pixels.max() if shines_through else flap
+    pixels[:, rows, bare] = 0.9 * pixels.max() + np.random.default_rng(2).normal(scale=5.0, size=flap.shape)
+    pixels[:, rows, below] = over
+    pose = nearest_affine(truth, image.grid)
+    fit = chosen(replace(fixed, levels=(pixels,)), image, pose).fit
+    assert fit is not None
+
+    def places(first: tuple[int, int], last: tuple[int, int]) -> np.ndarray:
+        return fixed.grid.points(np.argwhere(np.ones(np.subtract(last, first), bool)) + np.asarray(first))
+
+    def off(where: np.ndarray) -> float:
+        apart = np.linalg.norm(pose(fit.field(where)) - truth(where), axis=1)
+        return float(np.median(apart) / image.grid.spacing[0])
+
+    folded, resin = places((110, 145), (210, 195)), places((110, 225), (210, 275))
+    assert fit.evidence_at(resin).mean() < 0.25
+    for whole in (places((30, 30), (70, 290)), places((250, 30), (290, 290)), places((30, 30), (290, 110))):
+        assert fit.evidence_at(whole).mean() > 0.7
+        assert off(whole) < 0.3
+    if shines_through:
+        assert off(folded) < 0.5
+        return
+    assert fit.evidence_at(folded).mean() < 0.25
+    assert fit.deviation_at(folded).mean() > 1.5 * fit.deviation_at(whole).mean()
+
+
 def stack(shape: tuple[int, int, int] = (16, 48, 48), seed: int = 0) -> Image:
     return Image.from_array(np.asarray(noise(shape, seed, (1.2, 2.0, 2.0)), np.float32)[None], (0.4, 0.2, 0.2))
 

@@ -152,7 +152,7 @@ def test_divergence_and_curl_are_told_apart(ndim: int) -> None:
 def test_landmarks_pull_a_field_where_images_say_nothing() -> None:
     found = relation("filters", truth())
     assert found is not None
-    blind = replace(found, fixed=np.zeros_like(found.fixed), moving=np.zeros_like(found.moving))
+    blind = replace(found, closeness=np.full_like(found.closeness, 1e-3))
     grid = found.grid
     lattice = Lattice.over(grid, 4)
     places = grid.lattice(5)[6:19:4]

@@ -38,6 +38,9 @@ _SECONDED = 2.0
 # Landmarks lead the field to within so many pixels of the coarser image, and speak against it if they are missed by so
 # many times as much (root mean square).
 LANDMARK_ERROR, _MISSED = 2.0, 3.0
+# The images must speak for a field on this share of what both show. One that moves places by more than this share of
+# the longest side (median) reaches beyond what is searched, so that parts of it are missed, and needs more.
+_EVIDENCE, _FAR, _EVIDENCE_OF_FAR = 0.3, 0.015, 0.7
 _ASKED, _SEEN = "elastic was asked for", "a first look shows more than a linear map"
 
 
@@ -277,9 +280,11 @@ def evidence_of_field(elastic: ElasticFit, pixel: float, symbol: str) -> tuple[E
     """Everything that was measured about a field, as sentences with numbers."""
     least, greatest = elastic.field.flow.volumes
     moved = elastic.moved[elastic.evidence > 0] if (elastic.evidence > 0).any() else elastic.moved
-    share = float(np.mean(elastic.evidence > 0.5))
+    share = elastic.share
     residual = elastic.field.residual
     middle, most = float(np.median(moved)), float(moved.max())
+    far = middle > _FAR * max(elastic.grid.extent)
+    but = f"although it moves places far ({middle:.3g} {symbol}): parts of a large field may not have been found."
     return (
         measured(
             "Gain of the field",
@@ -314,11 +319,11 @@ def evidence_of_field(elastic: ElasticFit, pixel: float, symbol: str) -> tuple[E
         measured(
             "Field with evidence",
             share,
-            0.3,
+            _EVIDENCE_OF_FAR if far else _EVIDENCE,
             f"The images themselves speak for the field on {100 * share:.0f} % of the area; elsewhere it rests on "
             "smoothness.",
-            f"The images speak for the field on only {100 * share:.0f} % of the area; elsewhere it rests on "
-            "smoothness.",
+            f"The images speak for the field on only {100 * share:.0f} % of the area"
+            f"{f', {but}' if far else '; elsewhere it rests on smoothness.'}",
         ),
     )
 

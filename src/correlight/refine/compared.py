@@ -14,8 +14,8 @@ from correlight.refine.related import Related
 from correlight.similarity import as_rows, sample_rows, sample_values_of_rows
 from correlight.transforms import Transform
 
-# Places at which features are compared.
-_MOST_PLACES = {2: 6_000, 3: 8_000}
+# Places at which features are compared, and while a fit is only looking for where it ends.
+_MOST_PLACES, _FEWER_PLACES = {2: 20_000, 3: 8_000}, {2: 6_000, 3: 8_000}
 # Scores are summed over patches of so many to the longest side to see how much less places say than if each spoke for
 # itself.
 _PATCHES = {2: 16, 3: 10}
@@ -43,7 +43,7 @@ class Compared:
     weights: NDArray[np.float64]
 
     @classmethod
-    def of(cls, images: Related, weights: Float32 | Mask | None = None) -> Compared:
+    def of(cls, images: Related, weights: Float32 | Mask | None = None, fewer: bool = False) -> Compared:
         """Places spread evenly over what both images show.
 
         Parameters
@@ -52,8 +52,11 @@ class Compared:
             Features of both.
         weights : (*grid.shape) array, optional
             How much each pixel counts.
+        fewer : bool
+            Whether fewer places will do.
         """
-        pixels, places = even_places(images.grid, images.shown, _MOST_PLACES[images.grid.ndim])
+        most = (_FEWER_PLACES if fewer else _MOST_PLACES)[images.grid.ndim]
+        pixels, places = even_places(images.grid, images.shown, most)
         counts = np.ones(len(pixels)) if weights is None else np.asarray(weights[tuple(pixels.T)], float)
         return cls(images, pixels, places, counts)
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.geometry import Grid, Points
-from correlight.images.image import Float32
+from correlight.images.image import Float32, Mask
 from correlight.refine.described import Described, described, finest_level
 from correlight.refine.discrete import search_displacements
 from correlight.refine.related import assumed
 from correlight.refine.samples import Comparison, LinearTransform
-from correlight.refine.supported import deviation_of, evidence_of
+from correlight.refine.supported import deviation_of, evidence_of, shown_by_both
 from correlight.refine.trial import LEAST_GAIN, FieldSettings, Trial, gain_by_halves
 from correlight.transforms import Transform, VelocityField
 
@@ -47,8 +47,10 @@ class ElasticFit:
     deviation : (*grid.shape) array of float32
         Standard deviation of the displacement, in fixed units, by smoothness and features, and by how much such
         deviations understate the errors of simulated fields.
+    shown : (*grid.shape) array of bool
+        Where both images show something under the field.
     grid : Grid
-        Where both stand, in the frame of the fixed image.
+        Where these three stand, in the frame of the fixed image.
     """
 
     field: VelocityField
@@ -57,6 +59,7 @@ class ElasticFit:
     gain: float
     evidence: NDArray[np.float32]
     deviation: NDArray[np.float32]
+    shown: Mask
     grid: Grid
 
     def evidence_at(self, points: Points) -> NDArray[np.float64]:
@@ -68,6 +71,11 @@ class ElasticFit:
         """Standard deviation of the displacement at ``(N, D)`` places of the fixed image, in fixed units."""
         index = self.grid.index(points).T
         return np.asarray(ndimage.map_coordinates(self.deviation, index, order=1, mode="nearest"), float)
+
+    @property
+    def share(self) -> float:
+        """On what share of what both images show they speak for the field."""
+        return float(np.mean(self.evidence[self.shown] > 0.5)) if self.shown.any() else 0.0
 
     @property
     def moved(self) -> NDArray[np.float64]:
@@ -102,7 +110,7 @@ def choose_field(
     """Fit a field as fine as held-out parts of the images justify, and none where they justify none.
 
     Lattices are fitted to each half of a checkerboard, from coarse to fine. The first that agrees better with the half
-    that it was not fitted to, by two standard errors, is taken, and a finer one if it agrees better by one more. What
+    that it was not fitted to, by two standard errors, is taken, and a finer one if it agrees better by three more. What
     goes together in both images is learned from the same half, and of the linear map likewise.
 
     Parameters
@@ -168,13 +176,15 @@ def _made(trial: Trial, images: Described) -> ElasticChoice:
         return ElasticChoice(None, "a field would move hardly anything, so the linear map was kept", trial.linear)
     even, odd = (half.fit.field for half in fits.halves)
     deviation = deviation_of(coarse.grid, last.problem, last.fit, last.repeated)
+    under_field = last.relation.thinned(searched)
     made = ElasticFit(
         last.fit.field,
         (even, odd),
         trial.best,
         trial.gain,
-        evidence_of(last.relation.thinned(searched), last.fit.field),
+        evidence_of(under_field, last.fit.field),
         deviation,
+        shown_by_both(under_field, last.fit.field),
         coarse.grid,
     )
     if made.field.smallest_volume <= 0:

@@ -74,29 +74,56 @@ class Lattice:
 
     def design(self, points: Points) -> sparse.csr_array:
         """Weights of the moving control points at ``(N, D)`` places, shape ``(N, count)``."""
+        columns, shares = self._around(points)
+        rows, number = np.nonzero(columns >= 0)
+        where = rows, columns[rows, number]
+        return sparse.csr_array((shares[rows, number], where), shape=(len(points), self.count))
+
+    def by_cell(self, points: Points) -> list[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]]:
+        """Of every cell with places in it: which they are, the moving control points around, and their weights there.
+
+        Parameters
+        ----------
+        points : (N, D) array
+            Places.
+
+        Returns
+        -------
+        list of ((n,) array, (k,) array, (n, k) array)
+        """
+        columns, shares = self._around(points)
+        _, cell = np.unique(columns, axis=0, return_inverse=True)
+        order = np.argsort(cell, kind="stable")
+        found = []
+        for rows in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
+            moving = columns[rows[0]] >= 0
+            found.append((rows, columns[rows[0], moving], shares[np.ix_(rows, moving)]))
+        return found
+
+    def _around(self, points: Points) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """The control points around each place, -1 for those that do not move, and their weights, ``(N, 4**D)``."""
         index = np.clip(self.grid.index(points), 1.0, np.asarray(self.grid.shape) - 2.0 - 1e-9)
         first = np.floor(index - 1.0).astype(np.intp)
         weights = basis(index - first, 3)
-        count, ndim = points.shape
-        rows, columns, shares = [], [], []
+        ndim = points.shape[1]
+        columns, shares = [], []
         for step in product(range(4), repeat=ndim):
             node = first + step - RIM
             moving = np.all((node >= 0) & (node < self.inner), axis=1)
-            rows.append(np.flatnonzero(moving))
-            columns.append(np.ravel_multi_index(tuple(node[moving].T), self.inner))
-            shares.append(np.prod(weights[:, range(ndim), step], axis=1)[moving])
-        where = np.concatenate(rows), np.concatenate(columns)
-        return sparse.csr_array((np.concatenate(shares), where), shape=(count, self.count))
+            columns.append(np.where(moving, np.ravel_multi_index(tuple(node.T), self.inner, mode="clip"), -1))
+            shares.append(np.prod(weights[:, range(ndim), step], axis=1))
+        return np.stack(columns, axis=-1), np.stack(shares, axis=-1)
 
     @cached_property
     def bending(self) -> sparse.csr_array:
         """Bending energy by differences of control points, as a matrix of the shape ``(count, count)``.
 
         For fields that vanish at the rim it is the sum of the squared gradients of divergence and of curl, which
-        Arganda-Carreras et al. (2006, doi:10.1007/11889762_8) weight apart from each other.
+        Arganda-Carreras et al. (2006, doi:10.1007/11889762_8) weight apart from each other. Differences from the zeros
+        of the rim do not count: the images end there and say nothing of what lies beyond, and a field that was held to
+        vanish there would be held back at their edges.
         """
         ndim = self.grid.ndim
-        # One row more at either side than points: the neighbours there are the zeros of the rim.
         once = [_differences(n, 1) for n in self.inner]
         twice = [_differences(n, 2) for n in self.inner]
         total = sparse.csr_array((self.count, self.count))
@@ -136,9 +163,14 @@ class Lattice:
         slope = sparse.csr_array(sparse.hstack(columns, format="csc")[:, order])
         wide = tuple(n + 2 for n in self.inner)
         total = sparse.csr_array((self.count * ndim, self.count * ndim))
+        # One column for each slope of each component, and each component itself.
+        index = np.indices(self.inner).reshape(ndim, -1).T + 1.0
+        straight = np.kron(np.column_stack([index, np.ones(self.count)]), np.eye(ndim))
         for axis in range(ndim):
-            steep = _slope(wide, axis) @ slope
-            total = total + steep.T @ steep
+            steep = sparse.csr_array(_slope(wide, axis) @ slope)
+            # As of the bending: rows that look into the rim see a step where a field goes straight on.
+            inside = sparse.diags_array(np.asarray(abs(steep @ straight).max(axis=1) < 1e-9, float))
+            total = total + steep.T @ (inside @ steep)
         return sparse.csr_array(total)
 
 
@@ -156,13 +188,8 @@ def _slope(shape: tuple[int, ...], along: int) -> sparse.csr_array:
 
 
 def _differences(count: int, order: int) -> sparse.csr_array:
-    """First or second differences of ``count`` numbers with zeros around them."""
+    """First or second differences of ``count`` numbers."""
     stencil = {1: (-1.0, 1.0), 2: (1.0, -2.0, 1.0)}[order]
-    rows = count + order
-    return sparse.csr_array(
-        sparse.diags_array(
-            [[value] * count for value in stencil[::-1]],
-            offsets=[-shift for shift in range(len(stencil))],
-            shape=(rows, count),
-        )
-    )
+    rows = max(count - order, 0)
+    diagonals = [[value] * rows for value in stencil]
+    return sparse.csr_array(sparse.diags_array(diagonals, offsets=range(len(stencil)), shape=(rows, count)))

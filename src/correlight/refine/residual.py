@@ -43,7 +43,7 @@ def gain_of_a_step(pair: Comparison, pose: LinearTransform) -> float:
     relation = None if images is None else related(images, None)
     if images is None or relation is None:
         return 0.0
-    compared = Compared.of(relation)
+    compared = Compared.of(relation, fewer=True)
     ways = [compared.one_way(None, backward) for backward in (False, True)]
     pull, curvature = ways[0].pull + ways[1].pull, ways[0].curvature + ways[1].curvature
     lattice = Lattice.over(images.grid, _CELLS[images.grid.ndim])

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, cg
+from scipy import linalg, sparse
+from scipy.sparse.linalg import cg
 
 from correlight.errors import TransformError
 from correlight.geometry import Points
@@ -19,8 +19,8 @@ from correlight.transforms import Transform, VelocityField
 
 # While a field is fitted, its flow is computed at so many places a cell.
 _QUICK = 2
-# Steps of Gauss and Newton, of the conjugate gradients within each, and the step in pixels that ends them.
-_STEPS, _INNER, _ENOUGH = 10, 60, 0.03
+# Steps of Gauss and Newton, and the step in pixels that ends them.
+_STEPS, _ENOUGH = 10, 0.03
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Problem:
         self, compared: Compared, lattice: Lattice, smoothness: Smoothness, landmarks: Pairs | None = None
     ) -> None:
         self._compared, self.lattice, self._landmarks = compared, lattice, landmarks
-        self._design = lattice.design(compared.points)
+        self._design, self._cells = lattice.design(compared.points), lattice.by_cell(compared.points)
         self.spacing = np.asarray(compared.images.grid.spacing)
         self._penalty = smoothness.penalty(lattice)
         self._last: tuple[NDArray[np.float64], list[OneWay]] | None = None
@@ -228,39 +228,15 @@ class Problem:
 
     def step(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
         """The step of Gauss and Newton, in the unit of the grid."""
-        count, ndim = coefficients.shape
         ways = self._ways(coefficients)
-        pull, curvature = ways[0].pull + ways[1].pull, ways[0].curvature + ways[1].curvature
+        pull = ways[0].pull + ways[1].pull
         gradient = (self._design.T @ pull).ravel() + self._penalty @ (coefficients / self.spacing).ravel()
-        design, back, penalty = self._design, self._design.T.tocsr(), self._penalty
-        squared = design.multiply(design).T.tocsr()
-        own = np.stack([squared @ curvature[:, axis, axis] for axis in range(ndim)], axis=-1).ravel()
-        own += penalty.diagonal()
-        known, weight = self._known, np.zeros(ndim)
-        if known is not None and self._landmarks is not None:
-            weight = (self.spacing / self._landmarks.error) ** 2
+        if self._known is not None and self._landmarks is not None:
             missed = self._missed(coefficients) * (self.spacing / self._landmarks.error)
-            gradient += (known.T @ missed).ravel()
-            own += (known.multiply(known).sum(axis=0)[:, None] * weight).ravel()
-
-        def times(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-            shaped = vector.reshape(count, ndim)
-            moved = np.einsum("nab,nb->na", curvature, design @ shaped)
-            total = (back @ moved).ravel() + penalty @ vector.ravel()
-            if known is not None:
-                total += (known.T @ ((known @ shaped) * weight)).ravel()
-            return np.asarray(total)
-
-        inverse = 1.0 / np.maximum(own, 1e-12)
-        size = count * ndim
-        found, _ = cg(
-            LinearOperator((size, size), matvec=times, dtype=float),
-            -gradient,
-            rtol=1e-3,
-            maxiter=_INNER,
-            M=LinearOperator((size, size), matvec=lambda vector: inverse * vector, dtype=float),
-        )
-        return np.asarray(found.reshape(count, ndim) * self.spacing)
+            gradient += (self._known.T @ missed).ravel()
+        data, penalty = self.normal(coefficients)
+        found = linalg.solve(data + penalty, -gradient, assume_a="pos", overwrite_a=True, check_finite=False)
+        return np.asarray(found.reshape(coefficients.shape) * self.spacing)
 
     def normal(self, coefficients: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Second derivatives of the negative logarithm of the likelihood and of the penalty, dense, in pixels.
@@ -270,15 +246,21 @@ class Problem:
         count, ndim = coefficients.shape
         ways = self._ways(coefficients)
         curvature = ways[0].curvature + ways[1].curvature
-        data = np.zeros((count, ndim, count, ndim))
+        data = np.zeros((ndim, ndim, count, count))
+        # Places of one cell have the same control points around, so that their sums are products of small matrices.
+        for rows, around, weights in self._cells:
+            where = np.ix_(around, around)
+            for one in range(ndim):
+                for other in range(one + 1):
+                    data[one, other][where] += weights.T @ (curvature[rows, one, other, None] * weights)
         for one in range(ndim):
-            for other in range(ndim):
-                weighted = sparse.diags_array(curvature[:, one, other]) @ self._design
-                data[:, one, :, other] = (self._design.T @ weighted).toarray()
+            for other in range(one):
+                data[other, one] = data[one, other]
             if self._known is not None and self._landmarks is not None:
                 weight = float(self.spacing[one] / self._landmarks.error) ** 2
-                data[:, one, :, one] += weight * (self._known.T @ self._known).toarray()
-        return data.reshape(count * ndim, count * ndim), self._penalty.toarray()
+                data[one, one] += weight * (self._known.T @ self._known).toarray()
+        size = count * ndim
+        return data.transpose(2, 0, 3, 1).reshape(size, size), self._penalty.toarray()
 
     def length(self, step: NDArray[np.float64]) -> float:
         """Greatest displacement of a step at any place, in pixels of the features."""

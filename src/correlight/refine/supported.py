@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from correlight.geometry import Grid, Points
+from correlight.images.image import Mask
 from correlight.refine.related import Related
 from correlight.refine.smooth_fit import Problem, SmoothFit
 from correlight.similarity import as_rows, sample_values_of_rows
@@ -54,6 +55,14 @@ def evidence_of(images: Related, field: VelocityField | None) -> NDArray[np.floa
     return np.asarray(share, np.float32)
 
 
+def shown_by_both(images: Related, field: VelocityField | None) -> Mask:
+    """Where the fixed image shows something and is led to where the moving one does; arguments as of `evidence_of`."""
+    grid = images.grid
+    points = grid.lattice_of_pixels()
+    led = grid.index(points if field is None else field(points))
+    return images.fixed_shown & _inside(images, _Rows.of(images), led).reshape(grid.shape)
+
+
 @dataclass(frozen=True, eq=False)
 class _Rows:
     """Variates with one row per pixel, the fixed ones times what they tell, and where moving is shown."""
@@ -83,11 +92,16 @@ def _alike(images: Related, rows: _Rows, led: Points) -> NDArray[np.float64]:
     """Product of variates over a patch around every pixel, the moving ones at the places it is led to."""
     shape = images.grid.shape
     moving = sample_values_of_rows(rows.moving, shape, led)
-    shown = sample_values_of_rows(rows.moving_shown, shape, led)[:, 0]
-    inside = np.all((led >= 0) & (led <= np.asarray(shape) - 1.0), axis=1) & (shown > 0.99)
-    alike = np.einsum("nc,nc->n", rows.fixed, moving) * inside
+    alike = np.einsum("nc,nc->n", rows.fixed, moving) * _inside(images, rows, led)
     over = max(_LEAST_OVER[len(shape)], round(_OVER * max(shape)))
     return np.asarray(ndimage.uniform_filter(alike.reshape(shape).astype(float), over, mode="nearest"))
+
+
+def _inside(images: Related, rows: _Rows, led: Points) -> NDArray[np.bool_]:
+    """Whether the moving image shows something at places."""
+    shape = images.grid.shape
+    shown = sample_values_of_rows(rows.moving_shown, shape, led)[:, 0]
+    return np.asarray(np.all((led >= 0) & (led <= np.asarray(shape) - 1.0), axis=1) & (shown > 0.99))
 
 
 def _far(grid: Grid) -> float:

@@ -27,8 +27,11 @@ _CELLS = {2: (6, 10), 3: (3, 6)}
 # Weights of smoothness with which a fit begins, on features of so many pixels along the longest side; then it follows
 # from the field that is found. It is kept between these.
 _WEIGHTS, _ACROSS, _LEAST_WEIGHT, _MOST_WEIGHT = (100.0, 10.0), 128, 1.0, 300.0
+# Errors of simulated fields say that places of planes repeat each other so many times as much as patches show: features
+# of unlike images lie aside of each other over wider parts than a patch. Smoothness follows from both.
+_WIDER = {2: 8.0, 3: 1.0}
 # A field must gain so many standard errors on the parts that it was not fitted to, a finer lattice over a coarser one.
-LEAST_GAIN, _LEAST_GAIN_OF_FINER = 2.0, 1.0
+LEAST_GAIN, _LEAST_GAIN_OF_FINER = 2.0, 3.0
 # Where halves show too little for that, so many on quarters: a second chance asks for more than the first.
 _LEAST_GAIN_OF_QUARTERS = 2.5
 
@@ -126,6 +129,8 @@ class Trial:
         self._chance: dict[int | None, Chance] = {part: {} for part in (None, *HALVES, *QUARTERS)}
         self._begun: Displacements | None = None
         self._repeated: float | None = None
+        # That of smoothness which follows from the fit to everything; the parts are held back as strongly.
+        self._weight = _WEIGHTS[-1]
 
     def weigh(self) -> None:
         """Set the best lattice and its gain."""
@@ -186,8 +191,9 @@ class Trial:
         numbers = (state.fit.coefficients / spacing).ravel()
         shape = prior / state.weight
         spread = np.linalg.solve(data + prior, shape)
-        bent = float(numbers @ (shape @ numbers)) + state.repeated * float(np.trace(spread))
-        weight = state.repeated * len(numbers) / max(bent, 1e-12)
+        repeated = _WIDER[self._images.grid.ndim] * state.repeated
+        bent = float(numbers @ (shape @ numbers)) + repeated * float(np.trace(spread))
+        weight = repeated * len(numbers) / max(bent, 1e-12)
         weight = float(np.clip(weight, _LEAST_WEIGHT * self._scale, _MOST_WEIGHT * self._scale))
         relation = related(self._images, state.fit.field, None, self._chance[None]) or state.relation
         compared = Compared.of(relation, weights)
@@ -223,19 +229,26 @@ class Trial:
         if part is not None:
             return self._begun_anew(part, lattice)
         # From the linear map, displacements that were searched, or landmarks: whichever ends likeliest.
-        best = self._refitted(None, lattice, None, _WEIGHTS)
+        best = self._refitted(None, lattice, None, _WEIGHTS, fewer=True)
         for found in self._starts:
             start = self._following(found, lattice)
-            other = None if start is None else self._refitted(None, lattice, start, _WEIGHTS)
+            other = None if start is None else self._refitted(None, lattice, start, _WEIGHTS, fewer=True)
             if other is not None and (best is None or other.fit.energy < best.fit.energy):
                 best, self._begun = other, found
+        if best is None:
+            return None
+        best = self.settled(best)
+        self._weight = best.weight / self._scale
         return best
 
     def _begun_anew(self, part: int, lattice: Lattice) -> State | None:
         """The coarsest lattice fitted while a part is held out, from where the fit to everything began."""
         begun = self._begun
         start = None if begun is None else self._following(begun, lattice, self._board.fitted(part))
-        return self._refitted(part, lattice, start, _WEIGHTS)
+        state = self._refitted(part, lattice, start, _WEIGHTS[:-1], fewer=True)
+        if state is None:
+            return None
+        return self._refitted(part, lattice, state.fit.coefficients, (self._weight,))
 
     def _refitted(
         self,
@@ -243,6 +256,7 @@ class Trial:
         lattice: Lattice,
         start: NDArray[np.float64] | None,
         weights: Sequence[float],
+        fewer: bool = False,
     ) -> State | None:
         chosen = None if part is None else self._board.fitted(part)
         field = None if start is None else lattice.velocity(start)
@@ -251,7 +265,7 @@ class Trial:
             relation = related(self._images, field, chosen, self._chance[part])
             if relation is None:
                 return state
-            compared = Compared.of(relation, chosen)
+            compared = Compared.of(relation, chosen, fewer)
             compared = compared.restricted(compared.weights > 0)
             state = self._state(relation, compared, lattice, weight * self._scale, start)
             start, field = state.fit.coefficients, state.fit.field
