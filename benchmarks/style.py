@@ -47,8 +47,8 @@ _FIRST_SEED, _FIRST_TESTED = 3000, 7000
 CASES = ("steel", "grains")
 _ASKED = {"rotation": 0.0, "mirror": False, "stretch": 1.0, "shear": 0.0, "least_overlap": 0.98, "data_bar": False}
 _SIZES = {"electron_shape": (512, 512), "light_shape": (512, 512), "electron_spacing": 0.1, "light_spacing": 0.1}
-_COLUMNS = ("specimens", "program", "compared", "pairs", "before", "after", "good / decent / bad / poor")
-_COLUMNS += ("good or decent", "folds", "correlation", "processor seconds")
+_COLUMNS = ["specimens", "program", "compared", "pairs", "before", "after", "good / decent / bad / poor"]
+_COLUMNS += ["good or decent", "folds", "correlation", "processor seconds"]
 TIERS = ("good", "decent", "bad", "poor")
 
 
@@ -152,7 +152,7 @@ def tables() -> str:
         "",
         "```bash",
         "python -m benchmarks.style train MODEL --as pix2pix --case steel --count 16 --steps 800",
-        "python -m benchmarks.style train MODEL --as unpaired --case steel --count 16 --steps 600",
+        "python -m benchmarks.style train MODEL --as unpaired --case steel --count 16 --steps 3000",
         "python -m benchmarks.style train MODEL --as pix2pix --case grains --count 40 --steps 1000",
         "python -m benchmarks.style run MODEL ... --case CASE --count N [--peer simpleitk]",
         "```",

@@ -15,8 +15,9 @@ from correlight.predict.contrast import curve
 from correlight.predict.model import Model, shape_for
 from correlight.progress import Progress
 
-# Pixels of the model that a band of rows gives, and beyond those what it looks at besides.
-_ROWS = 512
+# Rows of the model that a band gives at most, beside those that it looks at, and pixels of the image that it has then:
+# of a wide image fewer rows are taken at a time, but no fewer than are looked at beside them.
+_ROWS, _PIXELS = 512, 2**23
 
 
 def write_prediction(
@@ -85,7 +86,8 @@ def _bands(model: Model, image: Image, number: int | None, whole: Plane) -> Iter
     # Networks state how far they see, and where their tiles may begin; other mappings look at all that is given.
     reach, multiple = (int(model.facts.settings.get(name, usual)) for name, usual in (("reach", 64), ("multiple", 1)))
     margin = -(-reach // multiple) * multiple
-    step = max(_ROWS // multiple, 1) * multiple
+    most = min(_ROWS, max(margin, int(_PIXELS / (factor * image.grid.shape[1]))))
+    step = max(most // multiple, 1) * multiple
     for first in range(0, height, step):
         top, bottom = max(first - margin, 0), min(first + step + margin, height)
         rows = slice(round(top * factor), round(bottom * factor))

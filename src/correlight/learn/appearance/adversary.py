@@ -7,6 +7,8 @@ doi:10.48550/arXiv.1802.05957). It takes part in training only and is no part of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -18,6 +20,10 @@ MIDDLE, WIDTH = EVEN
 RATE, MOMENTA = 4e-4, (0.5, 0.999)
 
 
+def _as_it_is(layer: nn.Module) -> nn.Module:
+    return layer
+
+
 class PatchGAN(nn.Sequential):
     """Takes ``(N, C, Y, X)`` to one number for every patch of 34 pixels: 1 for what is real, 0 for what was made.
 
@@ -27,17 +33,20 @@ class PatchGAN(nn.Sequential):
         How many it sees at once: 2 where what was predicted from is shown beside the prediction.
     channels : int
         Of the first layer.
+    bounded : bool
+        Whether weights are kept from growing.
     """
 
-    def __init__(self, images: int, channels: int = 16) -> None:
+    def __init__(self, images: int, channels: int = 16, *, bounded: bool = True) -> None:
         layers: list[nn.Module] = []
+        kept: Callable[[nn.Module], nn.Module] = spectral_norm if bounded else _as_it_is
         for before, after, stride in (
             (images, channels, 2),
             (channels, 2 * channels, 2),
             (2 * channels, 4 * channels, 1),
         ):
-            layers += [spectral_norm(nn.Conv2d(before, after, 4, stride=stride, padding=1)), nn.LeakyReLU(0.2)]
-        super().__init__(*layers, spectral_norm(nn.Conv2d(4 * channels, 1, 4, padding=1)))
+            layers += [kept(nn.Conv2d(before, after, 4, stride=stride, padding=1)), nn.LeakyReLU(0.2)]
+        super().__init__(*layers, kept(nn.Conv2d(4 * channels, 1, 4, padding=1)))
 
     def wrong(self, real: Tensor, made: Tensor) -> Tensor:
         """By how much it errs; what it is trained to make less."""

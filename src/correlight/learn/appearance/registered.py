@@ -47,6 +47,8 @@ class Registered:
         What is learned from, and what is held out.
     """
 
+    judged = True
+
     def __init__(self, settings: TrainingSettings, seen: Sequence[Scene], held: Sequence[Scene]) -> None:
         shape = Shape(**{name: int(value) for name, value in settings.own.items()})
         self.device = device_for(settings.device)

@@ -39,11 +39,14 @@ class Lesson(Protocol):
         What only the training needs, such as a discriminator.
     optimisers : dict of str to Optimizer
         Of the parameters of all of them.
+    judged : bool
+        Whether what is held out says which weights are best and when to stop; else the last ones are kept.
     """
 
     network: Predicting
     beside: dict[str, nn.Module]
     optimisers: dict[str, torch.optim.Optimizer]
+    judged: bool
 
     def learn(self, step: int) -> float:
         """One step downhill; the error that the curve shows."""
@@ -102,7 +105,7 @@ class Run:
         self._networks = {"network": lesson.network, "averaged": self.averaged, "kept": self.kept, **lesson.beside}
 
     def train(self, folder: Path, tell: Tell) -> str:
-        """Learn until the held-out part gains no more, or all steps are done; say which."""
+        """Learn until the held-out part gains no more, if it judges, or all steps are done; say which."""
         self._restore(folder / CHECKPOINT)
         began, first, last = time.perf_counter(), self.step, self._last
         recent: list[float] = []
@@ -125,14 +128,15 @@ class Run:
                 f"{self._lesson.said(self.curves.held_out[-1][1])}; {left:.0f} min left at most",
                 self.step / last,
             )
-        return f"all {last} steps were done; the held-out part gained last at step {self.best_step}"
+        gained = f"; the held-out part gained last at step {self.best_step}" if self._lesson.judged else ""
+        return f"all {last} steps were done{gained}"
 
     @torch.no_grad()
     def _look(self) -> None:
         self.averaged.eval()
         value = self._lesson.held_out(self.averaged)
         self.curves.held_out.append((self.step, value))
-        if value < self.best:
+        if value < self.best or not self._lesson.judged:
             self.best, self.best_step = value, self.step
             self.kept.load_state_dict({name: one.cpu() for name, one in self.averaged.state_dict().items()})
 

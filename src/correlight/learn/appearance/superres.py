@@ -107,6 +107,8 @@ def _shown(pair: TrainingPair) -> Shown:
 class _Finer:
     """The lesson: an absolute error, and later a discriminator that shall not tell what was drawn from images."""
 
+    judged = True
+
     def __init__(self, settings: TrainingSettings, seen: Sequence[Scene], held: Sequence[Scene]) -> None:
         shape = _USUAL.asked(settings.own)
         self._device = device_for(settings.device)

@@ -4,6 +4,10 @@ Contrastive translation (CUT; Park et al. 2020, doi:10.1007/978-3-030-58545-7_19
 look like images of the other instrument, and every place of a prediction must be told by its features from the other
 places of the image that it was made from, so that what was there stays where it was. One network and one discriminator
 serve, where a cycle needs two of each.
+
+Two things differ from that publication. Image and prediction are told by features of their own, after Han et al. 2021
+(doi:10.48550/arXiv.2104.07689): one description for both asks that bright stays bright. And the discriminator sees both
+images through noise, so that it cannot tell them by the noise of the other instrument, which no network can predict.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
 from correlight.learn import steps
-from correlight.learn.appearance.adversary import MIDDLE, MOMENTA, RATE, WIDTH, PatchGAN, as_seen
+from correlight.learn.appearance.adversary import MIDDLE, MOMENTA, WIDTH, PatchGAN, as_seen
 from correlight.learn.appearance.crops import Cropped, Scene, scenes
 from correlight.learn.appearance.finished import Shown, trained
 from correlight.learn.appearance.network import BlockShape, Predicting, Translator
@@ -28,14 +32,16 @@ from correlight.predict.training import Trained, TrainingPair, TrainingSettings,
 from correlight.predict.usual import described
 
 _RATE, _WARM_UP = 4e-4, 50
+# The discriminator is ahead of the network, and looks through so much noise, in deviations of grey values.
+_ADVERSARY_RATE, _NOISE = 1.5e-3, 0.3
 # Structures have their size: pixels may not be as much larger or smaller as where pairs say what belongs together.
 _SCALES = 0.8, 1.25
 # Places of a crop that are told from each other, numbers that describe each, and how sharply.
 _PLACES, _WIDE, _TEMPERATURE = 64, 64, 0.07
 # Textures are compared of crops a quarter of which is valid: that much is, of one whose middle is within an image.
 _VALID = 0.2
-# As published for the quick variant, which does without translating images of the other instrument into themselves.
-_CONTRASTIVE = 10.0
+# As published, of features at half the resolution and less: at all of it greys would be told, and kept.
+_CONTRASTIVE, _TOLD_BY = 1.0, slice(1, None)
 _USUAL = BlockShape(channels=16, blocks=6, side=64, count=4)
 
 
@@ -64,8 +70,8 @@ def train(pairs: Sequence[TrainingPair], settings: TrainingSettings, place: Work
     run = Run(_Unpaired(settings, (seen, held), (others[0], others[1])), settings.steps)
     why = run.train(place.folder, place.tell)
     remark = (
-        f"least distance of held-out predictions from held-out images, of texture and structure: {run.best:.3f} (0 is "
-        "alike, and 1 and more as without training); it cannot say whether structures were translated rightly"
+        f"distance of held-out predictions from held-out images, of texture and structure: {run.best:.3f} (0 is "
+        "alike); it cannot say whether structures were translated rightly"
     )
     curves = {"contrastive error": run.curves.learned, "held out, distance": run.curves.held_out}
     shown = [
@@ -77,6 +83,9 @@ def train(pairs: Sequence[TrainingPair], settings: TrainingSettings, place: Work
 
 class _Unpaired:
     """The lesson."""
+
+    # Textures of the noise-free predictions move away from those of images with noise the better greys are translated.
+    judged = False
 
     def __init__(
         self,
@@ -90,16 +99,15 @@ class _Unpaired:
         self._translator = Translator(shape.channels, shape.blocks)
         self._translator.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network: Predicting = self._translator
-        self._adversary = PatchGAN(1).to(device)
-        widths = [channels * shape.channels for channels in (1, 2, 4, 4)]
-        self._heads = nn.ModuleList(
-            nn.Sequential(nn.Linear(wide, _WIDE), nn.ReLU(), nn.Linear(_WIDE, _WIDE)) for wide in widths
-        ).to(device)
+        self._adversary = PatchGAN(1, bounded=False).to(device)
+        widths = [channels * shape.channels for channels in (1, 2, 4, 4)][_TOLD_BY]
+        # Of the image, and of what was made of it.
+        self._heads = nn.ModuleList(nn.ModuleList(map(_head, widths)) for _ in range(2)).to(device)
         self.beside: dict[str, nn.Module] = {"adversary": self._adversary, "heads": self._heads}
         both = [*self._translator.parameters(), *self._heads.parameters()]
         self.optimisers: dict[str, torch.optim.Optimizer] = {
             "network": torch.optim.Adam(both, _RATE, MOMENTA),
-            "adversary": torch.optim.Adam(self._adversary.parameters(), RATE, MOMENTA),
+            "adversary": torch.optim.Adam(self._adversary.parameters(), _ADVERSARY_RATE, MOMENTA),
         }
         self._steps, self._seed = settings.steps, settings.seed
         of = shape.count, shape.side
@@ -118,9 +126,14 @@ class _Unpaired:
         (source, _, mask), (_, other, shown) = self._images(step), self._others(step)
         made, features = self._translator.translated(source)
         false, real = as_seen(made, mask), as_seen(other, shown)
-        slow = steps.rate(step, self._steps, RATE, _WARM_UP)
-        steps.take(self.optimisers["adversary"], self._adversary, self._adversary.wrong(real, false), slow)
         kept = self._contrast(features, self._translator.features(false), step)
+        noise = np.random.default_rng([self._seed, step, 4]).normal(0, _NOISE, (2, *false.shape))
+        false, real = (
+            one + torch.as_tensor(added, dtype=one.dtype, device=one.device)
+            for one, added in zip((false, real), noise, strict=True)
+        )
+        fast = steps.rate(step, self._steps, _ADVERSARY_RATE, _WARM_UP)
+        steps.take(self.optimisers["adversary"], self._adversary, self._adversary.wrong(real, false), fast)
         value = self._adversary.not_deceived(false) + _CONTRASTIVE * kept
         at = steps.rate(step, self._steps, _RATE, _WARM_UP)
         steps.take(self.optimisers["network"], self._translator, value, at)
@@ -130,20 +143,21 @@ class _Unpaired:
         """How badly places of predictions are told apart by what the image has there; 1 as badly as by chance."""
         rng = np.random.default_rng([self._seed, step, 3])
         total = image[0].new_zeros(())
-        for head, before, after in zip(self._heads, image, made, strict=True):
+        told_by = zip(*self._heads, image[_TOLD_BY], made[_TOLD_BY], strict=True)
+        for of_image, of_made, before, after in told_by:
             count, wide, rows, columns = before.shape
             places = torch.as_tensor(rng.choice(rows * columns, min(_PLACES, rows * columns), replace=False))
             keys, queries = (
                 nn.functional.normalize(
                     head(one.reshape(count, wide, -1)[:, :, places.to(one.device)].transpose(1, 2)), dim=-1
                 )
-                for one in (before.detach(), after)
+                for head, one in ((of_image, before.detach()), (of_made, after))
             )
             alike = queries @ keys.transpose(1, 2) / _TEMPERATURE
             right = torch.arange(len(places), device=alike.device).repeat(count)
             error = nn.functional.cross_entropy(alike.reshape(-1, len(places)), right)
             total = total + error / math.log(len(places))
-        return total / len(image)
+        return total / len(image[_TOLD_BY])
 
     def held_out(self, network: Predicting) -> float:
         """How far textures of predictions are from those of the other instrument, and how badly places are told."""
@@ -166,6 +180,11 @@ class _Unpaired:
     def said(self, value: float) -> str:
         """The distance in words."""
         return f"held-out distance {value:.3f}"
+
+
+def _head(wide: int) -> nn.Module:
+    """Makes features the numbers by which a place is told."""
+    return nn.Sequential(nn.Linear(wide, _WIDE), nn.ReLU(), nn.Linear(_WIDE, _WIDE))
 
 
 def _texture(grey: Tensor, mask: Tensor) -> np.ndarray:
