@@ -122,7 +122,8 @@ def test_a_stretch_is_followed_only_if_it_makes_images_more_alike_than_the_best_
     candidate = search.find(task)
     found = search.stretch(task, candidate, (1.2, 1.6))
     assert found is not None
-    assert (found.stretch.role, found.stretch.axis) == ("moving", 0)
+    # Of images that are not rotated, one along y and the other along x is the same as the reverse.
+    assert (found.stretch.role, found.stretch.axis) in (("moving", 0), ("fixed", 1))
     assert found.stretch.factor == pytest.approx(1.4, abs=0.05)
     better = replace(candidate.poses[0], score=found.score)
     assert search.stretch(task, replace(candidate, poses=(better,)), (1.2, 1.6)) is None
