@@ -43,7 +43,7 @@ class Compared:
     weights: NDArray[np.float64]
 
     @classmethod
-    def of(cls, images: Related, weights: Float32 | Mask | None = None, fewer: bool = False) -> Compared:
+    def of(cls, images: Related, weights: Float32 | Mask | None = None, *, fewer: bool = False) -> Compared:
         """Places spread evenly over what both images show.
 
         Parameters

@@ -256,6 +256,7 @@ class Trial:
         lattice: Lattice,
         start: NDArray[np.float64] | None,
         weights: Sequence[float],
+        *,
         fewer: bool = False,
     ) -> State | None:
         chosen = None if part is None else self._board.fitted(part)
@@ -265,7 +266,7 @@ class Trial:
             relation = related(self._images, field, chosen, self._chance[part])
             if relation is None:
                 return state
-            compared = Compared.of(relation, chosen, fewer)
+            compared = Compared.of(relation, chosen, fewer=fewer)
             compared = compared.restricted(compared.weights > 0)
             state = self._state(relation, compared, lattice, weight * self._scale, start)
             start, field = state.fit.coefficients, state.fit.field
