@@ -23,6 +23,7 @@ from correlight.simulate import Electron, Light
 from correlight.simulate.model import Material, Part, Shape, Texture
 from correlight.simulate.outlines import Rng, Warp, blob
 from correlight.simulate.specimen import Specimen
+from correlight.transforms import Affine
 
 SIDE, PIXEL = 512, 0.05
 # Field of the specimen and the size of its grains, in micrometres; half of the width of a groove between them.
@@ -108,8 +109,13 @@ def _flaws(seed: int) -> list[Shape]:
     return made
 
 
-def micrographs(seed: int) -> tuple[Image, Image]:
-    """The electron image and the light image of one place, on the same pixels; each with the settings of its day."""
+def micrographs(
+    seed: int, light_pixel: float = PIXEL, specimen_from_light: Affine | None = None
+) -> tuple[Image, Image]:
+    """The electron image and the light image of one place, each with the settings of its day.
+
+    The light image has the same pixels, unless another size of them in micrometres or another place is asked for.
+    """
     rng, what = np.random.default_rng([seed, 65]), steel(seed)
     electron = Electron(
         spot=float(rng.uniform(0.6, 1.0)),
@@ -129,5 +135,5 @@ def micrographs(seed: int) -> tuple[Image, Image]:
     shape = (SIDE, SIDE)
     return (
         what.electron(PIXEL, shape, optics=electron, rng=np.random.default_rng([seed, 66])),
-        what.light(PIXEL, shape, optics=light, rng=np.random.default_rng([seed, 67])),
+        what.light(light_pixel, shape, specimen_from_light, optics=light, rng=np.random.default_rng([seed, 67])),
     )

@@ -43,7 +43,7 @@ from correlight.training.make import Order, make_model
 
 ROWS, PAGE = RESULTS / "style.jsonl", RESULTS / "style.md"
 # Seeds of the pairs to learn from, and of those of the test.
-_FIRST_SEED, _FIRST_TESTED = 3000, 7000
+_FIRST_SEED, FIRST_TESTED = 3000, 7000
 CASES = ("steel", "grains")
 _ASKED = {"rotation": 0.0, "mirror": False, "stretch": 1.0, "shear": 0.0, "least_overlap": 0.98, "data_bar": False}
 _SIZES = {"electron_shape": (512, 512), "light_shape": (512, 512), "electron_spacing": 0.1, "light_spacing": 0.1}
@@ -68,7 +68,7 @@ def tested(case: str, count: int) -> Iterator[Bent]:
         yield from cases("grains", count)
         return
     for seed in range(count):
-        electrons, light = micrographs(_FIRST_TESTED + seed)
+        electrons, light = micrographs(FIRST_TESTED + seed)
         field = bend(electrons.grid, 2, 0.01, seed)
         yield Bent(f"steel {seed}", bent_copy(electrons, field), light, nearest_affine(field, electrons.grid), field)
 
