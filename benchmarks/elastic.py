@@ -15,7 +15,7 @@ goes on where it stopped; ``--tables`` writes ``benchmarks/results/elastic.md`` 
 - ``large``: as ``specimens``, with a field of which the nearest affine map leaves 8 % of the width.
 
 Other programs get the two images on one grid, the moving one laid there by the same affine map:
-``--peer elastix|ants|simpleitk``, with the Python named by the variable ``CORRELIGHT_PEERS_PYTHON``.
+``--peer elastix|elastix-mi|ants|simpleitk``, with the Python named by the variable ``CORRELIGHT_PEERS_PYTHON``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.accuracy import RESULTS, ROOT, append_row, load_rows
+from benchmarks.memory import peak_memory_mb
 from correlight.appearance import APPEARANCES
 from correlight.evidence.confidence import calibration
 from correlight.geometry import Grid, Points
@@ -53,7 +54,7 @@ from correlight.simulate.specimen import SpecimenKind
 from correlight.transforms import Affine, Transform, VelocityField
 from correlight.transforms.velocity import RIM
 
-PEERS = ("elastix", "ants", "simpleitk")
+PEERS = ("elastix", "elastix-mi", "ants", "simpleitk")
 PYTHON = "CORRELIGHT_PEERS_PYTHON"
 CHANNELS = APPEARANCES["descriptor and edges"].refine
 # Good, decent and bad: up to so many pixels of the light image (median), and what is no better than nothing is poor.
@@ -202,11 +203,9 @@ def _neighbours(seed: int) -> Bent:
 
 
 def planes_of(bent: Bent) -> list[PlanePair]:
-    """Pairs of channels, of the light image those of the stain and of reflected light."""
-    fixed = Plane.of(bent.fixed, 0)
-    return [
-        PlanePair(fixed, Plane.of(bent.moving, number), CHANNELS) for number in range(len(bent.moving.channels[:2]))
-    ]
+    """Pairs of channels, of the light image those of the stain and of reflected light; of pictures their grey."""
+    fixed = Plane.of(bent.fixed, bent.fixed.usable_channels[0])
+    return [PlanePair(fixed, Plane.of(bent.moving, number), CHANNELS) for number in bent.moving.usable_channels[:2]]
 
 
 def measured(bent: Bent, peer: str | None) -> dict[str, Any]:
@@ -219,6 +218,7 @@ def measured(bent: Bent, peer: str | None) -> dict[str, Any]:
         field = None if choice.fit is None else choice.fit.field
         led = bent.start.inverse()(pose(points if field is None else field(points)))
         row |= {"found": field is not None, "least_volume": 1.0 if field is None else field.smallest_volume}
+        row["peak_mb"] = round(peak_memory_mb())
         seconds, spent = time.perf_counter() - wall, time.process_time() - began
         seen = np.zeros(len(points), bool) if choice.fit is None else choice.fit.evidence_at(points) > 0.5
         if choice.fit is not None:
@@ -264,8 +264,8 @@ def by_peer(bent: Bent, peer: str, points: NDArray[np.float64]) -> tuple[NDArray
 
 def run_peer(
     peer: str,
-    fixed: NDArray[np.float32],
-    moving: NDArray[np.float32],
+    fixed: NDArray[np.floating],
+    moving: NDArray[np.floating],
     shown: NDArray[np.bool_],
     places: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], float, float, float]:
