@@ -77,9 +77,9 @@ def edges(values: Float32, mask: Mask) -> tuple[Group, ...]:
     tuple of Group
         Two groups, of two planes (cosine and sine of the doubled direction) and of one.
     """
-    energy, orientation, inner = _edges(values, mask)
-    strength = energy / (energy + _EDGE_FLOOR * _mean(energy, inner) + _ROUNDING)
-    return orientation, group(evened(strength, inner)[None], inner)
+    energy, orientation, around = _edges(values, mask)
+    strength = energy / (energy + _EDGE_FLOOR * around.mean_of_all(energy) + _ROUNDING)
+    return orientation, group(_evened(strength, around)[None], around.mask)
 
 
 def grey_values(values: Float32, mask: Mask) -> tuple[Group, ...]:
@@ -100,7 +100,7 @@ def directions(values: Float32, mask: Mask) -> tuple[Group, ...]:
     return (_edges(values, mask)[1],)
 
 
-def _edges(values: Float32, mask: Mask) -> tuple[Float32, Group, Mask]:
+def _edges(values: Float32, mask: Mask) -> tuple[Float32, Group, _Surroundings]:
     """Energy of the edges, their directions, and the pixels whose edges are not those of the mask."""
     smooth = cv2.GaussianBlur(values, (0, 0), _EDGE_SIGMA)
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
@@ -108,9 +108,10 @@ def _edges(values: Float32, mask: Mask) -> tuple[Float32, Group, Mask]:
     # An edge next to the mask may be the edge of the mask.
     side = 2 * round(2 * _EDGE_SIGMA + 1) + 1
     inner = cv2.erode(mask.astype(np.uint8), np.ones((side, side), np.uint8), borderValue=0) > 0
-    floor = _EDGE_FLOOR * (0.8 * _local_mean(energy, inner) + 0.2 * _mean(energy, inner)) + _ROUNDING
+    around = _Surroundings(inner)
+    floor = _EDGE_FLOOR * (0.8 * around.mean(energy) + 0.2 * around.mean_of_all(energy)) + _ROUNDING
     orientation = np.stack([(across * across - down * down) / (energy + floor), 2 * across * down / (energy + floor)])
-    return energy, group(np.stack([plane - _local_mean(plane, inner) for plane in orientation]), inner), inner
+    return energy, group(np.stack([plane - around.mean(plane) for plane in orientation]), inner), around
 
 
 def shrunk(channels: Channels, stride: int) -> Channels:
@@ -159,13 +160,14 @@ def joined(*several: Channels) -> Channels:
 
 def group(planes: Float32, support: Mask, stride: int = 1) -> Group:
     """A group of planes, brought to zero mean and unit energy over their support."""
-    inside = planes[:, support]
-    if inside.size:
-        inside = inside - inside.mean(axis=1, keepdims=True)
-        energy = float(np.mean(np.sum(inside * inside, axis=0)))
-        inside = inside / np.float32(np.sqrt(energy)) if energy > _LEAST_ENERGY else np.zeros_like(inside)
-    out = np.zeros_like(planes)
-    out[:, support] = inside
+    # Products with weights: to pick the pixels of a mask and to put them back takes three times as long.
+    weight = support.astype(np.float32)
+    flat, inside = planes.reshape(len(planes), -1), weight.ravel()
+    count = max(1, int(np.count_nonzero(support)))
+    means = (flat @ inside / np.float32(count)).astype(np.float32)
+    out = (planes - means[:, None, None]) * weight
+    energy = float(np.vdot(out, out)) / count
+    out *= np.float32(1 / np.sqrt(energy) if energy > _LEAST_ENERGY else 0)
     return Group(out, support, stride)
 
 
@@ -179,16 +181,28 @@ def evened(values: Float32, mask: Mask) -> Float32:
     mask : (Y, X) array of bool
         Valid pixels.
     """
-    centred = values - _local_mean(values, mask)
-    power = _local_mean(centred * centred, mask)
-    return np.asarray(centred / np.sqrt(power + _ENERGY_FLOOR * _mean(power, mask) + _ROUNDING))
+    return _evened(values, _Surroundings(mask))
 
 
-def _mean(values: Float32, mask: Mask) -> np.float32:
-    return np.float32(values[mask].mean()) if mask.any() else np.float32(0)
+class _Surroundings:
+    """Means over what surrounds each pixel, and over all pixels, of those that a mask holds valid."""
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask = mask
+        self._weight = mask.astype(np.float32)
+        self._count = max(1, int(np.count_nonzero(mask)))
+        self._share = np.maximum(cv2.GaussianBlur(self._weight, (0, 0), _SURROUND_SIGMA), np.float32(1e-3))
+
+    def mean(self, values: Float32) -> Float32:
+        """Around each pixel."""
+        return np.asarray(cv2.GaussianBlur(values * self._weight, (0, 0), _SURROUND_SIGMA) / self._share)
+
+    def mean_of_all(self, values: Float32) -> np.float32:
+        """One number."""
+        return np.float32(float(np.vdot(values, self._weight)) / self._count)
 
 
-def _local_mean(values: Float32, mask: Mask, sigma: float = _SURROUND_SIGMA) -> Float32:
-    weight = mask.astype(np.float32)
-    total = cv2.GaussianBlur(values * weight, (0, 0), sigma)
-    return np.asarray(total / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), np.float32(1e-3)))
+def _evened(values: Float32, around: _Surroundings) -> Float32:
+    centred = values - around.mean(values)
+    power = around.mean(centred * centred)
+    return np.asarray(centred / np.sqrt(power + _ENERGY_FLOOR * around.mean_of_all(power) + _ROUNDING))

@@ -12,8 +12,9 @@ from correlight.images.plane import Plane, working_planes
 from correlight.progress import checkpoint, in_threads
 from correlight.refine.samples import LinearTransform
 from correlight.search.correlate import Engine, MakeEngine
-from correlight.search.limits import Limits
+from correlight.search.limits import Limits, NearStart
 from correlight.search.pose import Pose
+from correlight.search.rotation import inverse_of
 from correlight.transforms import Affine
 
 # Size, in pixels that the engine compares, at which the pose is compared with deliberately wrong ones.
@@ -106,18 +107,18 @@ def score_statistics(
         Of a pose of the same images; if it lies nearly alike, its wrong poses are not considered again.
     """
     linear = Affine.of(found.linear, found.offset)
-    small, other = working_planes(fixed, moving, linear.scale, limits.finer * _NULL_SIZE * engine.stride)
+    compared = _Compared(fixed, moving, linear.scale, engine, limits)
 
     def scores(mirror: bool) -> list[float]:
         """Of one handedness, the right one's first; turns that share features one after the other."""
-        judge = engine(small, other, limits.least_overlap)
-        near = limits.start and limits.start.in_pixels(small.grid, other.grid)
-        at_pose = judge if near is None else engine(small, other, limits.least_overlap, 0.0, near)
+        anywhere = compared.engine()
+        at_pose = anywhere if limits.start is None else compared.engine(limits.start)
         turns = [rest + quarter for rest in np.arange(0, 90, _NULL_STEP) for quarter in np.arange(0, 360, 90)][1:]
         nearly = [] if mirror else list(_NEARLY)
         asked = [(at_pose, turn) for turn in nearly]
-        asked += [] if known_wrong is not None else [(judge, turn) for turn in turns]
-        return [_score(engine, linear.rotation + turn, linear.mirrored is not mirror) for engine, turn in asked]
+        asked += [] if known_wrong is not None else [(anywhere, turn) for turn in turns]
+        hand = linear.mirrored is not mirror
+        return [compared.score(engine, linear.rotation + turn, hand) for engine, turn in asked]
 
     known_wrong = known.wrong if known is not None and known.tells_of(linear) else None
     own_hand, other_hand = in_threads(scores, (False, True), min(workers, 2))
@@ -128,11 +129,30 @@ def score_statistics(
 
 def score_of(fixed: Plane, moving: Plane, pose: Affine, engine: MakeEngine, limits: Limits) -> float:
     """Best score over all shifts at the rotation, scale and handedness of a pose; parameters as `score_statistics`."""
-    small, other = working_planes(fixed, moving, pose.scale, limits.finer * _NULL_SIZE * engine.stride)
-    judge = engine(small, other, limits.least_overlap)
-    return max(_score(judge, pose.rotation + turn, pose.mirrored) for turn in _NEARLY)
+    compared = _Compared(fixed, moving, pose.scale, engine, limits)
+    anywhere = compared.engine()
+    return max(compared.score(anywhere, pose.rotation + turn, pose.mirrored) for turn in _NEARLY)
 
 
-def _score(engine: Engine, rotation: float, mirror: bool) -> float:
-    checkpoint()
-    return engine.best_shifts(Affine.similarity(rotation, 1.0, mirror).linear)[-1].score
+class _Compared:
+    """Two images at one scale, of which the smaller field is the one that is rotated: it needs the smaller canvas."""
+
+    def __init__(self, fixed: Plane, moving: Plane, scale: float, engine: MakeEngine, limits: Limits) -> None:
+        planes = working_planes(fixed, moving, scale, limits.finer * _NULL_SIZE * engine.stride)
+        self._swapped = planes[1].values.size > planes[0].values.size
+        self._planes, self._engine, self._least = planes, engine, limits.least_overlap
+
+    def engine(self, start: NearStart | None = None) -> Engine:
+        """One that allows any shift, or only shifts near a start."""
+        fixed, moving = self._planes
+        near = None if start is None else start.in_pixels(fixed.grid, moving.grid)
+        if self._swapped:
+            near = None if near is None else near.exchanged()
+            return self._engine(moving, fixed, self._least, 0.0, near)
+        return self._engine(fixed, moving, self._least, 0.0, near)
+
+    def score(self, engine: Engine, rotation: float, mirror: bool) -> float:
+        """Best score over all shifts that the engine allows."""
+        checkpoint()
+        linear = Affine.similarity(rotation, 1.0, mirror).linear
+        return engine.best_shifts(inverse_of(linear) if self._swapped else linear)[-1].score

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 from correlight.evidence.checks import (
     LEAST_ERROR,
@@ -29,6 +31,7 @@ from correlight.intensity.planes import PlaneCandidate
 from correlight.intensity.volumes import VolumeCandidate
 from correlight.methods.protocols import Dimension, MethodSettings, Serves
 from correlight.methods.task import Fit, Judgement, Task
+from correlight.progress import in_threads
 from correlight.refine.planes import PlanePair
 from correlight.refine.samples import distance
 from correlight.transforms import Affine, Projective
@@ -59,12 +62,15 @@ class ImageEvidence:
         return replace(judgement, verdict=verdict)
 
     def _by_images(self, task: Task, fit: ImageFit) -> Judgement:
-        fits = independent_fits(fit.compared, fit.choice)
         if isinstance(fit.candidate, VolumeCandidate):
-            return _of_volumes(task, fit, fit.candidate, fits)
+            return _of_volumes(task, fit, fit.candidate, independent_fits(fit.compared, fit.choice))
         assert isinstance(fit.candidate, PlaneCandidate)
         assert isinstance(fit.compared, PlanePair)
-        candidate = fit.candidate.with_scores(task, fit.choice.transform)
+        tasks: tuple[Callable[[], Any], ...] = (
+            partial(independent_fits, fit.compared, fit.choice),
+            partial(fit.candidate.with_scores, task, fit.choice.transform),
+        )
+        fits, candidate = in_threads(lambda task: task(), tasks, task.workers)
         assert candidate.scores is not None
         findings = findings_of_planes(fit.compared, fits, fit.choice.transform, candidate.scores, task.pair.compared_by)
         findings = replace(findings, last_resort=task.limits.last_resort)

@@ -13,6 +13,7 @@ from correlight.appearance.channels import Channels, Group, Joined
 from correlight.geometry import Grid
 from correlight.images.image import Float32, Mask
 from correlight.images.plane import Plane
+from correlight.progress import in_threads
 from correlight.refine.grey_features import OF_GREY, blurred, unit
 from correlight.refine.planes import PlanePair
 from correlight.refine.samples import Comparison, LinearTransform
@@ -143,11 +144,13 @@ def _of_planes(
     pair: PlanePair, pose: LinearTransform, level: int, measures: Sequence[FieldMeasure], kept: list[_OfPlane]
 ) -> Described:
     over = pair.overlay(pose, level)
-    both = []
-    for plane in (over.fixed, over.moving):
-        found = next((one for one in kept if one.shows(plane)), None) or _OfPlane.of(plane, measures, pair.channels)
-        kept.append(found)
-        both.append(found)
+
+    def of(plane: Plane) -> _OfPlane:
+        known = next((one for one in kept if one.shows(plane)), None)
+        return _OfPlane.of(plane, measures, pair.channels) if known is None else known
+
+    both = list(in_threads(of, (over.fixed, over.moving), 2))
+    kept += both
     sets, masks = [one.features for one in both], [one.shown for one in both]
     return _joined(over.fixed.grid, sets, masks, measures)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from correlight.images.image import Float32
 from correlight.similarity import AT_A_TIME, Agreement, Cells, Places
@@ -22,41 +23,62 @@ class FeatureCorrelation:
     """
 
     def __init__(self, fixed: list[Float32], moving: list[Float32], strides: list[int] | None = None) -> None:
-        self._fixed = fixed
-        self._moving = [np.ascontiguousarray(planes) for planes in moving]
-        self._strides = strides or [1] * len(moving)
-        self._norms = [_norm(float(np.sum(np.square(group, dtype=np.float64)))) for group in fixed]
+        norms = [_norm(float(np.sum(np.square(group, dtype=np.float64)))) for group in fixed]
+        kinds: dict[tuple[tuple[int, ...], int], list[int]] = {}
+        for number, (group, stride) in enumerate(zip(moving, strides or [1] * len(moving), strict=True)):
+            kinds.setdefault((group.shape[1:], stride), []).append(number)
+        self._several = [
+            _OfOneSize([fixed[n] for n in one], [moving[n] for n in one], stride, [norms[n] for n in one])
+            for (_, stride), one in kinds.items()
+        ]
+        self._groups = len(fixed)
 
     def __call__(self, places: Places) -> Agreement:
         """Agreement at ``(N, 2)`` places."""
-        count, groups = len(places), len(self._fixed)
-        products = np.empty((groups, count), np.float32)
-        # Of the fixed samples with the slopes of the moving ones along y and x, and of the moving ones with their own.
-        pulls, own = (np.empty((groups, 2, count), np.float32) for _ in range(2))
-        squares = np.zeros(groups)
-        for first in range(0, count, AT_A_TIME):
-            part = slice(first, first + AT_A_TIME)
-            # Groups of one size have the same cells.
-            known: dict[tuple[tuple[int, ...], int], Cells] = {}
-            for group, (fixed, moving, stride) in enumerate(zip(self._fixed, self._moving, self._strides, strict=True)):
-                size = moving.shape[1:], stride
-                if size not in known:
-                    known[size] = Cells.of(places[part].T / stride, moving.shape[1:])
-                values, slopes = known[size].values_and_slopes(moving)
-                squares[group] += np.einsum("cn,cn->", values, values)
-                np.einsum("cn,cn->n", fixed[:, part], values, out=products[group, part])
-                for axis, slope in enumerate(slopes):
-                    np.einsum("cn,cn->n", fixed[:, part], slope, out=pulls[group, axis, part])
-                    np.einsum("cn,cn->n", values, slope, out=own[group, axis, part])
-        parts, gradient = np.zeros(count), np.zeros((2, count))
-        for group, (stride, fixed_norm) in enumerate(zip(self._strides, self._norms, strict=True)):
-            moving_norm = _norm(float(squares[group]))
-            scale = 1 / (fixed_norm * moving_norm * groups)
-            value = scale * float(products[group].sum(dtype=np.float64))
-            # The norm of the moving samples changes with the places too.
-            gradient += pulls[group] * (scale / stride) - own[group] * (value / (moving_norm**2 * stride))
-            parts += products[group] * scale
+        parts, gradient = np.zeros(len(places)), np.zeros((2, len(places)))
+        for one in self._several:
+            one.add(places, 1 / self._groups, parts, gradient)
         return Agreement(float(parts.sum()), gradient.T, parts)
+
+
+class _OfOneSize:
+    """Groups whose planes have one size, and so the same cells at the places."""
+
+    def __init__(self, fixed: list[Float32], moving: list[Float32], stride: int, norms: list[float]) -> None:
+        ends = np.cumsum([len(planes) for planes in fixed]).tolist()
+        self._groups = [slice(end - len(planes), end) for planes, end in zip(fixed, ends, strict=True)]
+        self._fixed, self._moving = np.concatenate(fixed), np.concatenate(moving)
+        self._stride, self._norms = stride, norms
+
+    def add(self, places: Places, weight: float, parts: NDArray[np.float64], gradient: NDArray[np.float64]) -> None:
+        """Add the weighted correlation of each group to the parts, ``(N,)``, and its slopes, ``(2, N)``."""
+        values, slopes = self._sampled(places)
+        pulls = np.empty_like(values)
+        for group, fixed_norm in zip(self._groups, self._norms, strict=True):
+            own, other = values[group], self._fixed[group]
+            moving_norm = _norm(float(np.vdot(own, own)))
+            scale = weight / (fixed_norm * moving_norm)
+            products = np.sum(own * other, axis=0)
+            value = scale * float(products.sum(dtype=np.float64))
+            parts += scale * products.astype(np.float64)
+            # The norm of the moving samples changes with the places too.
+            np.multiply(other, np.float32(scale / self._stride), out=pulls[group])
+            pulls[group] -= own * np.float32(value / (moving_norm**2 * self._stride))
+        for along, slope in zip(gradient, slopes, strict=True):
+            slope *= pulls
+            along += slope.sum(axis=0)
+
+    def _sampled(self, places: Places) -> tuple[Float32, Float32]:
+        """Values ``(C, N)`` and slopes ``(2, C, N)`` of the moving planes."""
+        values = np.empty((len(self._moving), len(places)), np.float32)
+        slopes = np.empty((2, *values.shape), np.float32)
+        for first in range(0, len(places), AT_A_TIME):
+            part = slice(first, first + AT_A_TIME)
+            cells = Cells.of(places[part].T / self._stride, self._moving.shape[1:])
+            values[:, part], found = cells.values_and_slopes(self._moving)
+            for along, slope in zip(slopes, found, strict=True):
+                along[:, part] = slope
+        return values, slopes
 
 
 def _norm(squares: float) -> float:

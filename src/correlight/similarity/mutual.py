@@ -96,6 +96,8 @@ def _cubic(fraction: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
     """Weights of the four bins from one below to two above, and their derivatives by the position."""
     t = fraction
     u = 1 - t
-    weights = np.stack([u**3 / 6, (3 * t**3 - 6 * t**2 + 4) / 6, (3 * u**3 - 6 * u**2 + 4) / 6, t**3 / 6])
-    derivatives = np.stack([-(u**2) / 2, (3 * t**2 - 4 * t) / 2, (-3 * u**2 + 4 * u) / 2, t**2 / 2])
+    # By products: powers take three times as long.
+    t2, u2 = t * t, u * u
+    weights = np.stack([u2 * u / 6, (t / 2 - 1) * t2 + 2 / 3, (u / 2 - 1) * u2 + 2 / 3, t2 * t / 6])
+    derivatives = np.stack([-u2 / 2, (1.5 * t - 2) * t, (2 - 1.5 * u) * u, t2 / 2])
     return weights, derivatives
