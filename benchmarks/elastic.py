@@ -39,12 +39,14 @@ from numpy.typing import NDArray
 from benchmarks.accuracy import RESULTS, ROOT, append_row, load_rows
 from benchmarks.memory import peak_memory_mb
 from correlight.appearance import APPEARANCES
+from correlight.evidence.checks import LEAST_ERROR
 from correlight.evidence.confidence import calibration
+from correlight.evidence.predicted_error import coarser_pixel, spread
 from correlight.geometry import Grid, Points
 from correlight.images.image import Image
 from correlight.images.plane import Plane
 from correlight.images.resample import warp
-from correlight.intensity.elastic import usual_displacement
+from correlight.intensity.elastic import evidence_of_field, usual_displacement
 from correlight.refine.elastic import ElasticFit
 from correlight.refine.lattice import Lattice
 from correlight.refine.planes import PlanePair
@@ -150,10 +152,11 @@ def bent_copy(image: Image, by: Transform) -> Image:
     return replace(image, levels=(values,), mask=shown)
 
 
-def cases(case: str, count: int) -> Iterator[Bent]:
-    """The pairs of a case."""
+def cases(case: str, count: int, first: int = 0) -> Iterator[Bent]:
+    """The pairs of a case, of so many draws."""
+    seeds = range(first, first + count)
     if case in ("grains", "scan"):
-        for seed in range(count):
+        for seed in seeds:
             aligned = {"rotation": 0.0, "mirror": False, "stretch": 1.0, "shear": 0.0, "least_overlap": 0.98}
             size = {"electron_shape": (512, 512), "light_shape": (512, 512)}
             at = {"electron_spacing": 0.1, "light_spacing": 0.1, "data_bar": False}
@@ -165,10 +168,10 @@ def cases(case: str, count: int) -> Iterator[Bent]:
             yield Bent(f"{case} {seed}", bent_copy(made.fixed, field), made.moving, start, truth)
         return
     if case == "wrinkles":
-        for seed in range(count):
+        for seed in seeds:
             yield _neighbours(seed)
         return
-    for seed in range(count):
+    for seed in seeds:
         for kind in KINDS:
             made = pair(kind, 8000 + seed)
             name = f"{case} {kind} {seed}"
@@ -223,7 +226,9 @@ def measured(bent: Bent, peer: str | None) -> dict[str, Any]:
         seen = np.zeros(len(points), bool) if choice.fit is None else choice.fit.evidence_at(points) > 0.5
         if choice.fit is not None:
             row |= {"gain": choice.fit.gain, "cells": choice.fit.cells, "evidence": float(seen.mean())}
-            bound = _bound(choice.fit, points) * bent.start.scale / float(np.mean(bent.moving.grid.spacing))
+            said = evidence_of_field(choice.fit, float(np.mean(bent.fixed.grid.spacing)), bent.fixed.grid.unit)
+            row |= {"share": choice.fit.share, "doubted": not all(one.favours for one in said)}
+            bound = _bound(bent, choice.fit, points) * bent.start.scale / float(np.mean(bent.moving.grid.spacing))
     else:
         led, row["least_volume"], seconds, spent = by_peer(bent, peer, points)
         row["found"], seen = True, np.zeros(len(points), bool)
@@ -243,13 +248,12 @@ def measured(bent: Bent, peer: str | None) -> dict[str, Any]:
     return row
 
 
-def _bound(fit: ElasticFit, points: NDArray[np.float64]) -> NDArray[np.float64]:
+def _bound(bent: Bent, fit: ElasticFit, points: Points) -> NDArray[np.float64]:
     """The 95 % bound of `correlight.intensity.elastic.error_with_field`, without what the linear map adds to it."""
-    halves = np.linalg.norm(fit.halves[0](points) - fit.halves[1](points), axis=1) / 2
+    least = LEAST_ERROR * coarser_pixel(bent.fixed.grid, bent.moving.grid, bent.start.scale)
+    halves = spread([fit.halves], 1.0, least, calibration().error_scale)(points)
     missing = (1 - fit.evidence_at(points)) * usual_displacement(fit) ** 2
-    scale = calibration().error_scale
-    own = (scale * halves) ** 2 + fit.deviation_at(points) ** 2
-    return np.asarray(1.731 * np.sqrt(own + missing))
+    return np.asarray(1.731 * np.sqrt(halves**2 + fit.deviation_at(points) ** 2 + missing))
 
 
 def by_peer(bent: Bent, peer: str, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, float, float]:
@@ -296,6 +300,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
         "program",
         "runs",
         "fields",
+        "doubtful",
         "before",
         "after",
         "where seen",
@@ -303,7 +308,7 @@ def tables(rows: list[dict[str, Any]]) -> str:
         "good / decent / bad / poor",
     )
     head = f"| {' | '.join((*names, 'folds', 'processor seconds'))} |"
-    out = [head, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
+    out = [head, f"|---|---|{'---:|' * 10}"]
     keys = sorted({(" ".join(row["name"].split()[:-1]), row["peer"]) for row in rows})
     for case, peer in keys:
         some = [row for row in rows if " ".join(row["name"].split()[:-1]) == case and row["peer"] == peer]
@@ -315,9 +320,11 @@ def tables(rows: list[dict[str, Any]]) -> str:
         true = [tier(row) for row in some if "after" in row]
         tiers = " / ".join(str(true.count(name)) for name in ("good", "decent", "bad", "poor")) if true else "–"
         fields, folds = sum(row["found"] for row in some), sum(row["least_volume"] <= 0 for row in some)
+        doubted = [row["doubted"] for row in some if "doubted" in row]
         cells = (
             len(some),
             fields,
+            sum(doubted) if doubted or not fields else "–",
             middle("before"),
             middle("after"),
             middle("after_where_seen"),
@@ -335,6 +342,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.elastic", description=__doc__)
     parser.add_argument("--case", choices=CASES, default="specimens")
     parser.add_argument("--count", type=int, default=4, help="draws (of every specimen)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first draw")
     parser.add_argument("--peer", choices=PEERS)
     parser.add_argument("--tables", action="store_true", help="write the tables of what was run, and run nothing")
     parser.add_argument("--file", type=Path, default=RESULTS / "elastic.jsonl")
@@ -345,7 +353,7 @@ def main() -> int:
         print(tables(rows))
         return 0
     known = {(row["name"], row["peer"]) for row in rows}
-    for bent in cases(asked.case, asked.count):
+    for bent in cases(asked.case, asked.count, asked.first):
         if (bent.name, asked.peer or "correlight") in known:
             continue
         row = measured(bent, asked.peer)

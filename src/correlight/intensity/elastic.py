@@ -32,7 +32,7 @@ _NOT_QUITE = 0.89
 # A field that leads this far from where it began, as a share of a pixel, is not its own inverse.
 _CONSISTENT = 0.1
 # A field that nobody asked for must gain so many standard errors, and move places by so many times its deviation.
-_SIGNIFICANT, _ABOVE_DEVIATION = 3.0, 2.0
+_SIGNIFICANT, _ABOVE_DEVIATION = 3.0, 8.0
 # By grey values, which it was not fitted to, it must gain so many.
 _SECONDED = 2.0
 # Landmarks lead the field to within so many pixels of the coarser image, and speak against it if they are missed by so

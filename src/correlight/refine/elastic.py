@@ -45,8 +45,7 @@ class ElasticFit:
     evidence : (*grid.shape) array of float32
         From 0, where the field rests on smoothness alone, to 1, where the images themselves speak for it.
     deviation : (*grid.shape) array of float32
-        Standard deviation of the displacement, in fixed units, by smoothness and features, and by how much such
-        deviations understate the errors of simulated fields.
+        Standard deviation of the displacement, in fixed units, by smoothness and features.
     shown : (*grid.shape) array of bool
         Where both images show something under the field.
     grid : Grid

@@ -19,10 +19,6 @@ from correlight.transforms import VelocityField
 # deviations of theirs, over patches of this share (and of so many pixels at least); so many deviations are none, and so
 # many are full.
 _ASIDE, _LEAST_ASIDE, _OVER, _LEAST_OVER, _NONE, _FULL = 0.06, 4.0, 0.1, {2: 9, 3: 6}, 1.0, 3.0
-# How many times the error of a field is its deviation as it follows from smoothness and features: of planes with this,
-# 92 % of the places of 18 simulated fields (seeds 201 to 204) stay under the bound, and 94 to 99.8 % of five others; of
-# stacks 96 to 99 % in three.
-_UNDERSTATED = {2: 4.0, 3: 1.0}
 # Deviations are computed at so many places a cell along each axis.
 _PLACES_A_CELL = 3
 
@@ -112,7 +108,7 @@ def deviation_of(grid: Grid, problem: Problem, fit: SmoothFit, repeated: float) 
     """Standard deviation of the displacement at every pixel of a grid, in its unit.
 
     Of a field that is normally distributed with the penalty as its precision, after what the images say; where they
-    say nothing it is as far as the field moves elsewhere. Times how much such deviations understate errors.
+    say nothing it is as far as the field moves elsewhere.
 
     Parameters
     ----------
@@ -135,7 +131,7 @@ def deviation_of(grid: Grid, problem: Problem, fit: SmoothFit, repeated: float) 
     for axis, step in enumerate(problem.spacing):
         own = covariance[axis :: grid.ndim, axis :: grid.ndim]
         variance += np.maximum(np.asarray((design @ own * design.toarray()).sum(axis=1)), 0.0) * step**2
-    coarse = _UNDERSTATED[grid.ndim] * np.sqrt(variance).reshape(counts)
+    coarse = np.sqrt(variance).reshape(counts)
     places = np.indices(grid.shape).reshape(grid.ndim, -1).astype(float)
     scale = np.array([(count - 1) / max(n - 1, 1) for n, count in zip(grid.shape, counts, strict=True)])
     made = ndimage.map_coordinates(coarse, places * scale[:, None], order=1, mode="nearest")
