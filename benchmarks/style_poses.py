@@ -3,8 +3,8 @@
 ``python -m benchmarks.style_poses run MODEL --count 10`` takes the pairs of ``benchmarks.style --case steel``, but the
 light image anew: turned by any angle, mirrored or not, on pixels of 0.04 to 0.055 micrometres where the electron image
 has 0.05, and off by up to a micrometre. Both state their pixel size, and nothing else is given. Each is registered by
-``style-elastic`` with the model, by ``auto`` with the model elastic, and by ``mutual-information``, which has no field;
-a row for each that is not there yet goes to ``benchmarks/results/style-poses.jsonl``, and ``python -m
+``style-elastic`` with the model, and by ``auto`` and ``mutual-information`` with a field (``model="elastic"``); a row
+for each that is not there yet goes to ``benchmarks/results/style-poses.jsonl``, and ``python -m
 benchmarks.style_poses tables`` writes ``style-poses.md``.
 """
 
@@ -80,9 +80,9 @@ def run(given: argparse.Namespace) -> None:
         for recipe in given.recipes.split(","):
             if (bent.name, recipe) in done:
                 continue
-            asked: dict[str, Any] = {"style-elastic": {"predictor": given.model}, "auto": {"model": "elastic"}}
+            asked = {"predictor": given.model} if recipe == "style-elastic" else {"model": "elastic"}
             spent = time.process_time()
-            result = register(bent.fixed, bent.moving, recipe, workers=1, **asked.get(recipe, {}))
+            result = register(bent.fixed, bent.moving, recipe, workers=1, **asked)
             row = {"name": bent.name, "recipe": recipe, **judged(bent, result)}
             row["unusualness"] = None if result.predicted is None else round(result.predicted.unusualness, 3)
             row["processor_seconds"] = round(time.process_time() - spent, 1)
