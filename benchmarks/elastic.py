@@ -12,7 +12,8 @@ goes on where it stopped; ``--tables`` writes ``benchmarks/results/elastic.md`` 
   flattened: places beside a line are pushed away from it.
 - ``scan``: grains under a backscatter detector and as a map of another scan, which lies off by a smooth curve, 20 to 40
   pixels at most.
-- ``large``: as ``specimens``, with a field of which the nearest affine map leaves 8 % of the width.
+- ``large``: as ``specimens``, with a field of which the nearest affine map leaves 8 % of the width; ``far``, 3 %.
+- ``smooth``: small images of smooth noise with noise of their own, and fields of 2, 4, 8 and 8 %.
 
 Other programs get the two images on one grid, the moving one laid there by the same affine map:
 ``--peer elastix|elastix-mi|ants|simpleitk``, with the Python named by the variable ``CORRELIGHT_PEERS_PYTHON``.
@@ -61,7 +62,7 @@ PYTHON = "CORRELIGHT_PEERS_PYTHON"
 CHANNELS = APPEARANCES["descriptor and edges"].refine
 # Good, decent and bad: up to so many pixels of the light image (median), and what is no better than nothing is poor.
 GOOD, DECENT = 1.0, 2.0
-CASES = ("grains", "specimens", "itself", "unrelated", "wrinkles", "scan", "large")
+CASES = ("grains", "specimens", "itself", "unrelated", "wrinkles", "scan", "large", "far", "smooth")
 KINDS: tuple[SpecimenKind, ...] = get_args(SpecimenKind)
 
 
@@ -171,6 +172,10 @@ def cases(case: str, count: int, first: int = 0) -> Iterator[Bent]:
         for seed in seeds:
             yield _neighbours(seed)
         return
+    if case == "smooth":
+        for seed in seeds:
+            yield _smooth(seed)
+        return
     for seed in seeds:
         for kind in KINDS:
             made = pair(kind, 8000 + seed)
@@ -185,7 +190,7 @@ def cases(case: str, count: int, first: int = 0) -> Iterator[Bent]:
                 other = pair(kind, 9000 + seed).fixed
                 yield Bent(name, replace(other, grid=made.fixed.grid), made.moving, made.moving_from_fixed, None)
             else:
-                field = bend(made.fixed.grid, 2, 0.08 if case == "large" else 0.01, seed)
+                field = bend(made.fixed.grid, 2, {"large": 0.08, "far": 0.03}.get(case, 0.01), seed)
                 truth = made.moving_from_fixed @ field
                 start = nearest_affine(truth, made.fixed.grid)
                 yield Bent(name, bent_copy(made.fixed, field), made.moving, start, truth)
@@ -203,6 +208,21 @@ def _neighbours(seed: int) -> Bent:
 
     fixed, moving = noisy(bent_copy(made, field)), noisy(made)
     return Bent(f"wrinkles {seed}", fixed, moving, nearest_affine(field, made.grid), field)
+
+
+def _smooth(seed: int) -> Bent:
+    """Smooth noise twice, once bent, with noise of their own."""
+    drawn = np.random.default_rng(seed).normal(size=(22, 22)).astype(np.float32)
+    made = Image.from_array(cv2.resize(drawn, (112, 112), interpolation=cv2.INTER_CUBIC)[None], 1.0)
+    field = bend(made.grid, 2, (0.02, 0.04, 0.08, 0.08)[seed % 4], seed)
+
+    def noisy(image: Image, number: int) -> Image:
+        values = np.asarray(image.levels[0], float)
+        noise = np.random.default_rng([seed, number]).normal(0, 0.2 * values.std(), values.shape)
+        return replace(image, levels=(values + noise,))
+
+    fixed = noisy(bent_copy(made, field), 1)
+    return Bent(f"smooth {seed}", fixed, noisy(made, 2), nearest_affine(field, made.grid), field)
 
 
 def planes_of(bent: Bent) -> list[PlanePair]:

@@ -37,7 +37,7 @@ def test_a_field_needs_evidence_of_its_own(evidence: float, status: str) -> None
     assert any("speak for the field on only 9 %" in reason for reason in told.reasons) is (status == "doubtful")
 
 
-@pytest.mark.parametrize(("evidence", "pixels", "status"), [(0.9, 3.0, "accepted"), (0.4, 3.0, "doubtful")])
+@pytest.mark.parametrize(("evidence", "pixels", "status"), [(0.95, 3.0, "accepted"), (0.8, 3.0, "doubtful")])
 def test_a_large_field_needs_evidence_on_more_of_the_area(evidence: float, pixels: float, status: str) -> None:
     linear = Verdict("accepted", 0.99, ("The pose stands out.",))
     told = verdict_with_field(linear, fit_with(evidence, pixels), 1.0, "px")

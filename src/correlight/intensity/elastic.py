@@ -40,7 +40,7 @@ _SECONDED = 2.0
 LANDMARK_ERROR, _MISSED = 2.0, 3.0
 # The images must speak for a field on this share of what both show. One that moves places by more than this share of
 # the longest side (median) moves some several times as far, where the search may miss them, and needs more.
-_EVIDENCE, _FAR, _EVIDENCE_OF_FAR = 0.3, 0.015, 0.7
+_EVIDENCE, _FAR, _EVIDENCE_OF_FAR = 0.3, 0.012, 0.9
 _ASKED, _SEEN = "elastic was asked for", "a first look shows more than a linear map"
 
 
