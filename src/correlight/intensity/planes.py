@@ -32,6 +32,8 @@ _HYPOTHESIS_LEVELS = (128,)
 _COMPARED = 256
 # Working sizes at which poses under a stretch are refined: they may be off by a whole step of the search.
 _STRETCH_LEVELS = (64, 128)
+# So many pairs of channels are compared under stretches.
+_CHANNELS_STRETCHED = 3
 # So many poses under stretches are made exact before the best of them is taken.
 _STRETCHES_REFINED = 6
 # Without a rival, a pose counts as if one had scored this share of it.
@@ -57,6 +59,8 @@ class PlaneCandidate(Candidate):
         Where the poses come from, if not from these channels.
     search : PoseSearch, optional
         What found them.
+    others : tuple of PlaneCandidate
+        Other pairs of channels that were searched, those that stand out most first.
     """
 
     fixed: Plane
@@ -65,6 +69,7 @@ class PlaneCandidate(Candidate):
     scores: ScoreStatistics | None = None
     found_by: Candidate | None = None
     search: PoseSearch | None = None
+    others: tuple[PlaneCandidate, ...] = ()
 
     @property
     def lost(self) -> bool:
@@ -131,7 +136,8 @@ def find(task: Task, engine: MakeEngine, hypotheses: int) -> PlaneCandidate:
                 if candidate.scores.ratio >= _UNAMBIGUOUS:
                     return candidate
             candidates[number] = candidate
-    best = max(candidates, key=lambda candidate: candidate.margin)
+    best, *others = sorted(candidates, key=lambda candidate: -candidate.margin)
+    best = replace(best, others=tuple(others))
     if not (task.limits.last_resort and best.poses):
         return best
     # Nothing is refined that would be refused for this alone: something was refused before.
@@ -175,25 +181,35 @@ def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float
     task : Task
         Of two images, without a stretch.
     candidate : PlaneCandidate
-        What the search found without one; its channels are compared.
+        What the search found without one. A stretch hides which channels have most in common: others are compared, too.
     within : tuple of float
         Least and greatest stretch.
     """
-    assert candidate.search is not None
-    channels, limits = task.pair.compared_by.refine, task.limits.for_stretch(within[1])
-    search = StretchSearch(candidate.search.within(limits), within)
+    limits = task.limits.for_stretch(within[1])
+    compared = (candidate, *candidate.others)[:_CHANNELS_STRETCHED]
+    tried: list[tuple[PlaneCandidate, StretchSearch, StretchedPose]] = []
+    for number, one in enumerate(compared):
+        assert one.search is not None
+        search = StretchSearch(one.search.within(limits), within)
+        told = partial(_share_done, task.report, number, len(compared))
+        tried += [(one, search, pose) for pose in search.tried(told)]
 
-    def exact(one: StretchedPose) -> StretchedPose:
+    def exact(one: tuple[PlaneCandidate, StretchSearch, StretchedPose]) -> StretchedPose | None:
         """With what an affine fit adds: stretches are tried in coarse steps."""
-        pair = PlanePair(*search.planes(one.stretch), channels, task.seed)
-        return search.exact(one, refine(pair, one.pose, "affine", levels=_STRETCH_LEVELS))
+        of, search, pose = one
+        pair = PlanePair(*search.planes(pose.stretch), task.pair.compared_by.refine, task.seed)
+        found = search.exact(pose, refine(pair, pose.pose, "affine", levels=_STRETCH_LEVELS))
+        # A smaller stretch the usual search has followed already, and the right one makes images more alike.
+        least = max(0.0, of.poses[0].score if of.poses else 0.0)
+        return found if found.stretch.factor >= FOLLOWED and found.score > least else None
 
-    tried = search.tried(partial(task.report, "search"))[:_STRETCHES_REFINED]
-    found = in_threads(exact, tried, task.workers)
-    # A smaller stretch the usual search has followed already, and the right one makes images more alike.
-    least = max(0.0, candidate.poses[0].score)
-    held = [one for one in found if one.stretch.factor >= FOLLOWED and one.score > least]
-    return max(held, key=lambda one: one.score, default=None)
+    best = sorted(tried, key=lambda one: -one[2].score)[:_STRETCHES_REFINED]
+    found = in_threads(exact, best, task.workers)
+    return max((one for one in found if one is not None), key=lambda one: one.score, default=None)
+
+
+def _share_done(report: Progress, number: int, count: int, done: float) -> None:
+    report("search", (number + done) / count)
 
 
 def most_alike(task: Task, candidate: Candidate) -> PlaneCandidate:
