@@ -12,7 +12,7 @@ from correlight.methods.task import ImagePair
 from correlight.recipes import load
 from correlight.registration.held import beyond_stretch
 from correlight.registration.options import Methods, Options
-from correlight.registration.register import _Tried, _Walk, register
+from correlight.registration.register import _replaces, _Tried, _Walk, register
 from correlight.registration.result import Result
 from correlight.registration.stated import Reading
 from correlight.simulate import SimulatedPair
@@ -94,3 +94,12 @@ def test_a_stretch_that_an_affine_map_holds_is_read_once_more_where_it_was_not_a
     # Read so once, it is not read so again; nor is it where the map was accepted.
     assert walk._implied(not_accepted(again)) is None
     assert walk._implied(again) is None
+
+    # Of two that are accepted, that without the stretch must be the more exact one to stay.
+    def accepted(tried: _Tried, error: float) -> _Tried:
+        known = tried.result.predicted_error
+        as_exact = replace(known, values=np.full_like(known.values, error))
+        return replace(tried, result=replace(tried.result, verdict=again.result.verdict, predicted_error=as_exact))
+
+    assert _replaces(accepted(again, 1.0), accepted(first, 2.0))
+    assert not _replaces(accepted(again, 2.0), accepted(first, 1.0))

@@ -28,7 +28,7 @@ from correlight.registration.options import Methods, Options, as_image, check, c
 from correlight.registration.result import Result
 from correlight.registration.stack import prepared_stacks
 from correlight.registration.start import check_start, places_of, started
-from correlight.registration.stated import Reading, as_stated, may_be_stretched, readings, remarks
+from correlight.registration.stated import Reading, as_stated, inexactness, may_be_stretched, readings, remarks
 from correlight.search.limits import Limits, Start, limits_for
 from correlight.search.stretch import FOLLOWED, STRETCHES, implied
 from correlight.transforms.bending import bends
@@ -365,6 +365,9 @@ class _Walk:
 def _replaces(later: _Tried, earlier: _Tried) -> bool:
     """Whether a later result is better; one of a last resort must not pass for better by a little more confidence."""
     one, other = later.result.verdict, earlier.result.verdict
+    if later.reading.stretch is not None and later.result and earlier.result:
+        # Without the stretch the earlier one was not exact, which confidence in its pose does not tell.
+        return inexactness(later.result) < inexactness(earlier.result)
     if (later.reading.least_overlap is not None or later.reading.stretch is not None) and one.status != other.status:
         return STATUSES.index(one.status) > STATUSES.index(other.status)
     return one.confidence > other.confidence

@@ -138,8 +138,13 @@ def _tilt_said(role: str, tilt: Tilt) -> str:
 
 def may_be_stretched(result: Result) -> bool:
     """Whether a stretch is worth a search: nothing was accepted, or what was is not exact, as no similarity is then."""
+    return not result or inexactness(result) > _INEXACT
+
+
+def inexactness(result: Result) -> float:
+    """The median of the predicted error as a share of the longer side of the fixed image."""
     predicted = result.predicted_error
-    return not result or predicted.median > _INEXACT * max(predicted.grid.extent)
+    return predicted.median / max(predicted.grid.extent)
 
 
 def as_stated(result: Result, reading: Reading, fixed: Grid, moving: Grid) -> Result:
