@@ -34,7 +34,7 @@ _COMPARED = 256
 _STRETCH_LEVELS = (64, 128)
 # So many pairs of channels are compared under stretches.
 _CHANNELS_STRETCHED = 3
-# So many poses under stretches are made exact before the best of them is taken.
+# So many poses under stretches are made exact for each of them before the best is taken.
 _STRETCHES_REFINED = 6
 # Without a rival, a pose counts as if one had scored this share of it.
 _SCORE_OF_NO_RIVAL = 0.4
@@ -192,7 +192,8 @@ def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float
         assert one.search is not None
         search = StretchSearch(one.search.within(limits), within)
         told = partial(_share_done, task.report, number, len(compared))
-        tried += [(one, search, pose) for pose in search.tried(told)]
+        # Beads score by chance what structures do not: they must not displace what other channels found.
+        tried += [(one, search, pose) for pose in search.tried(told)[:_STRETCHES_REFINED]]
 
     def exact(one: tuple[PlaneCandidate, StretchSearch, StretchedPose]) -> StretchedPose | None:
         """With what an affine fit adds: stretches are tried in coarse steps."""
@@ -203,8 +204,7 @@ def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float
         least = max(0.0, of.poses[0].score if of.poses else 0.0)
         return found if found.stretch.factor >= FOLLOWED and found.score > least else None
 
-    best = sorted(tried, key=lambda one: -one[2].score)[:_STRETCHES_REFINED]
-    found = in_threads(exact, best, task.workers)
+    found = in_threads(exact, tried, task.workers)
     return max((one for one in found if one is not None), key=lambda one: one.score, default=None)
 
 
