@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from correlight.appearance.channels import edges
 from correlight.geometry import Grid
 from correlight.images.image import Image
 from correlight.images.plane import Plane
@@ -204,3 +205,16 @@ def test_a_cut_keeps_positions() -> None:
     assert part.values.shape == part.mask.shape == part.grid.shape == (20, 40)
     expected = (part.grid.lattice_of_pixels() @ [0.002, 0.001]).reshape(20, 40)
     assert part.values == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("missing", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_reaches_no_feature(missing: float) -> None:
+    """Features are products with the mask: what a plane holds outside of it must be a number at every size."""
+    values, _ = scattered(0, (60, 80))
+    values[20:40, 30:50] = missing
+    values[5, 7] = missing
+    plane = Plane.of(Image.from_array(values), 0)
+    for one in (plane, plane.shrunk(2.0), plane.at(0.5)):
+        assert not one.mask.all()
+        assert np.isfinite(one.values).all()
+        assert all(np.isfinite(group.planes).all() for group in edges(one.values, one.mask))

@@ -101,7 +101,7 @@ def directions(values: Float32, mask: Mask) -> tuple[Group, ...]:
 
 
 def _edges(values: Float32, mask: Mask) -> tuple[Float32, Group, _Surroundings]:
-    """Energy of the edges, their directions, and the pixels whose edges are not those of the mask."""
+    """Energy of the edges, their directions, and means over the pixels whose edges are not those of the mask."""
     smooth = cv2.GaussianBlur(values, (0, 0), _EDGE_SIGMA)
     across, down = (cv2.Sobel(smooth, cv2.CV_32F, dx, 1 - dx) for dx in (1, 0))
     energy = across * across + down * down
@@ -160,7 +160,8 @@ def joined(*several: Channels) -> Channels:
 
 def group(planes: Float32, support: Mask, stride: int = 1) -> Group:
     """A group of planes, brought to zero mean and unit energy over their support."""
-    # Products with weights: to pick the pixels of a mask and to put them back takes three times as long.
+    # Products with weights: to pick the pixels of a mask and to put them back takes three times as long. What lies
+    # outside must be a number for that; the fill of a `Plane` is.
     weight = support.astype(np.float32)
     flat, inside = planes.reshape(len(planes), -1), weight.ravel()
     count = max(1, int(np.count_nonzero(support)))
