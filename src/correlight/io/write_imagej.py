@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from correlight.geometry import Grid
 from correlight.images.display import Shown
-from correlight.images.pyramid import Smaller
 
 _TYPES = ("uint8", "uint16", "float32")
 # More channels ImageJ shows one at a time.
@@ -41,8 +40,6 @@ class ImageJBands:
         Where they lie. The pixel size is written only if the grid is calibrated.
     channels : sequence of str
         One name per channel.
-    pyramid : None or str
-        As for `TiffBands`; such a file has none.
     shown : sequence of Shown
         The colour and the display range of each channel.
 
@@ -60,7 +57,6 @@ class ImageJBands:
         grid: Grid,
         channels: Sequence[str],
         *,
-        pyramid: Smaller | None = None,
         shown: Sequence[Shown],
     ) -> None:
         self._options = _options(grid, channels, shown)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -97,16 +98,18 @@ def write_composite(
     nearest = any("nearest" in ((one.orders,) if isinstance(one.orders, str) else one.orders) for one in moved)
     # A level whose pixels are means would show labels that there are not.
     pyramid: Smaller = "nearest" if nearest else "mean"
-    options: dict[str, Any] = {"pyramid": pyramid, "shown": how_shown(images)}
     in_file = fits_in_a_file(math.prod(shape) * dtype.itemsize)
-    kinds: dict[str, type[TiffBands] | type[ImageJBands] | type[ZarrBands]] = {"ome.tif": TiffBands} if in_file else {}
+    kinds: dict[str, Callable[..., TiffBands | ImageJBands | ZarrBands]] = {}
+    if in_file:
+        kinds["ome.tif"] = partial(TiffBands, pyramid=pyramid)
     if in_file and imagej_holds(dtype):
         kinds["tif"] = ImageJBands
     if onto.ndim == 3 or not in_file:
-        kinds["ome.zarr"] = ZarrBands
+        kinds["ome.zarr"] = partial(ZarrBands, pyramid=pyramid)
     paths = [folder / f"{name}.{ending}" for ending in kinds]
+    shown = how_shown(images)
     writers = [
-        kind(path, shape, dtype, onto, names, **options) for kind, path in zip(kinds.values(), paths, strict=True)
+        kind(path, shape, dtype, onto, names, shown=shown) for kind, path in zip(kinds.values(), paths, strict=True)
     ]
     with ExitStack() as stack:
         for writer in writers:
