@@ -5,10 +5,9 @@ sections of deepclem. ``python -m benchmarks.superres run MODEL --data FOLDER --
 light image of draws of the protocol near four times coarser, and registers it by ``auto`` (or another ``--recipe``) as
 it is, on four times finer pixels by a cubic interpolation, and on those by the model; with ``--told`` it is said that
 nothing is turned by more than 12 degrees, mirrored or stretched, without which ``mutual-information`` searches for
-minutes; rows go to
-``benchmarks/results/superres.jsonl``, for each draw once. ``python -m benchmarks.superres tables`` writes
-``superres.md``. The light images that the model draws finer are the best case there is: it was trained to undo the very
-factor that they were made coarser by.
+minutes; rows go to ``benchmarks/results/superres.jsonl``, for each draw once. ``python -m benchmarks.superres tables``
+writes ``superres.md``. The light images that the model draws finer are the best case there is: it was trained to undo
+the very factor that they were made coarser by.
 """
 
 from __future__ import annotations

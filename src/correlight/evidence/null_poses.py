@@ -118,7 +118,7 @@ def score_statistics(
         asked = [(at_pose, turn) for turn in nearly]
         asked += [] if known_wrong is not None else [(anywhere, turn) for turn in turns]
         hand = linear.mirrored is not mirror
-        return [compared.score(engine, linear.rotation + turn, hand) for engine, turn in asked]
+        return [compared.score(judge, linear.rotation + turn, hand) for judge, turn in asked]
 
     known_wrong = known.wrong if known is not None and known.tells_of(linear) else None
     own_hand, other_hand = in_threads(scores, (False, True), min(workers, 2))
@@ -140,7 +140,7 @@ class _Compared:
     def __init__(self, fixed: Plane, moving: Plane, scale: float, engine: MakeEngine, limits: Limits) -> None:
         planes = working_planes(fixed, moving, scale, limits.finer * _NULL_SIZE * engine.stride)
         self._swapped = planes[1].values.size > planes[0].values.size
-        self._planes, self._engine, self._least = planes, engine, limits.least_overlap
+        self._planes, self._make, self._least = planes, engine, limits.least_overlap
 
     def engine(self, start: NearStart | None = None) -> Engine:
         """One that allows any shift, or only shifts near a start."""
@@ -148,8 +148,8 @@ class _Compared:
         near = None if start is None else start.in_pixels(fixed.grid, moving.grid)
         if self._swapped:
             near = None if near is None else near.exchanged()
-            return self._engine(moving, fixed, self._least, 0.0, near)
-        return self._engine(fixed, moving, self._least, 0.0, near)
+            return self._make(moving, fixed, self._least, 0.0, near)
+        return self._make(fixed, moving, self._least, 0.0, near)
 
     def score(self, engine: Engine, rotation: float, mirror: bool) -> float:
         """Best score over all shifts that the engine allows."""

@@ -228,7 +228,7 @@ class Image:
                 inside & mask if mask is not None and mask.shape == inside.shape else inside if mask is None else mask
             )
             if mask.shape == inside.shape and not mask.any():
-                raise UsageError("No pixel of the image is valid: all are masked or not finite numbers.")
+                raise UsageError("No pixel of the image is valid: each is masked, or in some channel no finite number.")
         array = array[None] if array.ndim == 2 else array
         if channels is not None and (
             isinstance(channels, str)

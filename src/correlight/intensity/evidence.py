@@ -66,11 +66,11 @@ class ImageEvidence:
             return _of_volumes(task, fit, fit.candidate, independent_fits(fit.compared, fit.choice))
         assert isinstance(fit.candidate, PlaneCandidate)
         assert isinstance(fit.compared, PlanePair)
-        tasks: tuple[Callable[[], Any], ...] = (
+        works: tuple[Callable[[], Any], ...] = (
             partial(independent_fits, fit.compared, fit.choice),
             partial(fit.candidate.with_scores, task, fit.choice.transform),
         )
-        fits, candidate = in_threads(lambda task: task(), tasks, task.workers)
+        fits, candidate = in_threads(lambda work: work(), works, task.workers)
         assert candidate.scores is not None
         findings = findings_of_planes(fit.compared, fits, fit.choice.transform, candidate.scores, task.pair.compared_by)
         findings = replace(findings, last_resort=task.limits.last_resort)

@@ -126,7 +126,7 @@ def find(task: Task, engine: MakeEngine, hypotheses: int) -> PlaneCandidate:
             if search.complete:
                 continue
             candidate = candidates[number]
-            told = partial(_part_done, task.report, (number + (0 if common else last + 1)) / 2, last + 1)
+            told = partial(_share_done, task.report, number + (0 if common else last + 1), 2 * (last + 1))
             poses = task.limits.kept(search.ranked(told, common_scales=common))
             poses = _hypotheses(candidate, poses[: _worth_refining(poses, hypotheses)], task, refined[number])
             candidate = replace(candidate, poses=tuple(search.rescored(poses)), search=search)
@@ -149,10 +149,6 @@ def _worth_refining(poses: list[Pose], most: int) -> int:
     """How many of ranked poses are refined."""
     clear = len(poses) > 1 and poses[0].score >= _CLEAR * poses[1].score
     return min(most, _FEW) if clear else most
-
-
-def _part_done(report: Progress, number: float, count: int, done: float) -> None:
-    report("search", (number + done / 2) / count)
 
 
 def _hypotheses(
@@ -196,7 +192,7 @@ def likeliest_stretch(task: Task, candidate: PlaneCandidate, within: tuple[float
         tried += [(one, search, pose) for pose in search.tried(told)[:_STRETCHES_REFINED]]
 
     def exact(one: tuple[PlaneCandidate, StretchSearch, StretchedPose]) -> StretchedPose | None:
-        """With what an affine fit adds: stretches are tried in coarse steps."""
+        """With what an affine fit adds, as stretches are tried in coarse steps; None if it is not worth a search."""
         of, search, pose = one
         pair = PlanePair(*search.planes(pose.stretch), task.pair.compared_by.refine, task.seed)
         found = search.exact(pose, refine(pair, pose.pose, "affine", levels=_STRETCH_LEVELS))

@@ -24,19 +24,19 @@ class FeatureCorrelation:
 
     def __init__(self, fixed: list[Float32], moving: list[Float32], strides: list[int] | None = None) -> None:
         norms = [_norm(float(np.sum(np.square(group, dtype=np.float64)))) for group in fixed]
-        kinds: dict[tuple[tuple[int, ...], int], list[int]] = {}
+        alike: dict[tuple[tuple[int, ...], int], list[int]] = {}
         for number, (group, stride) in enumerate(zip(moving, strides or [1] * len(moving), strict=True)):
-            kinds.setdefault((group.shape[1:], stride), []).append(number)
-        self._several = [
+            alike.setdefault((group.shape[1:], stride), []).append(number)
+        self._by_size = [
             _OfOneSize([fixed[n] for n in one], [moving[n] for n in one], stride, [norms[n] for n in one])
-            for (_, stride), one in kinds.items()
+            for (_, stride), one in alike.items()
         ]
         self._groups = len(fixed)
 
     def __call__(self, places: Places) -> Agreement:
         """Agreement at ``(N, 2)`` places."""
         parts, gradient = np.zeros(len(places)), np.zeros((2, len(places)))
-        for one in self._several:
+        for one in self._by_size:
             one.add(places, 1 / self._groups, parts, gradient)
         return Agreement(float(parts.sum()), gradient.T, parts)
 
