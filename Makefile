@@ -24,7 +24,8 @@ BINDING := $(if $(filter pyside6,$(QT)),'pyside6!=6.12.0',$(QT))
 # Programs of others that build, check and run what is made here; correlight itself is not installed beside them.
 TVENV  := .venv-tools
 TSTAMP := $(TVENV)/.installed
-TOOLS  := build "hatchling>=1.25" twine "snakemake>=9" "roc-validator>=0.10"
+# bioimageio.core 0.11 asks for a version of bioimageio.spec that fails with pydantic 2.14.
+TOOLS  := build "hatchling>=1.25" twine "snakemake>=9" "roc-validator>=0.10" "bioimageio.core[onnx]>=0.11" "pydantic<2.14"
 # The wheel and what it requires, and nothing else.
 ALONE  := .venv-wheel
 DVENV  := .venv-docs
