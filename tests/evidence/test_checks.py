@@ -277,6 +277,28 @@ def test_near_a_start_the_pose_is_scored_there_and_wrong_ones_anywhere() -> None
         assert one.wrong == pytest.approx(free.wrong, rel=1e-4)
 
 
+def test_exchanged_images_score_alike_and_the_smaller_one_is_turned() -> None:
+    truth = Affine.similarity(12.0, source=MIDDLE)
+    whole, moving = seen_through(truth)
+    fixed = whole.cut((30, 20), (150, 150))
+    turned: list[tuple[int, ...]] = []
+
+    class Watched(ByFeatures):
+        def __call__(self, fixed: Plane, moving: Plane, *given: Any) -> Any:
+            turned.append(moving.values.shape)
+            return super().__call__(fixed, moving, *given)
+
+    def look(fixed: Plane, moving: Plane, pose: Affine) -> ScoreStatistics:
+        limits = Limits((1.0, 1.0), start=NearStart.of(pose, fixed.grid))
+        return score_statistics(fixed, moving, pose, [Pose(pose, 1.0, 1.0)], Watched(edges), limits, 1)
+
+    one, other = look(fixed, moving, truth), look(moving, fixed, truth.inverse())
+    assert one.ratio > 1.5
+    assert other.own == pytest.approx(one.own, rel=0.02)
+    assert np.mean(other.wrong) == pytest.approx(np.mean(one.wrong), rel=0.02)
+    assert len(set(turned)) == 1
+
+
 def test_quarters_see_what_the_transform_does_not_follow() -> None:
     """An image that is stretched by 6 % moves the middles of its quarters by one and a half percent of its width."""
     truth = Affine.of(np.diag([1.06, 1.0]), -0.06 * MIDDLE * (1, 0))
