@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from correlight.images.image import Float32
-from correlight.similarity import AT_A_TIME, Agreement, Cells, Places
+from correlight.similarity import Agreement, Places, sample
 
 
 class FeatureCorrelation:
@@ -52,7 +52,7 @@ class _OfOneSize:
 
     def add(self, places: Places, weight: float, parts: NDArray[np.float64], gradient: NDArray[np.float64]) -> None:
         """Add the weighted correlation of each group to the parts, ``(N,)``, and its slopes, ``(2, N)``."""
-        values, slopes = self._sampled(places)
+        values, slopes = sample(self._moving, places / self._stride)
         pulls = np.empty_like(values)
         for group, fixed_norm in zip(self._groups, self._norms, strict=True):
             own, other = values[group], self._fixed[group]
@@ -64,21 +64,8 @@ class _OfOneSize:
             # The norm of the moving samples changes with the places too.
             np.multiply(other, np.float32(scale / self._stride), out=pulls[group])
             pulls[group] -= own * np.float32(value / (moving_norm**2 * self._stride))
-        for along, slope in zip(gradient, slopes, strict=True):
-            slope *= pulls
-            along += slope.sum(axis=0)
-
-    def _sampled(self, places: Places) -> tuple[Float32, Float32]:
-        """Values ``(C, N)`` and slopes ``(2, C, N)`` of the moving planes."""
-        values = np.empty((len(self._moving), len(places)), np.float32)
-        slopes = np.empty((2, *values.shape), np.float32)
-        for first in range(0, len(places), AT_A_TIME):
-            part = slice(first, first + AT_A_TIME)
-            cells = Cells.of(places[part].T / self._stride, self._moving.shape[1:])
-            values[:, part], found = cells.values_and_slopes(self._moving)
-            for along, slope in zip(slopes, found, strict=True):
-                along[:, part] = slope
-        return values, slopes
+        for along, slope in zip(gradient, np.moveaxis(slopes, -1, 0), strict=True):
+            along += np.sum(slope * pulls, axis=0)
 
 
 def _norm(squares: float) -> float:
